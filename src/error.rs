@@ -1,0 +1,112 @@
+//! The library's one error type: what was wrong, what was expected, what was found.
+
+use std::path::{Path, PathBuf};
+
+/// A `Result` whose error is [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong. The message is one or two lines that say what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file was read, and is not what was asked for.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+    },
+    /// A value given by the caller does not fit.
+    #[error("{0}")]
+    Input(String),
+    /// There is no adapter that answers to the wanted name, or none at all.
+    #[error("{}", no_adapter(wanted.as_deref(), found))]
+    NoAdapter {
+        /// The name that was asked for, if one was.
+        wanted: Option<String>,
+        /// The names of the adapters that exist.
+        found: Vec<String>,
+    },
+    /// The adapter refused to open a device.
+    #[error("adapter {adapter}: no device: {reason}")]
+    NoDevice {
+        /// The adapter's name.
+        adapter: String,
+        /// What the driver said.
+        reason: String,
+    },
+    /// The device has no room for what was asked.
+    #[error("out of device memory: {what} ({bytes} bytes)")]
+    OutOfMemory {
+        /// What was to be allocated.
+        what: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The device stopped working.
+    #[error("the device was lost: {0}")]
+    DeviceLost(String),
+    /// A call that wgpu refused; always a fault of lowbit's own.
+    #[error("the GPU call was refused (a fault of lowbit, please report it): {0}")]
+    Validation(String),
+    /// A shader that does not assemble, parse, validate or match its host.
+    #[error("shader {shader}: {problem}")]
+    Shader {
+        /// The shader's name, such as `kmeans/assign`.
+        shader: String,
+        /// What does not hold.
+        problem: String,
+    },
+    /// A buffer that does not fit the binding it was given for.
+    #[error("kernel {kernel}, binding {binding}: {problem}")]
+    Binding {
+        /// The kernel's name.
+        kernel: String,
+        /// The binding's name in the shader.
+        binding: String,
+        /// What was expected and what was found.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with the file that it concerns.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// An error about the contents of a file.
+    pub fn file(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::File { path: path.as_ref().to_owned(), problem: problem.into() }
+    }
+
+    /// The process exit code that fits: 2 for wrong usage or input, 3 for the device.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::File { .. } | Self::Input(_) => 2,
+            Self::NoAdapter { found, .. } if !found.is_empty() => 2,
+            _ => 3,
+        }
+    }
+}
+
+fn no_adapter(wanted: Option<&str>, found: &[String]) -> String {
+    match (wanted, found) {
+        (_, []) => "no usable GPU: no Vulkan, Metal or DX12 adapter was found\n\
+            install a driver, or a software one (on Debian: `make setup` in a checkout of lowbit)"
+            .into(),
+        (Some(name), found) => {
+            format!("no adapter is called \"{name}\"; there is: {}", found.join(", "))
+        }
+        (None, found) => format!("none of the adapters is usable: {}", found.join(", ")),
+    }
+}

@@ -1,0 +1,225 @@
+//! Storage buffers as rows of equal size, cut into parts where the adapter's limits demand it.
+
+use std::sync::mpsc;
+
+use super::Context;
+use crate::{Error, Result};
+
+/// Guard bytes before and behind each part in guarded mode; also the largest offset alignment any adapter asks for.
+const GUARD: u64 = 256;
+/// A quiet NaN as f32 and a value out of every range as an integer.
+const POISON: u32 = 0x7fc0_dead;
+/// Uploads go in pieces, so that wgpu's staging memory stays small.
+const PIECE: usize = 64 << 20;
+
+/// A buffer on the device: `rows` rows of `row_bytes` bytes.
+///
+/// A buffer larger than the adapter's binding limit consists of several parts; a kernel whose shader gives the
+/// binding the shape `[rows, …]` runs over such a buffer part by part, and its domain never notices.
+#[derive(Debug)]
+pub struct Buffer {
+    pub(super) label: String,
+    pub(super) rows: u64,
+    pub(super) row_bytes: u64,
+    pub(super) parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) raw: wgpu::Buffer,
+    pub(super) first_row: u64,
+    pub(super) rows: u64,
+    /// Where the rows begin in `raw`, in bytes.
+    pub(super) start: u64,
+}
+
+/// After this many rows of any size (a multiple of 4 bytes), an offset is aligned for a binding on every adapter.
+pub(super) const ALIGNED_ROWS: u64 = GUARD / 4;
+
+impl Buffer {
+    /// A buffer of `rows` rows of `row_bytes` bytes (a multiple of 4): zeros, or poison in guarded mode.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Input`] where a single row is larger than a binding can be.
+    pub fn new(gpu: &Context, label: &str, rows: u64, row_bytes: u64) -> Result<Self> {
+        Self::with_limit(gpu, label, rows, row_bytes, gpu.adapter.max_binding_bytes)
+    }
+
+    /// The same, cut as if the adapter's binding limit were `limit` bytes.
+    pub fn with_limit(gpu: &Context, label: &str, rows: u64, row_bytes: u64, limit: u64) -> Result<Self> {
+        let whole = rows.checked_mul(row_bytes);
+        if row_bytes == 0 || row_bytes % 4 != 0 || whole.is_none() {
+            return Err(Error::Input(format!("{label}: {rows} rows of {row_bytes} bytes cannot be a buffer")));
+        }
+        let rows_per_part = match limit / row_bytes {
+            fit if fit >= rows => rows.max(1),
+            fit if fit >= ALIGNED_ROWS => fit / ALIGNED_ROWS * ALIGNED_ROWS,
+            _ => {
+                return Err(Error::Input(format!(
+                    "{label}: a row of {row_bytes} bytes is too large for this adapter's bindings of {limit} bytes: \
+                     at least {ALIGNED_ROWS} rows must fit"
+                )));
+            }
+        };
+        let guard = if gpu.guarded { GUARD } else { 0 };
+        let mut parts = Vec::new();
+        let mut first_row = 0;
+        loop {
+            let here = rows_per_part.min(rows - first_row);
+            let bytes = (here * row_bytes).max(16) + 2 * guard;
+            let raw = gpu.scoped(label, bytes, || {
+                gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::STORAGE
+                        | wgpu::BufferUsages::COPY_SRC
+                        | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })?;
+            if gpu.guarded {
+                write(gpu, &raw, 0, bytemuck::cast_slice(&vec![POISON; (bytes / 4) as usize]));
+            }
+            parts.push(Part { raw, first_row, rows: here, start: guard });
+            first_row += here;
+            if first_row >= rows {
+                return Ok(Self { label: label.to_owned(), rows, row_bytes, parts });
+            }
+        }
+    }
+
+    /// A buffer of `rows` rows that holds `values`; every row has the same number of them.
+    pub fn from_slice<T: bytemuck::Pod>(gpu: &Context, label: &str, rows: u64, values: &[T]) -> Result<Self> {
+        let bytes = size_of_val(values) as u64;
+        let buffer = Self::new(gpu, label, rows, if rows == 0 { 4 } else { bytes / rows })?;
+        buffer.write(gpu, values)?;
+        Ok(buffer)
+    }
+
+    /// Its number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Its size without guards, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.rows * self.row_bytes
+    }
+
+    /// Overwrites the whole buffer.
+    pub fn write<T: bytemuck::Pod>(&self, gpu: &Context, values: &[T]) -> Result<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if bytes.len() as u64 != self.bytes() {
+            return Err(Error::Input(format!(
+                "{}: {} bytes given for a buffer of {}",
+                self.label,
+                bytes.len(),
+                self.bytes()
+            )));
+        }
+        gpu.scoped(&self.label, self.bytes(), || {
+            for part in &self.parts {
+                let from = (part.first_row * self.row_bytes) as usize;
+                let to = from + (part.rows * self.row_bytes) as usize;
+                write(gpu, &part.raw, part.start, &bytes[from..to]);
+            }
+        })
+    }
+
+    /// Reads the whole buffer back; waits for the device.
+    pub fn read<T: bytemuck::Pod>(&self, gpu: &Context) -> Result<Vec<T>> {
+        let mut values = vec![T::zeroed(); (self.bytes() / size_of::<T>() as u64) as usize];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
+        for part in &self.parts {
+            let from = (part.first_row * self.row_bytes) as usize;
+            let to = from + (part.rows * self.row_bytes) as usize;
+            let target = &mut bytes[from..to];
+            read_raw(gpu, &self.label, &part.raw, part.start, target)?;
+        }
+        Ok(values)
+    }
+
+    /// Whether the guards around every part still hold the poison; always true outside guarded mode.
+    pub fn guards_hold(&self, gpu: &Context) -> Result<bool> {
+        for part in self.parts.iter().filter(|part| part.start > 0) {
+            let mut all = vec![0u32; (part.raw.size() / 4) as usize];
+            read_raw(gpu, &self.label, &part.raw, 0, bytemuck::cast_slice_mut(&mut all))?;
+            let front = (part.start / 4) as usize;
+            let back = front + (part.rows * self.row_bytes / 4) as usize;
+            if all[..front].iter().chain(&all[back..]).any(|&word| word != POISON) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The part that holds `row`, and how many rows it holds from there on.
+    pub(super) fn part_at(&self, row: u64) -> Option<(&Part, u64)> {
+        let part = self.parts.iter().find(|p| row >= p.first_row && row < p.first_row + p.rows)?;
+        Some((part, part.first_row + part.rows - row))
+    }
+}
+
+/// A plain buffer for the GPU's clock, outside the rows and guards of [`Buffer`].
+pub(super) struct Raw {
+    pub(super) buffer: wgpu::Buffer,
+}
+
+impl Raw {
+    pub(super) fn new(gpu: &Context, label: &str, bytes: u64) -> Result<Self> {
+        let buffer = gpu.scoped(label, bytes, || {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: bytes,
+                usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+                mapped_at_creation: false,
+            })
+        })?;
+        Ok(Self { buffer })
+    }
+
+    pub(super) fn read<T: bytemuck::Pod>(&self, gpu: &Context) -> Result<Vec<T>> {
+        let mut values = vec![T::zeroed(); (self.buffer.size() / size_of::<T>() as u64) as usize];
+        read_raw(gpu, "timestamps", &self.buffer, 0, bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+}
+
+fn write(gpu: &Context, raw: &wgpu::Buffer, start: u64, bytes: &[u8]) {
+    for (i, piece) in bytes.chunks(PIECE).enumerate() {
+        gpu.queue.write_buffer(raw, start + (i * PIECE) as u64, piece);
+        if bytes.len() > PIECE {
+            gpu.queue.submit([]);
+        }
+    }
+}
+
+fn read_raw(gpu: &Context, label: &str, raw: &wgpu::Buffer, start: u64, target: &mut [u8]) -> Result<()> {
+    if target.is_empty() {
+        return Ok(());
+    }
+    let size = target.len() as u64;
+    let staging = gpu.scoped(label, size, || {
+        let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read-back"),
+            size,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(raw, start, &staging, 0, size);
+        gpu.queue.submit([encoder.finish()]);
+        staging
+    })?;
+    let (sender, receiver) = mpsc::channel();
+    staging.map_async(wgpu::MapMode::Read, .., move |result| {
+        // The receiver outlives the wait below; a send can only fail after an early return.
+        let _ = sender.send(result);
+    });
+    gpu.wait()?;
+    let lost = |reason: String| gpu.lost_error().unwrap_or(Error::DeviceLost(format!("{label}: {reason}")));
+    receiver.recv().map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;
+    let view = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
+    target.copy_from_slice(&view);
+    Ok(())
+}

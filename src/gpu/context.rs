@@ -1,0 +1,274 @@
+//! An adapter, opened: its device and queue, what it can do, and its errors as values.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::record::PassRecord;
+use super::{self_test, trusted};
+use crate::{Error, Result};
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Part of the adapter's name, in any case; otherwise `WGPU_ADAPTER_NAME`, otherwise the best there is.
+    pub adapter: Option<String>,
+    /// Surround every buffer with guard words and fill it with a poison pattern: for verification.
+    pub guarded: bool,
+    /// Time every pass and keep its record for a trace.
+    pub profile: bool,
+}
+
+/// What an adapter says of itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdapterReport {
+    /// Name, such as `NVIDIA H200`.
+    pub name: String,
+    /// Graphics interface: vulkan, metal or dx12.
+    pub backend: String,
+    /// discrete, integrated, virtual, software or other.
+    pub kind: &'static str,
+    /// Driver name and version.
+    pub driver: String,
+    /// Largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    /// Largest part of a buffer that a shader can see at once, in bytes.
+    pub max_binding_bytes: u64,
+    /// Most invocations in a workgroup.
+    pub max_workgroup_invocations: u32,
+    /// Workgroup memory, in bytes.
+    pub max_workgroup_bytes: u32,
+    /// Smallest and largest subgroup, in invocations; null without subgroups.
+    pub subgroup_size: Option<(u32, u32)>,
+    /// 16-bit floats in shaders.
+    pub shader_f16: bool,
+    /// GPU timestamps; without them passes are timed by the wall clock.
+    pub timestamps: bool,
+    /// Cooperative-matrix shapes, such as `16x16x16 f16 -> f32`.
+    pub cooperative_matrix: Vec<String>,
+}
+
+impl AdapterReport {
+    fn new(adapter: &wgpu::Adapter) -> Self {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "other",
+        };
+        let driver = if info.driver_info.is_empty() {
+            info.driver.clone()
+        } else {
+            format!("{} {}", info.driver, info.driver_info)
+        };
+        let matrices = adapter.cooperative_matrix_properties();
+        Self {
+            name: info.name.clone(),
+            backend: info.backend.to_str().to_owned(),
+            kind,
+            driver,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            subgroup_size: features
+                .contains(wgpu::Features::SUBGROUP)
+                .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+            shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            cooperative_matrix: matrices
+                .iter()
+                .map(|m| {
+                    let (ab, cr) = (format!("{:?}", m.ab_type), format!("{:?}", m.cr_type));
+                    format!("{}x{}x{} {ab} -> {cr}", m.m_size, m.n_size, m.k_size).to_lowercase()
+                })
+                .collect(),
+        }
+    }
+
+    /// Whether the adapter is a processor that plays a GPU.
+    pub fn is_software(&self) -> bool {
+        self.kind == "software"
+    }
+}
+
+/// Features that are used where the adapter has them; none is required.
+const OPTIONAL: wgpu::Features = wgpu::Features::SUBGROUP
+    .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+
+async fn enumerate() -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::PRIMARY);
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    descriptor.backends = backends;
+    wgpu::Instance::new(descriptor).enumerate_adapters(backends).await
+}
+
+/// Every adapter of this machine, in the order in which they would be chosen.
+pub fn adapters() -> Vec<AdapterReport> {
+    let mut found = pollster::block_on(enumerate());
+    found.sort_by_key(rank);
+    found.iter().map(AdapterReport::new).collect()
+}
+
+fn rank(adapter: &wgpu::Adapter) -> u8 {
+    match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+/// An open device. Everything on the GPU starts here.
+///
+/// Own it in `main` or in a test: some drivers crash when a device outlives `main`.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    /// What the adapter can do.
+    pub adapter: AdapterReport,
+    /// What the user should know before trusting a number: a software device, a broken integer dot product.
+    pub notices: Vec<String>,
+    /// Whether `dot4I8Packed` gave right answers on this adapter.
+    pub integer_dot: bool,
+    pub(super) guarded: bool,
+    pub(super) profile: bool,
+    pub(super) passes: Mutex<Vec<PassRecord>>,
+    pub(super) opened: Instant,
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+impl Context {
+    /// Opens the adapter that `options` names, with all its limits and those optional features that it has.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] with the names there are; [`Error::NoDevice`] with the driver's reason.
+    pub fn open(options: &Options) -> Result<Self> {
+        pollster::block_on(Self::open_async(options))
+    }
+
+    async fn open_async(options: &Options) -> Result<Self> {
+        let mut found = enumerate().await;
+        found.sort_by_key(rank);
+        let names = || found.iter().map(|a| a.get_info().name).collect::<Vec<_>>();
+        let wanted = options.adapter.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
+        let chosen = match &wanted {
+            Some(name) => found.iter().find(|a| {
+                let info = a.get_info();
+                info.name.to_lowercase().contains(&name.to_lowercase())
+            }),
+            None => found.first(),
+        };
+        let Some(adapter) = chosen else {
+            return Err(Error::NoAdapter { wanted, found: names() });
+        };
+        let report = AdapterReport::new(adapter);
+        let features = adapter.features() & OPTIONAL;
+        let experimental = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            trusted::experimental_features()
+        } else {
+            wgpu::ExperimentalFeatures::disabled()
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("lowbit"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            experimental_features: experimental,
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::NoDevice { adapter: report.name.clone(), reason: e.to_string() })?;
+        let lost = Arc::new(Mutex::new(None));
+        device.set_device_lost_callback({
+            let lost = Arc::clone(&lost);
+            move |reason, message| {
+                // Dropping the device reports a loss too; nobody reads it then.
+                *lock(&lost) = Some(format!("{reason:?}: {message}"));
+            }
+        });
+        let mut context = Self {
+            device,
+            queue,
+            adapter: report,
+            notices: Vec::new(),
+            integer_dot: false,
+            guarded: options.guarded,
+            profile: options.profile,
+            passes: Mutex::new(Vec::new()),
+            opened: Instant::now(),
+            lost,
+        };
+        if context.adapter.is_software() {
+            context.notices.push(format!(
+                "{} is a software device (it runs on the processor): right answers, not GPU speed",
+                context.adapter.name
+            ));
+        }
+        context.integer_dot = self_test::integer_dot(&context)?;
+        if !context.integer_dot {
+            context.notices.push(format!(
+                "the integer dot product of this driver ({}) gives wrong answers: it is not used",
+                context.adapter.driver
+            ));
+        }
+        Ok(context)
+    }
+
+    /// Runs `work`, and turns what wgpu reports of it into an error.
+    pub(super) fn scoped<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
+        let filters = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
+        let mut scopes = filters.map(|filter| Some(self.device.push_error_scope(filter)));
+        let done = work();
+        let mut first = None;
+        for scope in scopes.iter_mut().rev().filter_map(Option::take) {
+            first = pollster::block_on(scope.pop()).or(first);
+        }
+        match first {
+            None => Ok(done),
+            Some(error) => Err(self.lost_error().unwrap_or_else(|| match error {
+                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.to_owned(), bytes },
+                other => Error::Validation(format!("{what}: {other}")),
+            })),
+        }
+    }
+
+    /// Waits until everything submitted has run.
+    pub fn wait(&self) -> Result<()> {
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        match (self.lost_error(), polled) {
+            (Some(lost), _) => Err(lost),
+            (None, Err(error)) => Err(Error::DeviceLost(error.to_string())),
+            (None, Ok(_)) => Ok(()),
+        }
+    }
+
+    pub(super) fn lost_error(&self) -> Option<Error> {
+        lock(&self.lost).clone().map(Error::DeviceLost)
+    }
+
+    /// The passes recorded so far under [`Options::profile`], oldest first; the list starts anew.
+    pub fn take_passes(&self) -> Vec<PassRecord> {
+        std::mem::take(&mut *lock(&self.passes))
+    }
+
+    /// Drops the device's hold on the GPU, as a crash of the driver would: for tests of what follows.
+    #[doc(hidden)]
+    pub fn destroy_device(&self) {
+        self.device.destroy();
+    }
+}
+
+/// The value behind a mutex, also after a panic elsewhere: every value kept here is whole at all times.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,595 @@
+//! One type for every kernel: naga parses, validates and reflects; buffers bind by name; the grid follows from `rows`.
+//!
+//! What a shader declares is what the host enforces:
+//! - `var<uniform> params: Params`: the host's struct ([`params!`]) must have the same fields at the same offsets.
+//! - a storage array carries its shape in a comment, `// [rows, cols/4]` in the names of the parameters: a buffer that
+//!   is too small is refused, and one whose shape begins with `rows` may be larger than a binding: the kernel then
+//!   runs once for each window, with `rows` (and `first_row`, if it is declared) set to the window's.
+//! - `override ROWS_PER_GROUP: u32`: how many rows one workgroup covers. Without it the kernel is one workgroup.
+
+use std::marker::PhantomData;
+
+use naga::back::PipelineConstants;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+use super::buffer::ALIGNED_ROWS;
+use super::{Buffer, Context, Spec, trusted};
+use crate::{Error, Result};
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamType {
+    /// `u32`
+    U32,
+    /// `i32`
+    I32,
+    /// `f32`
+    F32,
+}
+
+/// A host struct that mirrors a shader's `Params`; made by [`params!`].
+pub trait Params: bytemuck::Pod {
+    /// Name, byte offset and type of each field.
+    const FIELDS: &'static [(&'static str, usize, ParamType)];
+}
+
+/// A type that a field of [`Params`] may have.
+pub trait ParamField {
+    /// The shader's type.
+    const TYPE: ParamType;
+}
+
+impl ParamField for u32 {
+    const TYPE: ParamType = ParamType::U32;
+}
+impl ParamField for i32 {
+    const TYPE: ParamType = ParamType::I32;
+}
+impl ParamField for f32 {
+    const TYPE: ParamType = ParamType::F32;
+}
+
+/// Declares a parameter struct whose layout is compared with the shader's when the kernel is loaded.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! lowbit_params {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        $vis struct $name { $($(#[$field_meta])* pub $field: $ty,)* }
+
+        impl $crate::gpu::Params for $name {
+            const FIELDS: &'static [(&'static str, usize, $crate::gpu::ParamType)] = &[
+                $((
+                    stringify!($field),
+                    std::mem::offset_of!($name, $field),
+                    <$ty as $crate::gpu::kernel::ParamField>::TYPE,
+                ),)*
+            ];
+        }
+    };
+}
+pub use crate::lowbit_params as params;
+
+/// Least bytes that must move and operations that must be done: what a time is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Bytes read and written, each input and output once.
+    pub bytes: u64,
+    /// Arithmetic operations (a multiply-add is two).
+    pub ops: u64,
+}
+
+impl std::iter::Sum for Work {
+    fn sum<I: Iterator<Item = Work>>(works: I) -> Work {
+        works.fold(Work::default(), |a, b| Work { bytes: a.bytes + b.bytes, ops: a.ops + b.ops })
+    }
+}
+
+/// What a shader needs beyond every adapter's own; its header says so in `Needs:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// `no optional feature`
+    Nothing,
+    /// `subgroups of N or more`
+    Subgroups(u32),
+    /// `shader_f16`
+    F16,
+}
+
+/// How a shader uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// A storage binding of a shader.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The variable's name.
+    pub name: String,
+    /// How it is used.
+    pub access: Access,
+    slot: u32,
+    /// Bytes of one element.
+    stride: u64,
+    /// Each dimension as a sum of products of parameters and numbers.
+    shape: Vec<String>,
+}
+
+impl Binding {
+    fn splits(&self) -> bool {
+        self.shape.first().is_some_and(|dim| dim == "rows")
+    }
+}
+
+/// Everything that a shader's text says about itself.
+#[derive(Clone, Debug)]
+pub struct Reflection {
+    /// The whole text, as the driver gets it.
+    pub text: String,
+    /// The entry point, named after the file.
+    pub entry: String,
+    /// Invocations in a workgroup.
+    pub workgroup: [u32; 3],
+    /// Rows that one workgroup covers, if it declares them.
+    pub rows_per_group: Option<u32>,
+    /// The optional feature it needs.
+    pub needs: Needs,
+    /// Its storage bindings.
+    pub bindings: Vec<Binding>,
+    params_slot: u32,
+    params: Vec<(String, usize, ParamType)>,
+    constants: Vec<(String, u32)>,
+}
+
+impl Reflection {
+    /// Parses, validates and reads `spec`; needs no device.
+    pub fn of(spec: &Spec) -> Result<Self> {
+        Self::of_text(spec, spec.assemble()?)
+    }
+
+    /// The same for a text assembled elsewhere.
+    pub fn of_text(spec: &Spec, text: String) -> Result<Self> {
+        let fault = |problem: String| Error::Shader { shader: spec.file.to_owned(), problem };
+        let module = naga::front::wgsl::parse_str(&text).map_err(|e| fault(e.emit_to_string(&text)))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+            .validate(&module)
+            .map_err(|e| fault(e.emit_to_string(&text)))?;
+        let constants: PipelineConstants =
+            spec.overrides.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+        let (module, _) = naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
+            .map_err(|e| fault(e.to_string()))?;
+
+        let stem = spec.file.rsplit('/').next().unwrap_or(spec.file);
+        let [entry] = module.entry_points.as_slice() else {
+            return Err(fault(format!("it has {} entry points, not one", module.entry_points.len())));
+        };
+        if entry.name != stem {
+            return Err(fault(format!("its entry point is called {}, not {stem} as its file", entry.name)));
+        }
+        let constants: Vec<(String, u32)> = module
+            .constants
+            .iter()
+            .filter_map(|(_, constant)| {
+                let name = constant.name.clone()?;
+                match module.global_expressions[constant.init] {
+                    naga::Expression::Literal(naga::Literal::U32(value)) => Some((name, value)),
+                    _ => None,
+                }
+            })
+            .collect();
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).map_err(|e| fault(e.to_string()))?;
+
+        let mut reflection = Self {
+            entry: entry.name.clone(),
+            workgroup: entry.workgroup_size,
+            rows_per_group: constants.iter().find(|(name, _)| name == "ROWS_PER_GROUP").map(|(_, value)| *value),
+            needs: needs(&text).map_err(&fault)?,
+            bindings: Vec::new(),
+            params_slot: 0,
+            params: Vec::new(),
+            constants,
+            text,
+        };
+        for (_, variable) in module.global_variables.iter() {
+            let Some(place) = &variable.binding else { continue };
+            let name = variable.name.clone().unwrap_or_default();
+            if place.group != 0 {
+                return Err(fault(format!("{name} is in group {}; every binding belongs in group 0", place.group)));
+            }
+            match variable.space {
+                naga::AddressSpace::Uniform => {
+                    let naga::TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else {
+                        return Err(fault(format!("the uniform {name} is not a struct")));
+                    };
+                    reflection.params_slot = place.binding;
+                    for member in members {
+                        let field = member.name.clone().unwrap_or_default();
+                        let kind = match module.types[member.ty].inner {
+                            naga::TypeInner::Scalar(naga::Scalar::U32) => ParamType::U32,
+                            naga::TypeInner::Scalar(naga::Scalar::I32) => ParamType::I32,
+                            naga::TypeInner::Scalar(naga::Scalar::F32) => ParamType::F32,
+                            _ => return Err(fault(format!("parameter {field} is neither u32, i32 nor f32"))),
+                        };
+                        reflection.params.push((field, member.offset as usize, kind));
+                    }
+                }
+                naga::AddressSpace::Storage { access } => {
+                    let (stride, is_array) = match module.types[variable.ty].inner {
+                        naga::TypeInner::Array { stride, size: naga::ArraySize::Dynamic, .. } => (stride, true),
+                        _ => (layouter[variable.ty].size, false),
+                    };
+                    let shape = shape(&reflection.text, &name);
+                    if is_array && shape.is_empty() {
+                        return Err(fault(format!("binding {name} has no shape comment, such as // [rows, cols]")));
+                    }
+                    let access = if access.contains(naga::StorageAccess::STORE) {
+                        Access::ReadWrite
+                    } else {
+                        Access::Read
+                    };
+                    reflection.bindings.push(Binding {
+                        name,
+                        access,
+                        slot: place.binding,
+                        stride: u64::from(stride),
+                        shape,
+                    });
+                }
+                _ => return Err(fault(format!("{name} is neither a storage buffer nor the parameters"))),
+            }
+        }
+        if reflection.params.is_empty() {
+            return Err(fault("it declares no `var<uniform> params: Params`".into()));
+        }
+        // Every name in a shape must mean something, whatever the values turn out to be.
+        let zeros = vec![0; reflection.params.len() * 4];
+        for binding in &reflection.bindings {
+            for dim in &binding.shape {
+                reflection
+                    .value(dim, &zeros)
+                    .map_err(|name| fault(format!("the shape of {} speaks of {name}, which is unknown", binding.name)))?;
+            }
+        }
+        Ok(reflection)
+    }
+
+    /// The value of a dimension, such as `k+1` or `tiles*16`; the unknown name otherwise.
+    fn value(&self, dim: &str, params: &[u8]) -> std::result::Result<u64, String> {
+        let factor = |name: &str| -> std::result::Result<u64, String> {
+            if let Ok(number) = name.parse::<u64>() {
+                return Ok(number);
+            }
+            if let Some((_, value)) = self.constants.iter().find(|(constant, _)| constant == name) {
+                return Ok(u64::from(*value));
+            }
+            self.params
+                .iter()
+                .find(|(field, _, kind)| field == name && *kind == ParamType::U32)
+                .and_then(|(_, offset, _)| params.get(*offset..offset + 4))
+                .map(|bytes| u64::from(bytemuck::pod_read_unaligned::<u32>(bytes)))
+                .ok_or_else(|| name.to_owned())
+        };
+        dim.split('+').try_fold(0u64, |sum, term| {
+            let product = term.split('*').try_fold(1u64, |p, f| factor(f.trim()).map(|v| p.saturating_mul(v)))?;
+            Ok(sum.saturating_add(product))
+        })
+    }
+
+    fn elements(&self, dims: &[String], params: &[u8]) -> u64 {
+        // Unknown names were refused at load.
+        dims.iter().fold(1, |n, dim| n * self.value(dim, params).unwrap_or(0))
+    }
+
+    fn offset(&self, name: &str) -> Option<usize> {
+        self.params.iter().find(|(field, ..)| field == name).map(|(_, offset, _)| *offset)
+    }
+}
+
+/// What the header's `Needs:` says.
+fn needs(text: &str) -> std::result::Result<Needs, String> {
+    let said = text
+        .lines()
+        .find_map(|line| line.strip_prefix("//").and_then(|line| line.split_once("Needs: ")))
+        .map(|(_, needs)| needs.trim().trim_end_matches('.'))
+        .ok_or("its header does not say `Needs:`")?;
+    match said {
+        "no optional feature" => Ok(Needs::Nothing),
+        "shader_f16" => Ok(Needs::F16),
+        _ => said
+            .strip_prefix("subgroups of ")
+            .and_then(|rest| rest.strip_suffix(" or more"))
+            .and_then(|n| n.parse().ok())
+            .map(Needs::Subgroups)
+            .ok_or_else(|| format!("its header needs \"{said}\", which is not known")),
+    }
+}
+
+/// The shape comment behind the declaration of `name`.
+fn shape(text: &str, name: &str) -> Vec<String> {
+    let declares = format!("> {name}:");
+    let comment = text
+        .lines()
+        .find(|line| line.starts_with("@group") && line.contains(&declares))
+        .and_then(|line| line.split_once("// ["))
+        .and_then(|(_, rest)| rest.split_once(']'));
+    comment.map_or(Vec::new(), |(dims, _)| dims.split(',').map(|dim| dim.replace(' ', "")).collect())
+}
+
+impl Needs {
+    /// Whether `gpu` has it.
+    pub fn met_by(self, gpu: &Context) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Subgroups(least) => gpu.adapter.subgroup_size.is_some_and(|(min, _)| min >= least),
+            Self::F16 => gpu.adapter.shader_f16,
+        }
+    }
+}
+
+/// A compiled kernel with parameters of type `P`.
+#[derive(Debug)]
+pub struct Kernel<P> {
+    name: String,
+    reflection: Reflection,
+    layout: wgpu::BindGroupLayout,
+    pipeline: wgpu::ComputePipeline,
+    params: PhantomData<P>,
+}
+
+impl<P: Params> Kernel<P> {
+    /// Assembles, checks and compiles `spec`.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] if the text, its parameters or its workgroup do not hold on this adapter.
+    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
+        let reflection = Reflection::of(spec)?;
+        let fault = |problem: String| Error::Shader { shader: spec.file.to_owned(), problem };
+        let host: Vec<_> = P::FIELDS.iter().map(|&(name, offset, kind)| (name.to_owned(), offset, kind)).collect();
+        if host != reflection.params {
+            return Err(fault(format!("its Params are {:?}, the host's {host:?}", reflection.params)));
+        }
+        if !reflection.needs.met_by(gpu) {
+            return Err(fault(format!("it needs {:?}, which this adapter lacks", reflection.needs)));
+        }
+        let (invocations, most) =
+            (reflection.workgroup.iter().product::<u32>(), gpu.adapter.max_workgroup_invocations);
+        if invocations > most {
+            return Err(fault(format!("a workgroup of {invocations} invocations; this adapter has at most {most}")));
+        }
+        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let entries: Vec<_> = reflection
+            .bindings
+            .iter()
+            .map(|b| {
+                let read_only = b.access == Access::Read;
+                entry(b.slot, wgpu::BufferBindingType::Storage { read_only })
+            })
+            .chain([entry(reflection.params_slot, wgpu::BufferBindingType::Uniform)])
+            .collect();
+        let (layout, pipeline) = gpu
+            .scoped(spec.file, 0, || {
+                let layout = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                    label: Some(spec.file),
+                    entries: &entries,
+                });
+                let module = trusted::shader_module(
+                    &gpu.device,
+                    wgpu::ShaderModuleDescriptor {
+                        label: Some(spec.file),
+                        source: wgpu::ShaderSource::Wgsl(reflection.text.as_str().into()),
+                    },
+                );
+                let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                    label: Some(spec.file),
+                    bind_group_layouts: &[Some(&layout)],
+                    immediate_size: 0,
+                });
+                let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                    label: Some(spec.file),
+                    layout: Some(&pipeline_layout),
+                    module: &module,
+                    entry_point: Some(&reflection.entry),
+                    compilation_options: wgpu::PipelineCompilationOptions {
+                        constants: spec.overrides,
+                        // Every kernel writes its workgroup memory before it reads it (a rule of ARCHITECTURE.md).
+                        zero_initialize_workgroup_memory: false,
+                    },
+                    cache: None,
+                });
+                (layout, pipeline)
+            })
+            .map_err(|error| match error {
+                Error::Validation(problem) => fault(problem),
+                other => other,
+            })?;
+        Ok(Self { name: spec.file.to_owned(), reflection, layout, pipeline, params: PhantomData })
+    }
+
+    /// What its text says about itself.
+    pub fn reflection(&self) -> &Reflection {
+        &self.reflection
+    }
+
+    /// Binds every storage buffer by its name in the shader. The result can be dispatched any number of times.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] for a missing, extra, undersized or wrongly used buffer.
+    pub fn bind(&self, gpu: &Context, buffers: &[(&str, &Buffer)], params: P, work: Work) -> Result<Bound> {
+        let fault = |binding: &str, problem: String| Error::Binding {
+            kernel: self.name.clone(),
+            binding: binding.to_owned(),
+            problem,
+        };
+        let mut bytes = bytemuck::bytes_of(&params).to_vec();
+        for (i, (name, _)) in buffers.iter().enumerate() {
+            if !self.reflection.bindings.iter().any(|b| b.name == *name) {
+                return Err(fault(name, "the shader has no such binding".into()));
+            }
+            if buffers[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(fault(name, "it is given twice".into()));
+            }
+        }
+        let rows_at = self.reflection.offset("rows");
+        let rows = rows_at.map_or(1, |at| u64::from(bytemuck::pod_read_unaligned::<u32>(&bytes[at..at + 4])));
+        let mut given: Vec<(&Binding, &Buffer)> = Vec::new();
+        for binding in &self.reflection.bindings {
+            let Some((_, buffer)) = buffers.iter().find(|(name, _)| *name == binding.name) else {
+                return Err(fault(&binding.name, "no buffer was given for it".into()));
+            };
+            let shared = given.iter().find(|(other, used)| {
+                std::ptr::eq(*used, *buffer)
+                    && (binding.access == Access::ReadWrite || other.access == Access::ReadWrite)
+            });
+            if let Some((other, _)) = shared {
+                return Err(fault(&binding.name, format!("buffer {} is bound to {} too, and one of the two writes", buffer.label, other.name)));
+            }
+            let needed = if binding.splits() {
+                let row_bytes = self.reflection.elements(&binding.shape[1..], &bytes) * binding.stride;
+                if rows > 0 && row_bytes != buffer.row_bytes {
+                    return Err(fault(&binding.name, format!("rows of {row_bytes} bytes are expected, buffer {} has rows of {}", buffer.label, buffer.row_bytes)));
+                }
+                rows * row_bytes
+            } else {
+                if buffer.parts.len() > 1 || buffer.bytes() > gpu.adapter.max_binding_bytes {
+                    return Err(fault(&binding.name, format!("buffer {} of {} bytes is larger than a binding of this adapter ({} bytes), and its shape does not begin with rows", buffer.label, buffer.bytes(), gpu.adapter.max_binding_bytes)));
+                }
+                self.reflection.elements(&binding.shape, &bytes) * binding.stride
+            };
+            if buffer.bytes() < needed {
+                return Err(fault(&binding.name, format!("[{}] takes {needed} bytes, buffer {} has {}", binding.shape.join(", "), buffer.label, buffer.bytes())));
+            }
+            given.push((binding, *buffer));
+        }
+
+        let mut dispatches = Vec::new();
+        let first_row_at = self.reflection.offset("first_row");
+        for (first, count) in self.windows(gpu, rows, &given) {
+            if let Some(at) = rows_at {
+                bytes[at..at + 4].copy_from_slice(&super::to_u32(count, "rows")?.to_le_bytes());
+            }
+            if let Some(at) = first_row_at {
+                bytes[at..at + 4].copy_from_slice(&super::to_u32(first, "first_row")?.to_le_bytes());
+            }
+            let groups = self.reflection.rows_per_group.map_or(1, |per| count.div_ceil(u64::from(per)));
+            let grid = grid(groups).ok_or_else(|| {
+                Error::Input(format!("{}: {rows} rows need more workgroups than a dispatch can have", self.name))
+            })?;
+            let group = gpu.scoped(&self.name, bytes.len() as u64, || {
+                let uniform = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("params"),
+                    size: (bytes.len() as u64).next_multiple_of(16),
+                    usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                gpu.queue.write_buffer(&uniform, 0, &bytes);
+                let mut entries = vec![wgpu::BindGroupEntry {
+                    binding: self.reflection.params_slot,
+                    resource: uniform.as_entire_binding(),
+                }];
+                for (binding, buffer) in &given {
+                    let from = if binding.splits() { first } else { 0 };
+                    // `windows` ends each window where a part ends, so the part at its start holds all of it.
+                    let Some((part, _)) = buffer.part_at(from).or_else(|| Some((buffer.parts.first()?, 0))) else {
+                        continue;
+                    };
+                    let length = if binding.splits() { count } else { buffer.rows } * buffer.row_bytes;
+                    entries.push(wgpu::BindGroupEntry {
+                        binding: binding.slot,
+                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer: &part.raw,
+                            offset: part.start + (from - part.first_row) * buffer.row_bytes,
+                            size: wgpu::BufferSize::new(length.max(16)),
+                        }),
+                    });
+                }
+                gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&self.name),
+                    layout: &self.layout,
+                    entries: &entries,
+                })
+            })?;
+            dispatches.push((group, grid));
+        }
+        Ok(Bound { label: self.name.clone(), pipeline: self.pipeline.clone(), dispatches, work })
+    }
+
+    /// Cuts `rows` so that in every split buffer a window lies within one part and within the binding limit.
+    fn windows(&self, gpu: &Context, rows: u64, given: &[(&Binding, &Buffer)]) -> Vec<(u64, u64)> {
+        let split: Vec<&Buffer> = given.iter().filter(|(b, _)| b.splits()).map(|(_, buffer)| *buffer).collect();
+        let mut windows = Vec::new();
+        let mut first = 0;
+        while first < rows {
+            let mut count = rows - first;
+            for buffer in &split {
+                let left = buffer.part_at(first).map_or(count, |(_, left)| left);
+                count = count.min(left).min(gpu.adapter.max_binding_bytes / buffer.row_bytes);
+            }
+            if first + count < rows {
+                // The next window must begin at an aligned offset in every buffer; parts end at one, and hold one.
+                count = count / ALIGNED_ROWS * ALIGNED_ROWS;
+            }
+            windows.push((first, count));
+            first += count;
+        }
+        windows
+    }
+}
+
+/// Most workgroups in one dimension, on every backend.
+const MOST_GROUPS: u64 = 65_535;
+
+/// `groups` workgroups folded into two dimensions; the fold may overshoot (see shaders/lib/grid.wgsl).
+fn grid(groups: u64) -> Option<[u32; 3]> {
+    let y = groups.div_ceil(MOST_GROUPS).max(1);
+    let x = groups.div_ceil(y);
+    (y <= MOST_GROUPS).then(|| [u32::try_from(x).unwrap_or(0), u32::try_from(y).unwrap_or(0), 1])
+}
+
+/// A kernel with its buffers and parameters: one entry in a [`super::Recorder`].
+#[derive(Debug)]
+pub struct Bound {
+    pub(super) label: String,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) dispatches: Vec<(wgpu::BindGroup, [u32; 3])>,
+    pub(super) work: Work,
+}
+
+impl Bound {
+    /// Bytes and operations of one dispatch.
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// In how many windows the rows are done.
+    pub fn windows(&self) -> usize {
+        self.dispatches.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grid;
+
+    #[test]
+    fn grid_covers_every_group_and_stays_within_the_limit() {
+        for groups in [1, 2, 65_534, 65_535, 65_536, 65_537, 1_000_003, 65_535 * 65_535] {
+            let [x, y, z] = grid(groups).unwrap();
+            assert!(x <= 65_535 && y <= 65_535 && z == 1);
+            assert!(u64::from(x) * u64::from(y) >= groups);
+            assert!(u64::from(x) * u64::from(y - 1) < groups, "a whole row of groups is wasted");
+        }
+        assert!(grid(65_535 * 65_535 + 1).is_none());
+    }
+}

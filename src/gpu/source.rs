@@ -1,0 +1,136 @@
+//! Shader text: finds a file by name, resolves its includes and slots, and fixes its constants.
+//!
+//! A shader's header may say `//! use lib/reduce` (the file is included once, before its user, depth first)
+//! and `//! slot format` (the host names the file that fills it). `const NAME: u32 = 4u;` is a register-tile
+//! size that a variant may set to another value; everything else that varies is an `override`.
+
+use crate::{Error, Result};
+
+/// Every shader of the crate: name (`kmeans/assign`) and text.
+pub static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+
+/// One specialization of a shader: what a kernel's variant is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    /// The file below `shaders/`, without its ending.
+    pub file: &'static str,
+    /// Slot name to the file that fills it.
+    pub slots: &'static [(&'static str, &'static str)],
+    /// New values for `const NAME: u32`.
+    pub consts: &'static [(&'static str, u32)],
+    /// New values for `override NAME`.
+    pub overrides: &'static [(&'static str, f64)],
+}
+
+impl Spec {
+    /// The shader as its file stands, without any change.
+    pub const fn new(file: &'static str) -> Self {
+        Self { file, slots: &[], consts: &[], overrides: &[] }
+    }
+
+    /// The same with `const` values set.
+    pub const fn consts(self, consts: &'static [(&'static str, u32)]) -> Self {
+        Self { consts, ..self }
+    }
+
+    /// The same with `override` values set.
+    pub const fn overrides(self, overrides: &'static [(&'static str, f64)]) -> Self {
+        Self { overrides, ..self }
+    }
+
+    /// A short name of what is special: `assign_subgroup POINTS=4 WG=64`.
+    pub fn label(&self) -> String {
+        let stem = self.file.rsplit('/').next().unwrap_or(self.file);
+        let mut label = stem.to_owned();
+        for (slot, file) in self.slots {
+            label += &format!(" {slot}={file}");
+        }
+        for (name, value) in self.consts {
+            label += &format!(" {name}={value}");
+        }
+        for (name, value) in self.overrides {
+            label += &format!(" {name}={value}");
+        }
+        label
+    }
+
+    /// The whole WGSL text.
+    pub fn assemble(&self) -> Result<String> {
+        assemble(self, FILES)
+    }
+}
+
+/// The WGSL text of `spec`, looked up in `files`.
+pub fn assemble(spec: &Spec, files: &[(&str, &str)]) -> Result<String> {
+    let mut assembly = Assembly { spec, files, done: Vec::new(), text: String::new(), slots_used: Vec::new() };
+    assembly.include(spec.file, &mut Vec::new())?;
+    if let Some((slot, _)) = spec.slots.iter().find(|(slot, _)| !assembly.slots_used.contains(slot)) {
+        return Err(fault(spec.file, format!("it has no slot called {slot}")));
+    }
+    let mut text = assembly.text;
+    for &(name, value) in spec.consts {
+        text = set_const(&text, name, value)
+            .ok_or_else(|| fault(spec.file, format!("it has no `const {name}: u32 = …;` to set")))?;
+    }
+    Ok(text)
+}
+
+struct Assembly<'a> {
+    spec: &'a Spec,
+    files: &'a [(&'a str, &'a str)],
+    done: Vec<String>,
+    text: String,
+    slots_used: Vec<&'a str>,
+}
+
+impl<'a> Assembly<'a> {
+    fn include(&mut self, name: &str, open: &mut Vec<String>) -> Result<()> {
+        if self.done.iter().any(|d| d == name) {
+            return Ok(());
+        }
+        if open.iter().any(|o| o == name) {
+            return Err(fault(self.spec.file, format!("{name} includes itself by way of {}", open.join(" > "))));
+        }
+        let Some(&(_, text)) = self.files.iter().find(|(n, _)| *n == name) else {
+            let user = open.last().map_or(self.spec.file, String::as_str);
+            return Err(fault(self.spec.file, format!("{user} uses {name}, and there is no such file")));
+        };
+        open.push(name.to_owned());
+        for line in text.lines() {
+            let Some(header) = line.strip_prefix("//!") else { break };
+            if let Some(used) = header.trim().strip_prefix("use ") {
+                self.include(used.trim().trim_end_matches(".wgsl"), open)?;
+            } else if let Some(slot) = header.trim().strip_prefix("slot ") {
+                let slot = slot.trim();
+                let Some(&(key, file)) = self.spec.slots.iter().find(|(s, _)| *s == slot) else {
+                    return Err(fault(self.spec.file, format!("the slot {slot} of {name} is not filled")));
+                };
+                self.slots_used.push(key);
+                self.include(file, open)?;
+            }
+        }
+        open.pop();
+        self.done.push(name.to_owned());
+        // `enable` directives must come before every declaration of the whole text.
+        for line in text.lines() {
+            let line = line.strip_prefix("//!").map_or_else(|| line.to_owned(), |header| format!("//{header}"));
+            if line.starts_with("enable ") {
+                self.text.insert_str(0, &format!("{line}\n"));
+            } else {
+                self.text += &line;
+                self.text.push('\n');
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set_const(text: &str, name: &str, value: u32) -> Option<String> {
+    let start = text.find(&format!("\nconst {name}: u32 = "))? + 1;
+    let end = start + text[start..].find(';')?;
+    Some(format!("{}const {name}: u32 = {value}u{}", &text[..start], &text[end..]))
+}
+
+fn fault(shader: &str, problem: impl Into<String>) -> Error {
+    Error::Shader { shader: shader.to_owned(), problem: problem.into() }
+}

@@ -1,0 +1,399 @@
+//! Numpy's `.npy` files: matrices of floats, and labels.
+//!
+//! The format is described at <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>: a
+//! magic string, a version, the length of the header, a Python dictionary as text, the data. The dictionary
+//! is parsed here, and not by a crate, because a file is input to be doubted: this parser reads at most
+//! [`MAX_HEADER`] bytes, does not recurse, and says in one line what is wrong.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use bytemuck::{AnyBitPattern, NoUninit};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use super::output::write_whole;
+use crate::{Error, Result};
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+
+/// The longest header that version 1 can have. Those of plain arrays have about 120 bytes.
+const MAX_HEADER: u32 = 0xffff;
+
+/// The byte order of this machine, as numpy writes it.
+const NATIVE: char = if cfg!(target_endian = "little") { '<' } else { '>' };
+
+/// Values converted at a time where the file's type is not the one in memory.
+const BLOCK: usize = 1 << 18;
+
+/// A matrix of floats, row after row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    /// The number of rows.
+    pub rows: usize,
+    /// The number of columns.
+    pub cols: usize,
+    /// The values, `[rows, cols]`: the one at (row, col) has the index `row * cols + col`.
+    pub values: Vec<f32>,
+}
+
+impl Matrix {
+    /// The (row, col) of the first value that is NaN or infinite.
+    pub fn first_non_finite(&self) -> Option<(usize, usize)> {
+        // Asking about a whole block at a time lets the compiler use vector instructions.
+        const EXPONENT: u32 = 0x7f80_0000;
+        let bad = |v: &f32| v.to_bits() & EXPONENT == EXPONENT;
+        let mut blocks = self.values.chunks(1024);
+        let block = blocks.position(|b| b.iter().fold(false, |any, v| any | bad(v)))?;
+        let start = block * 1024;
+        let index = start + self.values.get(start..)?.iter().position(bad)?;
+        Some((index.checked_div(self.cols)?, index % self.cols))
+    }
+}
+
+/// Reads a matrix of float32, or of float16, which is widened.
+///
+/// The file is an array in C order of the shape `[rows, cols]`, neither of them 0, in either byte order.
+/// NaN and infinity are read as they are; see [`Matrix::first_non_finite`].
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
+pub fn read_matrix(path: &Path) -> Result<Matrix> {
+    let mut array = Array::open(path)?;
+    let width = match array.kind() {
+        "f4" => 4,
+        "f2" => 2,
+        _ => return Err(array.wrong_dtype("float32 or float16", "numpy.float32")),
+    };
+    let &[rows, cols] = array.shape.as_slice() else {
+        return Err(array.wrong_shape("2-D, [rows, columns]"));
+    };
+    if rows == 0 || cols == 0 {
+        return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
+    }
+    let count = array.check_size(width)?;
+    let mut values = array.room(count)?;
+    if width == 4 {
+        values.resize(count, 0.0);
+        array.read(&mut values, |v: f32| f32::from_bits(v.to_bits().swap_bytes()))?;
+    } else {
+        let mut block = vec![f16::ZERO; count.min(BLOCK)];
+        while values.len() < count {
+            let done = values.len();
+            let block = &mut block[..BLOCK.min(count - done)];
+            array.read(block, |v: f16| f16::from_bits(v.to_bits().swap_bytes()))?;
+            values.resize(done + block.len(), 0.0);
+            block.convert_to_f32_slice(&mut values[done..]);
+        }
+    }
+    // Neither is 0, so neither is more than `count`, which is a usize.
+    Ok(Matrix { rows: rows as usize, cols: cols as usize, values })
+}
+
+/// Reads labels: a 1-D array of int32, or of int64 whose values fit into an i32, in either byte order.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
+pub fn read_labels(path: &Path) -> Result<Vec<i32>> {
+    let mut array = Array::open(path)?;
+    let width = match array.kind() {
+        "i4" => 4,
+        "i8" => 8,
+        _ => return Err(array.wrong_dtype("int32 or int64", "numpy.int32")),
+    };
+    if array.shape.len() != 1 {
+        return Err(array.wrong_shape("1-D, one label for each row"));
+    }
+    let count = array.check_size(width)?;
+    let mut labels = array.room(count)?;
+    if width == 4 {
+        labels.resize(count, 0);
+        array.read(&mut labels, i32::swap_bytes)?;
+    } else {
+        let mut block = vec![0; count.min(BLOCK)];
+        while labels.len() < count {
+            let done = labels.len();
+            let block = &mut block[..BLOCK.min(count - done)];
+            array.read(block, i64::swap_bytes)?;
+            for &value in &*block {
+                let label = i32::try_from(value).map_err(|_| {
+                    array.error(format!("the label at index {} is {value}: not an int32", labels.len()))
+                })?;
+                labels.push(label);
+            }
+        }
+    }
+    Ok(labels)
+}
+
+/// Writes a matrix of the shape `[rows, cols]`, row after row, as float32.
+///
+/// # Errors
+/// [`Error::Input`] if there are not `rows * cols` values, and those of [`write_whole`].
+pub fn write_matrix(path: &Path, rows: usize, cols: usize, values: &[f32]) -> Result<()> {
+    if rows.checked_mul(cols) != Some(values.len()) {
+        let found = values.len();
+        return Err(Error::Input(format!("a {rows} x {cols} matrix cannot have {found} values")));
+    }
+    write_array(path, "f4", &format!("({rows}, {cols})"), values)
+}
+
+/// Writes labels as a 1-D array of int32.
+///
+/// # Errors
+/// Those of [`write_whole`].
+pub fn write_labels(path: &Path, labels: &[i32]) -> Result<()> {
+    write_array(path, "i4", &format!("({},)", labels.len()), labels)
+}
+
+/// Writes an array in the byte order of this machine, as numpy does.
+fn write_array<T: NoUninit>(path: &Path, kind: &str, shape: &str, values: &[T]) -> Result<()> {
+    let mut header = format!("{{'descr': '{NATIVE}{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+    // The data begins at a multiple of 64 bytes; a newline ends the header.
+    let preamble = MAGIC.len() + 4;
+    let end = (preamble + header.len() + 1).next_multiple_of(64);
+    header.extend(std::iter::repeat_n(' ', end - 1 - preamble - header.len()));
+    header.push('\n');
+    // It fits: two sizes of 20 digits at most, and about 60 fixed characters.
+    let length = header.len() as u16;
+    write_whole(path, |out| {
+        out.write_all(MAGIC)?;
+        out.write_all(&[1, 0])?;
+        out.write_all(&length.to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        out.write_all(bytemuck::cast_slice(values))
+    })
+}
+
+/// An open file whose header has been read.
+struct Array<'a> {
+    path: &'a Path,
+    file: File,
+    /// What follows the header, in bytes.
+    data: u64,
+    /// The byte order (`<`, `>` or `|`) and the type, such as `<f4`.
+    dtype: String,
+    shape: Vec<u64>,
+}
+
+impl<'a> Array<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let (mut file, size) = super::open(path)?;
+        let error = |problem: &str| Error::file(path, problem);
+        let mut left = size;
+        let mut take = |bytes: &mut [u8]| {
+            let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+                return Err(error("the file ends inside its .npy header: it is truncated"));
+            };
+            left = rest;
+            file.read_exact(bytes).map_err(|e| Error::io(path, e))
+        };
+
+        let mut magic = [0; 6];
+        let begin = magic.len().min(usize::try_from(size).unwrap_or(usize::MAX));
+        take(&mut magic[..begin])?;
+        if magic.starts_with(b"PK\x03\x04") {
+            return Err(error(
+                "this is a zip archive (.npz?), not a .npy file: save one array with numpy.save",
+            ));
+        }
+        if magic[..begin] != MAGIC[..begin] {
+            return Err(error("this is not a .npy file: it does not begin with \\x93NUMPY"));
+        }
+        take(&mut magic[begin..])?;
+        let mut version = [0; 2];
+        take(&mut version)?;
+        let length = match version {
+            [1, 0] => {
+                let mut length = [0; 2];
+                take(&mut length)?;
+                u16::from_le_bytes(length).into()
+            }
+            [2 | 3, 0] => {
+                let mut length = [0; 4];
+                take(&mut length)?;
+                u32::from_le_bytes(length)
+            }
+            [major, minor] => {
+                return Err(error(&format!(
+                    ".npy version {major}.{minor} is unknown; 1.0, 2.0 and 3.0 are read"
+                )));
+            }
+        };
+        if length > MAX_HEADER {
+            return Err(error(&format!("the .npy header is {length} bytes long: not that of a plain array")));
+        }
+        let mut text = vec![0; length as usize];
+        take(&mut text)?;
+
+        // The dictionary of an array that can be read is ASCII in every version.
+        let header = str::from_utf8(&text).map_err(|_| "it is not text");
+        let Header { dtype, fortran_order, shape } = header
+            .and_then(parse_header)
+            .map_err(|problem| error(&format!("the .npy header is damaged: {problem}")))?;
+        if fortran_order {
+            return Err(error("the array is in Fortran order: save numpy.ascontiguousarray(array)"));
+        }
+        Ok(Self { path, file, data: left, dtype, shape })
+    }
+
+    fn error(&self, problem: String) -> Error {
+        Error::file(self.path, problem)
+    }
+
+    /// The type without its byte order, such as `f4`; empty if there is no byte order.
+    fn kind(&self) -> &str {
+        self.dtype.strip_prefix(['<', '>']).unwrap_or("")
+    }
+
+    fn wrong_dtype(&self, wanted: &str, convert_to: &str) -> Error {
+        // The text comes from the file, so it may be anything.
+        let dtype: String = self.dtype.escape_debug().take(24).collect();
+        let name = dtype_name(&self.dtype).map_or_else(String::new, |name| format!("{name} "));
+        self.error(format!(
+            "the dtype is {name}('{dtype}'), not {wanted}: convert with .astype({convert_to})"
+        ))
+    }
+
+    fn wrong_shape(&self, wanted: &str) -> Error {
+        let (dimensions, shape) = (self.shape.len(), self.shape_text());
+        self.error(format!("the array is {dimensions}-D, its shape is {shape}; it has to be {wanted}"))
+    }
+
+    /// The shape as Python writes it.
+    fn shape_text(&self) -> String {
+        match self.shape.as_slice() {
+            [one] => format!("({one},)"),
+            shape => format!("({})", shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
+        }
+    }
+
+    /// Holds the shape against the size of the file, and gives the number of values.
+    fn check_size(&self, width: u64) -> Result<usize> {
+        let shape = self.shape_text();
+        let values = self.shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
+        let Some((count, bytes)) = values.and_then(|n| Some((n, n.checked_mul(width)?))) else {
+            return Err(self.error(format!("the header says shape {shape}: no file is that large")));
+        };
+        if bytes != self.data {
+            let problem =
+                if bytes > self.data { "the file is truncated" } else { "there is something after the data" };
+            let (dtype, found) = (&self.dtype, self.data);
+            return Err(self.error(format!(
+                "{problem}: shape {shape} of '{dtype}' takes {bytes} bytes of data, found {found}"
+            )));
+        }
+        usize::try_from(count).map_err(|_| self.no_room(count))
+    }
+
+    /// Memory for `count` values.
+    fn room<T>(&self, count: usize) -> Result<Vec<T>> {
+        let mut values = Vec::new();
+        values.try_reserve_exact(count).map_err(|_| self.no_room(count as u64))?;
+        Ok(values)
+    }
+
+    fn no_room(&self, count: u64) -> Error {
+        self.error(format!("there is not enough memory for {count} values"))
+    }
+
+    /// Reads the next values of the file; `swap` turns the bytes of one around.
+    fn read<T: AnyBitPattern + NoUninit>(&mut self, values: &mut [T], swap: impl Fn(T) -> T) -> Result<()> {
+        self.file.read_exact(bytemuck::cast_slice_mut(values)).map_err(|e| Error::io(self.path, e))?;
+        if !self.dtype.starts_with(NATIVE) {
+            values.iter_mut().for_each(|value| *value = swap(*value));
+        }
+        Ok(())
+    }
+}
+
+/// Numpy's name of a number type, such as `float64` for `<f8`.
+fn dtype_name(dtype: &str) -> Option<String> {
+    let bytes: u32 = dtype.get(2..)?.parse().ok().filter(|&n| n <= 32)?;
+    let kind = match dtype.get(1..2)? {
+        "b" => return Some("bool".into()),
+        "f" => "float",
+        "i" => "int",
+        "u" => "uint",
+        "c" => "complex",
+        _ => return None,
+    };
+    Some(format!("{kind}{}", bytes * 8))
+}
+
+/// The dictionary of a `.npy` header.
+#[derive(Debug)]
+struct Header {
+    dtype: String,
+    fortran_order: bool,
+    shape: Vec<u64>,
+}
+
+/// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`, with the keys in any order.
+fn parse_header(text: &str) -> std::result::Result<Header, &'static str> {
+    let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
+    let rest = &mut { text };
+    if !eat(rest, "{") {
+        return Err("it is not a dictionary");
+    }
+    while !eat(rest, "}") {
+        let key = string(rest).ok_or("a key is missing")?;
+        if !eat(rest, ":") {
+            return Err("a colon is missing");
+        }
+        match key {
+            "descr" if rest.trim_start().starts_with('[') => {
+                return Err("it has a structured dtype, not a plain one");
+            }
+            "descr" => dtype = Some(string(rest).ok_or("'descr' is not a string")?),
+            "fortran_order" if eat(rest, "True") => fortran_order = Some(true),
+            "fortran_order" if eat(rest, "False") => fortran_order = Some(false),
+            "fortran_order" => return Err("'fortran_order' is neither True nor False"),
+            "shape" => shape = Some(tuple(rest).ok_or("'shape' is not a tuple of sizes")?),
+            _ => return Err("it has an unknown key"),
+        }
+        if !eat(rest, ",") && !rest.starts_with('}') {
+            return Err("a comma is missing");
+        }
+    }
+    if !rest.trim().is_empty() {
+        return Err("something follows the dictionary");
+    }
+    Ok(Header {
+        dtype: dtype.ok_or("'descr' is missing")?.to_owned(),
+        fortran_order: fortran_order.ok_or("'fortran_order' is missing")?,
+        shape: shape.ok_or("'shape' is missing")?,
+    })
+}
+
+/// Drops white space and then `token` from the front of `rest`; false if it is not there.
+fn eat(rest: &mut &str, token: &str) -> bool {
+    *rest = rest.trim_start();
+    rest.strip_prefix(token).inspect(|after| *rest = after).is_some()
+}
+
+/// A Python string without escapes.
+fn string<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let quote = if eat(rest, "'") { '\'' } else { eat(rest, "\"").then_some('"')? };
+    let (string, after) = rest.split_once(quote)?;
+    *rest = after;
+    Some(string)
+}
+
+/// A Python tuple of sizes, of at most the 64 dimensions that numpy has.
+fn tuple(rest: &mut &str) -> Option<Vec<u64>> {
+    let mut sizes = Vec::new();
+    let mut open = eat(rest, "(");
+    while open && sizes.len() <= 64 {
+        if eat(rest, ")") {
+            return Some(sizes);
+        }
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, after) = rest.split_at_checked(digits)?;
+        sizes.push(number.parse().ok()?);
+        *rest = after;
+        open = eat(rest, ",") || rest.starts_with(')');
+    }
+    None
+}
