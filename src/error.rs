@@ -76,6 +76,14 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
+    /// A kernel whose result is not what its oracle says.
+    #[error("{case}: wrong result: {problem}")]
+    Mismatch {
+        /// Kernel, variant and size.
+        case: String,
+        /// The first difference.
+        problem: String,
+    },
 }
 
 impl Error {
@@ -89,9 +97,10 @@ impl Error {
         Self::File { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 
-    /// The process exit code that fits: 2 for wrong usage or input, 3 for the device.
+    /// The process exit code that fits: 1 for a failed verification, 2 for wrong usage or input, 3 for the device.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Mismatch { .. } => 1,
             Self::Io { .. } | Self::File { .. } | Self::Input(_) => 2,
             Self::NoAdapter { found, .. } if !found.is_empty() => 2,
             _ => 3,

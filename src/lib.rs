@@ -1,5 +1,9 @@
 //! temp
+pub mod cases;
+mod error;
 pub mod gpu;
 pub mod io;
-mod error;
+pub mod oracle;
+pub mod roofline;
+pub mod kmeans;
 pub use error::{Error, Result};

@@ -24,7 +24,7 @@ fn dot_check(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row = flat_group(group, groups) * WG + lane;
+    let row = flat_group(group, groups) * ROWS_PER_GROUP + lane;
     if (row < params.rows) {
         y[row] = dot4I8Packed(a[row], b[row]);
     }

@@ -156,13 +156,13 @@ impl Reflection {
     /// The same for a text assembled elsewhere.
     pub fn of_text(spec: &Spec, text: String) -> Result<Self> {
         let fault = |problem: String| Error::Shader { shader: spec.file.to_owned(), problem };
-        let module = naga::front::wgsl::parse_str(&text).map_err(|e| fault(e.emit_to_string(&text)))?;
+        let parsed = naga::front::wgsl::parse_str(&text).map_err(|e| fault(e.emit_to_string(&text)))?;
         let info = Validator::new(ValidationFlags::all(), Capabilities::all())
-            .validate(&module)
+            .validate(&parsed)
             .map_err(|e| fault(e.emit_to_string(&text)))?;
         let constants: PipelineConstants =
             spec.overrides.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-        let (module, _) = naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
+        let (module, _) = naga::back::pipeline_constants::process_overrides(&parsed, &info, None, &constants)
             .map_err(|e| fault(e.to_string()))?;
 
         let stem = spec.file.rsplit('/').next().unwrap_or(spec.file);
@@ -172,24 +172,19 @@ impl Reflection {
         if entry.name != stem {
             return Err(fault(format!("its entry point is called {}, not {stem} as its file", entry.name)));
         }
-        let constants: Vec<(String, u32)> = module
-            .constants
-            .iter()
-            .filter_map(|(_, constant)| {
-                let name = constant.name.clone()?;
-                match module.global_expressions[constant.init] {
-                    naga::Expression::Literal(naga::Literal::U32(value)) => Some((name, value)),
-                    _ => None,
-                }
-            })
-            .collect();
+        // Constants come from the text as parsed; overrides only have values in the processed module.
+        let constants: Vec<(String, u32)> = named_values(&parsed).chain(named_values(&module)).collect();
+        let rows_per_group = constants.iter().find(|(name, _)| name == "ROWS_PER_GROUP").map(|(_, value)| *value);
+        if rows_per_group.is_none() && text.contains("ROWS_PER_GROUP") {
+            return Err(fault("its ROWS_PER_GROUP is declared and not used".into()));
+        }
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).map_err(|e| fault(e.to_string()))?;
 
         let mut reflection = Self {
             entry: entry.name.clone(),
             workgroup: entry.workgroup_size,
-            rows_per_group: constants.iter().find(|(name, _)| name == "ROWS_PER_GROUP").map(|(_, value)| *value),
+            rows_per_group,
             needs: needs(&text).map_err(&fault)?,
             bindings: Vec::new(),
             params_slot: 0,
@@ -290,6 +285,21 @@ impl Reflection {
     fn offset(&self, name: &str) -> Option<usize> {
         self.params.iter().find(|(field, ..)| field == name).map(|(_, offset, _)| *offset)
     }
+}
+
+/// Every `u32` constant of `module` by its name.
+fn named_values(module: &naga::Module) -> impl Iterator<Item = (String, u32)> {
+    module.constants.iter().filter_map(|(_, constant)| {
+        let mut value = constant.init;
+        // `override A: u32 = B;` becomes a constant that stands for another one.
+        while let naga::Expression::Constant(other) = module.global_expressions[value] {
+            value = module.constants[other].init;
+        }
+        match module.global_expressions[value] {
+            naga::Expression::Literal(naga::Literal::U32(value)) => Some((constant.name.clone()?, value)),
+            _ => None,
+        }
+    })
 }
 
 /// What the header's `Needs:` says.

@@ -1,7 +1,8 @@
 //! Files in, files out: round trips, and what is said about each kind of bad file.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use lowbit::io::npy::{Matrix, read_labels, read_matrix, write_labels, write_matrix};
@@ -133,7 +134,7 @@ fn written_matrices_and_labels_come_back() {
     write_matrix(&path, 3, 2, &values).unwrap();
     let matrix = read_matrix(&path).unwrap();
     assert_eq!((matrix.rows, matrix.cols), (3, 2));
-    assert_eq!(matrix.values.map_bits(), values.to_vec().map_bits());
+    assert_eq!(bits(&matrix.values), bits(&values));
 
     for labels in [vec![], vec![7], vec![i32::MIN, -1, 0, i32::MAX]] {
         write_labels(&path, &labels).unwrap();
@@ -143,14 +144,8 @@ fn written_matrices_and_labels_come_back() {
 }
 
 /// Floats as bits, so that NaN and the sign of zero count.
-trait MapBits {
-    fn map_bits(&self) -> Vec<u32>;
-}
-
-impl MapBits for Vec<f32> {
-    fn map_bits(&self) -> Vec<u32> {
-        self.iter().map(|v| v.to_bits()).collect()
-    }
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
 }
 
 #[test]
@@ -281,10 +276,11 @@ fn bad_matrices_are_refused_by_name() {
 fn what_is_not_a_file_is_refused() {
     let folder = Folder::new();
     let missing = folder.path("none.npy");
-    assert!(matches!(read_matrix(&missing), Err(Error::Io { .. })));
-    refused(read_matrix(&missing), &missing, &["No such file"]);
-    refused(read_labels(&missing), &missing, &["No such file"]);
-    refused(picture::read(&missing), &missing, &["No such file"]);
+    let results = [read_matrix(&missing).err(), read_labels(&missing).err(), picture::read(&missing).err()];
+    for error in results {
+        let Some(Error::Io { path, source }) = error else { unreachable!("{error:?}") };
+        assert_eq!((path, source.kind()), (missing.clone(), std::io::ErrorKind::NotFound));
+    }
     let directory = folder.0.path();
     refused(read_matrix(directory), directory, &["folder"]);
     refused(read_labels(directory), directory, &["folder"]);
@@ -591,7 +587,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[test]
 fn a_damaged_picture_never_panics() {
     let folder = Folder::new();
-    for whole in [encode_png(&gradient(16, 16)).unwrap(), jpeg(32, 16)] {
+    for whole in [encode_png(&gradient(5, 5)).unwrap(), jpeg(16, 8)] {
         for at in 0..whole.len() {
             let path = folder.file("a.png", &whole[..at]);
             let _ = picture::read(&path);

@@ -1,0 +1,191 @@
+//! Every kernel at known sizes with known answers: the one list behind the tests, the benches and the report.
+//!
+//! A case knows how to set its kernel up on a device and what its oracle says of the result. What the GPU gave
+//! ([`Measured`]) and what the CPU expects ([`Expected`]) are different types, so that no test can compare a thing
+//! with itself.
+
+use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Work};
+use crate::{Error, Result};
+
+/// A kernel's place in every room of the house; tests/cpu/names.rs checks that each is furnished.
+pub struct Entry {
+    /// The stem that its shader, host, oracle, case, test and bench share.
+    pub stem: &'static str,
+    /// Interchangeable implementations; the tuner picks one.
+    pub variants: &'static [Spec],
+    /// Further shaders of the same operation that have no alternative.
+    pub stages: &'static [Spec],
+    /// Sizes for correctness: small, prime, around the workgroup size.
+    pub tests: fn() -> Vec<Box<dyn Case>>,
+    /// A size that fills a device, for speed; its inputs are made for the given number of bytes of memory.
+    pub bench: fn(u64) -> Box<dyn Case>,
+}
+
+/// Every kernel of the crate.
+pub const REGISTRY: &[Entry] = &[
+];
+
+/// One kernel at one size.
+pub trait Case {
+    /// What and how large, such as `n=1000 k=7 d=3`.
+    fn name(&self) -> String;
+    /// Uploads the inputs and binds the kernel, as variant `spec`.
+    fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared>;
+    /// What each output must be, by the oracle, in the order of [`Prepared::outputs`].
+    fn expected(&self) -> Vec<Expected>;
+}
+
+/// A case on a device, ready to run.
+pub struct Prepared {
+    /// The dispatches, in order. Running them again gives the same outputs.
+    pub passes: Vec<Bound>,
+    /// The outputs, by name.
+    pub outputs: Vec<(&'static str, Buffer)>,
+    /// Buffers whose guards must hold as well.
+    pub others: Vec<Buffer>,
+}
+
+impl Prepared {
+    /// Runs the passes once and reads every output.
+    pub fn run(&self, gpu: &Context) -> Result<Vec<Measured>> {
+        let mut record = Recorder::new(gpu);
+        for pass in &self.passes {
+            record.dispatch(pass);
+        }
+        record.submit()?;
+        self.outputs.iter().map(|(_, buffer)| Ok(Measured(buffer.read(gpu)?))).collect()
+    }
+
+    /// Bytes and operations of one run.
+    pub fn work(&self) -> Work {
+        self.passes.iter().map(Bound::work).sum()
+    }
+}
+
+/// What a GPU wrote, as 32-bit words.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Measured(Vec<u32>);
+
+impl Measured {
+    /// Words that did not come from a GPU: for the comparer's own tests.
+    #[doc(hidden)]
+    pub fn forged(words: Vec<u32>) -> Self {
+        Self(words)
+    }
+}
+
+/// What an oracle says an output must be.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// Exactly these words.
+    Exact(Vec<u32>),
+    /// f32 values within `bound` of these, each with its own bound.
+    Within {
+        /// The oracle's values.
+        values: Vec<f64>,
+        /// Largest absolute error of each.
+        bounds: Vec<f64>,
+    },
+    /// One of several words for each: labels where two centroids are equally near.
+    OneOf(Vec<Vec<u32>>),
+}
+
+/// Whether `measured` is what was `expected`; the first difference otherwise.
+pub fn compare(measured: &Measured, expected: &Expected) -> std::result::Result<(), String> {
+    let words = &measured.0;
+    let length = match expected {
+        Expected::Exact(values) => values.len(),
+        Expected::Within { values, .. } => values.len(),
+        Expected::OneOf(sets) => sets.len(),
+    };
+    if words.len() != length {
+        return Err(format!("{} values, {length} expected", words.len()));
+    }
+    match expected {
+        Expected::Exact(values) => match words.iter().zip(values).position(|(got, want)| got != want) {
+            None => Ok(()),
+            Some(i) => Err(format!("[{i}] is {:#x}, {:#x} expected", words[i], values[i])),
+        },
+        Expected::Within { values, bounds } => {
+            for (i, ((&word, &want), &bound)) in words.iter().zip(values).zip(bounds).enumerate() {
+                let got = f64::from(f32::from_bits(word));
+                // A NaN anywhere must fail, so the test is for what is right, not for what is wrong.
+                let right = (got - want).abs() <= bound;
+                if !right {
+                    return Err(format!("[{i}] is {got:e}, {want:e} +- {bound:e} expected"));
+                }
+            }
+            Ok(())
+        }
+        Expected::OneOf(sets) => match words.iter().zip(sets).position(|(got, set)| !set.contains(got)) {
+            None => Ok(()),
+            Some(i) => Err(format!("[{i}] is {}, one of {:?} expected", words[i], sets[i])),
+        },
+    }
+}
+
+/// Runs `case` as `spec` twice and checks: the oracle's answer, the same bits both times, and every guard.
+///
+/// # Errors
+/// The device's, or [`Error::Mismatch`] with the case, the variant and the first difference.
+pub fn verify(gpu: &Context, case: &dyn Case, spec: &Spec) -> Result<()> {
+    let fault = |problem: String| Error::Mismatch { case: format!("{} {}", spec.label(), case.name()), problem };
+    let prepared = case.prepare(gpu, spec)?;
+    let first = prepared.run(gpu)?;
+    let expected = case.expected();
+    if expected.len() != first.len() {
+        return Err(fault(format!("{} outputs, {} expected", first.len(), expected.len())));
+    }
+    for (((name, _), measured), expected) in prepared.outputs.iter().zip(&first).zip(&expected) {
+        compare(measured, expected).map_err(|problem| fault(format!("{name}{problem}")))?;
+    }
+    if prepared.run(gpu)? != first {
+        return Err(fault("a second run gave other bits".into()));
+    }
+    for buffer in prepared.outputs.iter().map(|(_, buffer)| buffer).chain(&prepared.others) {
+        if !buffer.guards_hold(gpu)? {
+            return Err(fault("something was written outside a buffer".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Numbers that look random, the same on every machine.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// A sequence of its own for each seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
+    }
+
+    /// 32 bits (SplitMix64).
+    pub fn word(&mut self) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 32) as u32
+    }
+
+    /// Uniform in [0, 1).
+    pub fn unit(&mut self) -> f64 {
+        f64::from(self.word()) / 4_294_967_296.0
+    }
+
+    /// Uniform in [0, below).
+    pub fn below(&mut self, below: u64) -> u64 {
+        ((u128::from(self.word()) << 32 | u128::from(self.word())) * u128::from(below) >> 64) as u64
+    }
+
+    /// `n` words.
+    pub fn words(&mut self, n: usize) -> Vec<u32> {
+        (0..n).map(|_| self.word()).collect()
+    }
+
+    /// `n` floats, uniform in [-1, 1).
+    pub fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| (self.unit() * 2.0 - 1.0) as f32).collect()
+    }
+}
