@@ -140,6 +140,8 @@ pub struct Reflection {
     pub rows_per_group: Option<u32>,
     /// The optional feature it needs.
     pub needs: Needs,
+    /// Workgroup memory, in bytes.
+    pub workgroup_bytes: u32,
     /// Its storage bindings.
     pub bindings: Vec<Binding>,
     params_slot: u32,
@@ -186,6 +188,7 @@ impl Reflection {
             workgroup: entry.workgroup_size,
             rows_per_group,
             needs: needs(&text).map_err(&fault)?,
+            workgroup_bytes: 0,
             bindings: Vec::new(),
             params_slot: 0,
             params: Vec::new(),
@@ -193,6 +196,9 @@ impl Reflection {
             text,
         };
         for (_, variable) in module.global_variables.iter() {
+            if variable.space == naga::AddressSpace::WorkGroup {
+                reflection.workgroup_bytes += layouter[variable.ty].size;
+            }
             let Some(place) = &variable.binding else { continue };
             let name = variable.name.clone().unwrap_or_default();
             if place.group != 0 {
@@ -253,6 +259,28 @@ impl Reflection {
             }
         }
         Ok(reflection)
+    }
+
+    /// Whether this adapter has all that the shader needs; what is missing otherwise.
+    pub fn runs_on(&self, gpu: &Context) -> std::result::Result<(), String> {
+        let adapter = &gpu.adapter;
+        let has_feature = match self.needs {
+            Needs::Nothing => true,
+            Needs::Subgroups(least) => adapter.subgroup_size.is_some_and(|(min, _)| min >= least),
+            Needs::F16 => adapter.shader_f16,
+        };
+        let invocations = self.workgroup.iter().product::<u32>();
+        if !has_feature {
+            Err(format!("it needs {:?}, which this adapter lacks", self.needs))
+        } else if invocations > adapter.max_workgroup_invocations {
+            let most = adapter.max_workgroup_invocations;
+            Err(format!("a workgroup of {invocations} invocations; this adapter has at most {most}"))
+        } else if self.workgroup_bytes > adapter.max_workgroup_bytes {
+            let (takes, most) = (self.workgroup_bytes, adapter.max_workgroup_bytes);
+            Err(format!("{takes} bytes of workgroup memory; this adapter has {most}"))
+        } else {
+            Ok(())
+        }
     }
 
     /// The value of a dimension, such as `k+1` or `tiles*16`; the unknown name otherwise.
@@ -332,17 +360,6 @@ fn shape(text: &str, name: &str) -> Vec<String> {
     comment.map_or(Vec::new(), |(dims, _)| dims.split(',').map(|dim| dim.replace(' ', "")).collect())
 }
 
-impl Needs {
-    /// Whether `gpu` has it.
-    pub fn met_by(self, gpu: &Context) -> bool {
-        match self {
-            Self::Nothing => true,
-            Self::Subgroups(least) => gpu.adapter.subgroup_size.is_some_and(|(min, _)| min >= least),
-            Self::F16 => gpu.adapter.shader_f16,
-        }
-    }
-}
-
 /// A compiled kernel with parameters of type `P`.
 #[derive(Debug)]
 pub struct Kernel<P> {
@@ -365,14 +382,7 @@ impl<P: Params> Kernel<P> {
         if host != reflection.params {
             return Err(fault(format!("its Params are {:?}, the host's {host:?}", reflection.params)));
         }
-        if !reflection.needs.met_by(gpu) {
-            return Err(fault(format!("it needs {:?}, which this adapter lacks", reflection.needs)));
-        }
-        let (invocations, most) =
-            (reflection.workgroup.iter().product::<u32>(), gpu.adapter.max_workgroup_invocations);
-        if invocations > most {
-            return Err(fault(format!("a workgroup of {invocations} invocations; this adapter has at most {most}")));
-        }
+        reflection.runs_on(gpu).map_err(fault)?;
         let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,

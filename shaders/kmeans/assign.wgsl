@@ -1,0 +1,134 @@
+//! assign: label[i] = argmin_c |centroid_c|^2 - 2 x_i . centroid_c: the nearest centroid, the lowest index of equals
+//! One workgroup = a tile of 16 POINTS points against every centroid, a tile of 16 CENTROIDS at a time: both tiles go
+//! through workgroup memory DEPTH vec4s of the dimension at a time; each invocation keeps POINTS x CENTROIDS products
+//! in registers and its own running minimum. Nothing of size rows x k is ever stored (FlashAssign, Flash-KMeans 2025).
+//!
+//! Contract: products are f32 sums in order of the dimension; a label may differ from the oracle's only where the two
+//! scores are closer than oracle::assign::bound.
+//! Oracle: src/oracle/assign.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! use lib/lloyd
+
+struct Params {
+    rows: u32,
+    k: u32,     // centroids, those that pad the last tile included
+    d4: u32,    // dimension in vec4s, padded with zeros
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [rows, d4]
+@group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;          // [k, d4]
+@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [k] |centroid|^2; huge for padding
+@group(0) @binding(4) var<storage, read> control: Control;
+@group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [rows]
+@group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [1] labels that differ from before
+
+const POINTS: u32 = 4u;
+const CENTROIDS: u32 = 4u;
+const DEPTH: u32 = 4u;
+const SIDE: u32 = 16u;
+const WG: u32 = SIDE * SIDE;
+const ROWS_PER_GROUP: u32 = SIDE * POINTS;
+const CENTROIDS_PER_TILE: u32 = SIDE * CENTROIDS;
+const HUGE: f32 = 3.4028234e38;
+
+var<workgroup> point_tile: array<vec4<f32>, DEPTH * ROWS_PER_GROUP>;
+var<workgroup> centroid_tile: array<vec4<f32>, DEPTH * CENTROIDS_PER_TILE>;
+var<workgroup> lane_score: array<f32, WG>;
+var<workgroup> lane_label: array<u32, WG>;
+
+@compute @workgroup_size(WG)
+fn assign(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first = flat_group(group, groups) * ROWS_PER_GROUP;
+    // Uniform in the workgroup, as the barriers below demand.
+    if (first >= params.rows || control.state != RUNNING) {
+        return;
+    }
+    let column = lane % SIDE;
+    let row = lane / SIDE;
+    var best_score: array<f32, POINTS>;
+    var best_label: array<u32, POINTS>;
+    for (var i = 0u; i < POINTS; i++) {
+        best_score[i] = HUGE;
+        best_label[i] = 0u;
+    }
+    for (var tile = 0u; tile < params.k; tile += CENTROIDS_PER_TILE) {
+        var product: array<f32, POINTS * CENTROIDS>;
+        for (var p = 0u; p < POINTS * CENTROIDS; p++) {
+            product[p] = 0.0;
+        }
+        for (var depth = 0u; depth < params.d4; depth += DEPTH) {
+            for (var load = lane; load < DEPTH * ROWS_PER_GROUP; load += WG) {
+                let at = depth + load % DEPTH;
+                let point = min(first + load / DEPTH, params.rows - 1u);
+                let inside = at < params.d4;
+                point_tile[(load % DEPTH) * ROWS_PER_GROUP + load / DEPTH] =
+                    select(vec4<f32>(), points[point * params.d4 + min(at, params.d4 - 1u)], inside);
+            }
+            for (var load = lane; load < DEPTH * CENTROIDS_PER_TILE; load += WG) {
+                let at = depth + load % DEPTH;
+                let centroid = min(tile + load / DEPTH, params.k - 1u);
+                let inside = at < params.d4;
+                centroid_tile[(load % DEPTH) * CENTROIDS_PER_TILE + load / DEPTH] =
+                    select(vec4<f32>(), centroids[centroid * params.d4 + min(at, params.d4 - 1u)], inside);
+            }
+            workgroupBarrier();
+            for (var at = 0u; at < DEPTH; at++) {
+                var x: array<vec4<f32>, POINTS>;
+                for (var i = 0u; i < POINTS; i++) {
+                    x[i] = point_tile[at * ROWS_PER_GROUP + i * SIDE + row];
+                }
+                for (var c = 0u; c < CENTROIDS; c++) {
+                    let y = centroid_tile[at * CENTROIDS_PER_TILE + c * SIDE + column];
+                    for (var i = 0u; i < POINTS; i++) {
+                        product[c * POINTS + i] += dot(x[i], y);
+                    }
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var c = 0u; c < CENTROIDS; c++) {
+            let centroid = tile + c * SIDE + column;
+            if (centroid < params.k) {
+                let norm = norms[centroid];
+                for (var i = 0u; i < POINTS; i++) {
+                    let score = norm - 2.0 * product[c * POINTS + i];
+                    if (score < best_score[i]) {
+                        best_score[i] = score;
+                        best_label[i] = centroid;
+                    }
+                }
+            }
+        }
+    }
+    var changes = 0u;
+    for (var i = 0u; i < POINTS; i++) {
+        lane_score[lane] = best_score[i];
+        lane_label[lane] = best_label[i];
+        workgroupBarrier();
+        let point = first + i * SIDE + row;
+        if (column == 0u && point < params.rows) {
+            var score = lane_score[lane];
+            var label = lane_label[lane];
+            for (var other = 1u; other < SIDE; other++) {
+                let s = lane_score[lane + other];
+                let l = lane_label[lane + other];
+                if (s < score || (s == score && l < label)) {
+                    score = s;
+                    label = l;
+                }
+            }
+            changes += select(0u, 1u, labels[point] != label);
+            labels[point] = label;
+        }
+        workgroupBarrier();
+    }
+    if (changes > 0u) {
+        atomicAdd(&changed[0], changes);
+    }
+}

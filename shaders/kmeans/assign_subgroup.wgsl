@@ -1,0 +1,98 @@
+//! assign_subgroup: label[i] = argmin_c |centroid_c|^2 - 2 x_i . centroid_c, as assign, without workgroup memory
+//! One workgroup = WG x POINTS points. An invocation keeps POINTS points against 8 BLOCKS centroids in registers. Eight
+//! lanes load eight centroids at once and hand each to all by a shuffle: a load serves eight times as many products as
+//! when every lane loads every centroid, which is what a driver without scalar loads (lavapipe) is bound by.
+//!
+//! Contract: as assign, and the same bits as assign where the driver rounds dot() alike.
+//! Oracle: src/oracle/assign.rs    Needs: subgroups of 8 or more
+//!
+//! use lib/grid
+//! use lib/lloyd
+
+struct Params {
+    rows: u32,
+    k: u32,     // centroids, those that pad the last block included: a multiple of 8 BLOCKS
+    d4: u32,    // dimension in vec4s, padded with zeros
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [rows, d4]
+@group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;          // [k, d4]
+@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [k] |centroid|^2; huge for padding
+@group(0) @binding(4) var<storage, read> control: Control;
+@group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [rows]
+@group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [1] labels that differ from before
+
+const POINTS: u32 = 4u;
+const BLOCKS: u32 = 2u;
+const WG: u32 = 64u;
+const ROWS_PER_GROUP: u32 = WG * POINTS;
+const HUGE: f32 = 3.4028234e38;
+
+@compute @workgroup_size(WG)
+fn assign_subgroup(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+    let first = flat_group(group, groups) * ROWS_PER_GROUP + lane;
+    if (control.state != RUNNING) {
+        return;
+    }
+    // No lane leaves before the shuffles: those behind the last row compute it again and do not write.
+    var start: array<u32, POINTS>;
+    var best_score: array<f32, POINTS>;
+    var best_label: array<u32, POINTS>;
+    for (var i = 0u; i < POINTS; i++) {
+        start[i] = min(first + i * WG, params.rows - 1u) * params.d4;
+        best_score[i] = HUGE;
+        best_label[i] = 0u;
+    }
+    let mine = subgroup_lane % 8u;
+    for (var tile = 0u; tile < params.k; tile += 8u * BLOCKS) {
+        var product: array<f32, POINTS * 8 * BLOCKS>;
+        for (var p = 0u; p < POINTS * 8u * BLOCKS; p++) {
+            product[p] = 0.0;
+        }
+        for (var at = 0u; at < params.d4; at++) {
+            var x: array<vec4<f32>, POINTS>;
+            for (var i = 0u; i < POINTS; i++) {
+                x[i] = points[start[i] + at];
+            }
+            for (var block = 0u; block < BLOCKS; block++) {
+                let loaded = centroids[(tile + block * 8u + mine) * params.d4 + at];
+                for (var c = 0u; c < 8u; c++) {
+                    let y = subgroupShuffle(loaded, c);
+                    for (var i = 0u; i < POINTS; i++) {
+                        product[(block * 8u + c) * POINTS + i] += dot(x[i], y);
+                    }
+                }
+            }
+        }
+        for (var block = 0u; block < BLOCKS; block++) {
+            let loaded = norms[tile + block * 8u + mine];
+            for (var c = 0u; c < 8u; c++) {
+                let norm = subgroupShuffle(loaded, c);
+                for (var i = 0u; i < POINTS; i++) {
+                    let score = norm - 2.0 * product[(block * 8u + c) * POINTS + i];
+                    if (score < best_score[i]) {
+                        best_score[i] = score;
+                        best_label[i] = tile + block * 8u + c;
+                    }
+                }
+            }
+        }
+    }
+    var changes = 0u;
+    for (var i = 0u; i < POINTS; i++) {
+        let point = first + i * WG;
+        if (point < params.rows) {
+            changes += select(0u, 1u, labels[point] != best_label[i]);
+            labels[point] = best_label[i];
+        }
+    }
+    if (changes > 0u) {
+        atomicAdd(&changed[0], changes);
+    }
+}

@@ -1,0 +1,116 @@
+//! seed: takes the trial with the least potential as the next seed, then draws the next trials by nearest squared distance
+//! One workgroup in all. The groups' potentials are cut into WG stretches; a drawn number finds its stretch, then its
+//! group, then its point.
+//!
+//! Contract: potentials are f32 sums in a fixed order, the lowest trial wins a tie; a drawn point's interval of the
+//! cumulated distances holds the drawn number up to the rounding of the sums. A point at distance zero is never drawn
+//! while another is not; with all at zero, points are drawn uniformly.
+//! Oracle: src/oracle/seed.rs    Needs: no optional feature
+//!
+//! use lib/random
+//! use lib/reduce
+//! use lib/scan
+//! use lib/seed
+
+struct Params {
+    n: u32,
+    trials: u32,
+    groups: u32,    // workgroups of seed_distance
+    group_rows: u32,    // points of one of them
+    k: u32,
+    seed: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> nearest: array<f32>;              // [n, trials]
+@group(0) @binding(2) var<storage, read> potential: array<f32>;            // [groups, trials]
+@group(0) @binding(3) var<storage, read_write> candidates: array<u32>;     // [trials]
+@group(0) @binding(4) var<storage, read_write> chosen: array<u32>;         // [k] points
+@group(0) @binding(5) var<storage, read_write> pick: Pick;
+
+const WG: u32 = 256u;
+
+var<workgroup> stretch_start: array<f32, WG>;
+
+@compute @workgroup_size(WG)
+fn seed(@builtin(local_invocation_index) lane: u32) {
+    let step = pick.step;
+    var best = 0u;
+    var least = 0.0;
+    for (var trial = 0u; trial < params.trials; trial++) {
+        var sum = 0.0;
+        for (var block = lane; block < params.groups; block += WG) {
+            sum += potential[block * params.trials + trial];
+        }
+        let total = reduce_add_f32(sum, lane);
+        if (trial == 0u || total < least) {
+            best = trial;
+            least = total;
+        }
+    }
+    // Every lane has the same sums, hence the same best.
+    let length = (params.groups + WG - 1u) / WG;
+    let begin = min(lane * length, params.groups);
+    let end = min(begin + length, params.groups);
+    var stretch = 0.0;
+    for (var block = begin; block < end; block++) {
+        stretch += potential[block * params.trials + best];
+    }
+    stretch_start[lane] = scan_exclusive_f32(stretch, lane);
+    if (lane == WG - 1u) {
+        reduce_f32[0] = stretch_start[lane] + stretch;
+    }
+    workgroupBarrier();
+    let total = reduce_f32[0];
+    if (lane == 0u) {
+        if (step < params.k) {
+            chosen[step] = candidates[best];
+        }
+        pick.step = step + 1u;
+        pick.best = best;
+    }
+    // The winner must be read before its place among the candidates is drawn anew.
+    storageBarrier();
+    workgroupBarrier();
+    for (var trial = lane; trial < params.trials; trial += WG) {
+        let unit = random_unit(params.seed, step, trial);
+        if (total <= 0.0) {
+            candidates[trial] = min(u32(unit * f32(params.n)), params.n - 1u);
+            continue;
+        }
+        let target = unit * total;
+        // The last stretch that begins at or below the target and holds anything.
+        var place = 0u;
+        for (var s = 1u; s < WG; s++) {
+            if (stretch_start[s] <= target && stretch_start[s] < total && s * length < params.groups) {
+                place = s;
+            }
+        }
+        var sum = stretch_start[place];
+        var block = place * length;
+        let block_end = min(block + length, params.groups);
+        for (var b = block; b + 1u < block_end; b++) {
+            let next = sum + potential[b * params.trials + best];
+            if (next > target) {
+                break;
+            }
+            sum = next;
+            block = b + 1u;
+        }
+        // The point at which the sum passes the target; the last with any distance if rounding never lets it.
+        let first = block * params.group_rows;
+        let last = min(first + params.group_rows, params.n);
+        var drawn = first;
+        for (var row = first; row < last; row++) {
+            let weight = nearest[row * params.trials + best];
+            sum += weight;
+            if (weight > 0.0) {
+                drawn = row;
+                if (sum > target) {
+                    break;
+                }
+            }
+        }
+        candidates[trial] = drawn;
+    }
+}

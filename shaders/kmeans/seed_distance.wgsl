@@ -1,0 +1,64 @@
+//! seed_distance: nearest[i, t] = min(nearest before, |x_i - x_candidate(t)|^2); potential[g, t] = sum over the group
+//! One workgroup = WG points against `trials` candidates (greedy k-means++, Arthur and Vassilvitskii 2007, with the
+//! several trials per step of their code).
+//!
+//! Contract: f32; potentials are sums in a fixed order.
+//! Oracle: src/oracle/seed.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! use lib/reduce
+//! use lib/seed
+
+struct Params {
+    rows: u32,
+    d4: u32,
+    trials: u32,
+    groups: u32,    // workgroups
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [1, rows, d4]
+@group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [trials] points
+@group(0) @binding(3) var<storage, read> pick: Pick;
+@group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [1, rows, trials] of the step before
+@group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
+@group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
+
+const WG: u32 = 256u;
+const ROWS_PER_GROUP: u32 = WG;
+const HUGE: f32 = 3.4028234e38;
+
+@compute @workgroup_size(WG)
+fn seed_distance(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let block = flat_group(group, groups);
+    if (block >= params.groups) {
+        return;
+    }
+    let row = block * ROWS_PER_GROUP + lane;
+    let inside = row < params.rows;
+    var before = HUGE;
+    if (inside && pick.step > 0u) {
+        before = nearest[row * params.trials + pick.best];
+    }
+    for (var trial = 0u; trial < params.trials; trial++) {
+        var least = 0.0;
+        if (inside) {
+            let candidate = candidates[trial] * params.d4;
+            var sum = 0.0;
+            for (var at = 0u; at < params.d4; at++) {
+                let difference = points[row * params.d4 + at] - points[candidate + at];
+                sum += dot(difference, difference);
+            }
+            least = min(before, sum);
+            nearest_next[row * params.trials + trial] = least;
+        }
+        let total = reduce_add_f32(least, lane);
+        if (lane == 0u) {
+            potential[block * params.trials + trial] = total;
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! copy: y[r] = x[r]
+//! One workgroup = ROWS_PER_GROUP rows; each invocation holds ITEMS rows in flight, WG apart, BATCHES times over.
+//!
+//! Contract: exact.
+//! Oracle: src/oracle/copy.rs    Needs: no optional feature
+//!
+//! use lib/grid
+
+struct Params {
+    rows: u32, // of 16 bytes: the widest load and store there is
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;          // [rows]
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<u32>>;    // [rows]
+
+const ITEMS: u32 = 4u;
+override WG: u32 = 256;
+override BATCHES: u32 = 1;
+override ROWS_PER_GROUP: u32 = WG * ITEMS * BATCHES;
+
+@compute @workgroup_size(WG)
+fn copy(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let start = flat_group(group, groups) * ROWS_PER_GROUP;
+    for (var batch = 0u; batch < BATCHES; batch += 1u) {
+        let first = start + batch * WG * ITEMS;
+        if (first + WG * ITEMS <= params.rows) {
+            // Every load before the first store: the two buffers might alias for all the compiler knows.
+            var held: array<vec4<u32>, ITEMS>;
+            for (var i = 0u; i < ITEMS; i += 1u) {
+                held[i] = x[first + i * WG + lane];
+            }
+            for (var i = 0u; i < ITEMS; i += 1u) {
+                y[first + i * WG + lane] = held[i];
+            }
+        } else {
+            for (var row = first + lane; row < min(params.rows, first + WG * ITEMS); row += WG) {
+                y[row] = x[row];
+            }
+        }
+    }
+}

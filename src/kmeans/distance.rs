@@ -1,0 +1,48 @@
+//! Host of `distance`: the squared distance of every point to the centroid of its label.
+
+use crate::Result;
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+
+/// The shader.
+pub const SPEC: Spec = Spec::new("kmeans/distance");
+
+params! {
+    struct DistanceParams {
+        rows: u32,
+        k: u32,
+        d4: u32,
+    }
+}
+
+/// The compiled kernel.
+#[derive(Debug)]
+pub struct Distance(Kernel<DistanceParams>);
+
+impl Distance {
+    /// Compiles it.
+    pub fn load(gpu: &Context) -> Result<Self> {
+        Kernel::load(gpu, &SPEC).map(Self)
+    }
+
+    /// Binds `distances[i] = |points[i] - centroids[labels[i]]|^2` for points of `d` dimensions.
+    pub fn bind(
+        &self,
+        gpu: &Context,
+        points: &Buffer,
+        centroids: &Buffer,
+        labels: &Buffer,
+        distances: &Buffer,
+        d: u64,
+    ) -> Result<Bound> {
+        let n = points.rows();
+        let params = DistanceParams {
+            rows: to_u32(n, "the number of points")?,
+            k: to_u32(centroids.rows(), "the number of centroids")?,
+            d4: to_u32(d.div_ceil(4), "the dimension")?,
+        };
+        let work = Work { bytes: 4 * (n * d + centroids.rows() * d + 2 * n), ops: 3 * n * d };
+        let buffers =
+            [("points", points), ("centroids", centroids), ("labels", labels), ("distances", distances)];
+        self.0.bind(gpu, &buffers, params, work)
+    }
+}

@@ -1,0 +1,153 @@
+//! Host of `seed`: greedy k-means++ on the device, without a host synchronisation between steps.
+
+use crate::Result;
+use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
+
+/// The distances to the candidates, and the choice among them.
+pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed_distance"), Spec::new("kmeans/seed")];
+
+/// Steps in a submission: few enough that no driver takes it for a hang.
+const STEPS_PER_SUBMISSION: u64 = 64;
+
+params! {
+    struct DistanceParams {
+        rows: u32,
+        d4: u32,
+        trials: u32,
+        groups: u32,
+    }
+}
+params! {
+    struct PickParams {
+        n: u32,
+        trials: u32,
+        groups: u32,
+        group_rows: u32,
+        k: u32,
+        seed: u32,
+    }
+}
+
+/// The compiled stages.
+#[derive(Debug)]
+pub struct Seed {
+    distance: Kernel<DistanceParams>,
+    pick: Kernel<PickParams>,
+}
+
+/// The buffers of one seeding; every one is written by the kernels but for the first candidates.
+#[derive(Debug)]
+pub struct State {
+    /// `[n, trials]` squared distances to the nearest seed if the trial were taken; two, in turn.
+    pub nearest: [Buffer; 2],
+    /// `[groups, trials]` their sums.
+    pub potential: Buffer,
+    /// `[trials]` points to be tried.
+    pub candidates: Buffer,
+    /// `[k]` the seeds.
+    pub chosen: Buffer,
+    /// Steps done, and the trial that won.
+    pub pick: Buffer,
+    trials: u64,
+    groups: u64,
+}
+
+/// Trials per step, as scikit-learn has them: 2 + floor(ln k).
+pub fn trials(k: u64) -> u64 {
+    2 + (k as f64).ln().floor() as u64
+}
+
+impl Seed {
+    /// Compiles the stages.
+    pub fn load(gpu: &Context) -> Result<Self> {
+        Ok(Self { distance: Kernel::load(gpu, &STAGES[0])?, pick: Kernel::load(gpu, &STAGES[1])? })
+    }
+
+    fn group_rows(&self) -> u32 {
+        self.distance.reflection().rows_per_group.unwrap_or(1)
+    }
+
+    /// Buffers for choosing `k` of `n` points, of which `first` is the first.
+    pub fn state(&self, gpu: &Context, n: u64, k: u64, first: u32) -> Result<State> {
+        let trials = trials(k);
+        let groups = n.div_ceil(u64::from(self.group_rows()));
+        Ok(State {
+            nearest: [
+                Buffer::new(gpu, "nearest 0", n, 4 * trials)?,
+                Buffer::new(gpu, "nearest 1", n, 4 * trials)?,
+            ],
+            potential: Buffer::new(gpu, "potential", groups, 4 * trials)?,
+            candidates: Buffer::from_slice(gpu, "candidates", trials, &vec![first; trials as usize])?,
+            chosen: Buffer::new(gpu, "chosen", k, 4)?,
+            pick: Buffer::from_slice(gpu, "pick", 2, &[0u32, 0])?,
+            trials,
+            groups,
+        })
+    }
+
+    /// Binds step number `parity` modulo 2: distances to the candidates, then the choice.
+    pub fn bind(
+        &self,
+        gpu: &Context,
+        points: &Buffer,
+        state: &State,
+        d: u64,
+        seed: u32,
+        parity: usize,
+    ) -> Result<[Bound; 2]> {
+        let (n, trials) = (points.rows(), state.trials);
+        let (n32, trials32) = (to_u32(n, "the number of points")?, to_u32(trials, "the number of trials")?);
+        let groups = to_u32(state.groups, "the number of groups")?;
+        let distance = self.distance.bind(
+            gpu,
+            &[
+                ("points", points),
+                ("candidates", &state.candidates),
+                ("pick", &state.pick),
+                ("nearest", &state.nearest[1 - parity]),
+                ("nearest_next", &state.nearest[parity]),
+                ("potential", &state.potential),
+            ],
+            DistanceParams { rows: n32, d4: to_u32(d.div_ceil(4), "the dimension")?, trials: trials32, groups },
+            Work { bytes: 4 * (n * d + n + n * trials), ops: 3 * n * d * trials },
+        )?;
+        let pick = self.pick.bind(
+            gpu,
+            &[
+                ("nearest", &state.nearest[parity]),
+                ("potential", &state.potential),
+                ("candidates", &state.candidates),
+                ("chosen", &state.chosen),
+                ("pick", &state.pick),
+            ],
+            PickParams {
+                n: n32,
+                trials: trials32,
+                groups,
+                group_rows: self.group_rows(),
+                k: to_u32(state.chosen.rows(), "the number of clusters")?,
+                seed,
+            },
+            Work { bytes: 4 * state.groups * (trials + 1), ops: state.groups * (trials + 1) },
+        )?;
+        Ok([distance, pick])
+    }
+
+    /// The indices of `k` of the points, chosen by greedy k-means++; `first` is the first of them.
+    pub fn choose(&self, gpu: &Context, points: &Buffer, d: u64, k: u64, first: u32, seed: u32) -> Result<Vec<u32>> {
+        let state = self.state(gpu, points.rows(), k, first)?;
+        let steps =
+            [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];
+        for begin in (0..k).step_by(STEPS_PER_SUBMISSION as usize) {
+            let mut record = Recorder::new(gpu);
+            for step in begin..(begin + STEPS_PER_SUBMISSION).min(k) {
+                for bound in &steps[(step % 2) as usize] {
+                    record.dispatch(bound);
+                }
+            }
+            record.submit()?;
+            gpu.wait()?;
+        }
+        state.chosen.read(gpu)
+    }
+}
