@@ -45,8 +45,11 @@ fn commit(root: &Path) -> String {
     }
     println!("cargo:rerun-if-changed={}", git.join("HEAD").display());
     println!("cargo:rerun-if-changed={}", git.join("logs/HEAD").display());
-    let run = std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root).output();
-    run.ok().filter(|o| o.status.success()).map_or(String::new(), |o| {
-        String::from_utf8_lossy(&o.stdout).trim().to_owned()
-    })
+    let run = std::process::Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .current_dir(root)
+        .output();
+    run.ok()
+        .filter(|o| o.status.success())
+        .map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
 }

@@ -78,11 +78,11 @@ fn seed(@builtin(local_invocation_index) lane: u32) {
             candidates[trial] = min(u32(unit * f32(params.n)), params.n - 1u);
             continue;
         }
-        let target = unit * total;
-        // The last stretch that begins at or below the target and holds anything.
+        let aim = unit * total;
+        // The last stretch that begins at or below the aim and holds anything.
         var place = 0u;
         for (var s = 1u; s < WG; s++) {
-            if (stretch_start[s] <= target && stretch_start[s] < total && s * length < params.groups) {
+            if (stretch_start[s] <= aim && stretch_start[s] < total && s * length < params.groups) {
                 place = s;
             }
         }
@@ -91,13 +91,13 @@ fn seed(@builtin(local_invocation_index) lane: u32) {
         let block_end = min(block + length, params.groups);
         for (var b = block; b + 1u < block_end; b++) {
             let next = sum + potential[b * params.trials + best];
-            if (next > target) {
+            if (next > aim) {
                 break;
             }
             sum = next;
             block = b + 1u;
         }
-        // The point at which the sum passes the target; the last with any distance if rounding never lets it.
+        // The point at which the sum passes the aim; the last with any distance if rounding never lets it.
         let first = block * params.group_rows;
         let last = min(first + params.group_rows, params.n);
         var drawn = first;
@@ -106,7 +106,7 @@ fn seed(@builtin(local_invocation_index) lane: u32) {
             sum += weight;
             if (weight > 0.0) {
                 drawn = row;
-                if (sum > target) {
+                if (sum > aim) {
                     break;
                 }
             }

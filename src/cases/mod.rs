@@ -4,7 +4,21 @@
 //! ([`Measured`]) and what the CPU expects ([`Expected`]) are different types, so that no test can compare a thing
 //! with itself.
 
+pub mod assign;
+pub mod centroid;
+pub mod copy;
+pub mod distance;
+pub mod dot_i8;
+pub mod fma_f16;
+pub mod fma_f32;
+pub mod lloyd;
+pub mod radix_sort;
+pub mod read_xor;
+pub mod seed;
+pub mod write;
+
 use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Work};
+pub use crate::random::Random;
 use crate::{Error, Result};
 
 /// A kernel's place in every room of the house; tests/cpu/names.rs checks that each is furnished.
@@ -23,6 +37,18 @@ pub struct Entry {
 
 /// Every kernel of the crate.
 pub const REGISTRY: &[Entry] = &[
+    copy::ENTRY,
+    read_xor::ENTRY,
+    write::ENTRY,
+    fma_f32::ENTRY,
+    fma_f16::ENTRY,
+    dot_i8::ENTRY,
+    assign::ENTRY,
+    radix_sort::ENTRY,
+    centroid::ENTRY,
+    lloyd::ENTRY,
+    distance::ENTRY,
+    seed::ENTRY,
 ];
 
 /// One kernel at one size.
@@ -37,17 +63,24 @@ pub trait Case {
 
 /// A case on a device, ready to run.
 pub struct Prepared {
-    /// The dispatches, in order. Running them again gives the same outputs.
+    /// The dispatches, in order.
     pub passes: Vec<Bound>,
     /// The outputs, by name.
     pub outputs: Vec<(&'static str, Buffer)>,
     /// Buffers whose guards must hold as well.
     pub others: Vec<Buffer>,
+    /// What outputs that are inputs too hold before a run, by name.
+    pub before: Vec<(&'static str, Vec<u32>)>,
 }
 
 impl Prepared {
     /// Runs the passes once and reads every output.
     pub fn run(&self, gpu: &Context) -> Result<Vec<Measured>> {
+        for (name, words) in &self.before {
+            if let Some((_, buffer)) = self.outputs.iter().find(|(output, _)| output == name) {
+                buffer.write(gpu, words)?;
+            }
+        }
         let mut record = Recorder::new(gpu);
         for pass in &self.passes {
             record.dispatch(pass);
@@ -129,7 +162,8 @@ pub fn compare(measured: &Measured, expected: &Expected) -> std::result::Result<
 /// # Errors
 /// The device's, or [`Error::Mismatch`] with the case, the variant and the first difference.
 pub fn verify(gpu: &Context, case: &dyn Case, spec: &Spec) -> Result<()> {
-    let fault = |problem: String| Error::Mismatch { case: format!("{} {}", spec.label(), case.name()), problem };
+    let fault =
+        |problem: String| Error::Mismatch { case: format!("{} {}", spec.label(), case.name()), problem };
     let prepared = case.prepare(gpu, spec)?;
     let first = prepared.run(gpu)?;
     let expected = case.expected();
@@ -148,44 +182,4 @@ pub fn verify(gpu: &Context, case: &dyn Case, spec: &Spec) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Numbers that look random, the same on every machine.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// A sequence of its own for each seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
-    }
-
-    /// 32 bits (SplitMix64).
-    pub fn word(&mut self) -> u32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 32) as u32
-    }
-
-    /// Uniform in [0, 1).
-    pub fn unit(&mut self) -> f64 {
-        f64::from(self.word()) / 4_294_967_296.0
-    }
-
-    /// Uniform in [0, below).
-    pub fn below(&mut self, below: u64) -> u64 {
-        ((u128::from(self.word()) << 32 | u128::from(self.word())) * u128::from(below) >> 64) as u64
-    }
-
-    /// `n` words.
-    pub fn words(&mut self, n: usize) -> Vec<u32> {
-        (0..n).map(|_| self.word()).collect()
-    }
-
-    /// `n` floats, uniform in [-1, 1).
-    pub fn floats(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| (self.unit() * 2.0 - 1.0) as f32).collect()
-    }
 }

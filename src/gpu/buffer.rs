@@ -49,7 +49,9 @@ impl Buffer {
     pub fn with_limit(gpu: &Context, label: &str, rows: u64, row_bytes: u64, limit: u64) -> Result<Self> {
         let whole = rows.checked_mul(row_bytes);
         if row_bytes == 0 || row_bytes % 4 != 0 || whole.is_none() {
-            return Err(Error::Input(format!("{label}: {rows} rows of {row_bytes} bytes cannot be a buffer")));
+            return Err(Error::Input(format!(
+                "{label}: {rows} rows of {row_bytes} bytes cannot be a buffer"
+            )));
         }
         let rows_per_part = match limit / row_bytes {
             fit if fit >= rows => rows.max(1),

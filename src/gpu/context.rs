@@ -226,7 +226,8 @@ impl Context {
 
     /// Runs `work`, and turns what wgpu reports of it into an error.
     pub(super) fn scoped<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
-        let filters = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
+        let filters =
+            [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
         let mut scopes = filters.map(|filter| Some(self.device.push_error_scope(filter)));
         let done = work();
         let mut first = None;

@@ -176,7 +176,8 @@ impl Reflection {
         }
         // Constants come from the text as parsed; overrides only have values in the processed module.
         let constants: Vec<(String, u32)> = named_values(&parsed).chain(named_values(&module)).collect();
-        let rows_per_group = constants.iter().find(|(name, _)| name == "ROWS_PER_GROUP").map(|(_, value)| *value);
+        let rows_per_group =
+            constants.iter().find(|(name, _)| name == "ROWS_PER_GROUP").map(|(_, value)| *value);
         if rows_per_group.is_none() && text.contains("ROWS_PER_GROUP") {
             return Err(fault("its ROWS_PER_GROUP is declared and not used".into()));
         }
@@ -202,7 +203,10 @@ impl Reflection {
             let Some(place) = &variable.binding else { continue };
             let name = variable.name.clone().unwrap_or_default();
             if place.group != 0 {
-                return Err(fault(format!("{name} is in group {}; every binding belongs in group 0", place.group)));
+                return Err(fault(format!(
+                    "{name} is in group {}; every binding belongs in group 0",
+                    place.group
+                )));
             }
             match variable.space {
                 naga::AddressSpace::Uniform => {
@@ -223,12 +227,16 @@ impl Reflection {
                 }
                 naga::AddressSpace::Storage { access } => {
                     let (stride, is_array) = match module.types[variable.ty].inner {
-                        naga::TypeInner::Array { stride, size: naga::ArraySize::Dynamic, .. } => (stride, true),
+                        naga::TypeInner::Array { stride, size: naga::ArraySize::Dynamic, .. } => {
+                            (stride, true)
+                        }
                         _ => (layouter[variable.ty].size, false),
                     };
                     let shape = shape(&reflection.text, &name);
                     if is_array && shape.is_empty() {
-                        return Err(fault(format!("binding {name} has no shape comment, such as // [rows, cols]")));
+                        return Err(fault(format!(
+                            "binding {name} has no shape comment, such as // [rows, cols]"
+                        )));
                     }
                     let access = if access.contains(naga::StorageAccess::STORE) {
                         Access::ReadWrite
@@ -253,9 +261,9 @@ impl Reflection {
         let zeros = vec![0; reflection.params.len() * 4];
         for binding in &reflection.bindings {
             for dim in &binding.shape {
-                reflection
-                    .value(dim, &zeros)
-                    .map_err(|name| fault(format!("the shape of {} speaks of {name}, which is unknown", binding.name)))?;
+                reflection.value(dim, &zeros).map_err(|name| {
+                    fault(format!("the shape of {} speaks of {name}, which is unknown", binding.name))
+                })?;
             }
         }
         Ok(reflection)
@@ -300,7 +308,8 @@ impl Reflection {
                 .ok_or_else(|| name.to_owned())
         };
         dim.split('+').try_fold(0u64, |sum, term| {
-            let product = term.split('*').try_fold(1u64, |p, f| factor(f.trim()).map(|v| p.saturating_mul(v)))?;
+            let product =
+                term.split('*').try_fold(1u64, |p, f| factor(f.trim()).map(|v| p.saturating_mul(v)))?;
             Ok(sum.saturating_add(product))
         })
     }
@@ -378,7 +387,8 @@ impl<P: Params> Kernel<P> {
     pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
         let reflection = Reflection::of(spec)?;
         let fault = |problem: String| Error::Shader { shader: spec.file.to_owned(), problem };
-        let host: Vec<_> = P::FIELDS.iter().map(|&(name, offset, kind)| (name.to_owned(), offset, kind)).collect();
+        let host: Vec<_> =
+            P::FIELDS.iter().map(|&(name, offset, kind)| (name.to_owned(), offset, kind)).collect();
         if host != reflection.params {
             return Err(fault(format!("its Params are {:?}, the host's {host:?}", reflection.params)));
         }
@@ -473,22 +483,50 @@ impl<P: Params> Kernel<P> {
                     && (binding.access == Access::ReadWrite || other.access == Access::ReadWrite)
             });
             if let Some((other, _)) = shared {
-                return Err(fault(&binding.name, format!("buffer {} is bound to {} too, and one of the two writes", buffer.label, other.name)));
+                return Err(fault(
+                    &binding.name,
+                    format!(
+                        "buffer {} is bound to {} too, and one of the two writes",
+                        buffer.label, other.name
+                    ),
+                ));
             }
             let needed = if binding.splits() {
                 let row_bytes = self.reflection.elements(&binding.shape[1..], &bytes) * binding.stride;
                 if rows > 0 && row_bytes != buffer.row_bytes {
-                    return Err(fault(&binding.name, format!("rows of {row_bytes} bytes are expected, buffer {} has rows of {}", buffer.label, buffer.row_bytes)));
+                    return Err(fault(
+                        &binding.name,
+                        format!(
+                            "rows of {row_bytes} bytes are expected, buffer {} has rows of {}",
+                            buffer.label, buffer.row_bytes
+                        ),
+                    ));
                 }
                 rows * row_bytes
             } else {
                 if buffer.parts.len() > 1 || buffer.bytes() > gpu.adapter.max_binding_bytes {
-                    return Err(fault(&binding.name, format!("buffer {} of {} bytes is larger than a binding of this adapter ({} bytes), and its shape does not begin with rows", buffer.label, buffer.bytes(), gpu.adapter.max_binding_bytes)));
+                    return Err(fault(
+                        &binding.name,
+                        format!(
+                            "buffer {} of {} bytes is larger than a binding of this adapter ({} bytes), and its shape does not begin with rows",
+                            buffer.label,
+                            buffer.bytes(),
+                            gpu.adapter.max_binding_bytes
+                        ),
+                    ));
                 }
                 self.reflection.elements(&binding.shape, &bytes) * binding.stride
             };
             if buffer.bytes() < needed {
-                return Err(fault(&binding.name, format!("[{}] takes {needed} bytes, buffer {} has {}", binding.shape.join(", "), buffer.label, buffer.bytes())));
+                return Err(fault(
+                    &binding.name,
+                    format!(
+                        "[{}] takes {needed} bytes, buffer {} has {}",
+                        binding.shape.join(", "),
+                        buffer.label,
+                        buffer.bytes()
+                    ),
+                ));
             }
             given.push((binding, *buffer));
         }
@@ -504,7 +542,10 @@ impl<P: Params> Kernel<P> {
             }
             let groups = self.reflection.rows_per_group.map_or(1, |per| count.div_ceil(u64::from(per)));
             let grid = grid(groups).ok_or_else(|| {
-                Error::Input(format!("{}: {rows} rows need more workgroups than a dispatch can have", self.name))
+                Error::Input(format!(
+                    "{}: {rows} rows need more workgroups than a dispatch can have",
+                    self.name
+                ))
             })?;
             let group = gpu.scoped(&self.name, bytes.len() as u64, || {
                 let uniform = gpu.device.create_buffer(&wgpu::BufferDescriptor {
@@ -521,7 +562,8 @@ impl<P: Params> Kernel<P> {
                 for (binding, buffer) in &given {
                     let from = if binding.splits() { first } else { 0 };
                     // `windows` ends each window where a part ends, so the part at its start holds all of it.
-                    let Some((part, _)) = buffer.part_at(from).or_else(|| Some((buffer.parts.first()?, 0))) else {
+                    let Some((part, _)) = buffer.part_at(from).or_else(|| Some((buffer.parts.first()?, 0)))
+                    else {
                         continue;
                     };
                     let length = if binding.splits() { count } else { buffer.rows } * buffer.row_bytes;
@@ -547,7 +589,8 @@ impl<P: Params> Kernel<P> {
 
     /// Cuts `rows` so that in every split buffer a window lies within one part and within the binding limit.
     fn windows(&self, gpu: &Context, rows: u64, given: &[(&Binding, &Buffer)]) -> Vec<(u64, u64)> {
-        let split: Vec<&Buffer> = given.iter().filter(|(b, _)| b.splits()).map(|(_, buffer)| *buffer).collect();
+        let split: Vec<&Buffer> =
+            given.iter().filter(|(b, _)| b.splits()).map(|(_, buffer)| *buffer).collect();
         let mut windows = Vec::new();
         let mut first = 0;
         while first < rows {

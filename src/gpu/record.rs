@@ -115,7 +115,12 @@ impl Clone for Step<'_> {
 impl Copy for Step<'_> {}
 
 fn keep(gpu: &Context, bound: &Bound, start_us: f64, duration_us: f64) {
-    lock(&gpu.passes).push(PassRecord { label: bound.label.clone(), work: bound.work, start_us, duration_us });
+    lock(&gpu.passes).push(PassRecord {
+        label: bound.label.clone(),
+        work: bound.work,
+        start_us,
+        duration_us,
+    });
 }
 
 /// Neighbouring dispatches share a pass, unless each is to be timed: stamps inside a pass are not reliable.

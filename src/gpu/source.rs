@@ -62,7 +62,8 @@ impl Spec {
 
 /// The WGSL text of `spec`, looked up in `files`.
 pub fn assemble(spec: &Spec, files: &[(&str, &str)]) -> Result<String> {
-    let mut assembly = Assembly { spec, files, done: Vec::new(), text: String::new(), slots_used: Vec::new() };
+    let mut assembly =
+        Assembly { spec, files, done: Vec::new(), text: String::new(), slots_used: Vec::new() };
     assembly.include(spec.file, &mut Vec::new())?;
     if let Some((slot, _)) = spec.slots.iter().find(|(slot, _)| !assembly.slots_used.contains(slot)) {
         return Err(fault(spec.file, format!("it has no slot called {slot}")));
@@ -89,7 +90,10 @@ impl<'a> Assembly<'a> {
             return Ok(());
         }
         if open.iter().any(|o| o == name) {
-            return Err(fault(self.spec.file, format!("{name} includes itself by way of {}", open.join(" > "))));
+            return Err(fault(
+                self.spec.file,
+                format!("{name} includes itself by way of {}", open.join(" > ")),
+            ));
         }
         let Some(&(_, text)) = self.files.iter().find(|(n, _)| *n == name) else {
             let user = open.last().map_or(self.spec.file, String::as_str);
@@ -113,7 +117,8 @@ impl<'a> Assembly<'a> {
         self.done.push(name.to_owned());
         // `enable` directives must come before every declaration of the whole text.
         for line in text.lines() {
-            let line = line.strip_prefix("//!").map_or_else(|| line.to_owned(), |header| format!("//{header}"));
+            let line =
+                line.strip_prefix("//!").map_or_else(|| line.to_owned(), |header| format!("//{header}"));
             if line.starts_with("enable ") {
                 self.text.insert_str(0, &format!("{line}\n"));
             } else {

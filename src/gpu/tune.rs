@@ -42,7 +42,13 @@ pub fn choose<'a>(
     if able.len() == 1 || std::env::var(VARIABLE).is_ok_and(|value| value == "off") {
         return Ok(first);
     }
-    let key = format!("{} | {} | {} | {class} | {:016x}", gpu.adapter.name, gpu.adapter.driver, first.file, shaders());
+    let key = format!(
+        "{} | {} | {} | {class} | {:016x}",
+        gpu.adapter.name,
+        gpu.adapter.driver,
+        first.file,
+        shaders()
+    );
     let path = cache_file();
     let mut cache = path.as_ref().map_or_else(BTreeMap::new, read);
     if let Some(&known) = cache.get(&key).and_then(|label| able.iter().find(|spec| spec.label() == *label)) {
@@ -98,5 +104,7 @@ fn write(path: &PathBuf, cache: &BTreeMap<String, String>) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
     }
-    io::output::write_whole(path, |out| serde_json::to_writer_pretty(out, cache).map_err(std::io::Error::from))
+    io::output::write_whole(path, |out| {
+        serde_json::to_writer_pretty(out, cache).map_err(std::io::Error::from)
+    })
 }

@@ -1,7 +1,11 @@
 //! Host of `assign`: the nearest centroid of every point.
 
+use std::time::Duration;
+
+use super::lloyd::{Control, NO_LABEL, pad};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, time, to_u32, tune};
+use crate::random::Random;
 
 /// Interchangeable implementations, all with the same result. The first runs on every adapter.
 pub const VARIANTS: &[Spec] = &[
@@ -74,4 +78,80 @@ impl Assign {
         ];
         self.0.bind(gpu, &buffers, params, work)
     }
+}
+
+/// The inputs and outputs of one assignment, on the device by themselves: for the tuner, tests and benches.
+#[derive(Debug)]
+pub struct Trial {
+    /// `[n, d4]` vec4s.
+    pub points: Buffer,
+    /// As in [`Assignment`], as are the others.
+    pub centroids: Buffer,
+    /// Squared norms of the centroids.
+    pub norms: Buffer,
+    /// Says running.
+    pub control: Buffer,
+    /// No label yet.
+    pub labels: Buffer,
+    /// Zero.
+    pub changed: Buffer,
+}
+
+impl Trial {
+    /// Uploads `points` (`[n, d]`) and `centroids` (`[k, d]`).
+    pub fn upload(gpu: &Context, points: &[f32], centroids: &[f32], d: usize) -> Result<Self> {
+        let (n, k) = ((points.len() / d) as u64, centroids.len() / d);
+        let zero = vec![0.0; d];
+        let padded = (k as u64).next_multiple_of(PAD);
+        let norm = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() as f32;
+        let mut norms: Vec<f32> = centroids.chunks(d).map(norm).collect();
+        norms.resize(padded as usize, f32::MAX);
+        let mut rows = pad(centroids, &zero);
+        rows.resize(padded as usize * d.next_multiple_of(4), 0.0);
+        Ok(Self {
+            points: Buffer::from_slice(gpu, "points", n, &pad(points, &zero))?,
+            centroids: Buffer::from_slice(gpu, "centroids", padded, &rows)?,
+            norms: Buffer::from_slice(gpu, "norms", padded, &norms)?,
+            control: Buffer::from_slice(gpu, "control", 1, &[Control::default()])?,
+            labels: Buffer::from_slice(gpu, "labels", n, &vec![NO_LABEL; n as usize])?,
+            changed: Buffer::from_slice(gpu, "changed", 1, &[0u32])?,
+        })
+    }
+
+    /// The buffers, as [`Assign::bind`] takes them.
+    pub fn assignment(&self) -> Assignment<'_> {
+        Assignment {
+            points: &self.points,
+            centroids: &self.centroids,
+            norms: &self.norms,
+            control: &self.control,
+            labels: &self.labels,
+            changed: &self.changed,
+        }
+    }
+}
+
+/// Points on which variants are tried: enough to fill a GPU, few enough for a software one.
+const TRIAL_POINTS: usize = 65_536;
+const TRIAL_POINTS_SOFTWARE: usize = 4_096;
+
+/// The fastest of [`VARIANTS`] for `k` centroids of `d` dimensions on this adapter.
+pub fn tuned(gpu: &Context, k: u64, d: u64) -> Result<&'static Spec> {
+    let (k_class, d_class) =
+        (k.next_multiple_of(PAD).next_power_of_two(), d.next_multiple_of(4).next_power_of_two());
+    let n = if gpu.adapter.is_software() { TRIAL_POINTS_SOFTWARE } else { TRIAL_POINTS };
+    let mut trial = None;
+    tune::choose(gpu, VARIANTS, &format!("k{k_class} d{d_class}"), |spec| {
+        let trial = match &mut trial {
+            Some(trial) => trial,
+            none => {
+                let (k, d) = (k as usize, d as usize);
+                let mut random = Random::new(0);
+                let (points, centroids) = (random.floats(n * d), random.floats(k * d));
+                none.insert(Trial::upload(gpu, &points, &centroids, d)?)
+            }
+        };
+        let bound = Assign::load(gpu, spec)?.bind(gpu, &trial.assignment(), k, d)?;
+        Ok(time(gpu, &[vec![&bound]], Duration::ZERO)?.us)
+    })
 }

@@ -5,11 +5,8 @@ use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 
 /// Where each cluster begins, the partial sums of runs, and their merging into means.
-pub const STAGES: &[Spec] = &[
-    Spec::new("kmeans/centroid_start"),
-    Spec::new("kmeans/centroid_partial"),
-    Spec::new("kmeans/centroid"),
-];
+pub const STAGES: &[Spec] =
+    &[Spec::new("kmeans/centroid_start"), Spec::new("kmeans/centroid_partial"), Spec::new("kmeans/centroid")];
 
 /// Most sorted points that one invocation adds up in a row: it bounds the rounding error of a sum.
 const LONGEST_RUN: u64 = 256;

@@ -51,6 +51,13 @@ pub struct Scratch {
     counts: Buffer,
 }
 
+impl Scratch {
+    /// Both key lists, both value lists, the digit counts.
+    pub fn into_parts(self) -> ([Buffer; 2], [Buffer; 2], Buffer) {
+        (self.keys, self.values, self.counts)
+    }
+}
+
 /// A bound sort.
 #[derive(Debug)]
 pub struct Sort<'a> {
@@ -60,6 +67,8 @@ pub struct Sort<'a> {
     pub keys: &'a Buffer,
     /// The value of each sorted key.
     pub values: &'a Buffer,
+    /// Which of the scratch's two lists that is.
+    pub place: usize,
 }
 
 impl RadixSort {
@@ -78,7 +87,9 @@ impl RadixSort {
     pub fn scratch(&self, gpu: &Context, n: u64) -> Result<Scratch> {
         if n * 4 > gpu.adapter.max_binding_bytes {
             let most = gpu.adapter.max_binding_bytes / 4;
-            return Err(Error::Input(format!("{n} keys are too many to sort at once on this adapter; {most} fit")));
+            return Err(Error::Input(format!(
+                "{n} keys are too many to sort at once on this adapter; {most} fit"
+            )));
         }
         let list = |label| Buffer::new(gpu, label, n, 4);
         Ok(Scratch {
@@ -137,6 +148,6 @@ impl RadixSort {
             )?);
         }
         let last = (rounds - 1) % 2;
-        Ok(Sort { passes, keys: &scratch.keys[last], values: &scratch.values[last] })
+        Ok(Sort { passes, keys: &scratch.keys[last], values: &scratch.values[last], place: last })
     }
 }

@@ -108,7 +108,12 @@ impl Seed {
                 ("nearest_next", &state.nearest[parity]),
                 ("potential", &state.potential),
             ],
-            DistanceParams { rows: n32, d4: to_u32(d.div_ceil(4), "the dimension")?, trials: trials32, groups },
+            DistanceParams {
+                rows: n32,
+                d4: to_u32(d.div_ceil(4), "the dimension")?,
+                trials: trials32,
+                groups,
+            },
             Work { bytes: 4 * (n * d + n + n * trials), ops: 3 * n * d * trials },
         )?;
         let pick = self.pick.bind(
@@ -134,7 +139,15 @@ impl Seed {
     }
 
     /// The indices of `k` of the points, chosen by greedy k-means++; `first` is the first of them.
-    pub fn choose(&self, gpu: &Context, points: &Buffer, d: u64, k: u64, first: u32, seed: u32) -> Result<Vec<u32>> {
+    pub fn choose(
+        &self,
+        gpu: &Context,
+        points: &Buffer,
+        d: u64,
+        k: u64,
+        first: u32,
+        seed: u32,
+    ) -> Result<Vec<u32>> {
         let state = self.state(gpu, points.rows(), k, first)?;
         let steps =
             [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];

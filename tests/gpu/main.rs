@@ -1,0 +1,18 @@
+//! Everything that needs a device. A machine without one fails these tests; they are never skipped.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+
+mod assign;
+mod centroid;
+mod copy;
+mod distance;
+mod dot_i8;
+mod fma_f16;
+mod fma_f32;
+mod lloyd;
+mod radix_sort;
+mod read_xor;
+mod roofline;
+mod seed;
+mod write;

@@ -1,9 +1,9 @@
-//! read: y[r, j] = xor of the 64 words in the vec4s x[r, i * 64 + j], i = 0..15
+//! read_xor: y[r, j] = xor of the 64 words in the vec4s x[r, i * 64 + j], i = 0..15
 //! One workgroup = WG / 64 rows; each invocation reads 16 vec4s of its row, 64 apart, ITEMS of them in flight.
 //!
 //! Every word read changes the result, so no load can be dropped; one word is written for 64 read.
 //! Contract: exact.
-//! Oracle: src/oracle/read.rs    Needs: no optional feature
+//! Oracle: src/oracle/read_xor.rs    Needs: no optional feature
 //!
 //! use lib/grid
 
@@ -22,7 +22,7 @@ override WG: u32 = 256; // a multiple of LANES
 override ROWS_PER_GROUP: u32 = WG / LANES;
 
 @compute @workgroup_size(WG)
-fn read(
+fn read_xor(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,

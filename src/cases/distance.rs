@@ -1,0 +1,71 @@
+//! Cases of `distance`.
+
+use super::{Case, Entry, Expected, Prepared, Random};
+use crate::Result;
+use crate::gpu::{Buffer, Context, Spec};
+use crate::kmeans::distance::{Distance, SPEC};
+use crate::kmeans::lloyd::pad;
+use crate::oracle;
+
+/// The kernel's place in the registry.
+pub const ENTRY: Entry = Entry { stem: "distance", variants: &[SPEC], stages: &[], tests, bench };
+
+fn tests() -> Vec<Box<dyn Case>> {
+    let sizes = [(0, 1, 1), (1, 1, 1), (63, 3, 3), (64, 5, 4), (65, 2, 7), (997, 31, 384), (5, 2, 1000)];
+    sizes.iter().map(|&size| Box::new(Measuring::new(size)) as Box<dyn Case>).collect()
+}
+
+fn bench(bytes: u64) -> Box<dyn Case> {
+    let d = 64;
+    Box::new(Measuring::new(((bytes as usize / (4 * d)).clamp(4_096, 1 << 20), 256, d)))
+}
+
+struct Measuring {
+    points: Vec<f32>,
+    centroids: Vec<f32>,
+    labels: Vec<u32>,
+    d: usize,
+}
+
+impl Measuring {
+    fn new((n, k, d): (usize, usize, usize)) -> Self {
+        let mut random = Random::new(n as u64);
+        let labels = (0..n).map(|_| random.below(k as u64) as u32).collect();
+        Self { points: random.floats(n * d), centroids: random.floats(k * d), labels, d }
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
+        let centroid = |&label: &u32| &self.centroids[label as usize * self.d..][..self.d];
+        self.points.chunks(self.d).zip(self.labels.iter().map(centroid))
+    }
+}
+
+impl Case for Measuring {
+    fn name(&self) -> String {
+        format!("n={} k={} d={}", self.labels.len(), self.centroids.len() / self.d, self.d)
+    }
+
+    fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
+        let (n, zero) = (self.labels.len() as u64, vec![0.0; self.d]);
+        let k = (self.centroids.len() / self.d) as u64;
+        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, &zero))?;
+        let centroids = Buffer::from_slice(gpu, "centroids", k, &pad(&self.centroids, &zero))?;
+        let labels = Buffer::from_slice(gpu, "labels", n, &self.labels)?;
+        let distances = Buffer::new(gpu, "distances", n, 4)?;
+        let bound =
+            Distance::load(gpu)?.bind(gpu, &points, &centroids, &labels, &distances, self.d as u64)?;
+        Ok(Prepared {
+            passes: vec![bound],
+            outputs: vec![("distances", distances)],
+            others: vec![points, centroids, labels],
+            before: Vec::new(),
+        })
+    }
+
+    fn expected(&self) -> Vec<Expected> {
+        vec![Expected::Within {
+            values: self.pairs().map(|(x, c)| oracle::distance::distance(x, c)).collect(),
+            bounds: self.pairs().map(|(x, c)| oracle::distance::bound(x, c)).collect(),
+        }]
+    }
+}

@@ -1,0 +1,450 @@
+//! Host of `lloyd`: the loop on the device. Iterations are recorded in batches; the kernels themselves notice when the
+//! loop has ended and then leave everything as it is, so the host reads the control block only between batches.
+
+use std::time::{Duration, Instant};
+
+use super::assign::{self, Assign, Assignment};
+use super::centroid::{self, Centroid, Means};
+use super::distance::Distance;
+use super::radix_sort::{self, RadixSort};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
+use crate::{Error, Result};
+
+/// The decision after an iteration, and the taking over of new centroids.
+pub const STAGES: &[Spec] = &[Spec::new("kmeans/lloyd"), Spec::new("kmeans/lloyd_commit")];
+
+params! {
+    struct Decide {
+        k: u32,
+        relocate: u32,
+        tol: f32,
+    }
+}
+params! {
+    struct Commit {
+        rows: u32,
+        k: u32,
+        d4: u32,
+        always: u32,
+    }
+}
+
+/// The control block as it lies in memory (shaders/lib/lloyd.wgsl).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Control {
+    /// One of the states below.
+    pub state: u32,
+    /// Iterations completed.
+    pub n_iter: u32,
+    /// Whether the last centroids were taken over.
+    pub accept: u32,
+    /// Clusters without a point.
+    pub empty: u32,
+    /// Labels changed by the last iteration.
+    pub changed: u32,
+    /// Sum of the centroids' squared shifts in the last iteration.
+    pub shift: f32,
+}
+
+/// The loop goes on.
+pub const RUNNING: u32 = 0;
+/// No label changed: the centroids are a fixed point.
+pub const LABELS_UNCHANGED: u32 = 1;
+/// The centroids moved by no more than the tolerance.
+pub const SHIFT_WITHIN_TOL: u32 = 2;
+/// Clusters are empty, and the host is to relocate them.
+pub const EMPTY_CLUSTERS: u32 = 3;
+
+/// Iterations in a submission, at most; what is recorded behind the end of the loop is wasted.
+const LONGEST_BATCH: u32 = 16;
+/// A batch should not take longer than this, so that progress shows and no driver takes it for a hang.
+const BATCH_TIME: Duration = Duration::from_millis(250);
+/// A label that no centroid has, so that the first assignment changes every point.
+pub const NO_LABEL: u32 = u32::MAX;
+
+/// The kernels that decide and commit.
+#[derive(Debug)]
+pub struct Decision {
+    decide: Kernel<Decide>,
+    commit: Kernel<Commit>,
+}
+
+impl Decision {
+    /// Compiles them.
+    pub fn load(gpu: &Context) -> Result<Self> {
+        Ok(Self { decide: Kernel::load(gpu, &STAGES[0])?, commit: Kernel::load(gpu, &STAGES[1])? })
+    }
+
+    /// Binds the decision whether the loop goes on. `relocate`: it stops for empty clusters.
+    pub fn bind_decide(
+        &self,
+        gpu: &Context,
+        means: &Means<'_>,
+        changed: &Buffer,
+        control: &Buffer,
+        tol: f32,
+        relocate: bool,
+    ) -> Result<Bound> {
+        let k = means.counts.rows();
+        let buffers =
+            [("counts", means.counts), ("shift", means.shift), ("changed", changed), ("control", control)];
+        let params = Decide { k: to_u32(k, "the number of clusters")?, relocate: u32::from(relocate), tol };
+        self.decide.bind(gpu, &buffers, params, Work { bytes: 8 * k, ops: 2 * k })
+    }
+
+    /// Binds the taking over of `next` (`[k, d4]`) into `centroids` (padded) and their norms.
+    /// `always`: whatever the control block says.
+    pub fn bind_commit(
+        &self,
+        gpu: &Context,
+        next: &Buffer,
+        control: &Buffer,
+        (centroids, norms): (&Buffer, &Buffer),
+        d: u64,
+        always: bool,
+    ) -> Result<Bound> {
+        let (k, rows) = (next.rows(), centroids.rows());
+        let params = Commit {
+            rows: to_u32(rows, "the number of centroids")?,
+            k: to_u32(k, "the number of clusters")?,
+            d4: to_u32(d.div_ceil(4), "the dimension")?,
+            always: u32::from(always),
+        };
+        let buffers = [("next", next), ("control", control), ("centroids", centroids), ("norms", norms)];
+        self.commit.bind(gpu, &buffers, params, Work { bytes: 4 * (2 * k * d + k), ops: 2 * k * d })
+    }
+}
+
+/// Points that one set of bindings can see: `[rows, d4]` vec4s and their labels.
+#[derive(Debug)]
+struct Block {
+    points: Buffer,
+    labels: Buffer,
+}
+
+/// Rows of `d` floats each, cut into blocks that fit the adapter's bindings and padded to vec4s.
+#[derive(Debug)]
+pub struct Points {
+    blocks: Vec<Block>,
+    n: u64,
+    d: u64,
+}
+
+impl Points {
+    /// Uploads `values` (`[n, d]`) less `shift` (`[d]`).
+    pub fn upload(gpu: &Context, values: &[f32], shift: &[f64]) -> Result<Self> {
+        let d = shift.len() as u64;
+        let n = values.len() as u64 / d.max(1);
+        let row_bytes = 16 * d.div_ceil(4);
+        // The same number in every block of any adapter with this limit, so that sums are cut alike.
+        let rows = (gpu.adapter.max_binding_bytes / row_bytes / 64 * 64).max(64);
+        let mut blocks = Vec::new();
+        for chunk in values.chunks((rows * d) as usize) {
+            let here = chunk.len() as u64 / d;
+            blocks.push(Block {
+                points: Buffer::from_slice(gpu, "points", here, &pad(chunk, shift))?,
+                labels: Buffer::from_slice(gpu, "labels", here, &vec![NO_LABEL; here as usize])?,
+            });
+        }
+        Ok(Self { blocks, n, d })
+    }
+
+    /// Number of points.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// The label of every point.
+    pub fn labels(&self, gpu: &Context) -> Result<Vec<u32>> {
+        self.gather(gpu, |block| &block.labels)
+    }
+
+    fn gather<T: bytemuck::Pod>(&self, gpu: &Context, of: impl Fn(&Block) -> &Buffer) -> Result<Vec<T>> {
+        let mut all = Vec::with_capacity(self.n as usize);
+        for block in &self.blocks {
+            all.extend(of(block).read::<T>(gpu)?);
+        }
+        Ok(all)
+    }
+
+    fn write_labels(&self, gpu: &Context, labels: &[u32]) -> Result<()> {
+        let mut rest = labels;
+        for block in &self.blocks {
+            let (here, behind) = rest.split_at(block.labels.rows() as usize);
+            block.labels.write(gpu, here)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+}
+
+/// Rows less `shift`, each padded with zeros to whole vec4s.
+pub fn pad(values: &[f32], shift: &[f64]) -> Vec<f32> {
+    let width = shift.len().next_multiple_of(4);
+    let mut padded = vec![0.0; values.len() / shift.len().max(1) * width];
+    for (row, target) in values.chunks(shift.len().max(1)).zip(padded.chunks_mut(width.max(1))) {
+        for ((&value, &by), target) in row.iter().zip(shift).zip(target) {
+            *target = (f64::from(value) - by) as f32;
+        }
+    }
+    padded
+}
+
+/// What the host learns between batches.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Iterations completed.
+    pub n_iter: u32,
+    /// Labels that the last of them changed.
+    pub changed: u32,
+    /// Sum of the centroids' squared shifts in the last of them.
+    pub shift: f32,
+}
+
+/// How the loop ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Iterations completed.
+    pub n_iter: u32,
+    /// Whether it ended by itself rather than at the most iterations allowed.
+    pub converged: bool,
+    /// Time in the loop, set-up and transfers of data left out.
+    pub time: Duration,
+}
+
+/// Lloyd's loop over some points: every buffer and binding it needs, made once.
+#[derive(Debug)]
+pub struct Lloyd<'a> {
+    gpu: &'a Context,
+    points: &'a Points,
+    k: u64,
+    centroids: Buffer,
+    norms: Buffer,
+    next: Buffer,
+    counts: Buffer,
+    control: Buffer,
+    distances: Buffer,
+    assign: Vec<Bound>,
+    update: Vec<Bound>,
+    decide: Bound,
+    decide_with_empty: Bound,
+    commit: Bound,
+    commit_always: Bound,
+    distance: Vec<Bound>,
+    _scratch: (radix_sort::Scratch, centroid::Scratch, [Buffer; 3]),
+}
+
+impl<'a> Lloyd<'a> {
+    /// Prepares the loop for `k` clusters that ends at squared shifts of `tol` in sum.
+    pub fn new(gpu: &'a Context, points: &'a Points, k: u64, tol: f32) -> Result<Self> {
+        let d = points.d;
+        let d4 = d.div_ceil(4);
+        let padded = k.next_multiple_of(assign::PAD);
+        let centroids = Buffer::new(gpu, "centroids", padded, 16 * d4)?;
+        let norms = Buffer::new(gpu, "centroid norms", padded, 4)?;
+        let next = Buffer::new(gpu, "next centroids", k, 16 * d4)?;
+        let sums = Buffer::new(gpu, "sums", k, 16 * d4)?;
+        let counts = Buffer::new(gpu, "counts", k, 4)?;
+        let shift = Buffer::new(gpu, "shifts", k, 4)?;
+        let changed = Buffer::from_slice(gpu, "changed labels", 1, &[0u32])?;
+        let control = Buffer::from_slice(gpu, "control", 1, &[Control::default()])?;
+
+        let largest = points.blocks.iter().map(|block| block.points.rows()).max().unwrap_or(0);
+        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu)?);
+        let sort_scratch = sorter.scratch(gpu, largest)?;
+        let sum_scratch = summer.scratch(gpu, largest, k, d4)?;
+        let distances = Buffer::new(gpu, "distances", largest, 4)?;
+        let bits = u64::BITS - (k - 1).leading_zeros();
+
+        let spec = assign::tuned(gpu, k, d)?;
+        let (assigner, distancer) = (Assign::load(gpu, spec)?, Distance::load(gpu)?);
+        let decision = Decision::load(gpu)?;
+        let means = Means { centroids: &centroids, sums: &sums, counts: &counts, next: &next, shift: &shift };
+        let (mut assign, mut update, mut distance) = (Vec::new(), Vec::new(), Vec::new());
+        let last = points.blocks.len().saturating_sub(1);
+        for (i, block) in points.blocks.iter().enumerate() {
+            let on = Assignment {
+                points: &block.points,
+                centroids: &centroids,
+                norms: &norms,
+                control: &control,
+                labels: &block.labels,
+                changed: &changed,
+            };
+            assign.push(assigner.bind(gpu, &on, k, d)?);
+            let sort = sorter.bind(gpu, &block.labels, None, bits, &sort_scratch)?;
+            let sums =
+                summer.bind(gpu, &block.points, &sort, &means, &sum_scratch, (k, d), (i == 0, i == last))?;
+            update.extend(sort.passes);
+            update.extend(sums);
+            distance.push(distancer.bind(gpu, &block.points, &centroids, &block.labels, &distances, d)?);
+        }
+        let decide = decision.bind_decide(gpu, &means, &changed, &control, tol, true)?;
+        let decide_with_empty = decision.bind_decide(gpu, &means, &changed, &control, tol, false)?;
+        let commit = decision.bind_commit(gpu, &next, &control, (&centroids, &norms), d, false)?;
+        let commit_always = decision.bind_commit(gpu, &next, &control, (&centroids, &norms), d, true)?;
+        Ok(Self {
+            gpu,
+            points,
+            k,
+            centroids,
+            norms,
+            next,
+            counts,
+            control,
+            distances,
+            assign,
+            update,
+            decide,
+            decide_with_empty,
+            commit,
+            commit_always,
+            distance,
+            _scratch: (sort_scratch, sum_scratch, [sums, shift, changed]),
+        })
+    }
+
+    /// Starts from these centroids: `[k, d]`, already less the points' shift, padded as [`pad`] does.
+    pub fn start_from(&self, padded: &[f32]) -> Result<()> {
+        self.next.write(self.gpu, padded)?;
+        self.submit([&self.commit_always])
+    }
+
+    /// Iterates until the loop ends or `max_iter` iterations are done, then makes labels and centroids agree.
+    pub fn run(&self, max_iter: u32, mut progress: impl FnMut(Progress)) -> Result<Outcome> {
+        let begun = Instant::now();
+        let mut batch = 1;
+        let mut done = Control::default();
+        // Relocated centroids have not seen an assignment yet.
+        let mut labels_current = false;
+        while done.n_iter < max_iter {
+            let (from, size) = (Instant::now(), batch.min(max_iter - done.n_iter));
+            let iteration = || self.assign.iter().chain(&self.update).chain([&self.decide, &self.commit]);
+            self.submit((0..size).flat_map(|_| iteration()))?;
+            done = self.control()?;
+            let mut relocated = false;
+            if done.state == EMPTY_CLUSTERS {
+                relocated = self.relocate(done)?;
+                done = self.control()?;
+            }
+            progress(Progress { n_iter: done.n_iter, changed: done.changed, shift: done.shift });
+            if done.state != RUNNING {
+                labels_current = done.state == LABELS_UNCHANGED && !relocated;
+                break;
+            }
+            let each = from.elapsed() / size;
+            batch = (batch * 2).min(LONGEST_BATCH);
+            if each * batch > BATCH_TIME {
+                batch = ((BATCH_TIME.as_secs_f64() / each.as_secs_f64()) as u32).clamp(1, LONGEST_BATCH);
+            }
+        }
+        if !labels_current {
+            self.assign_all()?;
+        }
+        self.gpu.wait()?;
+        Ok(Outcome { n_iter: done.n_iter, converged: done.state != RUNNING, time: begun.elapsed() })
+    }
+
+    /// Labels every point by the centroids as they are.
+    pub fn assign_all(&self) -> Result<()> {
+        let control = self.control()?;
+        self.control.write(self.gpu, &[Control { state: RUNNING, ..control }])?;
+        self.submit(&self.assign)
+    }
+
+    /// The centroids, `[k, d]` without padding.
+    pub fn centroids(&self) -> Result<Vec<f32>> {
+        let d = self.points.d as usize;
+        let padded: Vec<f32> = self.centroids.read(self.gpu)?;
+        Ok(padded
+            .chunks(d.next_multiple_of(4))
+            .take(self.k as usize)
+            .flat_map(|row| &row[..d])
+            .copied()
+            .collect())
+    }
+
+    /// The squared distance of every point to the centroid of its label.
+    pub fn distances(&self) -> Result<Vec<f32>> {
+        let mut all = Vec::with_capacity(self.points.n as usize);
+        for (bound, block) in self.distance.iter().zip(&self.points.blocks) {
+            self.submit([bound])?;
+            let mut here: Vec<f32> = self.distances.read(self.gpu)?;
+            here.truncate(block.points.rows() as usize);
+            all.extend(here);
+        }
+        Ok(all)
+    }
+
+    /// The iteration that found empty clusters, finished as scikit-learn does: the points farthest from their centroids
+    /// become the centroids of the empty clusters and leave their own. Whether any was moved.
+    fn relocate(&self, found: Control) -> Result<bool> {
+        let counts: Vec<u32> = self.counts.read(self.gpu)?;
+        let empty: Vec<u32> =
+            (0u32..).zip(&counts).filter(|(_, count)| **count == 0).map(|(c, _)| c).collect();
+        let distances = self.distances()?;
+        let farthest = farthest(&distances, empty.len());
+        let moves = farthest.first().is_some_and(|&i| distances[i] > 0.0);
+        self.control.write(self.gpu, &[Control { state: RUNNING, ..found }])?;
+        let finish = [&self.decide_with_empty, &self.commit];
+        if !moves {
+            self.submit(finish)?;
+            return Ok(false);
+        }
+        let labels = self.points.labels(self.gpu)?;
+        let mut moved = labels.clone();
+        for (&point, &cluster) in farthest.iter().zip(&empty) {
+            moved[point] = cluster;
+        }
+        self.points.write_labels(self.gpu, &moved)?;
+        self.submit(self.update.iter().chain(finish))?;
+        // The next iteration counts its changes against the assignment, not against the relocation.
+        self.points.write_labels(self.gpu, &labels)?;
+        Ok(true)
+    }
+
+    fn control(&self) -> Result<Control> {
+        let read: Vec<Control> = self.control.read(self.gpu)?;
+        read.first().copied().ok_or_else(|| Error::DeviceLost("the control block is empty".into()))
+    }
+
+    fn submit<'b>(&'b self, passes: impl IntoIterator<Item = &'b Bound>) -> Result<()> {
+        let mut record = Recorder::new(self.gpu);
+        for pass in passes {
+            record.dispatch(pass);
+        }
+        record.submit()
+    }
+
+    /// The norms' buffer, for tests of the padding.
+    #[doc(hidden)]
+    pub fn norms(&self) -> &Buffer {
+        &self.norms
+    }
+}
+
+/// The indices of the `count` largest distances, the largest first, the lowest index first among equals.
+fn farthest(distances: &[f32], count: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..distances.len()).collect();
+    let order = |a: &usize, b: &usize| distances[*b].total_cmp(&distances[*a]).then(a.cmp(b));
+    if count < all.len() {
+        all.select_nth_unstable_by(count, order);
+        all.truncate(count);
+    }
+    all.sort_unstable_by(order);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::farthest;
+
+    #[test]
+    fn farthest_are_ordered_and_ties_take_the_lowest_index() {
+        assert_eq!(farthest(&[1.0, 3.0, 3.0, 0.0], 2), [1, 2]);
+        assert_eq!(farthest(&[1.0, 3.0, 2.0, 3.0], 3), [1, 3, 2]);
+        assert_eq!(farthest(&[1.0, 2.0], 5), [1, 0]);
+        assert!(farthest(&[], 1).is_empty());
+    }
+}
