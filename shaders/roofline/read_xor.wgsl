@@ -1,5 +1,5 @@
-//! read_xor: y[r, j] = xor of the 64 words in the vec4s x[r, i * 64 + j], i = 0..15
-//! One workgroup = WG / 64 rows; each invocation reads 16 vec4s of its row, 64 apart, ITEMS of them in flight.
+//! read_xor: y[r, j] = xor of the 64 words in the vec4s x[r, i * 8 + j], i = 0..15
+//! One workgroup = WG / 8 rows; each invocation reads 16 vec4s of its row, 8 apart, ITEMS of them in flight.
 //!
 //! Every word read changes the result, so no load can be dropped; one word is written for 64 read.
 //! Contract: exact.
@@ -8,14 +8,14 @@
 //! use lib/grid
 
 struct Params {
-    rows: u32, // of 16 KiB
+    rows: u32, // of 2 KiB
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;      // [rows, 1024]
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;      // [rows, 64]
+@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;      // [rows, 128]
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;      // [rows, 8]
 
-const LANES: u32 = 64u;
+const LANES: u32 = 8u; // that read a line of 128 bytes together
 const LOADS: u32 = 16u;
 const ITEMS: u32 = 4u; // divides LOADS
 override WG: u32 = 256; // a multiple of LANES

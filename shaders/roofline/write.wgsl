@@ -1,5 +1,5 @@
 //! write: y[r] = pattern(r, seed), four words that look random
-//! One workgroup = ROWS_PER_GROUP rows; each invocation writes ITEMS rows, WG apart.
+//! One workgroup = ROWS_PER_GROUP rows; each invocation writes ITEMS of them, STRIPE apart (as in copy).
 //!
 //! The words look random because some memory systems compress what is regular.
 //! Contract: exact.
@@ -18,6 +18,7 @@ struct Params {
 
 const ITEMS: u32 = 4u;
 override WG: u32 = 256;
+override STRIPE: u32 = WG; // divides WG
 override ROWS_PER_GROUP: u32 = WG * ITEMS;
 
 fn pattern(row: u32) -> vec4<u32> {
@@ -31,9 +32,9 @@ fn write(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = flat_group(group, groups) * ROWS_PER_GROUP + lane;
+    let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / STRIPE * STRIPE * ITEMS + lane % STRIPE;
     for (var i = 0u; i < ITEMS; i += 1u) {
-        let row = first + i * WG;
+        let row = first + i * STRIPE;
         if (row < params.rows) {
             y[row] = pattern(params.first_row + row);
         }

@@ -41,9 +41,9 @@ impl Case for Read {
 }
 
 fn tests() -> Vec<Box<dyn Case>> {
-    // A workgroup covers one row or four.
-    let whole = [0, 1, 3, 4, 5, 31].map(|rows| (rows, None));
-    let parts = [(129, Some(64 * ROW_BYTES))];
+    // A workgroup covers 8 rows or 32.
+    let whole = [0, 1, 7, 8, 9, 31, 32, 33, 211].map(|rows| (rows, None));
+    let parts = [(129, Some(64 * ROW_BYTES)), (300, Some(150 * ROW_BYTES))];
     let case = |(rows, part)| -> Box<dyn Case> { Box::new(Read { rows, part }) };
     parts.into_iter().chain(whole).map(case).collect()
 }

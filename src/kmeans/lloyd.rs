@@ -424,10 +424,11 @@ impl<'a> Lloyd<'a> {
     }
 }
 
-/// The indices of the `count` largest distances, the largest first, the lowest index first among equals.
+/// The indices of the `count` largest distances, the largest first, the highest index first among equals: scikit-learn's
+/// order in the cases whose answers it publishes.
 fn farthest(distances: &[f32], count: usize) -> Vec<usize> {
     let mut all: Vec<usize> = (0..distances.len()).collect();
-    let order = |a: &usize, b: &usize| distances[*b].total_cmp(&distances[*a]).then(a.cmp(b));
+    let order = |a: &usize, b: &usize| distances[*b].total_cmp(&distances[*a]).then(b.cmp(a));
     if count < all.len() {
         all.select_nth_unstable_by(count, order);
         all.truncate(count);
@@ -441,9 +442,9 @@ mod tests {
     use super::farthest;
 
     #[test]
-    fn farthest_are_ordered_and_ties_take_the_lowest_index() {
-        assert_eq!(farthest(&[1.0, 3.0, 3.0, 0.0], 2), [1, 2]);
-        assert_eq!(farthest(&[1.0, 3.0, 2.0, 3.0], 3), [1, 3, 2]);
+    fn farthest_are_ordered_and_ties_take_the_highest_index() {
+        assert_eq!(farthest(&[1.0, 3.0, 3.0, 0.0], 2), [2, 1]);
+        assert_eq!(farthest(&[1.0, 3.0, 2.0, 3.0], 3), [3, 1, 2]);
         assert_eq!(farthest(&[1.0, 2.0], 5), [1, 0]);
         assert!(farthest(&[], 1).is_empty());
     }

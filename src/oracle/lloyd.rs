@@ -79,7 +79,7 @@ pub fn lloyd(points: &[f32], init: &[f32], d: usize, max_iter: u32, tol: f64) ->
             distance::distance(&points[i * d..][..d], &centroids[new_labels[*i] as usize * d..][..d])
         };
         let mut order: Vec<usize> = (0..members.len()).collect();
-        order.sort_by(|a, b| far(b).total_cmp(&far(a)).then(a.cmp(b)));
+        order.sort_by(|a, b| far(b).total_cmp(&far(a)).then(b.cmp(a)));
         let relocates = !empty.is_empty() && order.first().is_some_and(|i| far(i) > 0.0);
         if relocates {
             for (&point, &cluster) in order.iter().zip(&empty) {

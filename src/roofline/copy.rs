@@ -8,14 +8,14 @@ pub const ROW_BYTES: u64 = 16;
 
 const FILE: Spec = Spec::new("roofline/copy");
 
-/// From one load in flight to eight, and one chunk per workgroup or several.
+/// From one load in flight to eight, stripes as wide as the workgroup or as a line, one batch or several.
 pub const VARIANTS: &[Spec] = &[
     FILE.consts(&[("ITEMS", 4)]).overrides(&[("WG", 256.0)]),
-    FILE.consts(&[("ITEMS", 1)]).overrides(&[("WG", 64.0)]),
     FILE.consts(&[("ITEMS", 1)]).overrides(&[("WG", 256.0)]),
-    FILE.consts(&[("ITEMS", 2)]).overrides(&[("WG", 256.0)]),
+    FILE.consts(&[("ITEMS", 2)]).overrides(&[("WG", 64.0)]),
     FILE.consts(&[("ITEMS", 8)]).overrides(&[("WG", 256.0)]),
-    FILE.consts(&[("ITEMS", 4)]).overrides(&[("WG", 64.0), ("BATCHES", 4.0)]),
+    FILE.consts(&[("ITEMS", 4)]).overrides(&[("WG", 256.0), ("STRIPE", 8.0)]),
+    FILE.consts(&[("ITEMS", 4)]).overrides(&[("WG", 256.0), ("STRIPE", 8.0), ("BATCHES", 4.0)]),
 ];
 
 params! {

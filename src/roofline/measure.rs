@@ -267,7 +267,12 @@ fn with_buffers_of(
     }
     let mut fit = LaunchFit::new(gpu, &pool.rows[0])?;
     for round in 1..=options.rounds() {
+        let leaders = Kind::ALL.map(|kind| winner(&contenders, kind).map_or(f64::INFINITY, |(_, best)| best.us));
         for contender in &mut contenders {
+            // What took half as long again as the leader of the rounds before will not become the roof.
+            if contender.best().is_some_and(|best| best.us > 1.5 * leaders[contender.kind as usize]) {
+                continue;
+            }
             let runs: Vec<Vec<&Bound>> = contender.runs.iter().map(|run| vec![run]).collect();
             let timing = time(gpu, &runs, options.budget())?;
             progress(&format!(

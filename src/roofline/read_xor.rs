@@ -4,9 +4,9 @@ use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 
 /// Bytes of a row of `x`.
-pub const ROW_BYTES: u64 = 16384;
+pub const ROW_BYTES: u64 = 2048;
 /// Bytes of a row of `y`.
-pub const OUT_ROW_BYTES: u64 = 256;
+pub const OUT_ROW_BYTES: u64 = 32;
 
 const FILE: Spec = Spec::new("roofline/read_xor");
 
@@ -14,20 +14,20 @@ const FILE: Spec = Spec::new("roofline/read_xor");
 pub const VARIANTS: &[Spec] = &[
     FILE.consts(&[("ITEMS", 4)]).overrides(&[("WG", 256.0)]),
     FILE.consts(&[("ITEMS", 1)]).overrides(&[("WG", 64.0)]),
-    FILE.consts(&[("ITEMS", 8)]).overrides(&[("WG", 64.0)]),
     FILE.consts(&[("ITEMS", 8)]).overrides(&[("WG", 256.0)]),
+    FILE.consts(&[("ITEMS", 16)]).overrides(&[("WG", 64.0)]),
     FILE.consts(&[("ITEMS", 16)]).overrides(&[("WG", 256.0)]),
 ];
 
 params! {
     /// What the shader is told.
     pub struct ReadParams {
-        /// Rows of 16 KiB.
+        /// Rows of 2 KiB.
         rows: u32,
     }
 }
 
-/// Binds the reading of all of `x`, in rows of 16 KiB, with 64 words to `y` for each.
+/// Binds the reading of all of `x`, in rows of 2 KiB, with 8 words to `y` for each.
 ///
 /// # Errors
 /// [`crate::Error::Binding`] where a buffer does not fit.

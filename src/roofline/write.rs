@@ -8,12 +8,12 @@ pub const ROW_BYTES: u64 = 16;
 
 const FILE: Spec = Spec::new("roofline/write");
 
-/// From one store in flight to eight.
+/// From one store in flight to eight, stripes as wide as the workgroup or as a line.
 pub const VARIANTS: &[Spec] = &[
     FILE.consts(&[("ITEMS", 4)]).overrides(&[("WG", 256.0)]),
     FILE.consts(&[("ITEMS", 1)]).overrides(&[("WG", 64.0)]),
-    FILE.consts(&[("ITEMS", 1)]).overrides(&[("WG", 256.0)]),
     FILE.consts(&[("ITEMS", 8)]).overrides(&[("WG", 256.0)]),
+    FILE.consts(&[("ITEMS", 8)]).overrides(&[("WG", 256.0), ("STRIPE", 8.0)]),
 ];
 
 params! {

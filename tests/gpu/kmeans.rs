@@ -1,0 +1,202 @@
+//! The whole clustering: known answers, scikit-learn's semantics, properties.
+
+use lowbit::io::npy::Matrix;
+use lowbit::kmeans::{Fitted, Init, KMeans, predict};
+use lowbit::oracle;
+use lowbit::random::Random;
+
+use crate::harness::device;
+
+fn matrix(cols: usize, values: &[f32]) -> Matrix {
+    Matrix { rows: values.len() / cols, cols, values: values.to_vec() }
+}
+
+fn fit(kmeans: &KMeans, data: &Matrix) -> Fitted {
+    kmeans.fit(&device(), data, |_| ()).unwrap()
+}
+
+/// `n` points around `k` centres that lie on a line, `spread` apart.
+fn blobs(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> Matrix {
+    let mut random = Random::new(seed);
+    let values = (0..n)
+        .flat_map(|i| {
+            let centre = (i % k) as f64 * spread;
+            (0..d).map(|_| (centre + random.unit() - 0.5) as f32).collect::<Vec<_>>()
+        })
+        .collect();
+    Matrix { rows: n, cols: d, values }
+}
+
+// scikit-learn: test_relocate_empty_clusters / test_kmeans_relocated_clusters.
+#[test]
+fn an_empty_cluster_takes_the_farthest_point() {
+    let x = matrix(2, &[0.0, 0.0, 0.5, 0.0, 0.5, 1.0, 1.0, 1.0]);
+    let init = matrix(2, &[0.5, 0.5, 3.0, 3.0]);
+    let fitted = fit(&KMeans::new(2).init(Init::Centroids(init)), &x);
+    assert_eq!(fitted.labels, [0, 0, 1, 1]);
+    assert!((fitted.inertia - 0.25).abs() < 1e-6, "{}", fitted.inertia);
+    assert_eq!(fitted.cluster_centers.values, [0.25, 0.0, 0.75, 1.0]);
+    assert_eq!(fitted.n_iter, 3);
+    assert!(fitted.converged);
+}
+
+#[test]
+fn several_empty_clusters_are_relocated_at_once() {
+    let x = matrix(1, &[0.0, 1.0, 2.0, 3.0, 100.0, 200.0, 300.0]);
+    let init = matrix(1, &[1.5, 1e6, 2e6, 3e6]);
+    let fitted = fit(&KMeans::new(4).init(Init::Centroids(init.clone())), &x);
+    let expected = oracle::lloyd::lloyd(&x.values, &init.values, 1, 300, 0.0);
+    assert_eq!(fitted.labels, expected.labels.iter().map(|&l| l as i32).collect::<Vec<_>>());
+    assert_eq!(fitted.distinct_clusters, 4);
+    assert!((fitted.inertia - expected.inertia).abs() <= 1e-5 * expected.inertia);
+}
+
+#[test]
+fn agrees_with_the_definition_in_f64() {
+    for (n, d, k, seed) in
+        [(500, 3, 7, 1), (1013, 17, 16, 2), (300, 384, 5, 3), (97, 1000, 9, 4), (700, 1, 12, 5)]
+    {
+        let x = Matrix { rows: n, cols: d, values: Random::new(seed).floats(n * d) };
+        let init = matrix(d, &x.values[..k * d]);
+        let expected = oracle::lloyd::lloyd(&x.values, &init.values, d, 30, 0.0);
+        let fitted = fit(&KMeans::new(k).init(Init::Centroids(init)).max_iter(30).tol(0.0), &x);
+        assert!(fitted.n_iter.abs_diff(expected.n_iter) <= 1, "{} {}", fitted.n_iter, expected.n_iter);
+        assert!(
+            (fitted.inertia / expected.inertia - 1.0).abs() < 1e-5,
+            "{} {}",
+            fitted.inertia,
+            expected.inertia
+        );
+        let allowed = oracle::assign::allowed(&x.values, &fitted.cluster_centers.values, d);
+        // Centring adds a rounding of each value, hence a little room beyond the bound for uncentred data.
+        let outside = fitted
+            .labels
+            .iter()
+            .zip(&allowed)
+            .filter(|(label, set)| !set.contains(&(**label as u32)))
+            .count();
+        assert!(outside * 500 <= n, "{outside} labels of {n} are not the nearest");
+    }
+}
+
+#[test]
+fn two_runs_give_identical_bytes() {
+    let x = blobs(3001, 5, 11, 1.5, 7);
+    let kmeans = KMeans::new(11).seed(3);
+    let (a, b) = (fit(&kmeans, &x), fit(&kmeans, &x));
+    assert_eq!(a.labels, b.labels);
+    let bits = |f: &Fitted| f.cluster_centers.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&a), bits(&b));
+    assert_eq!((a.n_iter, a.inertia.to_bits()), (b.n_iter, b.inertia.to_bits()));
+}
+
+#[test]
+fn labels_are_those_that_predict_gives() {
+    let gpu = device();
+    let x = blobs(2000, 3, 8, 0.7, 11);
+    for max_iter in [1, 2, 300] {
+        let fitted = KMeans::new(8).seed(1).max_iter(max_iter).fit(&gpu, &x, |_| ()).unwrap();
+        let predicted = predict(&gpu, &x, &fitted.cluster_centers).unwrap();
+        assert_eq!(fitted.labels, predicted.labels, "max_iter {max_iter}");
+        let of_centres = predict(&gpu, &fitted.cluster_centers, &fitted.cluster_centers).unwrap();
+        assert_eq!(of_centres.labels, (0..8).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn refitting_from_the_result_changes_nothing() {
+    let x = blobs(1000, 2, 6, 0.9, 5);
+    let first = fit(&KMeans::new(6).tol(0.0), &x);
+    let again = fit(&KMeans::new(6).init(Init::Centroids(first.cluster_centers.clone())).tol(0.0), &x);
+    assert_eq!(first.labels, again.labels);
+    assert!(again.n_iter <= 2);
+}
+
+#[test]
+fn separated_clusters_are_found_by_every_kind_of_start() {
+    let gpu = device();
+    let x = blobs(1200, 2, 12, 50.0, 9);
+    for seed in 0..4 {
+        let fitted = KMeans::new(12).seed(seed).fit(&gpu, &x, |_| ()).unwrap();
+        // Greedy k-means++ finds every one of clusters this far apart; uniform choice seldom does.
+        let mut by_blob: Vec<i32> = fitted.labels[..12].to_vec();
+        by_blob.sort_unstable();
+        assert_eq!(by_blob, (0..12).collect::<Vec<_>>());
+        assert!(fitted.labels.chunks(12).all(|chunk| chunk == &fitted.labels[..12]));
+    }
+    let random = KMeans::new(12).init(Init::Random).seed(1).fit(&gpu, &x, |_| ()).unwrap();
+    assert_eq!(random.distinct_clusters, 12);
+}
+
+#[test]
+fn fewer_distinct_points_than_clusters_warn_and_do_not_crash() {
+    let x = matrix(1, &[0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 2.0, 3.0, 4.0, 4.0]);
+    let fitted = fit(&KMeans::new(10), &x);
+    assert!(fitted.inertia < 1e-9);
+    assert_eq!(fitted.distinct_clusters, 5);
+    assert!(fitted.notices[0].contains("Number of distinct clusters (5) found smaller than n_clusters (10)"));
+}
+
+#[test]
+fn every_point_its_own_cluster_and_one_cluster_for_all() {
+    let x = blobs(40, 3, 40, 3.0, 2);
+    assert!(fit(&KMeans::new(40), &x).inertia < 1e-9);
+    let one = fit(&KMeans::new(1), &x);
+    assert!(one.labels.iter().all(|&label| label == 0));
+    assert!(one.converged);
+}
+
+#[test]
+fn far_from_the_origin_the_clusters_are_still_told_apart() {
+    let near = blobs(600, 4, 3, 5.0, 4);
+    let far = Matrix { values: near.values.iter().map(|v| v + 10_000.0).collect(), ..near.clone() };
+    let init = |x: &Matrix| Init::Centroids(matrix(4, &x.values[..12]));
+    let (a, b) = (fit(&KMeans::new(3).init(init(&near)), &near), fit(&KMeans::new(3).init(init(&far)), &far));
+    assert_eq!(a.labels, b.labels);
+    assert!((a.inertia / b.inertia - 1.0).abs() < 1e-2);
+}
+
+#[test]
+fn more_points_than_a_binding_holds_make_several_blocks() {
+    let gpu = device();
+    // 16 bytes a point: a little more than two bindings of this adapter, if that is at most 256 MiB.
+    let most = (gpu.adapter.max_binding_bytes / 16) as usize;
+    if most > 1 << 24 {
+        // A test of splitting by a small limit runs on every adapter: see buffer.rs.
+        return;
+    }
+    let n = 2 * most + 1000;
+    let x = Matrix { rows: n, cols: 1, values: (0..n).map(|i| (i % 3) as f32 * 10.0).collect() };
+    let init = matrix(1, &[1.0, 11.0, 21.0]);
+    let fitted = KMeans::new(3).init(Init::Centroids(init)).fit(&gpu, &x, |_| ()).unwrap();
+    let centres = &fitted.cluster_centers.values;
+    assert!(centres.iter().zip([0.0, 10.0, 20.0]).all(|(c, right)| (c - right).abs() < 2e-6), "{centres:?}");
+    assert!(fitted.labels.iter().enumerate().all(|(i, &label)| label == (i % 3) as i32));
+    assert!(fitted.inertia < 1e-4, "{}", fitted.inertia);
+}
+
+#[test]
+fn wrong_input_is_refused_by_name() {
+    let gpu = device();
+    let x = matrix(2, &[0.0, 1.0, 2.0, 3.0]);
+    let error = |kmeans: KMeans, x: &Matrix| kmeans.fit(&gpu, x, |_| ()).unwrap_err().to_string();
+    assert_eq!(error(KMeans::new(3), &x), "n_samples=2 should be >= n_clusters=3.");
+    assert!(error(KMeans::new(0), &x).contains("n_clusters=0"));
+    let nan = matrix(2, &[0.0, 1.0, f32::NAN, 3.0]);
+    assert_eq!(error(KMeans::new(1), &nan), "Input X contains NaN: row 1, column 0.");
+    let infinite = matrix(2, &[0.0, f32::INFINITY]);
+    assert!(error(KMeans::new(1), &infinite).contains("infinity: row 0, column 1"));
+    let huge = matrix(1, &[0.0, 1.0, 1e30]);
+    assert!(error(KMeans::new(1), &huge).contains("overflow"));
+    let init = Init::Centroids(matrix(2, &[0.0; 6]));
+    assert!(error(KMeans::new(2).init(init), &x).contains("does not match the number of clusters 2"));
+    let init = Init::Centroids(matrix(3, &[0.0; 6]));
+    assert!(
+        error(KMeans::new(2).init(init), &x).contains("does not match the number of features of the data 2")
+    );
+    let empty = Matrix { rows: 0, cols: 2, values: vec![] };
+    assert!(error(KMeans::new(1), &empty).contains("empty"));
+    assert!(error(KMeans::new(1).tol(f64::NAN), &x).contains("tol"));
+    let other = matrix(3, &[0.0; 3]);
+    assert!(predict(&gpu, &x, &other).unwrap_err().to_string().contains("2 features"));
+}
