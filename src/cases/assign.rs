@@ -6,9 +6,11 @@ use crate::gpu::{Context, Spec};
 use crate::kmeans::assign::{Assign, Trial, VARIANTS};
 use crate::kmeans::lloyd::NO_LABEL;
 use crate::oracle;
+use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry = Entry { stem: "assign", variants: VARIANTS, stages: &[], tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "assign", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
 
 /// Sizes around the tiles of every variant, dimensions around the vec4, and the issue's own.
 const SIZES: &[(usize, usize, usize)] = &[

@@ -7,9 +7,11 @@ use crate::kmeans::centroid::{Centroid, Means, STAGES};
 use crate::kmeans::lloyd::pad;
 use crate::kmeans::radix_sort::RadixSort;
 use crate::oracle;
+use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry = Entry { stem: "centroid", variants: &[STAGES[2]], stages: STAGES, tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "centroid", variants: &[STAGES[2]], stages: STAGES, op: OpKind::F32, tests, bench };
 
 fn tests() -> Vec<Box<dyn Case>> {
     let sizes = [

@@ -6,9 +6,11 @@ use crate::gpu::{Buffer, Context, Spec};
 use crate::kmeans::distance::{Distance, SPEC};
 use crate::kmeans::lloyd::pad;
 use crate::oracle;
+use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry = Entry { stem: "distance", variants: &[SPEC], stages: &[], tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "distance", variants: &[SPEC], stages: &[], op: OpKind::F32, tests, bench };
 
 fn tests() -> Vec<Box<dyn Case>> {
     let sizes = [(0, 1, 1), (1, 1, 1), (63, 3, 3), (64, 5, 4), (65, 2, 7), (997, 31, 384), (5, 2, 1000)];

@@ -2,11 +2,13 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::gpu::{Buffer, Context, Kernel, Spec};
+use crate::roofline::OpKind;
 use crate::roofline::dot_i8::{ROW_BYTES, STEPS, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry = Entry { stem: "dot_i8", variants: VARIANTS, stages: &[], tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "dot_i8", variants: VARIANTS, stages: &[], op: OpKind::I8, tests, bench };
 
 struct Dot {
     rows: u64,

@@ -3,10 +3,12 @@
 use super::fma_f32::{filling, sizes};
 use super::{Case, Entry};
 use crate::oracle;
+use crate::roofline::OpKind;
 use crate::roofline::fma_f16::VARIANTS;
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry = Entry { stem: "fma_f16", variants: VARIANTS, stages: &[], tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "fma_f16", variants: VARIANTS, stages: &[], op: OpKind::F16, tests, bench };
 
 fn tests() -> Vec<Box<dyn Case>> {
     sizes(oracle::fma_f16::fma_f16)

@@ -2,11 +2,13 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::gpu::{Buffer, Context, Kernel, Spec};
+use crate::roofline::OpKind;
 use crate::roofline::fma_f32::{ROW_BYTES, STEPS, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry = Entry { stem: "fma_f32", variants: VARIANTS, stages: &[], tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "fma_f32", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
 
 type Oracle = fn(&[f32], f32, f32, u64) -> (Vec<f64>, Vec<f64>);
 

@@ -6,9 +6,11 @@ use crate::gpu::{Buffer, Context, Spec};
 use crate::kmeans::centroid::Means;
 use crate::kmeans::lloyd::{Control, Decision, STAGES, pad};
 use crate::oracle;
+use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry = Entry { stem: "lloyd", variants: &[STAGES[0]], stages: STAGES, tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "lloyd", variants: &[STAGES[0]], stages: STAGES, op: OpKind::F32, tests, bench };
 
 fn tests() -> Vec<Box<dyn Case>> {
     let mut cases: Vec<Box<dyn Case>> = Vec::new();

@@ -19,6 +19,7 @@ pub mod write;
 
 use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Work};
 pub use crate::random::Random;
+use crate::roofline::OpKind;
 use crate::{Error, Result};
 
 /// A kernel's place in every room of the house; tests/cpu/names.rs checks that each is furnished.
@@ -29,6 +30,8 @@ pub struct Entry {
     pub variants: &'static [Spec],
     /// Further shaders of the same operation that have no alternative.
     pub stages: &'static [Spec],
+    /// What its operations are: which roof they are compared with.
+    pub op: OpKind,
     /// Sizes for correctness: small, prime, around the workgroup size.
     pub tests: fn() -> Vec<Box<dyn Case>>,
     /// A size that fills a device, for speed; its inputs are made for the given number of bytes of memory.

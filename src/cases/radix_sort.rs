@@ -5,9 +5,11 @@ use crate::Result;
 use crate::gpu::{Buffer, Context, Spec};
 use crate::kmeans::radix_sort::{RadixSort, STAGES};
 use crate::oracle;
+use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry = Entry { stem: "radix_sort", variants: &[STAGES[2]], stages: STAGES, tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "radix_sort", variants: &[STAGES[2]], stages: STAGES, op: OpKind::F32, tests, bench };
 
 fn tests() -> Vec<Box<dyn Case>> {
     let mut cases = Vec::new();

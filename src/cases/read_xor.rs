@@ -2,11 +2,13 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::gpu::{Buffer, Context, Kernel, Spec};
+use crate::roofline::OpKind;
 use crate::roofline::read_xor::{OUT_ROW_BYTES, ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry = Entry { stem: "read_xor", variants: VARIANTS, stages: &[], tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "read_xor", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
 
 struct Read {
     rows: u64,

@@ -6,9 +6,11 @@ use crate::gpu::{Bound, Buffer, Context, Spec};
 use crate::kmeans::lloyd::pad;
 use crate::kmeans::seed::{STAGES, Seed, State, trials};
 use crate::oracle;
+use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry = Entry { stem: "seed", variants: &[STAGES[1]], stages: STAGES, tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "seed", variants: &[STAGES[1]], stages: STAGES, op: OpKind::F32, tests, bench };
 
 /// Points of one workgroup of seed_distance, as its shader has it.
 const GROUP: usize = 256;

@@ -2,11 +2,13 @@
 
 use super::{Case, Entry, Expected, Prepared};
 use crate::gpu::{Buffer, Context, Kernel, Spec};
+use crate::roofline::OpKind;
 use crate::roofline::write::{ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry = Entry { stem: "write", variants: VARIANTS, stages: &[], tests, bench };
+pub const ENTRY: Entry =
+    Entry { stem: "write", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
 
 const SEED: u32 = 0x51ed_270b;
 

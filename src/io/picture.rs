@@ -39,7 +39,15 @@ pub fn read(path: &Path) -> Result<Picture> {
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
-    let (format, name) = match image::guess_format(&bytes) {
+    decode(&bytes, path)
+}
+
+/// The picture in the bytes of a PNG or JPEG file; errors call it `path`.
+///
+/// # Errors
+/// [`Error::File`], as [`read`].
+pub fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
+    let (format, name) = match image::guess_format(bytes) {
         Ok(ImageFormat::Png) => (ImageFormat::Png, "PNG"),
         Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, "JPEG"),
         _ => return Err(Error::file(path, "this is neither a PNG nor a JPEG picture")),
@@ -53,11 +61,11 @@ pub fn read(path: &Path) -> Result<Picture> {
         }
     };
     // The decoder would fill what is missing with grey.
-    if format == ImageFormat::Jpeg && !jpeg_has_end(&bytes) {
+    if format == ImageFormat::Jpeg && !jpeg_has_end(bytes) {
         return Err(Error::file(path, "the JPEG picture is truncated: it has no end marker"));
     }
 
-    let mut reader = ImageReader::with_format(Cursor::new(&bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);

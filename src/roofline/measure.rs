@@ -45,7 +45,7 @@ impl MeasureOptions {
     fn budget(&self) -> Duration {
         Duration::from_millis(match self.effort {
             Effort::Quick => 20,
-            Effort::Full => 100,
+            Effort::Full => 60,
         })
     }
 
@@ -267,7 +267,8 @@ fn with_buffers_of(
     }
     let mut fit = LaunchFit::new(gpu, &pool.rows[0])?;
     for round in 1..=options.rounds() {
-        let leaders = Kind::ALL.map(|kind| winner(&contenders, kind).map_or(f64::INFINITY, |(_, best)| best.us));
+        let leaders =
+            Kind::ALL.map(|kind| winner(&contenders, kind).map_or(f64::INFINITY, |(_, best)| best.us));
         for contender in &mut contenders {
             // What took half as long again as the leader of the rounds before will not become the roof.
             if contender.best().is_some_and(|best| best.us > 1.5 * leaders[contender.kind as usize]) {

@@ -16,9 +16,9 @@ fn every_roof_is_a_number_and_follows_from_its_formula() {
         assert!(0.0 < roof.low && roof.low <= roof.value && roof.value <= roof.high, "{roof:?}");
         assert!(roof.samples >= 5, "{roof:?}");
         // The formula shows a tenth of a microsecond.
-        let (given, off) = (evaluate(&roof.formula), 0.06 / roof.us);
+        let (given, off) = (evaluate(&roof.formula).unwrap(), 0.06 / roof.us);
         assert!((given / roof.value - 1.0).abs() <= off, "{given} is not {roof:?}");
-        assert!(roof.value * roof.us * 1e3 >= least_buffer as f64, "{roof:?} moved too little");
+        assert!(roof.value * roof.us * 1e3 > least_buffer as f64 * 0.999, "{roof:?} moved too little");
     };
     check(&roofs.copy, 2 * roofs.buffer_bytes);
     check(&roofs.read, roofs.buffer_bytes);
@@ -65,8 +65,8 @@ fn every_roof_is_a_number_and_follows_from_its_formula() {
 }
 
 /// The value of `2 x 1000 bytes / 61.2 us`, in 10^9 per second.
-fn evaluate(formula: &str) -> f64 {
-    let (amount, us) = formula.split_once(" / ").unwrap();
-    let number = |text: &str| text.split(' ').next().unwrap().parse::<f64>().unwrap();
-    amount.split(" x ").map(number).product::<f64>() / number(us) / 1e3
+fn evaluate(formula: &str) -> Option<f64> {
+    let (amount, us) = formula.split_once(" / ")?;
+    let number = |text: &str| text.split(' ').next()?.parse::<f64>().ok();
+    Some(amount.split(" x ").map(number).product::<Option<f64>>()? / number(us)? / 1e3)
 }

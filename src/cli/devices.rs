@@ -1,0 +1,47 @@
+//! `lowbit devices`
+
+use super::terminal::Terminal;
+use crate::Error;
+use crate::gpu::{AdapterReport, adapters};
+use crate::report::table;
+
+pub fn run(terminal: &Terminal) -> anyhow::Result<()> {
+    let found = adapters();
+    if found.is_empty() {
+        return Err(Error::NoAdapter { wanted: None, found: Vec::new() }.into());
+    }
+    terminal.result(&found, || text(&found))
+}
+
+fn text(found: &[AdapterReport]) -> String {
+    let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let facts: &[(&str, &dyn Fn(&AdapterReport) -> String)] = &[
+        ("backend", &|a| a.backend.clone()),
+        ("kind", &|a| a.kind.to_owned()),
+        ("driver", &|a| a.driver.clone()),
+        ("largest buffer", &|a| mebibytes(a.max_buffer_bytes)),
+        ("largest binding", &|a| mebibytes(a.max_binding_bytes)),
+        ("workgroup", &|a| {
+            format!("{} invocations, {} KiB", a.max_workgroup_invocations, a.max_workgroup_bytes >> 10)
+        }),
+        ("subgroups", &|a| match a.subgroup_size {
+            Some((min, max)) if min == max => format!("{min}"),
+            Some((min, max)) => format!("{min} to {max}"),
+            None => "no".into(),
+        }),
+        ("f16 in shaders", &|a| yes(a.shader_f16)),
+        ("GPU timestamps", &|a| yes(a.timestamps)),
+        ("cooperative matrices", &|a| match a.cooperative_matrix.as_slice() {
+            [] => "no".into(),
+            shapes => shapes.join("\n"),
+        }),
+    ];
+    let mut text = String::new();
+    for adapter in found {
+        let rows = facts.iter().map(|(name, fact)| vec![(*name).to_owned(), fact(adapter)]).collect();
+        text += &table::render(&[&adapter.name, ""], rows);
+        text += "\n";
+    }
+    text
+}

@@ -1,0 +1,240 @@
+//! `lowbit kmeans fit|predict|palette`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::Traced;
+use super::terminal::Terminal;
+use crate::gpu::Context;
+use crate::io::npy::{self, Matrix};
+use crate::io::{output, picture};
+use crate::kmeans::{self, Init, KMeans, Progress, palette::Palette};
+use crate::report::table;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Cluster the rows of a .npy matrix (float32 or float16, [n, d])
+    Fit(Fit),
+    /// Label the rows of a .npy matrix by given centroids
+    Predict(Predict),
+    /// Draw a picture in k colours, chosen by k-means in Oklab
+    Palette(PaletteArguments),
+}
+
+#[derive(Args, Debug)]
+pub struct Fit {
+    /// The points: .npy, float32 or float16, [n, d]
+    data: PathBuf,
+    /// Number of clusters
+    #[arg(short, long)]
+    k: usize,
+    /// First centroids: k-means++, random, or a .npy file [k, d]
+    #[arg(long, default_value = "k-means++", value_name = "k-means++|random|CENTROIDS.npy")]
+    init: String,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Most iterations
+    #[arg(long, default_value_t = 300)]
+    max_iter: u32,
+    /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns, or less
+    #[arg(long, default_value_t = 1e-4)]
+    tol: f64,
+    /// Write the centroids here: .npy, float32, [k, d]
+    #[arg(long, value_name = "OUT.npy")]
+    centroids: Option<PathBuf>,
+    /// Write the labels here: .npy, int32, [n]
+    #[arg(long, value_name = "OUT.npy")]
+    labels: Option<PathBuf>,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+#[derive(Args, Debug)]
+pub struct Predict {
+    /// The points: .npy, float32 or float16, [n, d]
+    data: PathBuf,
+    /// The centroids: .npy, float32 or float16, [k, d]
+    #[arg(long, value_name = "C.npy")]
+    centroids: PathBuf,
+    /// Write the labels here: .npy, int32, [n]
+    #[arg(short, long, value_name = "LABELS.npy")]
+    output: PathBuf,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+#[derive(Args, Debug)]
+pub struct PaletteArguments {
+    /// The picture: .png or .jpg
+    input: PathBuf,
+    /// Number of colours
+    #[arg(short, long, default_value_t = 16)]
+    k: usize,
+    /// Write the picture in those colours here
+    #[arg(short, long, value_name = "OUT.png")]
+    output: PathBuf,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+impl Command {
+    /// What can be refused before a device is opened and anything is computed.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let outputs: Vec<&Path> = match self {
+            Self::Fit(fit) => fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path).collect(),
+            Self::Predict(predict) => vec![&predict.output],
+            Self::Palette(palette) => {
+                picture::check_png_path(&palette.output)?;
+                vec![&palette.output]
+            }
+        };
+        for path in outputs {
+            output::check_writable(path)?;
+        }
+        Ok(())
+    }
+
+    pub fn traced(&self) -> &Traced {
+        match self {
+            Self::Fit(fit) => &fit.traced,
+            Self::Predict(predict) => &predict.traced,
+            Self::Palette(palette) => &palette.traced,
+        }
+    }
+
+    pub fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+        match self {
+            Self::Fit(fit) => fit.run(gpu, terminal),
+            Self::Predict(predict) => predict.run(gpu, terminal),
+            Self::Palette(palette) => palette.run(gpu, terminal),
+        }
+    }
+}
+
+/// A bar that follows Lloyd's loop.
+fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl FnMut(Progress)) {
+    let bar =
+        terminal.bar(u64::from(max_iter), "k-means {bar:30} {pos}/{len} {per_sec} ETA at most {eta} {msg}");
+    let moved = bar.clone();
+    (bar, move |progress: Progress| {
+        moved.set_position(u64::from(progress.n_iter));
+        moved.set_message(format!("{} labels changed", progress.changed));
+    })
+}
+
+impl Fit {
+    fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+        let data = npy::read_matrix(&self.data)?;
+        let init = match self.init.as_str() {
+            "k-means++" => Init::PlusPlus,
+            "random" => Init::Random,
+            path => Init::Centroids(initial_centroids(path)?),
+        };
+        let kmeans = KMeans::new(self.k).init(init).seed(self.seed).max_iter(self.max_iter).tol(self.tol);
+        let (bar, progress) = follow(terminal, self.max_iter);
+        let fitted = kmeans.fit(gpu, &data, progress);
+        bar.finish_and_clear();
+        let fitted = fitted?;
+        for notice in &fitted.notices {
+            terminal.notice(notice);
+        }
+        let centers: &Matrix = &fitted.cluster_centers;
+        if let Some(path) = &self.centroids {
+            npy::write_matrix(path, centers.rows, centers.cols, &centers.values)?;
+        }
+        if let Some(path) = &self.labels {
+            npy::write_labels(path, &fitted.labels)?;
+        }
+        terminal.result(&fitted, || {
+            let facts = [
+                ("points", format!("{} x {}", fitted.n, fitted.d)),
+                ("clusters", fitted.k.to_string()),
+                ("iterations", fitted.n_iter.to_string()),
+                ("converged", if fitted.converged { "yes" } else { "no" }.to_owned()),
+                ("inertia", format!("{:.6e}", fitted.inertia)),
+                ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
+                ("seconds", format!("{:.3}", fitted.seconds)),
+            ];
+            let rows = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+            table::render(&["k-means", ""], rows)
+        })
+    }
+}
+
+fn initial_centroids(path: &str) -> anyhow::Result<Matrix> {
+    if !Path::new(path).exists() {
+        anyhow::bail!("--init {path}: neither k-means++, random, nor a file");
+    }
+    Ok(npy::read_matrix(Path::new(path))?)
+}
+
+impl Predict {
+    fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+        let data = npy::read_matrix(&self.data)?;
+        let centroids = npy::read_matrix(&self.centroids)?;
+        let predicted = kmeans::predict(gpu, &data, &centroids)?;
+        npy::write_labels(&self.output, &predicted.labels)?;
+        terminal.result(&predicted, || {
+            format!(
+                "{} points of {} dimensions labelled by {} centroids, inertia {:.6e}: {}",
+                predicted.n,
+                predicted.d,
+                predicted.k,
+                predicted.inertia,
+                self.output.display()
+            )
+        })
+    }
+}
+
+impl PaletteArguments {
+    fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            input: &'a Path,
+            output: &'a Path,
+            #[serde(flatten)]
+            palette: &'a Palette,
+        }
+        let picture = picture::read(&self.input)?;
+        let (bar, progress) = follow(terminal, 300);
+        let palette = kmeans::palette::palette(gpu, &picture, self.k, self.seed, progress);
+        bar.finish_and_clear();
+        let palette = palette?;
+        for notice in &palette.clustering.notices {
+            terminal.notice(notice);
+        }
+        picture::write_png(&self.output, &palette.picture)?;
+        terminal.result(&Document { input: &self.input, output: &self.output, palette: &palette }, || {
+            let colour = |[r, g, b]: [u8; 3]| match terminal.colours() {
+                true => format!("\x1b[48;2;{r};{g};{b}m      \x1b[0m"),
+                false => String::new(),
+            };
+            let bar = |share: f64| "#".repeat((share * 40.0).round() as usize);
+            let rows = palette
+                .colours
+                .iter()
+                .map(|s| {
+                    vec![colour(s.rgb), s.hex.clone(), format!("{:5.1} %", s.share * 100.0), bar(s.share)]
+                })
+                .collect();
+            format!(
+                "{}\n{} x {} pixels in {} colours, Oklab rms error {:.4}, {} iterations, {:.2} s: {}",
+                table::render(&["", "colour", "share", ""], rows),
+                palette.width,
+                palette.height,
+                palette.colours.len(),
+                palette.rms_error,
+                palette.clustering.n_iter,
+                palette.clustering.seconds,
+                self.output.display()
+            )
+        })
+    }
+}

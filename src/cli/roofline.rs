@@ -1,0 +1,44 @@
+//! `lowbit roofline`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Traced;
+use super::terminal::Terminal;
+use crate::gpu::Context;
+use crate::io::output;
+use crate::report::{svg, table};
+use crate::roofline::{Effort, MeasureOptions, measure};
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Draw the roofs here
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Measure for a short time, in smaller buffers
+    #[arg(long)]
+    quick: bool,
+    /// The datasheet's memory bandwidth in GB/s, to compare the copy roof with
+    #[arg(long, value_name = "GB/s")]
+    peak_gbs: Option<f64>,
+    #[command(flatten)]
+    pub traced: Traced,
+}
+
+pub fn run(arguments: &Arguments, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+    if let Some(path) = &arguments.svg {
+        output::check_writable(path)?;
+    }
+    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
+    let options = MeasureOptions { effort, peak_gbs: arguments.peak_gbs, sweep: true };
+    let spinner = terminal.spinner();
+    let roofs = measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
+    spinner.finish_and_clear();
+    let roofs = roofs?;
+    if let Some(path) = &arguments.svg {
+        let picture = svg::roofline(&roofs, &[])?;
+        output::write_whole(path, |out| out.write_all(picture.as_bytes()))?;
+    }
+    terminal.result(&roofs, || table::roofs(&roofs))
+}

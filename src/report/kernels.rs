@@ -1,0 +1,161 @@
+//! Every kernel of the registry: verified, then timed against the roofs. A new kernel needs nothing here.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::table;
+use crate::Result;
+use crate::cases::{Entry, Prepared, REGISTRY, verify};
+use crate::gpu::{Bound, Context, Options, Timing, Work, time, tune};
+use crate::roofline::{Effort, OpKind, Roofs, Share};
+
+/// A kernel at its bench size.
+#[derive(Debug, Serialize)]
+pub struct KernelRow {
+    /// The kernel's stem.
+    pub kernel: &'static str,
+    /// Its size.
+    pub case: String,
+    /// The variant that was fastest.
+    pub variant: String,
+    /// How many cases, over all variants, agreed with the oracle.
+    pub verified: usize,
+    /// Its time.
+    #[serde(flatten)]
+    pub timing: Timing,
+    /// Least bytes moved.
+    pub bytes: u64,
+    /// Operations done.
+    pub ops: u64,
+    /// Bytes over time.
+    pub gb_s: f64,
+    /// Operations over time.
+    pub gop_s: f64,
+    /// The shortest time that the roofs allow.
+    pub floor_us: f64,
+    /// Floor over time.
+    pub share: Share,
+}
+
+/// Bytes that a kernel's inputs take at its bench size, and all copies of them together.
+struct Sizes {
+    case: u64,
+    all: u64,
+}
+
+impl Sizes {
+    fn of(gpu: &Context, effort: Effort) -> Self {
+        match (gpu.adapter.is_software(), effort) {
+            (true, Effort::Quick) => Self { case: 4 << 20, all: 16 << 20 },
+            (true, Effort::Full) => Self { case: 16 << 20, all: 128 << 20 },
+            (false, _) => Self { case: 256 << 20, all: 1 << 30 },
+        }
+    }
+}
+
+/// Verifies and times every kernel.
+pub fn measure(
+    gpu: &Context,
+    roofs: &Roofs,
+    effort: Effort,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<KernelRow>> {
+    // Poison and guards slow nothing that is timed: they live in a device of their own.
+    let options = Options { adapter: Some(gpu.adapter.name.clone()), guarded: true, ..Options::default() };
+    let guarded = Context::open(&options)?;
+    let sizes = Sizes::of(gpu, effort);
+    let mut rows = Vec::new();
+    for entry in REGISTRY {
+        if tune::supported(gpu, entry.variants)?.is_empty() {
+            progress(&format!("{}: this adapter cannot run it", entry.stem));
+            continue;
+        }
+        progress(&format!("verifying {}", entry.stem));
+        let verified = verify_all(&guarded, entry)?;
+        progress(&format!("timing {}", entry.stem));
+        rows.push(row(gpu, roofs, entry, &sizes, verified)?);
+    }
+    Ok(rows)
+}
+
+fn verify_all(guarded: &Context, entry: &Entry) -> Result<usize> {
+    let cases = (entry.tests)();
+    let variants = tune::supported(guarded, entry.variants)?;
+    for case in &cases {
+        for spec in &variants {
+            verify(guarded, case.as_ref(), spec)?;
+        }
+    }
+    Ok(cases.len() * variants.len())
+}
+
+fn row(gpu: &Context, roofs: &Roofs, entry: &Entry, sizes: &Sizes, verified: usize) -> Result<KernelRow> {
+    let small = (entry.bench)(sizes.case / 16);
+    let spec = tune::choose(gpu, entry.variants, "bench", |spec| {
+        let prepared = small.prepare(gpu, spec)?;
+        Ok(time(gpu, &[run_of(&prepared)], Duration::ZERO)?.us)
+    })?;
+    let case = (entry.bench)(sizes.case);
+    let first = case.prepare(gpu, spec)?;
+    let work = first.work();
+    let copies = (sizes.all / work.bytes.max(1)).clamp(1, 8);
+    let mut prepared = vec![first];
+    for _ in 1..copies {
+        prepared.push(case.prepare(gpu, spec)?);
+    }
+    for copy in &prepared {
+        copy.run(gpu)?;
+    }
+    let runs: Vec<Vec<&Bound>> = prepared.iter().map(run_of).collect();
+    let timing = time(gpu, &runs, Duration::from_millis(300))?;
+    Ok(KernelRow {
+        kernel: entry.stem,
+        case: case.name(),
+        variant: spec.label(),
+        verified,
+        timing,
+        bytes: work.bytes,
+        ops: work.ops,
+        gb_s: timing.gb_s(work),
+        gop_s: timing.gop_s(work),
+        floor_us: roofs.floor_us(work, entry.op),
+        share: roofs.share(work, entry.op, timing.us),
+    })
+}
+
+fn run_of(prepared: &Prepared) -> Vec<&Bound> {
+    prepared.passes.iter().collect()
+}
+
+/// The kind of arithmetic that the kernel with this shader does.
+pub fn op_of(shader: &str) -> OpKind {
+    let has = |entry: &&Entry| entry.variants.iter().chain(entry.stages).any(|spec| spec.file == shader);
+    REGISTRY.iter().find(has).map_or(OpKind::F32, |entry| entry.op)
+}
+
+/// The share of the roof of a pass: used for traces.
+pub fn share_of(roofs: &Roofs, shader: &str, work: Work, us: f64) -> Share {
+    roofs.share(work, op_of(shader), us)
+}
+
+/// The rows as a table.
+pub fn text(rows: &[KernelRow]) -> String {
+    let row = |row: &KernelRow| {
+        vec![
+            row.kernel.to_owned(),
+            row.case.clone(),
+            row.variant.clone(),
+            row.verified.to_string(),
+            format!("{:.1}", row.timing.us),
+            format!("{:.2}", row.gb_s),
+            format!("{:.2}", row.gop_s),
+            row.share.bound.to_owned(),
+            if row.share.valid { format!("{:.1} %", row.share.value * 100.0) } else { "invalid".into() },
+        ]
+    };
+    table::render(
+        &["kernel", "size", "variant", "verified", "us", "GB/s", "Gop/s", "bound by", "share of roof"],
+        rows.iter().map(row).collect(),
+    )
+}

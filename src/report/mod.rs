@@ -1,0 +1,73 @@
+//! The report: roofs, every kernel against them, a real picture; as a table, as JSON, and as one HTML file.
+
+pub mod html;
+pub mod kernels;
+pub mod photo;
+pub mod svg;
+pub mod table;
+pub mod trace;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::gpu::Context;
+use crate::roofline::{self, Effort, MeasureOptions, Roofs};
+use kernels::KernelRow;
+use photo::PhotoRow;
+
+/// Everything that `lowbit report` found out.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The adapter's roofs.
+    pub roofs: Roofs,
+    /// A row for each kernel of the registry.
+    pub kernels: Vec<KernelRow>,
+    /// Real pictures.
+    pub photos: Vec<PhotoRow>,
+    /// What must be known before trusting a number.
+    pub notices: Vec<String>,
+}
+
+/// How to make a report.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReportOptions {
+    /// How long to measure.
+    pub effort: Effort,
+    /// The datasheet's memory bandwidth in GB/s, if known.
+    pub peak_gbs: Option<f64>,
+}
+
+/// Measures and verifies everything.
+///
+/// # Errors
+/// [`crate::Error::Mismatch`] if a kernel gives a wrong result: a wrong kernel has no speed; the device's errors.
+pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&str)) -> Result<Report> {
+    let measure = MeasureOptions { effort: options.effort, peak_gbs: options.peak_gbs, sweep: true };
+    let roofs = roofline::measure(gpu, &measure, progress)?;
+    let kernels = kernels::measure(gpu, &roofs, options.effort, progress)?;
+    progress("drawing the pictures");
+    let photos = photo::rows(gpu)?;
+    let mut notices = gpu.notices.clone();
+    for row in kernels.iter().filter(|row| !row.share.valid) {
+        notices.push(format!("{}: more than its roof allows; this row is no measurement", row.kernel));
+    }
+    Ok(Report { roofs, kernels, photos, notices })
+}
+
+impl Report {
+    /// The report for a terminal.
+    pub fn text(&self) -> String {
+        let mut text = self.roofs_text();
+        text += "\n";
+        text += &kernels::text(&self.kernels);
+        for photo in &self.photos {
+            text += "\n";
+            text += &photo.text();
+        }
+        text
+    }
+
+    fn roofs_text(&self) -> String {
+        table::roofs(&self.roofs)
+    }
+}

@@ -1,0 +1,99 @@
+//! Tables for people.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::roofline::{Roof, Roofs};
+
+/// A table with `header` over `rows`; columns of numbers are aligned to the right.
+pub fn render(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    let numeric = |text: &str| {
+        let first = text.trim().split_whitespace().next().unwrap_or("");
+        first == "-" || first.parse::<f64>().is_ok()
+    };
+    let width = header.len();
+    let right: Vec<bool> = (0..width)
+        .map(|i| !rows.is_empty() && rows.iter().all(|row| row.get(i).is_some_and(|cell| numeric(cell))))
+        .collect();
+    table.add_rows(rows);
+    for (column, right) in table.column_iter_mut().zip(right) {
+        if right {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    if text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// The roofs of an adapter.
+pub fn roofs(roofs: &Roofs) -> String {
+    let row = |name: &str, roof: Option<&Roof>| match roof {
+        Some(roof) => vec![
+            name.to_owned(),
+            format!("{:.1} {}", roof.value, roof.unit),
+            format!("{:.1} to {:.1}", roof.low, roof.high),
+            roof.formula.clone(),
+            roof.variant.clone()
+                + roof.note.as_deref().map(|note| format!("\n{note}")).as_deref().unwrap_or(""),
+        ],
+        None => vec![name.to_owned(), "-".into(), "-".into(), "this adapter has none".into(), String::new()],
+    };
+    let mut text = format!("{} ({}, {})\n", roofs.adapter.name, roofs.adapter.backend, roofs.adapter.driver);
+    text += &render(
+        &["roof", "best", "10 to 90 %", "formula", "variant"],
+        vec![
+            row("copy", Some(&roofs.copy)),
+            row("read", Some(&roofs.read)),
+            row("write", Some(&roofs.write)),
+            row("f32 multiply-add", Some(&roofs.fma_f32)),
+            row("f16 multiply-add", roofs.fma_f16.as_ref()),
+            row("int8 dot", roofs.dot_i8.as_ref()),
+        ],
+    );
+    if let Some(peak) = roofs.peak_gbs {
+        text += &format!("copy is {:.1} % of the datasheet's {peak} GB/s\n", roofs.copy.value / peak * 100.0);
+    }
+    let launch = roofs.launch.us.map_or("too small to measure".into(), |us| format!("{us:.1} us"));
+    text += &format!("launch: {launch} a dispatch, {:.1} us a round trip\n", roofs.launch.round_trip_us);
+    if !roofs.sweep.is_empty() {
+        let points = roofs.sweep.iter().map(|p| format!("{} {:.1}", size(p.bytes), p.gb_s));
+        text += &format!("copy by size, GB/s: {}\n", points.collect::<Vec<_>>().join(", "));
+    }
+    text
+}
+
+/// Bytes in the largest binary unit that leaves no fraction.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        b if b >= 1 << 30 && b % (1 << 30) == 0 => format!("{} GiB", b >> 30),
+        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{} MiB", b >> 20),
+        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{} KiB", b >> 10),
+        b => format!("{b} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_to_the_right_and_words_to_the_left() {
+        let text =
+            render(&["name", "us"], vec![vec!["a".into(), "1.5".into()], vec!["b".into(), "100.25".into()]]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.iter().any(|line| line.ends_with("   1.5")), "{text}");
+        assert!(lines.iter().any(|line| line.trim_start().starts_with("b ")), "{text}");
+    }
+
+    #[test]
+    fn sizes_take_the_largest_whole_unit() {
+        assert_eq!(
+            [size(65_536), size(3 << 20), size(1 << 30), size(1000)],
+            ["64 KiB", "3 MiB", "1 GiB", "1000 B"]
+        );
+    }
+}
