@@ -1,5 +1,5 @@
 //! seed_distance: nearest[i, t] = min(nearest before, |x_i - x_candidate(t)|^2); potential[g, t] = sum over the group
-//! One workgroup = WG points against `trials` candidates (greedy k-means++, Arthur and Vassilvitskii 2007, with the
+//! One workgroup = WG x ITEMS points against `trials` candidates (greedy k-means++, Arthur and Vassilvitskii 2007, with the
 //! several trials per step of their code).
 //!
 //! Contract: f32; potentials are sums in a fixed order.
@@ -24,9 +24,9 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
 @group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
 
-const WG: u32 = 256u;
-const ROWS_PER_GROUP: u32 = WG;
-const HUGE: f32 = 3.4028234e38;
+const WG: u32 = 64u;
+const ITEMS: u32 = 8u;
+const ROWS_PER_GROUP: u32 = WG * ITEMS;
 
 @compute @workgroup_size(WG)
 fn seed_distance(
@@ -38,25 +38,25 @@ fn seed_distance(
     if (block >= params.groups) {
         return;
     }
-    let row = block * ROWS_PER_GROUP + lane;
-    let inside = row < params.rows;
-    var before = HUGE;
-    if (inside && pick.step > 0u) {
-        before = nearest[row * params.trials + pick.best];
-    }
     for (var trial = 0u; trial < params.trials; trial++) {
-        var least = 0.0;
-        if (inside) {
-            let candidate = candidates[trial] * params.d4;
-            var sum = 0.0;
-            for (var at = 0u; at < params.d4; at++) {
-                let difference = points[row * params.d4 + at] - points[candidate + at];
-                sum += dot(difference, difference);
+        let candidate = candidates[trial] * params.d4;
+        var mine = 0.0;
+        for (var item = 0u; item < ITEMS; item++) {
+            let row = block * ROWS_PER_GROUP + item * WG + lane;
+            if (row < params.rows) {
+                var least = 0.0;
+                for (var at = 0u; at < params.d4; at++) {
+                    let difference = points[row * params.d4 + at] - points[candidate + at];
+                    least += dot(difference, difference);
+                }
+                if (pick.step > 0u) {
+                    least = min(least, nearest[row * params.trials + pick.best]);
+                }
+                nearest_next[row * params.trials + trial] = least;
+                mine += least;
             }
-            least = min(before, sum);
-            nearest_next[row * params.trials + trial] = least;
         }
-        let total = reduce_add_f32(least, lane);
+        let total = reduce_add_f32(mine, lane);
         if (lane == 0u) {
             potential[block * params.trials + trial] = total;
         }

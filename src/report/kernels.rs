@@ -66,7 +66,10 @@ pub fn measure(
     let guarded = Context::open(&options)?;
     let sizes = Sizes::of(gpu, effort);
     let mut rows = Vec::new();
-    for entry in REGISTRY {
+    // The roofline's own kernels are the roofs: they were verified when those were measured.
+    for entry in
+        REGISTRY.iter().filter(|entry| !entry.variants.iter().all(|spec| spec.file.starts_with("roofline/")))
+    {
         if tune::supported(gpu, entry.variants)?.is_empty() {
             progress(&format!("{}: this adapter cannot run it", entry.stem));
             continue;

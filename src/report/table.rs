@@ -1,13 +1,14 @@
 //! Tables for people.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table, TableComponent, presets};
 
 use crate::roofline::{Roof, Roofs};
 
 /// A table with `header` over `rows`; columns of numbers are aligned to the right.
 pub fn render(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_preset(presets::NOTHING).set_header(header);
+    table.set_style(TableComponent::HeaderLines, '─');
     let numeric = |text: &str| {
         let first = text.trim().split_whitespace().next().unwrap_or("");
         first == "-" || first.parse::<f64>().is_ok()

@@ -66,9 +66,11 @@ fn arithmetic_rows(gpu: &Context) -> u64 {
     if gpu.adapter.is_software() { 1 << 14 } else { 1 << 22 }
 }
 
-/// Batches in an arithmetic run: 512 steps, so that loads and stores do not show.
-const BATCHES: u32 = 64;
-/// Near 1, so that the values keep moving; f16 holds it, and the values stay below 256.
+/// Batches of the first arithmetic run, from whose time their number follows.
+const FIRST_BATCHES: u32 = 64;
+/// An arithmetic run should take about this long, so that its loads and stores do not show.
+const ARITHMETIC_US: f64 = 2000.0;
+/// Near 1, so that the values keep moving for a while; f16 holds it, and the values tend to 1.
 const FMA: [f32; 2] = [255.0 / 256.0, 1.0 / 256.0];
 const WEIGHT: u32 = 0x7f81_35fb;
 
@@ -83,6 +85,7 @@ enum Kind {
 }
 
 impl Kind {
+    /// In the order of declaration.
     const ALL: [Self; 6] = [Self::Copy, Self::Read, Self::Write, Self::FmaF32, Self::FmaF16, Self::DotI8];
 
     fn entry(self) -> Entry {
@@ -139,6 +142,10 @@ impl Contender {
     fn best(&self) -> Option<&Timing> {
         self.rounds.iter().min_by(|a, b| a.us.total_cmp(&b.us))
     }
+
+    fn rate(&self, timing: &Timing) -> f64 {
+        self.kind.rate(self.work(), timing.us)
+    }
 }
 
 /// Measures the roofs of `gpu`, and says through `progress` what it is at.
@@ -167,6 +174,8 @@ pub fn measure(gpu: &Context, options: &MeasureOptions, progress: &mut dyn FnMut
         match with_buffers_of(gpu, options, &able, bytes, progress) {
             Err(Error::OutOfMemory { .. }) if bytes > STEP_BYTES => {
                 bytes = (bytes / 2).next_multiple_of(STEP_BYTES);
+                // Only a device that has come to rest gives back what was allocated.
+                gpu.wait()?;
                 progress(&format!("out of device memory: trying again with buffers of {bytes} bytes"));
             }
             other => return other,
@@ -215,7 +224,12 @@ impl Pool {
 
     /// `spec` on each set of buffers.
     fn bind(&self, gpu: &Context, kind: Kind, spec: &Spec) -> Result<Vec<Bound>> {
-        let one = |bound: Result<Bound>| Ok(vec![bound?]);
+        // Runs of as many batches as take long enough.
+        let long = |of: &dyn Fn(u32) -> Result<Bound>| {
+            let once = time(gpu, &[vec![&of(FIRST_BATCHES)?]], Duration::ZERO)?.low_us;
+            let more = (ARITHMETIC_US / once).clamp(1.0, 64.0) as u32;
+            Ok(vec![of(FIRST_BATCHES * more)?])
+        };
         match kind {
             Kind::Copy => {
                 let kernel = Kernel::load(gpu, spec)?;
@@ -236,11 +250,13 @@ impl Pool {
             }
             Kind::FmaF32 | Kind::FmaF16 => {
                 let kernel = Kernel::load(gpu, spec)?;
-                one(fma_f32::bind(gpu, &kernel, &self.floats, &self.arithmetic_out, BATCHES, FMA))
+                long(&|batches| fma_f32::bind(gpu, &kernel, &self.floats, &self.arithmetic_out, batches, FMA))
             }
             Kind::DotI8 => {
                 let kernel = Kernel::load(gpu, spec)?;
-                one(dot_i8::bind(gpu, &kernel, &self.words, &self.arithmetic_out, BATCHES, WEIGHT))
+                long(&|batches| {
+                    dot_i8::bind(gpu, &kernel, &self.words, &self.arithmetic_out, batches, WEIGHT)
+                })
             }
         }
     }
@@ -268,10 +284,11 @@ fn with_buffers_of(
     let mut fit = LaunchFit::new(gpu, &pool.rows[0])?;
     for round in 1..=options.rounds() {
         let leaders =
-            Kind::ALL.map(|kind| winner(&contenders, kind).map_or(f64::INFINITY, |(_, best)| best.us));
+            Kind::ALL.map(|kind| winner(&contenders, kind).map_or(0.0, |(leader, best)| leader.rate(best)));
         for contender in &mut contenders {
-            // What took half as long again as the leader of the rounds before will not become the roof.
-            if contender.best().is_some_and(|best| best.us > 1.5 * leaders[contender.kind as usize]) {
+            // What is this far behind the leader of the rounds before will not become the roof.
+            let leader = leaders[contender.kind as usize];
+            if contender.best().is_some_and(|best| contender.rate(best) < leader / 1.5) {
                 continue;
             }
             let runs: Vec<Vec<&Bound>> = contender.runs.iter().map(|run| vec![run]).collect();
@@ -280,7 +297,7 @@ fn with_buffers_of(
                 "round {round} of {}: {}: {:.1} {}",
                 options.rounds(),
                 contender.spec.label(),
-                contender.kind.rate(contender.work(), timing.us),
+                contender.rate(&timing),
                 contender.kind.unit(),
             ));
             contender.rounds.push(timing);
@@ -315,10 +332,10 @@ fn with_buffers_of(
     })
 }
 
-/// The contender of `kind` with the shortest time.
+/// The contender of `kind` with the best rate.
 fn winner(contenders: &[Contender], kind: Kind) -> Option<(&Contender, &Timing)> {
     let timed = contenders.iter().filter(|c| c.kind == kind).filter_map(|c| Some((c, c.best()?)));
-    timed.min_by(|(_, a), (_, b)| a.us.total_cmp(&b.us))
+    timed.max_by(|(a, at), (b, bt)| a.rate(at).total_cmp(&b.rate(bt)))
 }
 
 fn roof(gpu: &Context, options: &MeasureOptions, contenders: &[Contender], kind: Kind) -> Option<Roof> {
@@ -326,7 +343,7 @@ fn roof(gpu: &Context, options: &MeasureOptions, contenders: &[Contender], kind:
     let work = contender.work();
     let slowest = contender.rounds.iter().map(|t| t.high_us).fold(best.us, f64::max);
     let fastest = contender.rounds.iter().map(|t| t.low_us).fold(best.us, f64::min);
-    let value = kind.rate(work, best.us);
+    let value = contender.rate(best);
     let (low, high) = (kind.rate(work, slowest), kind.rate(work, fastest));
     let above = options.peak_gbs.filter(|&peak| kind.is_memory() && value > peak);
     let note = if let Some(peak) = above {
@@ -367,16 +384,19 @@ fn sweep(
     let mut sizes: Vec<u64> =
         (0..).map(|i| (64 << 10) << (2 * i)).take_while(|&size| size < x.bytes()).collect();
     sizes.push(x.bytes());
-    let mut points = Vec::new();
-    for bytes in sizes {
-        let bound = copy::bind(gpu, &kernel, x, y, bytes / copy::ROW_BYTES)?;
-        let mut us = f64::INFINITY;
-        for _ in 0..options.rounds() {
-            us = us.min(time(gpu, &[vec![&bound]], options.budget() / 2)?.us);
+    let copies = sizes.iter().map(|bytes| copy::bind(gpu, &kernel, x, y, bytes / copy::ROW_BYTES));
+    let copies = copies.collect::<Result<Vec<_>>>()?;
+    let mut best = vec![f64::INFINITY; copies.len()];
+    for _ in 0..options.rounds() {
+        for (bound, us) in copies.iter().zip(&mut best) {
+            *us = us.min(time(gpu, &[vec![bound]], options.budget() / 2)?.us);
         }
-        points.push(SweepPoint { bytes, us, gb_s: Kind::Copy.rate(bound.work(), us) });
     }
-    Ok(points)
+    let point = |((&bytes, bound), &us): ((&u64, &Bound), &f64)| {
+        let gb_s = Kind::Copy.rate(bound.work(), us);
+        SweepPoint { bytes, us, gb_s }
+    };
+    Ok(sizes.iter().zip(&copies).zip(&best).map(point).collect())
 }
 
 /// Times of small writes into one buffer. Each waits for the one before, as the steps of an algorithm do.
