@@ -1,5 +1,5 @@
 //! distance: distance[i] = |x_i - centroid_label(i)|^2
-//! One invocation = one point.
+//! One workgroup = WG points, one per invocation.
 //!
 //! Contract: an f32 sum of squares in order of the dimension.
 //! Oracle: src/oracle/distance.rs    Needs: no optional feature

@@ -53,7 +53,7 @@ impl Updating {
     fn new((n, k, d): (usize, usize, usize), mut random: Random, blocks: usize) -> Self {
         // One cluster has half of the points, and some have none.
         let label = |r: &mut Random| {
-            if r.word() % 2 == 0 { (k / 2) as u64 } else { r.below((k as u64 * 3).div_ceil(4)) }
+            if r.word().is_multiple_of(2) { (k / 2) as u64 } else { r.below((k as u64 * 3).div_ceil(4)) }
         };
         let labels = (0..n).map(|_| label(&mut random) as u32).collect();
         Self { points: random.floats(n * d), labels, old: random.floats(k * d), d, blocks }

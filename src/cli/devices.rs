@@ -13,10 +13,12 @@ pub fn run(terminal: &Terminal) -> anyhow::Result<()> {
     terminal.result(&found, || text(&found))
 }
 
+type Fact<'a> = (&'a str, &'a dyn Fn(&AdapterReport) -> String);
+
 fn text(found: &[AdapterReport]) -> String {
     let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
     let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    let facts: &[(&str, &dyn Fn(&AdapterReport) -> String)] = &[
+    let facts: &[Fact<'_>] = &[
         ("backend", &|a| a.backend.clone()),
         ("kind", &|a| a.kind.to_owned()),
         ("driver", &|a| a.driver.clone()),

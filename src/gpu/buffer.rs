@@ -48,7 +48,7 @@ impl Buffer {
     /// The same, cut as if the adapter's binding limit were `limit` bytes.
     pub fn with_limit(gpu: &Context, label: &str, rows: u64, row_bytes: u64, limit: u64) -> Result<Self> {
         let whole = rows.checked_mul(row_bytes);
-        if row_bytes == 0 || row_bytes % 4 != 0 || whole.is_none() {
+        if row_bytes == 0 || !row_bytes.is_multiple_of(4) || whole.is_none() {
             return Err(Error::Input(format!(
                 "{label}: {rows} rows of {row_bytes} bytes cannot be a buffer"
             )));
@@ -93,7 +93,7 @@ impl Buffer {
     /// A buffer of `rows` rows that holds `values`; every row has the same number of them.
     pub fn from_slice<T: bytemuck::Pod>(gpu: &Context, label: &str, rows: u64, values: &[T]) -> Result<Self> {
         let bytes = size_of_val(values) as u64;
-        let buffer = Self::new(gpu, label, rows, if rows == 0 { 4 } else { bytes / rows })?;
+        let buffer = Self::new(gpu, label, rows, bytes.checked_div(rows).unwrap_or(4))?;
         buffer.write(gpu, values)?;
         Ok(buffer)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::source::FILES;
 use super::{Context, Spec};
@@ -50,7 +50,7 @@ pub fn choose<'a>(
         shaders()
     );
     let path = cache_file();
-    let mut cache = path.as_ref().map_or_else(BTreeMap::new, read);
+    let mut cache = path.as_deref().map_or_else(BTreeMap::new, read);
     if let Some(&known) = cache.get(&key).and_then(|label| able.iter().find(|spec| spec.label() == *label)) {
         return Ok(known);
     }
@@ -85,7 +85,7 @@ fn cache_file() -> Option<PathBuf> {
     Some(folder.join("lowbit").join("tune.json"))
 }
 
-fn read(path: &PathBuf) -> BTreeMap<String, String> {
+fn read(path: &Path) -> BTreeMap<String, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return BTreeMap::new(),
@@ -100,7 +100,7 @@ fn read(path: &PathBuf) -> BTreeMap<String, String> {
     })
 }
 
-fn write(path: &PathBuf, cache: &BTreeMap<String, String>) -> Result<()> {
+fn write(path: &Path, cache: &BTreeMap<String, String>) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
     }

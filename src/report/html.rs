@@ -12,11 +12,12 @@ use crate::Result;
 
 const STYLE: &str = "
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 1060px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 p.sub { color: #57606a; margin-top: .2rem; } .notice { background: #fff8e1; border-left: 4px solid #e0a800; padding: .4rem .8rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d8dee4; white-space: nowrap; }
+td.w { white-space: normal; min-width: 7rem; }
 th { color: #57606a; font-weight: 600; } td.n, th.n { text-align: right; }
 .meter { display: inline-block; width: 80px; height: 9px; background: #eaeef2; margin-right: .5rem; }
 .meter i { display: block; height: 100%; background: #1f61b5; }
@@ -77,8 +78,8 @@ fn roofs_table(html: &mut String, report: &Report) {
         let _ = match roof {
             Some(roof) => write!(
                 html,
-                "<tr><td>{name}</td><td class=\"n\">{:.1} {}</td><td class=\"n\">{:.1} to {:.1}</td><td>{}</td>\
-                 <td>{}</td></tr>",
+                "<tr><td>{name}</td><td class=\"n\">{:.1} {}</td><td class=\"n\">{:.1} to {:.1}</td><td class=\"w\">{}</td>\
+                 <td class=\"w\">{}</td></tr>",
                 roof.value,
                 roof.unit,
                 roof.low,
@@ -118,7 +119,7 @@ fn kernels_table(html: &mut String, rows: &[KernelRow]) {
         };
         let _ = write!(
             html,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{:.1}</td>\
+            "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"w\">{}</td><td class=\"n\">{}</td><td class=\"n\">{:.1}</td>\
              <td class=\"n\">{:.2}</td><td class=\"n\">{:.2}</td><td>{}</td><td>{shown}</td></tr>",
             row.kernel,
             escape(&row.case),

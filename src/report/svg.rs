@@ -18,8 +18,16 @@ const F16: RGBColor = RGBColor(122, 74, 168);
 const I8: RGBColor = RGBColor(190, 95, 20);
 const POINT: RGBColor = RGBColor(200, 30, 60);
 
-/// Powers of two from the one to the other, both included.
-struct Octaves(i32, i32);
+/// Powers of two from the one to the other, both included, and how each is written.
+struct Octaves(i32, i32, fn(f64) -> String);
+
+fn plain(value: f64) -> String {
+    if value >= 1.0 { format!("{value:.0}") } else { format!("1/{:.0}", 1.0 / value) }
+}
+
+fn bytes(value: f64) -> String {
+    size(value as u64)
+}
 
 impl Octaves {
     fn ends(&self) -> std::ops::Range<f64> {
@@ -48,7 +56,7 @@ impl Ranged for Octaves {
 
 impl ValueFormatter<f64> for Octaves {
     fn format_ext(&self, value: &f64) -> String {
-        if *value >= 1.0 { format!("{value:.0}") } else { format!("1/{:.0}", 1.0 / value) }
+        (self.2)(*value)
     }
 }
 
@@ -66,31 +74,30 @@ pub fn roofline(roofs: &Roofs, kernels: &[KernelRow]) -> Result<String> {
         .collect();
     let (x_low, x_high) = (-5, 12);
     let lowest = points.iter().map(|(row, _)| row.gop_s).fold(memory / 32.0, f64::min);
-    let y = Octaves(lowest.max(1e-3).log2().floor() as i32 - 1, highest.log2().ceil() as i32 + 1);
+    let y = Octaves(lowest.max(1e-3).log2().floor() as i32 - 1, highest.log2().ceil() as i32 + 1, plain);
     let y_ends = y.ends();
     draw(
         &format!("Roofline of {}", roofs.adapter.name),
         ("operations per byte", "billions of operations per second"),
-        (Octaves(x_low, x_high), y),
+        (Octaves(x_low, x_high, plain), y),
         |add| {
             let x_at = |place: f64| 2f64.powf(f64::from(x_low) + place * f64::from(x_high - x_low));
-            for &(name, roof, unit, colour) in &lines {
+            for &(_, roof, _, colour) in &lines {
                 let curve: Vec<(f64, f64)> = (0..=340)
                     .map(|i| x_at(f64::from(i) / 340.0))
                     .map(|x| (x, (memory * x).min(roof)))
                     .filter(|(_, y)| *y >= y_ends.start)
                     .collect();
                 add(Mark::Line { points: curve, colour })?;
-                let label = format!("{name}: {roof:.0} {unit}");
-                add(Mark::Label { at: (x_at(0.76), roof * 1.12), text: label, colour })?;
             }
-            let knee = roofs.fma_f32.value / memory;
-            let text = format!("memory: {memory:.1} GB/s");
-            let at = (
-                2f64.powi(x_low) * 1.3,
-                (memory * 2f64.powi(x_low) * 4.2).min(roofs.fma_f32.value).max(y_ends.start * 1.5),
-            );
-            add(Mark::Label { at: (at.0.min(knee), at.1), text, colour: TEXT })?;
+            // Roofs may lie close together: each is labelled at a place of its own along its line.
+            for (place, &(name, roof, unit, colour)) in [0.82, 0.64, 0.46].into_iter().zip(&lines) {
+                let x = x_at(place).max(1.3 * roof / memory);
+                add(Mark::Label { at: (x, roof), text: format!("{name}: {roof:.0} {unit}"), colour })?;
+            }
+            // Above the line from its left end on, whose slope takes it past the label's height only behind its end.
+            let (x, y) = (x_at(0.01), (memory * x_at(0.17)).max(4.0 * y_ends.start));
+            add(Mark::Label { at: (x, y), text: format!("memory: {memory:.1} GB/s"), colour: TEXT })?;
             for (row, intensity) in &points {
                 let x = intensity.clamp(2f64.powi(x_low), 2f64.powi(x_high));
                 add(Mark::Point { at: (x, row.gop_s), text: row.kernel.to_owned() })?;
@@ -109,9 +116,9 @@ pub fn sweep(roofs: &Roofs) -> Result<String> {
     if points.len() < 2 {
         return Err(Error::Input("a sweep of fewer than two sizes cannot be drawn".into()));
     }
-    let x = Octaves(power(least(|p| p.0)).floor() as i32, power(most(|p| p.0)).ceil() as i32);
+    let x = Octaves(power(least(|p| p.0)).floor() as i32, power(most(|p| p.0)).ceil() as i32, bytes);
     let low = power(least(|p| p.1)).floor() as i32;
-    let y = Octaves(low, (power(most(|p| p.1)).ceil() as i32 + 1).max(low + 2));
+    let y = Octaves(low, (power(most(|p| p.1)).ceil() as i32 + 1).max(low + 2), plain);
     draw("Copy by size", ("bytes copied, same buffers each time", "GB/s, reads and writes"), (x, y), |add| {
         add(Mark::Line { points: points.clone(), colour: F32 })?;
         for (point, entry) in points.iter().zip(&roofs.sweep) {
@@ -142,6 +149,7 @@ fn draw(
         let mut chart = ChartBuilder::on(&root)
             .caption(title, (FONT, 22).into_font().color(&TEXT))
             .margin(16)
+            .margin_right(48)
             .x_label_area_size(52)
             .y_label_area_size(72)
             .build_cartesian_2d(x, y)
@@ -166,13 +174,14 @@ fn draw(
                         .map_err(|e| fault(&e))?;
                 }
                 Mark::Label { at, text, colour } => {
-                    let label = Text::new(text, at, (FONT, 14).into_font().color(&colour));
-                    chart.draw_series([label]).map_err(|e| fault(&e))?;
+                    let (px, py) = chart.backend_coord(&at);
+                    let style = (FONT, 14).into_font().color(&colour);
+                    root.draw(&Text::new(text, (px, py - 20), style)).map_err(|e| fault(&e))?;
                 }
                 Mark::Point { at, text } => {
                     chart.draw_series([Circle::new(at, 4, POINT.filled())]).map_err(|e| fault(&e))?;
                     let (px, py) = chart.backend_coord(&at);
-                    let mut place = (px + 8, py - 7);
+                    let mut place = ((px + 8).min(WIDTH as i32 - 90), py + 4);
                     while taken.iter().any(|t| (t.0 - place.0).abs() < 100 && (t.1 - place.1).abs() < 14) {
                         place.1 += 14;
                     }

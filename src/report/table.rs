@@ -10,7 +10,7 @@ pub fn render(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.load_preset(presets::NOTHING).set_header(header);
     table.set_style(TableComponent::HeaderLines, '─');
     let numeric = |text: &str| {
-        let first = text.trim().split_whitespace().next().unwrap_or("");
+        let first = text.split_whitespace().next().unwrap_or("");
         first == "-" || first.parse::<f64>().is_ok()
     };
     let width = header.len();

@@ -12,7 +12,8 @@ use crate::{Error, Result};
 pub enum Effort {
     /// One round, and smaller buffers on a software device.
     Quick,
-    /// Several rounds, some time apart, so that a passing disturbance does not decide.
+    /// Several rounds, some time apart, so that a passing disturbance does not decide; more of them until the best two
+    /// of copy and of read agree.
     #[default]
     Full,
 }
@@ -34,10 +35,11 @@ const ROTATING: usize = 4;
 const STEP_BYTES: u64 = 1 << 20;
 
 impl MeasureOptions {
-    fn rounds(&self) -> usize {
+    /// Least and most rounds.
+    fn rounds(&self) -> (usize, usize) {
         match self.effort {
-            Effort::Quick => 1,
-            Effort::Full => 4,
+            Effort::Quick => (1, 1),
+            Effort::Full => (4, 8),
         }
     }
 
@@ -282,7 +284,10 @@ fn with_buffers_of(
         contenders.push(Contender { kind, spec, runs, rounds: Vec::new() });
     }
     let mut fit = LaunchFit::new(gpu, &pool.rows[0])?;
-    for round in 1..=options.rounds() {
+    let (least, most) = options.rounds();
+    let mut round = 0;
+    while round < least || (round < most && !agreed(&contenders)) {
+        round += 1;
         let leaders =
             Kind::ALL.map(|kind| winner(&contenders, kind).map_or(0.0, |(leader, best)| leader.rate(best)));
         for contender in &mut contenders {
@@ -294,15 +299,14 @@ fn with_buffers_of(
             let runs: Vec<Vec<&Bound>> = contender.runs.iter().map(|run| vec![run]).collect();
             let timing = time(gpu, &runs, options.budget())?;
             progress(&format!(
-                "round {round} of {}: {}: {:.1} {}",
-                options.rounds(),
+                "round {round}: {}: {:.1} {}",
                 contender.spec.label(),
                 contender.rate(&timing),
                 contender.kind.unit(),
             ));
             contender.rounds.push(timing);
         }
-        progress(&format!("round {round} of {}: launches", options.rounds()));
+        progress(&format!("round {round}: launches"));
         fit.round(gpu)?;
     }
     let roof = |kind| roof(gpu, options, &contenders, kind);
@@ -336,6 +340,15 @@ fn with_buffers_of(
 fn winner(contenders: &[Contender], kind: Kind) -> Option<(&Contender, &Timing)> {
     let timed = contenders.iter().filter(|c| c.kind == kind).filter_map(|c| Some((c, c.best()?)));
     timed.max_by(|(a, at), (b, bt)| a.rate(at).total_cmp(&b.rate(bt)))
+}
+
+/// Whether the best two rounds of copy and of read are within 5 % of each other.
+fn agreed(contenders: &[Contender]) -> bool {
+    [Kind::Copy, Kind::Read].into_iter().all(|kind| {
+        winner(contenders, kind).is_some_and(|(leader, best)| {
+            leader.rounds.iter().filter(|round| round.us <= best.us * 1.05).count() >= 2
+        })
+    })
 }
 
 fn roof(gpu: &Context, options: &MeasureOptions, contenders: &[Contender], kind: Kind) -> Option<Roof> {
@@ -387,7 +400,7 @@ fn sweep(
     let copies = sizes.iter().map(|bytes| copy::bind(gpu, &kernel, x, y, bytes / copy::ROW_BYTES));
     let copies = copies.collect::<Result<Vec<_>>>()?;
     let mut best = vec![f64::INFINITY; copies.len()];
-    for _ in 0..options.rounds() {
+    for _ in 0..options.rounds().0 {
         for (bound, us) in copies.iter().zip(&mut best) {
             *us = us.min(time(gpu, &[vec![bound]], options.budget() / 2)?.us);
         }

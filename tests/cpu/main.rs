@@ -1,1 +1,9 @@
+//! Everything that needs no device.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod comparer;
+mod io;
+mod names;
+mod oracle;
+mod shaders;
+mod source;

@@ -1,0 +1,30 @@
+# Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
+
+.PHONY: report test bench setup check check-shared
+
+# The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
+report: setup
+	cargo run --release --locked -- report
+
+# Every test. Those in tests/gpu need a device and fail without one.
+test: setup
+	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked && cargo test --locked --doc; \
+	else cargo test --locked; fi
+
+# Every kernel at its bench size, as JSON on standard output.
+bench: setup
+	cargo bench --locked --bench kernels
+
+# A software Vulkan driver if, and only if, there is no Vulkan device.
+setup:
+	./.ci/setup-vulkan
+
+# What CI checks before the tests.
+check:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# Real inputs with independent answers that are not part of the repository.
+check-shared: setup
+	LOWBIT_SHARED=$(or $(LOWBIT_SHARED),$(abspath ../shared)) cargo test --locked --release --test gpu -- --ignored shared

@@ -1,0 +1,58 @@
+//! The oracles themselves, on cases small enough to work out by hand.
+
+use lowbit::oracle::{assign, centroid, distance, lloyd, radix_sort, seed};
+
+#[test]
+fn the_nearest_centroid_and_the_lowest_of_equals() {
+    let points = [0.0, 0.0, 3.0, 0.0, 1.0, 0.0];
+    let centroids = [0.0, 0.0, 2.0, 0.0, 4.0, 0.0];
+    assert_eq!(assign::assign(&points, &centroids, 2), [0, 1, 0]);
+    assert_eq!(assign::allowed(&points, &centroids, 2), [vec![0], vec![1, 2], vec![0, 1]]);
+}
+
+#[test]
+fn the_bound_covers_f32_arithmetic_and_is_not_lax() {
+    let mut random = lowbit::random::Random::new(1);
+    for d in [1, 3, 64, 1000] {
+        let (x, c) = (random.floats(d), random.floats(d));
+        let f32_score: f32 =
+            c.iter().map(|v| v * v).sum::<f32>() - 2.0 * x.iter().zip(&c).map(|(x, c)| x * c).sum::<f32>();
+        let error = (f64::from(f32_score) - assign::score(&x, &c)).abs();
+        assert!(error <= assign::bound(&x, &c));
+        assert!(assign::bound(&x, &c) < 1e-4 * d as f64);
+    }
+}
+
+#[test]
+fn means_counts_and_shifts() {
+    let means = centroid::centroid(&[0.0, 2.0, 10.0], &[0, 0, 2], &[0.0, 7.0, 10.0], 1);
+    assert_eq!(means.counts, [2, 0, 1]);
+    assert_eq!(means.next, [1.0, 7.0, 10.0]);
+    assert_eq!(means.shift, [1.0, 0.0, 0.0]);
+}
+
+#[test]
+fn distances_and_sorts() {
+    assert_eq!(distance::distance(&[1.0, 2.0], &[4.0, 6.0]), 25.0);
+    let (keys, values) = radix_sort::radix_sort(&[3, 1, 3, 0], &[10, 11, 12, 13]);
+    assert_eq!((keys, values), (vec![0, 1, 3, 3], vec![13, 11, 10, 12]));
+}
+
+#[test]
+fn the_loop_follows_scikit_learn_on_its_published_cases() {
+    // Without weights, with an empty cluster to relocate: labels 0,0,1,1, inertia .25, three iterations.
+    let x = [0.0, 0.0, 0.5, 0.0, 0.5, 1.0, 1.0, 1.0];
+    let found = lloyd::lloyd(&x, &[0.5, 0.5, 3.0, 3.0], 2, 300, 0.0);
+    assert_eq!(found.labels, [0, 0, 1, 1]);
+    assert_eq!(found.centroids, [0.25, 0.0, 0.75, 1.0]);
+    assert_eq!((found.inertia, found.n_iter), (0.25, 3));
+}
+
+#[test]
+fn a_draw_follows_the_weights_and_skips_zeros() {
+    let weights = [0.0, 1.0, 0.0, 3.0, 0.0];
+    assert_eq!([0.0, 0.24, 0.26, 0.999_999].map(|unit| seed::draw(&weights, unit)), [1, 1, 3, 3]);
+    assert_eq!(seed::draw(&[0.0; 4], 0.5), 2);
+    assert_eq!(seed::best(&[1.0, 5.0, 1.0, 0.0, 5.0, 0.0], 3), 0);
+    assert_ne!(seed::random_word(1, 2, 3), seed::random_word(1, 3, 2));
+}

@@ -1,0 +1,87 @@
+//! Every shader in every variant: assembled, validated, and translated for Vulkan, Metal and DX12 alike.
+
+use lowbit::cases::REGISTRY;
+use lowbit::gpu::Spec;
+use lowbit::gpu::kernel::Reflection;
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+fn specs() -> Vec<Spec> {
+    let registered = REGISTRY.iter().flat_map(|entry| entry.variants.iter().chain(entry.stages)).copied();
+    registered.chain([Spec::new("gpu/dot_check")]).collect()
+}
+
+fn module_of(spec: &Spec) -> (naga::Module, ModuleInfo) {
+    let text = spec.assemble().unwrap();
+    let module =
+        naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+    let constants = spec.overrides.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    let (module, info) =
+        naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants).unwrap();
+    (module.into_owned(), info.into_owned())
+}
+
+#[test]
+fn every_variant_says_what_the_host_needs_to_know() {
+    for spec in specs() {
+        let reflection = Reflection::of(&spec).unwrap_or_else(|error| panic!("{error}"));
+        assert!(reflection.workgroup.iter().product::<u32>() <= 1024, "{}", spec.label());
+        assert!(reflection.workgroup_bytes <= 32 << 10, "{}", spec.label());
+    }
+}
+
+#[test]
+fn headers_name_the_maths_the_contract_and_the_oracle() {
+    for spec in specs() {
+        let text = lowbit::gpu::source::FILES.iter().find(|(name, _)| *name == spec.file).unwrap().1;
+        let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let stem = spec.file.rsplit('/').next().unwrap();
+        assert!(header[0].starts_with(&format!("//! {stem}: ")), "{}: {}", spec.file, header[0]);
+        assert!(header[1].contains("workgroup"), "{}: the second line says what a workgroup does", spec.file);
+        assert!(header.iter().any(|line| line.starts_with("//! Contract: ")), "{}", spec.file);
+        let oracle = header.iter().find_map(|line| line.strip_prefix("//! Oracle: ")).unwrap();
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(oracle.split_whitespace().next().unwrap());
+        assert!(path.is_file(), "{}: its oracle {} does not exist", spec.file, path.display());
+    }
+}
+
+#[test]
+fn every_variant_translates_to_spirv() {
+    for spec in specs() {
+        let (module, info) = module_of(&spec);
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None);
+        assert!(words.unwrap_or_else(|e| panic!("{}: {e}", spec.label())).len() > 100);
+    }
+}
+
+#[test]
+fn every_variant_translates_to_metal() {
+    let options =
+        msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..msl::Options::default() };
+    for spec in specs() {
+        let (module, info) = module_of(&spec);
+        let text = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default());
+        assert!(text.unwrap_or_else(|e| panic!("{}: {e}", spec.label())).0.contains("kernel void"));
+    }
+}
+
+#[test]
+fn every_variant_translates_to_dx12() {
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V6_4,
+        fake_missing_bindings: true,
+        ..hlsl::Options::default()
+    };
+    for spec in specs() {
+        let (module, info) = module_of(&spec);
+        let mut text = String::new();
+        let pipeline = hlsl::PipelineOptions::default();
+        let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+        written.unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
+        assert!(text.contains("numthreads"));
+    }
+}
