@@ -155,6 +155,14 @@ impl Buffer {
         Ok(true)
     }
 
+    /// Overwrites the first guard word behind the last row: for the test that such a write is noticed.
+    #[doc(hidden)]
+    pub fn spoil_guard(&self, gpu: &Context) {
+        if let Some(part) = self.parts.last().filter(|part| part.start > 0) {
+            write(gpu, &part.raw, part.start + part.rows * self.row_bytes, &[0; 4]);
+        }
+    }
+
     /// The part that holds `row`, and how many rows it holds from there on.
     pub(super) fn part_at(&self, row: u64) -> Option<(&Part, u64)> {
         let part = self.parts.iter().find(|p| row >= p.first_row && row < p.first_row + p.rows)?;
@@ -214,10 +222,12 @@ fn read_raw(gpu: &Context, label: &str, raw: &wgpu::Buffer, start: u64, target: 
         staging
     })?;
     let (sender, receiver) = mpsc::channel();
-    staging.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver outlives the wait below; a send can only fail after an early return.
-        let _ = sender.send(result);
-    });
+    gpu.scoped(label, size, || {
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver outlives the wait below; a send can only fail after an early return.
+            let _ = sender.send(result);
+        });
+    })?;
     gpu.wait()?;
     let lost = |reason: String| gpu.lost_error().unwrap_or(Error::DeviceLost(format!("{label}: {reason}")));
     receiver.recv().map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;

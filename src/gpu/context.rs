@@ -196,6 +196,13 @@ impl Context {
                 *lock(&lost) = Some(format!("{reason:?}: {message}"));
             }
         });
+        // An error outside every scope must not end the process, which is what wgpu does by default.
+        device.on_uncaptured_error(Arc::new({
+            let lost = Arc::clone(&lost);
+            move |error: wgpu::Error| {
+                lock(&lost).get_or_insert_with(|| error.to_string());
+            }
+        }));
         let mut context = Self {
             device,
             queue,
@@ -234,12 +241,13 @@ impl Context {
         for scope in scopes.iter_mut().rev().filter_map(Option::take) {
             first = pollster::block_on(scope.pop()).or(first);
         }
+        if first.is_some() {
+            // The news of a loss arrives with a poll; until then its consequences look like refused calls.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
         match first {
-            None => Ok(done),
-            Some(error) => Err(self.lost_error().unwrap_or_else(|| match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.to_owned(), bytes },
-                other => Error::Validation(format!("{what}: {other}")),
-            })),
+            None => self.lost_error().map_or(Ok(done), Err),
+            Some(error) => Err(self.lost_error().unwrap_or_else(|| typed(&error, what, bytes))),
         }
     }
 
@@ -272,4 +280,29 @@ impl Context {
 /// The value behind a mutex, also after a panic elsewhere: every value kept here is whole at all times.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// wgpu's error of doing `what` with `bytes` bytes, as the crate's own.
+fn typed(error: &wgpu::Error, what: &str, bytes: u64) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.to_owned(), bytes },
+        other => Error::Validation(format!("{what}: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_memory_is_told_from_a_refused_call() {
+        let source = || Box::new(std::fmt::Error);
+        let error = typed(&wgpu::Error::OutOfMemory { source: source() }, "points", 7);
+        assert!(matches!(&error, Error::OutOfMemory { what, bytes: 7 } if what == "points"));
+        assert_eq!(error.exit_code(), 3);
+        let refused = wgpu::Error::Validation { source: source(), description: "too long".into() };
+        assert!(
+            matches!(typed(&refused, "points", 7), Error::Validation(text) if text == "points: too long")
+        );
+    }
 }

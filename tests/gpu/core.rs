@@ -1,0 +1,268 @@
+//! The GPU core: what it refuses, what it splits, and what becomes of a lost device.
+
+use lowbit::Error;
+use lowbit::cases::{Case, Expected, Prepared, verify};
+use lowbit::gpu::{Buffer, Context, Kernel, Options, Recorder, Spec, Work, params, tune};
+
+use crate::harness::device;
+
+params! {
+    struct DistanceParams {
+        rows: u32,
+        k: u32,
+        d4: u32,
+    }
+}
+
+/// `distance` over `n` points of one vec4 and two centroids: labels 0, 1, 0, 1, …
+struct Setting {
+    kernel: Kernel<DistanceParams>,
+    points: Buffer,
+    centroids: Buffer,
+    labels: Buffer,
+    distances: Buffer,
+    n: u32,
+}
+
+impl Setting {
+    fn new(gpu: &Context, n: u32, limit: u64) -> Self {
+        let with = |label, row_bytes| Buffer::with_limit(gpu, label, u64::from(n), row_bytes, limit).unwrap();
+        let (points, labels, distances) = (with("points", 16), with("labels", 4), with("distances", 4));
+        points.write(gpu, &(0..n).flat_map(|i| [i as f32, 0.0, 0.0, 0.0]).collect::<Vec<_>>()).unwrap();
+        labels.write(gpu, &(0..n).map(|i| i % 2).collect::<Vec<_>>()).unwrap();
+        let centroids = [0.0f32, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
+        Self {
+            kernel: Kernel::load(gpu, &Spec::new("kmeans/distance")).unwrap(),
+            points,
+            centroids: Buffer::from_slice(gpu, "centroids", 2, &centroids).unwrap(),
+            labels,
+            distances,
+            n,
+        }
+    }
+
+    fn params(&self) -> DistanceParams {
+        DistanceParams { rows: self.n, k: 2, d4: 1 }
+    }
+
+    fn buffers(&self) -> [(&'static str, &Buffer); 4] {
+        [
+            ("points", &self.points),
+            ("centroids", &self.centroids),
+            ("labels", &self.labels),
+            ("distances", &self.distances),
+        ]
+    }
+
+    fn problem(&self, gpu: &Context, buffers: &[(&str, &Buffer)]) -> String {
+        self.kernel.bind(gpu, buffers, self.params(), Work::default()).unwrap_err().to_string()
+    }
+}
+
+#[test]
+fn wrong_bindings_are_refused_by_name() {
+    let gpu = device();
+    let s = Setting::new(&gpu, 100, 1 << 20);
+    let all = s.buffers();
+    assert!(s.problem(&gpu, &all[..3]).contains("binding distances: no buffer was given"));
+    let mut extra = all.to_vec();
+    extra.push(("colour", &s.points));
+    assert!(s.problem(&gpu, &extra).contains("binding colour: the shader has no such binding"));
+    let mut twice = all.to_vec();
+    twice.push(all[0]);
+    assert!(s.problem(&gpu, &twice).contains("points: it is given twice"));
+    let small = Buffer::new(&gpu, "small", 99, 4).unwrap();
+    let mut short = all;
+    short[3].1 = &small;
+    let problem = s.problem(&gpu, &short);
+    assert!(
+        problem.contains("distances") && problem.contains("400 bytes") && problem.contains("396"),
+        "{problem}"
+    );
+    let mut wide = all;
+    wide[3].1 = &s.points;
+    assert!(s.problem(&gpu, &wide).contains("points"), "one buffer for two bindings, one of which writes");
+    let mut other = all;
+    let pairs = Buffer::new(&gpu, "pairs", 100, 8).unwrap();
+    other[2].1 = &pairs;
+    assert!(s.problem(&gpu, &other).contains("rows of 4 bytes are expected, buffer pairs has rows of 8"));
+    let one = Buffer::new(&gpu, "one", 1, 16).unwrap();
+    let mut few = all;
+    few[1].1 = &one;
+    assert!(s.problem(&gpu, &few).contains("[k, d4] takes 32 bytes, buffer one has 16"));
+}
+
+#[test]
+fn parameters_that_do_not_match_the_shader_are_refused() {
+    params! {
+        struct Swapped {
+            k: u32,
+            rows: u32,
+            d4: u32,
+        }
+    }
+    params! {
+        struct Typed {
+            rows: u32,
+            k: f32,
+            d4: u32,
+        }
+    }
+    let gpu = device();
+    let spec = Spec::new("kmeans/distance");
+    for error in [Kernel::<Swapped>::load(&gpu, &spec).err(), Kernel::<Typed>::load(&gpu, &spec).err()] {
+        assert!(error.unwrap().to_string().contains("its Params are"));
+    }
+}
+
+#[test]
+fn a_workgroup_beyond_the_adapter_is_refused() {
+    params! {
+        struct Rows {
+            rows: u32,
+        }
+    }
+    let gpu = device();
+    let error =
+        Kernel::<Rows>::load(&gpu, &Spec::new("gpu/dot_check").overrides(&[("WG", 4096.0)])).unwrap_err();
+    assert!(error.to_string().contains("4096 invocations"), "{error}");
+}
+
+#[test]
+fn a_buffer_larger_than_a_binding_is_done_in_windows() {
+    let gpu = device();
+    // Limits that cut points, labels and distances at different rows, and one that cuts nothing.
+    for (limit, windows) in [(2048, 8), (5000, 4), (1 << 20, 1)] {
+        let s = Setting::new(&gpu, 1000, limit);
+        let bound = s.kernel.bind(&gpu, &s.buffers(), s.params(), Work::default()).unwrap();
+        assert_eq!(bound.windows(), windows, "limit {limit}");
+        let mut record = Recorder::new(&gpu);
+        record.dispatch(&bound);
+        record.submit().unwrap();
+        let expected: Vec<f32> = (0..1000).map(|i| (i as f32 - (i % 2) as f32).powi(2)).collect();
+        assert_eq!(s.distances.read::<f32>(&gpu).unwrap(), expected);
+        assert!(s.distances.guards_hold(&gpu).unwrap());
+    }
+}
+
+#[test]
+fn a_buffer_reads_back_what_was_written_across_its_parts() {
+    let gpu = device();
+    let values: Vec<u32> = (0..3 * 1000).collect();
+    let buffer = Buffer::with_limit(&gpu, "parts", 1000, 12, 1024).unwrap();
+    buffer.write(&gpu, &values).unwrap();
+    assert_eq!(buffer.read::<u32>(&gpu).unwrap(), values);
+    assert!(buffer.write(&gpu, &values[1..]).unwrap_err().to_string().contains("11996 bytes given"));
+    let row = Buffer::with_limit(&gpu, "row", 1000, 1 << 10, 1 << 10).unwrap_err();
+    assert!(row.to_string().contains("too large for this adapter's bindings"));
+    assert!(Buffer::new(&gpu, "odd", 1, 3).is_err());
+    assert!(Buffer::new(&gpu, "overflow", u64::MAX, 16).is_err());
+    assert!(Buffer::new(&gpu, "empty", 0, 4).unwrap().read::<u32>(&gpu).unwrap().is_empty());
+}
+
+#[test]
+fn fresh_buffers_are_poisoned_and_spoiled_guards_are_noticed() {
+    let gpu = device();
+    let buffer = Buffer::new(&gpu, "fresh", 5, 4).unwrap();
+    assert!(buffer.read::<f32>(&gpu).unwrap().iter().all(|x| x.is_nan()));
+    assert!(buffer.guards_hold(&gpu).unwrap());
+    buffer.spoil_guard(&gpu);
+    assert!(!buffer.guards_hold(&gpu).unwrap());
+}
+
+/// A case whose oracle is wrong, or whose kernel never runs.
+struct Wrong {
+    run: bool,
+    expected: f64,
+}
+
+impl Case for Wrong {
+    fn name(&self) -> String {
+        "wrong".into()
+    }
+
+    fn prepare(&self, gpu: &Context, _: &Spec) -> lowbit::Result<Prepared> {
+        let s = Setting::new(gpu, 1, 1 << 20);
+        let bound = s.kernel.bind(gpu, &s.buffers(), s.params(), Work::default())?;
+        let passes = if self.run { vec![bound] } else { vec![] };
+        Ok(Prepared { passes, outputs: vec![("distances", s.distances)], others: vec![], before: vec![] })
+    }
+
+    fn expected(&self) -> Vec<Expected> {
+        vec![Expected::Within { values: vec![self.expected], bounds: vec![1e-6] }]
+    }
+}
+
+#[test]
+fn a_wrong_kernel_fails_verification() {
+    let gpu = device();
+    let spec = Spec::new("kmeans/distance");
+    assert!(verify(&gpu, &Wrong { run: true, expected: 0.0 }, &spec).is_ok());
+    for wrong in [Wrong { run: true, expected: 1.0 }, Wrong { run: false, expected: 0.0 }] {
+        let error = verify(&gpu, &wrong, &spec).unwrap_err();
+        assert!(matches!(&error, Error::Mismatch { .. }), "{error}");
+        assert_eq!(error.exit_code(), 1);
+    }
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_no_panic() {
+    let gpu = device();
+    let s = Setting::new(&gpu, 10, 1 << 20);
+    let bound = s.kernel.bind(&gpu, &s.buffers(), s.params(), Work::default()).unwrap();
+    gpu.destroy_device();
+    let mut record = Recorder::new(&gpu);
+    record.dispatch(&bound);
+    let submitted = record.submit();
+    let read = s.distances.read::<f32>(&gpu);
+    let made = Buffer::new(&gpu, "late", 1, 4);
+    assert!(submitted.is_err() || read.is_err());
+    for error in [submitted.err(), read.err(), made.err()].into_iter().flatten() {
+        assert_eq!(error.exit_code(), 3, "{error}");
+    }
+}
+
+#[test]
+fn an_unknown_adapter_is_refused_with_the_names_there_are() {
+    let options = Options { adapter: Some("no such adapter".into()), ..Options::default() };
+    let error = Context::open(&options).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains(&lowbit::gpu::adapters()[0].name), "{error}");
+}
+
+#[test]
+fn profiling_keeps_every_pass_with_its_time() {
+    let gpu = Context::open(&Options { profile: true, ..Options::default() }).unwrap();
+    gpu.take_passes();
+    let s = Setting::new(&gpu, 1000, 1 << 20);
+    let bound = s.kernel.bind(&gpu, &s.buffers(), s.params(), Work { bytes: 24_000, ops: 3_000 }).unwrap();
+    let mut record = Recorder::new(&gpu);
+    for _ in 0..3 {
+        record.dispatch(&bound);
+    }
+    record.submit().unwrap();
+    let passes = gpu.take_passes();
+    assert_eq!(passes.len(), 3);
+    for pass in &passes {
+        assert!(pass.label == "kmeans/distance" && pass.duration_us > 0.0 && pass.work.bytes == 24_000);
+    }
+    assert!(passes.windows(2).all(|pair| pair[0].start_us < pair[1].start_us));
+    assert!(gpu.take_passes().is_empty());
+}
+
+#[test]
+fn the_tuner_takes_the_fastest_variant_that_runs() {
+    let gpu = device();
+    let list = [
+        Spec::new("gpu/dot_check").overrides(&[("WG", 32.0)]),
+        Spec::new("gpu/dot_check"),
+        Spec::new("gpu/dot_check").overrides(&[("WG", 4096.0)]),
+    ];
+    assert_eq!(tune::supported(&gpu, &list).unwrap().len(), 2);
+    let fastest = |spec: &Spec| Ok(if spec.overrides.is_empty() { 1.0 } else { 2.0 });
+    // The cache is the user's: the class is this test's own.
+    let class = format!("test {}", std::process::id());
+    if std::env::var(tune::VARIABLE).is_err() {
+        assert_eq!(tune::choose(&gpu, &list, &class, fastest).unwrap(), &list[1]);
+    }
+}
