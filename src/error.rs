@@ -45,7 +45,9 @@ pub enum Error {
         reason: String,
     },
     /// The device has no room for what was asked.
-    #[error("out of device memory: {what} ({bytes} bytes)")]
+    #[error(
+        "out of device memory: no room for {what} ({bytes} bytes); use less data, or an adapter with more memory"
+    )]
     OutOfMemory {
         /// What was to be allocated.
         what: String,

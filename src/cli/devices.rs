@@ -5,10 +5,14 @@ use crate::Error;
 use crate::gpu::{AdapterReport, adapters};
 use crate::report::table;
 
-pub fn run(terminal: &Terminal) -> anyhow::Result<()> {
-    let found = adapters();
+pub fn run(wanted: Option<&str>, terminal: &Terminal) -> anyhow::Result<()> {
+    let mut found = adapters();
+    let names = found.iter().map(|adapter| adapter.name.clone()).collect();
+    if let Some(wanted) = wanted {
+        found.retain(|adapter| adapter.name.to_lowercase().contains(&wanted.to_lowercase()));
+    }
     if found.is_empty() {
-        return Err(Error::NoAdapter { wanted: None, found: Vec::new() }.into());
+        return Err(Error::NoAdapter { wanted: wanted.map(str::to_owned), found: names }.into());
     }
     terminal.result(&found, || text(&found))
 }

@@ -28,7 +28,7 @@ pub struct Fit {
     /// The points: .npy, float32 or float16, [n, d]
     data: PathBuf,
     /// Number of clusters
-    #[arg(short, long)]
+    #[arg(short, long, allow_negative_numbers = true)]
     k: usize,
     /// First centroids: k-means++, random, or a .npy file [k, d]
     #[arg(long, default_value = "k-means++", value_name = "k-means++|random|CENTROIDS.npy")]
@@ -40,7 +40,7 @@ pub struct Fit {
     #[arg(long, default_value_t = 300)]
     max_iter: u32,
     /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns, or less
-    #[arg(long, default_value_t = 1e-4)]
+    #[arg(long, default_value_t = 1e-4, allow_negative_numbers = true)]
     tol: f64,
     /// Write the centroids here: .npy, float32, [k, d]
     #[arg(long, value_name = "OUT.npy")]
@@ -71,7 +71,7 @@ pub struct PaletteArguments {
     /// The picture: .png or .jpg
     input: PathBuf,
     /// Number of colours
-    #[arg(short, long, default_value_t = 16)]
+    #[arg(short, long, default_value_t = 16, allow_negative_numbers = true)]
     k: usize,
     /// Write the picture in those colours here
     #[arg(short, long, value_name = "OUT.png")]
@@ -87,15 +87,23 @@ impl Command {
     /// What can be refused before a device is opened and anything is computed.
     pub fn check(&self) -> anyhow::Result<()> {
         let outputs: Vec<&Path> = match self {
-            Self::Fit(fit) => fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path).collect(),
+            Self::Fit(fit) => {
+                fit.check_init()?;
+                fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path).collect()
+            }
             Self::Predict(predict) => vec![&predict.output],
             Self::Palette(palette) => {
                 picture::check_png_path(&palette.output)?;
                 vec![&palette.output]
             }
         };
-        for path in outputs {
+        let mut outputs: Vec<&Path> = outputs.into_iter().chain(self.traced().trace.as_deref()).collect();
+        for path in &outputs {
             output::check_writable(path)?;
+        }
+        outputs.sort_unstable();
+        if let Some([path, _]) = outputs.array_windows().find(|[a, b]| a == b) {
+            anyhow::bail!("{}: two outputs cannot go to one file; give another name", path.display());
         }
         Ok(())
     }
@@ -129,12 +137,20 @@ fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl F
 }
 
 impl Fit {
+    fn check_init(&self) -> anyhow::Result<()> {
+        let known = ["k-means++", "random"].contains(&self.init.as_str());
+        if !known && !Path::new(&self.init).exists() {
+            anyhow::bail!("--init {}: neither k-means++, random, nor a file", self.init);
+        }
+        Ok(())
+    }
+
     fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
-        let data = npy::read_matrix(&self.data)?;
+        let data = read_finite(&self.data)?;
         let init = match self.init.as_str() {
             "k-means++" => Init::PlusPlus,
             "random" => Init::Random,
-            path => Init::Centroids(initial_centroids(path)?),
+            path => Init::Centroids(read_finite(Path::new(path))?),
         };
         let kmeans = KMeans::new(self.k).init(init).seed(self.seed).max_iter(self.max_iter).tol(self.tol);
         let (bar, progress) = follow(terminal, self.max_iter);
@@ -167,17 +183,23 @@ impl Fit {
     }
 }
 
-fn initial_centroids(path: &str) -> anyhow::Result<Matrix> {
-    if !Path::new(path).exists() {
-        anyhow::bail!("--init {path}: neither k-means++, random, nor a file");
+/// Reads a matrix. The library would refuse NaN and infinity as well, but knows no file to name.
+fn read_finite(path: &Path) -> anyhow::Result<Matrix> {
+    let matrix = npy::read_matrix(path)?;
+    if let Some((row, column)) = matrix.first_non_finite() {
+        let value = matrix.values[row * matrix.cols + column];
+        anyhow::bail!(
+            "{}: row {row}, column {column} (counted from 0) is {value}: leave such rows out, or fill them",
+            path.display()
+        );
     }
-    Ok(npy::read_matrix(Path::new(path))?)
+    Ok(matrix)
 }
 
 impl Predict {
     fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
-        let data = npy::read_matrix(&self.data)?;
-        let centroids = npy::read_matrix(&self.centroids)?;
+        let data = read_finite(&self.data)?;
+        let centroids = read_finite(&self.centroids)?;
         let predicted = kmeans::predict(gpu, &data, &centroids)?;
         npy::write_labels(&self.output, &predicted.labels)?;
         terminal.result(&predicted, || {

@@ -71,22 +71,27 @@ pub fn run() -> ExitCode {
     match dispatch(&cli, &terminal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A reader that has seen enough (`lowbit … | head`) is no failure.
-            if error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-            {
-                return ExitCode::SUCCESS;
-            }
-            terminal.error(&format!("{error:#}"));
+            terminal.error(&explain(&error));
             ExitCode::from(error.downcast_ref::<Error>().map_or(2, Error::exit_code))
         }
     }
 }
 
+/// The error, and what the environment has to do with it.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(Error::NoAdapter { found, .. }) = error.downcast_ref()
+        && found.is_empty()
+        && let Ok(backend) = std::env::var("WGPU_BACKEND")
+    {
+        text += &format!(", or unset WGPU_BACKEND={backend}: nothing else was looked at");
+    }
+    text
+}
+
 fn dispatch(cli: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
     match &cli.command {
-        Command::Devices => devices::run(terminal),
+        Command::Devices => devices::run(cli.global.adapter.as_deref(), terminal),
         Command::Roofline(arguments) => {
             with_device(cli, &arguments.traced, terminal, |gpu| roofline::run(arguments, gpu, terminal))
         }

@@ -1,10 +1,13 @@
 //! What goes where: results on standard output, everything else on standard error.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+
+use crate::Error;
 
 /// How to speak to whoever called.
 pub struct Terminal {
@@ -20,25 +23,31 @@ impl Terminal {
     /// The result: `value` as JSON, or `text` for people.
     pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
-        if self.json {
-            serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
-            writeln!(out)?;
-        } else {
-            writeln!(out, "{}", text().trim_end())?;
+        let print = || -> std::io::Result<()> {
+            if self.json {
+                serde_json::to_writer_pretty(&mut out, value)?;
+                writeln!(out)?;
+            } else {
+                writeln!(out, "{}", text().trim_end())?;
+            }
+            out.flush()
+        };
+        match print() {
+            // A reader that has seen enough (`lowbit … | head`) is no failure.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            done => Ok(done.map_err(|error| Error::io("standard output", error))?),
         }
-        out.flush()?;
-        Ok(())
     }
 
     /// Something worth knowing that is no result.
     pub fn notice(&self, text: &str) {
         if !self.quiet {
-            eprintln!("lowbit: {text}");
+            say(format_args!("lowbit: {text}"));
         }
     }
 
     pub fn error(&self, text: &str) {
-        eprintln!("error: {text}");
+        say(format_args!("error: {text}"));
     }
 
     /// A bar over `length` steps where a person watches, nothing elsewhere.
@@ -65,4 +74,9 @@ impl Terminal {
     pub fn colours(&self) -> bool {
         std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
+}
+
+/// A line on standard error. If nobody reads it there is nobody to tell, and `eprintln!` would panic.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

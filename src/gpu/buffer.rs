@@ -141,6 +141,29 @@ impl Buffer {
         Ok(values)
     }
 
+    /// Copies everything to the start of `to`, on the device; both must lie in one part.
+    pub fn copy_to(&self, gpu: &Context, to: &Self) -> Result<()> {
+        let ([from_part], [to_part], true) =
+            (self.parts.as_slice(), to.parts.as_slice(), self.bytes() <= to.bytes())
+        else {
+            return Err(Error::Input(format!(
+                "{} cannot be copied to {} in one piece",
+                self.label, to.label
+            )));
+        };
+        gpu.scoped(&self.label, self.bytes(), || {
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(
+                &from_part.raw,
+                from_part.start,
+                &to_part.raw,
+                to_part.start,
+                self.bytes(),
+            );
+            gpu.queue.submit([encoder.finish()]);
+        })
+    }
+
     /// Whether the guards around every part still hold the poison; always true outside guarded mode.
     pub fn guards_hold(&self, gpu: &Context) -> Result<bool> {
         for part in self.parts.iter().filter(|part| part.start > 0) {

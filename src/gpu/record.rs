@@ -1,11 +1,11 @@
 //! Many dispatches, one submission; in profile mode, each with its own time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::{Bound, Context, Work, context::lock};
-use crate::{Error, Result};
+use crate::Result;
 
 /// One pass as it ran, kept in profile mode.
 #[derive(Clone, Debug, Serialize)]
@@ -24,17 +24,11 @@ pub struct PassRecord {
 /// Most passes that one set of timestamps covers (wgpu allows 4,096 queries in a set).
 const PASSES_PER_SET: usize = 1024;
 
-/// A list of dispatches and copies that goes to the device as one submission.
+/// A list of dispatches that goes to the device as one submission.
 #[derive(Debug)]
 pub struct Recorder<'a> {
     gpu: &'a Context,
-    steps: Vec<Step<'a>>,
-}
-
-#[derive(Debug)]
-enum Step<'a> {
-    Dispatch(&'a Bound),
-    Copy { from: &'a wgpu::Buffer, from_at: u64, to: &'a wgpu::Buffer, to_at: u64, bytes: u64 },
+    steps: Vec<&'a Bound>,
 }
 
 impl<'a> Recorder<'a> {
@@ -43,63 +37,39 @@ impl<'a> Recorder<'a> {
         Self { gpu, steps: Vec::new() }
     }
 
-    /// Appends a dispatch. It sees what every earlier step wrote.
+    /// Appends a dispatch. It sees what every earlier one wrote.
     pub fn dispatch(&mut self, bound: &'a Bound) {
-        self.steps.push(Step::Dispatch(bound));
-    }
-
-    /// Appends a copy of all of `from` to the start of `to`; both lie in one part.
-    pub fn copy(&mut self, from: &'a super::Buffer, to: &'a super::Buffer) -> Result<()> {
-        let ([a], [b]) = (from.parts.as_slice(), to.parts.as_slice()) else {
-            return Err(Error::Input(format!("{} and {} are not both in one part", from.label, to.label)));
-        };
-        if from.bytes() > to.bytes() {
-            return Err(Error::Input(format!("{} does not fit into {}", from.label, to.label)));
-        }
-        let bytes = from.bytes();
-        self.steps.push(Step::Copy { from: &a.raw, from_at: a.start, to: &b.raw, to_at: b.start, bytes });
-        Ok(())
+        self.steps.push(bound);
     }
 
     /// Sends everything to the device. In profile mode it also waits, and keeps each pass's time.
     pub fn submit(self) -> Result<()> {
-        if self.gpu.profile {
-            return self.submit_profiled();
+        if !self.gpu.profile {
+            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None)?);
         }
-        let buffer = self.gpu.scoped("recording", 0, || encode(self.gpu, &self.steps, None))?;
-        self.gpu.scoped("submission", 0, || self.gpu.queue.submit([buffer])).map(drop)
-    }
-
-    fn submit_profiled(self) -> Result<()> {
-        for steps in self.steps.chunks(PASSES_PER_SET) {
-            if self.gpu.adapter.timestamps {
-                let stamps = Stamps::new(self.gpu, steps.len())?;
-                let buffer = self.gpu.scoped("recording", 0, || encode(self.gpu, steps, Some(&stamps)))?;
+        if !self.gpu.adapter.timestamps {
+            for step in &self.steps {
+                let buffer = encode(self.gpu, &[&[*step]], None)?;
                 let begun = Instant::now();
-                self.gpu.scoped("submission", 0, || self.gpu.queue.submit([buffer]))?;
+                send(self.gpu, buffer)?;
                 self.gpu.wait()?;
-                let wall_us = begun.elapsed().as_secs_f64() * 1e6;
-                let times = stamps.read(self.gpu)?;
-                for (step, (start_us, duration_us)) in steps.iter().zip(times) {
-                    // A stamp that runs backwards or past the wall clock is no measurement.
-                    if let Step::Dispatch(bound) = step
-                        && duration_us > 0.0
-                        && duration_us <= wall_us
-                    {
-                        keep(self.gpu, bound, start_us, duration_us);
-                    }
-                }
-            } else {
-                for step in steps {
-                    let buffer = self.gpu.scoped("recording", 0, || encode(self.gpu, &[*step], None))?;
-                    let begun = Instant::now();
-                    self.gpu.scoped("submission", 0, || self.gpu.queue.submit([buffer]))?;
-                    self.gpu.wait()?;
-                    let duration_us = begun.elapsed().as_secs_f64() * 1e6;
-                    if let Step::Dispatch(bound) = step {
-                        let start_us = begun.duration_since(self.gpu.opened).as_secs_f64() * 1e6;
-                        keep(self.gpu, bound, start_us, duration_us);
-                    }
+                let start = begun.duration_since(self.gpu.opened);
+                keep(self.gpu, &step.label, step.work, (microseconds(start), microseconds(begun.elapsed())));
+            }
+            return Ok(());
+        }
+        for steps in self.steps.chunks(PASSES_PER_SET) {
+            let passes: Vec<&[&Bound]> = steps.chunks(1).collect();
+            let stamps = Stamps::new(self.gpu, passes.len())?;
+            let buffer = encode(self.gpu, &passes, Some(&stamps))?;
+            let begun = Instant::now();
+            send(self.gpu, buffer)?;
+            self.gpu.wait()?;
+            let wall_us = microseconds(begun.elapsed());
+            for (step, (start_us, duration_us)) in steps.iter().zip(stamps.read(self.gpu)?) {
+                // A stamp that runs backwards or past the wall clock is no measurement.
+                if duration_us > 0.0 && duration_us <= wall_us {
+                    keep(self.gpu, &step.label, step.work, (start_us, duration_us));
                 }
             }
         }
@@ -107,52 +77,47 @@ impl<'a> Recorder<'a> {
     }
 }
 
-impl Clone for Step<'_> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl Copy for Step<'_> {}
-
-fn keep(gpu: &Context, bound: &Bound, start_us: f64, duration_us: f64) {
-    lock(&gpu.passes).push(PassRecord {
-        label: bound.label.clone(),
-        work: bound.work,
-        start_us,
-        duration_us,
-    });
-}
-
-/// Neighbouring dispatches share a pass, unless each is to be timed: stamps inside a pass are not reliable.
-fn encode(gpu: &Context, steps: &[Step<'_>], stamps: Option<&Stamps>) -> wgpu::CommandBuffer {
-    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let mut at = 0;
-    while at < steps.len() {
-        if let Step::Copy { from, from_at, to, to_at, bytes } = steps[at] {
-            encoder.copy_buffer_to_buffer(from, from_at, to, to_at, bytes);
-            at += 1;
-            continue;
-        }
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: None,
-            timestamp_writes: stamps.map(|stamps| stamps.of(at)),
-        });
-        while let Some(Step::Dispatch(bound)) = steps.get(at) {
-            pass.set_pipeline(&bound.pipeline);
-            for (group, [x, y, z]) in &bound.dispatches {
-                pass.set_bind_group(0, group, &[]);
-                pass.dispatch_workgroups(*x, *y, *z);
-            }
-            at += 1;
-            if stamps.is_some() {
-                break;
+/// Records `passes`, each a list of dispatches that share a compute pass and its stamps: stamps inside a pass are not
+/// reliable.
+pub(super) fn encode(
+    gpu: &Context,
+    passes: &[&[&Bound]],
+    stamps: Option<&Stamps>,
+) -> Result<wgpu::CommandBuffer> {
+    gpu.scoped("recording", 0, || {
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for (i, steps) in passes.iter().enumerate() {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: stamps.map(|stamps| stamps.of(i)),
+            });
+            for bound in *steps {
+                pass.set_pipeline(&bound.pipeline);
+                for (group, [x, y, z]) in &bound.dispatches {
+                    pass.set_bind_group(0, group, &[]);
+                    pass.dispatch_workgroups(*x, *y, *z);
+                }
             }
         }
-    }
-    if let Some(stamps) = stamps {
-        stamps.resolve(&mut encoder);
-    }
-    encoder.finish()
+        if let Some(stamps) = stamps {
+            stamps.resolve(&mut encoder);
+        }
+        encoder.finish()
+    })
+}
+
+/// Sends what [`encode`] recorded.
+pub(super) fn send(gpu: &Context, buffer: wgpu::CommandBuffer) -> Result<()> {
+    gpu.scoped("submission", 0, || gpu.queue.submit([buffer])).map(drop)
+}
+
+/// Keeps a pass for [`Context::take_passes`].
+pub(super) fn keep(gpu: &Context, label: &str, work: Work, (start_us, duration_us): (f64, f64)) {
+    lock(&gpu.passes).push(PassRecord { label: label.to_owned(), work, start_us, duration_us });
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 /// A start and an end for each of some passes.

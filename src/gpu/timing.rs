@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::record::Stamps;
+use super::record::{self, Stamps};
 use super::{Bound, Context, Work};
 use crate::Result;
 
@@ -69,37 +69,24 @@ pub fn time(gpu: &Context, runs: &[Vec<&Bound>], budget: Duration) -> Result<Tim
 /// Microseconds for one run, as the mean of `repeats` of them in one pass, and whether the GPU's clock said so.
 fn sample(gpu: &Context, runs: &[Vec<&Bound>], turn: &mut usize, repeats: usize) -> Result<(f64, bool)> {
     let stamps = if gpu.adapter.timestamps { Some(Stamps::new(gpu, 1)?) } else { None };
-    let buffer = gpu.scoped("recording", 0, || {
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: None,
-            timestamp_writes: stamps.as_ref().map(|stamps| stamps.of(0)),
-        });
-        for _ in 0..repeats {
-            for bound in &runs[*turn % runs.len()] {
-                pass.set_pipeline(&bound.pipeline);
-                for (group, [x, y, z]) in &bound.dispatches {
-                    pass.set_bind_group(0, group, &[]);
-                    pass.dispatch_workgroups(*x, *y, *z);
-                }
-            }
-            *turn += 1;
-        }
-        drop(pass);
-        if let Some(stamps) = &stamps {
-            stamps.resolve(&mut encoder);
-        }
-        encoder.finish()
-    })?;
+    let mut steps: Vec<&Bound> = Vec::new();
+    for _ in 0..repeats {
+        steps.extend(&runs[*turn % runs.len()]);
+        *turn += 1;
+    }
+    let buffer = record::encode(gpu, &[&steps], stamps.as_ref())?;
     let begun = Instant::now();
-    gpu.scoped("submission", 0, || gpu.queue.submit([buffer]))?;
+    record::send(gpu, buffer)?;
     gpu.wait()?;
     let wall_us = begun.elapsed().as_secs_f64() * 1e6;
-    let stamped = match &stamps {
-        Some(stamps) => stamps.read(gpu)?[0].1,
-        None => 0.0,
+    let (start, stamped) = match &stamps {
+        Some(stamps) => stamps.read(gpu)?.first().copied().unwrap_or_default(),
+        None => (0.0, 0.0),
     };
     // The GPU cannot have worked longer than we waited for it.
     let trusted = stamped > 0.0 && stamped <= wall_us;
+    if let (true, true, Some(first)) = (gpu.profile, trusted, steps.first()) {
+        record::keep(gpu, &first.label, steps.iter().map(|step| step.work).sum(), (start, stamped));
+    }
     Ok((if trusted { stamped } else { wall_us } / repeats as f64, trusted))
 }

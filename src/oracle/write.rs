@@ -1,6 +1,6 @@
 //! A pattern that looks random and follows from the row's number.
 
-/// y[r, c] = (m ^ (m >> 15)) * k[c], m = (r ^ seed) * 0x9e3779b1, modulo 2^32, for four columns.
+/// `y[r, c] = (m ^ (m >> 15)) * k[c]` with `m = (r ^ seed) * 0x9e3779b1`, modulo 2^32, for four columns.
 pub fn write(rows: u32, seed: u32) -> Vec<u32> {
     (0..rows)
         .flat_map(|row| {

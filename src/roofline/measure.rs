@@ -215,11 +215,13 @@ impl Pool {
         let fills = rows.iter().map(|y| write::bind(gpu, &kernel, y, y.rows(), random.word()));
         let fills = fills.collect::<Result<Vec<_>>>()?;
         let mut record = Recorder::new(gpu);
-        for (fill, (from, to)) in fills.iter().zip(rows.iter().zip(&blocks)) {
+        for fill in &fills {
             record.dispatch(fill);
-            record.copy(from, to)?;
         }
         record.submit()?;
+        for (from, to) in rows.iter().zip(&blocks) {
+            from.copy_to(gpu, to)?;
+        }
         gpu.wait()?;
         Ok(Self { rows, blocks, read_out, floats, words, arithmetic_out })
     }

@@ -200,3 +200,18 @@ fn wrong_input_is_refused_by_name() {
     let other = matrix(3, &[0.0; 3]);
     assert!(predict(&gpu, &x, &other).unwrap_err().to_string().contains("2 features"));
 }
+
+#[test]
+fn real_embeddings_cluster_as_scikit_learn_clusters_them() {
+    let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans");
+    let points = lowbit::io::npy::read_matrix(&assets.join("points.npy")).unwrap();
+    let init = lowbit::io::npy::read_matrix(&assets.join("init.npy")).unwrap();
+    let labels = lowbit::io::npy::read_labels(&assets.join("labels.npy")).unwrap();
+    let text = std::fs::read_to_string(assets.join("reference.json")).unwrap();
+    let reference: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let fitted = fit(&KMeans::new(12).init(Init::Centroids(init)).tol(0.0), &points);
+    // The smallest gap between two nearest centroids is 1e-4, far above the bound: every label must agree.
+    assert_eq!(fitted.labels, labels);
+    assert!((fitted.inertia / reference["inertia"].as_f64().unwrap() - 1.0).abs() < 1e-5);
+    assert_eq!(u64::from(fitted.n_iter), reference["n_iter"].as_u64().unwrap());
+}

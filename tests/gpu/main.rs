@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod core;
+mod cli;
 mod harness;
 mod kmeans;
 
@@ -17,4 +18,5 @@ mod radix_sort;
 mod read_xor;
 mod roofline;
 mod seed;
+mod shared;
 mod write;
