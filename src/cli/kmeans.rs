@@ -34,10 +34,10 @@ pub struct Fit {
     #[arg(long, default_value = "k-means++", value_name = "k-means++|random|CENTROIDS.npy")]
     init: String,
     /// Seed of every random choice
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// Most iterations
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, allow_negative_numbers = true)]
     max_iter: u32,
     /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns, or less
     #[arg(long, default_value_t = 1e-4, allow_negative_numbers = true)]
@@ -77,7 +77,7 @@ pub struct PaletteArguments {
     #[arg(short, long, value_name = "OUT.png")]
     output: PathBuf,
     /// Seed of every random choice
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     traced: Traced,

@@ -63,6 +63,14 @@ enum Command {
     },
 }
 
+/// A bandwidth that memory can have.
+fn bandwidth(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
+        _ => Err("give a number above 0, such as 936 for 936 GB/s"),
+    }
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     // clap prints usage errors by itself and exits with 2, which is what the house asks for.

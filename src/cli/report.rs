@@ -20,7 +20,7 @@ pub struct Arguments {
     #[arg(long)]
     quick: bool,
     /// The datasheet's memory bandwidth in GB/s, to compare the copy roof with
-    #[arg(long, value_name = "GB/s")]
+    #[arg(long, value_name = "GB/s", value_parser = super::bandwidth, allow_negative_numbers = true)]
     peak_gbs: Option<f64>,
     #[command(flatten)]
     pub traced: Traced,
