@@ -10,12 +10,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file was read, and is not what was asked for.
     #[error("{}: {problem}", path.display())]
@@ -90,8 +90,8 @@ pub enum Error {
 
 impl Error {
     /// Wraps an I/O error with the file that it concerns.
-    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_owned(), source }
+    pub fn io(path: impl AsRef<Path>, reason: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), reason }
     }
 
     /// An error about the contents of a file.

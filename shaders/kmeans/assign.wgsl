@@ -9,6 +9,7 @@
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/product
 
 struct Params {
     rows: u32,
@@ -86,7 +87,7 @@ fn assign(
                 for (var c = 0u; c < CENTROIDS; c++) {
                     let y = centroid_tile[at * CENTROIDS_PER_TILE + c * SIDE + column];
                     for (var i = 0u; i < POINTS; i++) {
-                        product[c * POINTS + i] += dot(x[i], y);
+                        product[c * POINTS + i] = add_product(product[c * POINTS + i], x[i], y);
                     }
                 }
             }

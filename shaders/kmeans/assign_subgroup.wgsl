@@ -3,11 +3,12 @@
 //! lanes load eight centroids at once and hand each to all by a shuffle: a load serves eight times as many products as
 //! when every lane loads every centroid, which is what a driver without scalar loads (lavapipe) is bound by.
 //!
-//! Contract: as assign, and the same bits as assign where the driver rounds dot() alike.
+//! Contract: as assign, with the same products, added in the same order.
 //! Oracle: src/oracle/assign.rs    Needs: subgroups of 8 or more
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/product
 
 struct Params {
     rows: u32,
@@ -65,7 +66,8 @@ fn assign_subgroup(
                 for (var c = 0u; c < 8u; c++) {
                     let y = subgroupShuffle(loaded, c);
                     for (var i = 0u; i < POINTS; i++) {
-                        product[(block * 8u + c) * POINTS + i] += dot(x[i], y);
+                        let p = (block * 8u + c) * POINTS + i;
+                        product[p] = add_product(product[p], x[i], y);
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! centroid_partial: partial[run + c] = sum of the points of cluster c among the sorted points [run RUN, (run + 1) RUN)
-//! One workgroup = WG sums: an invocation adds up one vec4 of the dimension over one run of `run_length` sorted points,
-//! and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c names each sum once: no atomics, and
+//! One workgroup = WG sums: an invocation adds up one vec4 of the dimension over one run of `run_length` sorted
+//! points, and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c names each sum once: no atomics, and
 //! at most runs + k slots (the sort-inverse update, Flash-KMeans 2025, without its float atomics).
 //!
 //! Contract: f32 sums in order of the sorted points; slots that belong to no (run, cluster) are not written.

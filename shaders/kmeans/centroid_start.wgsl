@@ -29,10 +29,11 @@ fn centroid_start(
     if (row >= params.rows) {
         return;
     }
-    let label = sorted_labels[row];
+    // A label that no cluster has must not make the loops below endless.
+    let label = min(sorted_labels[row], params.k - 1u);
     var first = 0u;
     if (row > 0u) {
-        first = sorted_labels[row - 1u] + 1u;
+        first = min(sorted_labels[row - 1u], params.k - 1u) + 1u;
     }
     for (var c = first; c <= label; c++) {
         start[c] = row;

@@ -86,27 +86,29 @@ fn seed(@builtin(local_invocation_index) lane: u32) {
                 place = s;
             }
         }
-        var sum = stretch_start[place];
+        // Small weights vanish in a large sum, so what is left of the aim is counted down instead.
+        var rest = aim - stretch_start[place];
         var block = place * length;
         let block_end = min(block + length, params.groups);
         for (var b = block; b + 1u < block_end; b++) {
-            let next = sum + potential[b * params.trials + best];
-            if (next > aim) {
+            let next = potential[b * params.trials + best];
+            if (next > rest) {
                 break;
             }
-            sum = next;
+            rest -= next;
             block = b + 1u;
         }
-        // The point at which the sum passes the aim; the last with any distance if rounding never lets it.
+        // The point at which the sum passes what is left; the last with any distance if rounding never lets it.
         let first = block * params.group_rows;
         let last = min(first + params.group_rows, params.n);
         var drawn = first;
+        var sum = 0.0;
         for (var row = first; row < last; row++) {
             let weight = nearest[row * params.trials + best];
             sum += weight;
             if (weight > 0.0) {
                 drawn = row;
-                if (sum > aim) {
+                if (sum > rest) {
                     break;
                 }
             }

@@ -38,27 +38,40 @@ fn seed_distance(
     if (block >= params.groups) {
         return;
     }
-    for (var trial = 0u; trial < params.trials; trial++) {
-        let candidate = candidates[trial] * params.d4;
-        var mine = 0.0;
+    // Four trials share each load of a point.
+    for (var trial = 0u; trial < params.trials; trial += 4u) {
+        let last = params.trials - 1u;
+        let a = candidates[trial] * params.d4;
+        let b = candidates[min(trial + 1u, last)] * params.d4;
+        let c = candidates[min(trial + 2u, last)] * params.d4;
+        let d = candidates[min(trial + 3u, last)] * params.d4;
+        var mine = vec4<f32>();
         for (var item = 0u; item < ITEMS; item++) {
             let row = block * ROWS_PER_GROUP + item * WG + lane;
             if (row < params.rows) {
-                var least = 0.0;
+                var least = vec4<f32>();
                 for (var at = 0u; at < params.d4; at++) {
-                    let difference = points[row * params.d4 + at] - points[candidate + at];
-                    least += dot(difference, difference);
+                    let x = points[row * params.d4 + at];
+                    let to_a = x - points[a + at];
+                    let to_b = x - points[b + at];
+                    let to_c = x - points[c + at];
+                    let to_d = x - points[d + at];
+                    least += vec4(dot(to_a, to_a), dot(to_b, to_b), dot(to_c, to_c), dot(to_d, to_d));
                 }
                 if (pick.step > 0u) {
-                    least = min(least, nearest[row * params.trials + pick.best]);
+                    least = min(least, vec4(nearest[row * params.trials + pick.best]));
                 }
-                nearest_next[row * params.trials + trial] = least;
+                for (var t = 0u; t < min(4u, params.trials - trial); t++) {
+                    nearest_next[row * params.trials + trial + t] = least[t];
+                }
                 mine += least;
             }
         }
-        let total = reduce_add_f32(mine, lane);
+        let total = reduce_add_vec4(mine, lane);
         if (lane == 0u) {
-            potential[block * params.trials + trial] = total;
+            for (var t = 0u; t < min(4u, params.trials - trial); t++) {
+                potential[block * params.trials + trial + t] = total[t];
+            }
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
-use crate::gpu::{Context, Spec};
+use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::assign::{Assign, Trial, VARIANTS};
 use crate::kmeans::lloyd::NO_LABEL;
 use crate::oracle;
-use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
 pub const ENTRY: Entry =

@@ -2,12 +2,11 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
-use crate::gpu::{Buffer, Context, Spec};
+use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::centroid::{Centroid, Means, STAGES};
 use crate::kmeans::lloyd::pad;
 use crate::kmeans::radix_sort::RadixSort;
 use crate::oracle;
-use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
 pub const ENTRY: Entry =

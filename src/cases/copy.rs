@@ -1,8 +1,7 @@
 //! Copies, whole and in parts.
 
 use super::{Case, Entry, Expected, Prepared, Random};
-use crate::gpu::{Buffer, Context, Kernel, Spec};
-use crate::roofline::OpKind;
+use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::copy::{ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 

@@ -1,8 +1,7 @@
 //! Chains of int8 dot products.
 
 use super::{Case, Entry, Expected, Prepared, Random};
-use crate::gpu::{Buffer, Context, Kernel, Spec};
-use crate::roofline::OpKind;
+use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::dot_i8::{ROW_BYTES, STEPS, VARIANTS, bind};
 use crate::{Result, oracle};
 

@@ -2,8 +2,8 @@
 
 use super::fma_f32::{filling, sizes};
 use super::{Case, Entry};
+use crate::gpu::OpKind;
 use crate::oracle;
-use crate::roofline::OpKind;
 use crate::roofline::fma_f16::VARIANTS;
 
 /// The kernel's place in the house.

@@ -2,11 +2,10 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
-use crate::gpu::{Buffer, Context, Spec};
+use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::centroid::Means;
 use crate::kmeans::lloyd::{Control, Decision, STAGES, pad};
 use crate::oracle;
-use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
 pub const ENTRY: Entry =

@@ -17,9 +17,8 @@ pub mod read_xor;
 pub mod seed;
 pub mod write;
 
-use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Work};
+use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Work};
 pub use crate::random::Random;
-use crate::roofline::OpKind;
 use crate::{Error, Result};
 
 /// A kernel's place in every room of the house; tests/cpu/names.rs checks that each is furnished.
@@ -79,9 +78,11 @@ pub struct Prepared {
 impl Prepared {
     /// Runs the passes once and reads every output.
     pub fn run(&self, gpu: &Context) -> Result<Vec<Measured>> {
-        for (name, words) in &self.before {
-            if let Some((_, buffer)) = self.outputs.iter().find(|(output, _)| output == name) {
-                buffer.write(gpu, words)?;
+        for (name, buffer) in &self.outputs {
+            match self.before.iter().find(|(before, _)| before == name) {
+                Some((_, words)) => buffer.write(gpu, words)?,
+                // What is not written must not look as if it had been.
+                None => buffer.poison(gpu)?,
             }
         }
         let mut record = Recorder::new(gpu);

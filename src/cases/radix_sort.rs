@@ -2,10 +2,9 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
-use crate::gpu::{Buffer, Context, Spec};
+use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::radix_sort::{RadixSort, STAGES};
 use crate::oracle;
-use crate::roofline::OpKind;
 
 /// The kernel's place in the registry.
 pub const ENTRY: Entry =
@@ -14,7 +13,7 @@ pub const ENTRY: Entry =
 fn tests() -> Vec<Box<dyn Case>> {
     let mut cases = Vec::new();
     // Around a lane's 8 keys, a tile's 1,024, and a scan's 1,024 counts (64 tiles).
-    for n in [1, 7, 8, 9, 1023, 1024, 1025, 5003, 65_537] {
+    for n in [0, 1, 7, 8, 9, 1023, 1024, 1025, 5003, 65_537] {
         for (bits, numbered) in [(1, true), (4, true), (9, true), (32, false)] {
             cases.push(Box::new(Sorting::new(n, bits, numbered)) as Box<dyn Case>);
         }

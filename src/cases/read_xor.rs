@@ -1,8 +1,7 @@
 //! Reads, whole and in parts.
 
 use super::{Case, Entry, Expected, Prepared, Random};
-use crate::gpu::{Buffer, Context, Kernel, Spec};
-use crate::roofline::OpKind;
+use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::read_xor::{OUT_ROW_BYTES, ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 

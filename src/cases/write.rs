@@ -1,8 +1,7 @@
 //! Patterns written, whole and in parts.
 
 use super::{Case, Entry, Expected, Prepared};
-use crate::gpu::{Buffer, Context, Kernel, Spec};
-use crate::roofline::OpKind;
+use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::write::{ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 

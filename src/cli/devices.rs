@@ -1,11 +1,12 @@
 //! `lowbit devices`
 
-use super::terminal::Terminal;
+use super::Session;
 use crate::Error;
 use crate::gpu::{AdapterReport, adapters};
 use crate::report::table;
 
-pub fn run(wanted: Option<&str>, terminal: &Terminal) -> anyhow::Result<()> {
+pub fn run(session: &Session) -> anyhow::Result<()> {
+    let wanted = session.adapter.as_deref();
     let mut found = adapters();
     let names = found.iter().map(|adapter| adapter.name.clone()).collect();
     if let Some(wanted) = wanted {
@@ -14,7 +15,7 @@ pub fn run(wanted: Option<&str>, terminal: &Terminal) -> anyhow::Result<()> {
     if found.is_empty() {
         return Err(Error::NoAdapter { wanted: wanted.map(str::to_owned), found: names }.into());
     }
-    terminal.result(&found, || text(&found))
+    session.terminal.result(&found, || text(&found))
 }
 
 type Fact<'a> = (&'a str, &'a dyn Fn(&AdapterReport) -> String);

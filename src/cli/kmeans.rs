@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::Traced;
 use super::terminal::Terminal;
-use crate::gpu::Context;
+use super::{Session, Traced};
 use crate::io::npy::{self, Matrix};
 use crate::io::{output, picture};
-use crate::kmeans::{self, Init, KMeans, Progress, palette::Palette};
+use crate::kmeans::palette::{self, Palette};
+use crate::kmeans::{Fitted, Init, KMeans, Progress, predict};
 use crate::report::table;
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +85,7 @@ pub struct PaletteArguments {
 
 impl Command {
     /// What can be refused before a device is opened and anything is computed.
-    pub fn check(&self) -> anyhow::Result<()> {
+    fn check(&self) -> anyhow::Result<()> {
         let outputs: Vec<&Path> = match self {
             Self::Fit(fit) => {
                 fit.check_init()?;
@@ -108,20 +108,21 @@ impl Command {
         Ok(())
     }
 
-    pub fn traced(&self) -> &Traced {
+    fn traced(&self) -> &Traced {
         match self {
             Self::Fit(fit) => &fit.traced,
             Self::Predict(predict) => &predict.traced,
             Self::Palette(palette) => &palette.traced,
         }
     }
+}
 
-    pub fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
-        match self {
-            Self::Fit(fit) => fit.run(gpu, terminal),
-            Self::Predict(predict) => predict.run(gpu, terminal),
-            Self::Palette(palette) => palette.run(gpu, terminal),
-        }
+pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
+    command.check()?;
+    match command {
+        Command::Fit(fit) => fit.run(session),
+        Command::Predict(predict) => predict.run(session),
+        Command::Palette(palette) => palette.run(session),
     }
 }
 
@@ -145,7 +146,7 @@ impl Fit {
         Ok(())
     }
 
-    fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+    fn run(&self, session: &Session) -> anyhow::Result<()> {
         let data = read_finite(&self.data)?;
         let init = match self.init.as_str() {
             "k-means++" => Init::PlusPlus,
@@ -153,10 +154,15 @@ impl Fit {
             path => Init::Centroids(read_finite(Path::new(path))?),
         };
         let kmeans = KMeans::new(self.k).init(init).seed(self.seed).max_iter(self.max_iter).tol(self.tol);
-        let (bar, progress) = follow(terminal, self.max_iter);
-        let fitted = kmeans.fit(gpu, &data, progress);
-        bar.finish_and_clear();
-        let fitted = fitted?;
+        session.with_device(&self.traced, |gpu| {
+            let (bar, progress) = follow(&session.terminal, self.max_iter);
+            let fitted = kmeans.fit(gpu, &data, progress);
+            bar.finish_and_clear();
+            self.finish(&fitted?, &session.terminal)
+        })
+    }
+
+    fn finish(&self, fitted: &Fitted, terminal: &Terminal) -> anyhow::Result<()> {
         for notice in &fitted.notices {
             terminal.notice(notice);
         }
@@ -167,7 +173,7 @@ impl Fit {
         if let Some(path) = &self.labels {
             npy::write_labels(path, &fitted.labels)?;
         }
-        terminal.result(&fitted, || {
+        terminal.result(fitted, || {
             let facts = [
                 ("points", format!("{} x {}", fitted.n, fitted.d)),
                 ("clusters", fitted.k.to_string()),
@@ -197,58 +203,64 @@ fn read_finite(path: &Path) -> anyhow::Result<Matrix> {
 }
 
 impl Predict {
-    fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+    fn run(&self, session: &Session) -> anyhow::Result<()> {
         let data = read_finite(&self.data)?;
         let centroids = read_finite(&self.centroids)?;
-        let predicted = kmeans::predict(gpu, &data, &centroids)?;
-        npy::write_labels(&self.output, &predicted.labels)?;
-        terminal.result(&predicted, || {
-            format!(
-                "{} points of {} dimensions labelled by {} centroids, inertia {:.6e}: {}",
-                predicted.n,
-                predicted.d,
-                predicted.k,
-                predicted.inertia,
-                self.output.display()
-            )
+        session.with_device(&self.traced, |gpu| {
+            let predicted = predict(gpu, &data, &centroids)?;
+            npy::write_labels(&self.output, &predicted.labels)?;
+            session.terminal.result(&predicted, || {
+                format!(
+                    "{} points of {} dimensions labelled by {} centroids, inertia {:.6e}: {}",
+                    predicted.n,
+                    predicted.d,
+                    predicted.k,
+                    predicted.inertia,
+                    self.output.display()
+                )
+            })
         })
     }
 }
 
+#[derive(Serialize)]
+struct PaletteDocument<'a> {
+    input: &'a Path,
+    output: &'a Path,
+    #[serde(flatten)]
+    palette: &'a Palette,
+}
+
 impl PaletteArguments {
-    fn run(&self, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            input: &'a Path,
-            output: &'a Path,
-            #[serde(flatten)]
-            palette: &'a Palette,
-        }
+    fn run(&self, session: &Session) -> anyhow::Result<()> {
         let picture = picture::read(&self.input)?;
-        let (bar, progress) = follow(terminal, 300);
-        let palette = kmeans::palette::palette(gpu, &picture, self.k, self.seed, progress);
-        bar.finish_and_clear();
-        let palette = palette?;
+        session.with_device(&self.traced, |gpu| {
+            let (bar, progress) = follow(&session.terminal, 300);
+            let palette = palette::palette(gpu, &picture, self.k, self.seed, progress);
+            bar.finish_and_clear();
+            self.finish(&palette?, &session.terminal)
+        })
+    }
+
+    fn finish(&self, palette: &Palette, terminal: &Terminal) -> anyhow::Result<()> {
         for notice in &palette.clustering.notices {
             terminal.notice(notice);
         }
         picture::write_png(&self.output, &palette.picture)?;
-        terminal.result(&Document { input: &self.input, output: &self.output, palette: &palette }, || {
-            let colour = |[r, g, b]: [u8; 3]| match terminal.colours() {
-                true => format!("\x1b[48;2;{r};{g};{b}m      \x1b[0m"),
-                false => String::new(),
-            };
-            let bar = |share: f64| "#".repeat((share * 40.0).round() as usize);
-            let rows = palette
-                .colours
-                .iter()
-                .map(|s| {
-                    vec![colour(s.rgb), s.hex.clone(), format!("{:5.1} %", s.share * 100.0), bar(s.share)]
-                })
-                .collect();
-            format!(
-                "{}\n{} x {} pixels in {} colours, Oklab rms error {:.4}, {} iterations, {:.2} s: {}",
-                table::render(&["", "colour", "share", ""], rows),
+        terminal.result(&PaletteDocument { input: &self.input, output: &self.output, palette }, || {
+            let mut text = String::new();
+            for swatch in &palette.colours {
+                let [r, g, b] = swatch.rgb;
+                let colour = if terminal.colours() {
+                    format!("\x1b[48;2;{r};{g};{b}m      \x1b[0m ")
+                } else {
+                    String::new()
+                };
+                let bar = "#".repeat((swatch.share * 60.0).round() as usize);
+                text += &format!("{colour}{} {:5.1} % {bar}\n", swatch.hex, swatch.share * 100.0);
+            }
+            text + &format!(
+                "{} x {} pixels in {} colours, Oklab rms error {:.4}, {} iterations, {:.2} s: {}",
                 palette.width,
                 palette.height,
                 palette.colours.len(),

@@ -76,10 +76,11 @@ pub fn run() -> ExitCode {
     // clap prints usage errors by itself and exits with 2, which is what the house asks for.
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.global.json, cli.global.quiet);
-    match dispatch(&cli, &terminal) {
+    let session = Session { adapter: cli.global.adapter.clone(), terminal };
+    match dispatch(&cli, &session) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal.error(&explain(&error));
+            session.terminal.error(&explain(&error));
             ExitCode::from(error.downcast_ref::<Error>().map_or(2, Error::exit_code))
         }
     }
@@ -97,45 +98,51 @@ fn explain(error: &anyhow::Error) -> String {
     text
 }
 
-fn dispatch(cli: &Cli, terminal: &Terminal) -> anyhow::Result<()> {
+fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
     match &cli.command {
-        Command::Devices => devices::run(cli.global.adapter.as_deref(), terminal),
-        Command::Roofline(arguments) => {
-            with_device(cli, &arguments.traced, terminal, |gpu| roofline::run(arguments, gpu, terminal))
-        }
-        Command::Report(arguments) => {
-            with_device(cli, &arguments.traced, terminal, |gpu| report::run(arguments, gpu, terminal))
-        }
-        Command::Kmeans { command } => {
-            command.check()?;
-            with_device(cli, command.traced(), terminal, |gpu| command.run(gpu, terminal))
-        }
+        Command::Devices => devices::run(session),
+        Command::Roofline(arguments) => roofline::run(arguments, session),
+        Command::Report(arguments) => report::run(arguments, session),
+        Command::Kmeans { command } => kmeans::run(command, session),
     }
 }
 
-/// Opens the device, says what must be known of it, runs `work`, and writes the trace if one is wanted.
-fn with_device(
-    cli: &Cli,
-    traced: &Traced,
-    terminal: &Terminal,
-    work: impl FnOnce(&Context) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    if let Some(path) = &traced.trace {
-        crate::io::output::check_writable(path)?;
+/// What every subcommand works with.
+struct Session {
+    adapter: Option<String>,
+    terminal: Terminal,
+}
+
+impl Session {
+    /// Opens the device, runs `work`, says what must be known of the device, and writes the trace if one is wanted.
+    /// What can be refused without a device should have been by then.
+    fn with_device(
+        &self,
+        traced: &Traced,
+        work: impl FnOnce(&Context) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if let Some(path) = &traced.trace {
+            crate::io::output::check_writable(path)?;
+        }
+        let options =
+            Options { adapter: self.adapter.clone(), guarded: false, profile: traced.trace.is_some() };
+        let gpu = Context::open(&options)?;
+        let at_first = gpu.notices();
+        for notice in &at_first {
+            self.terminal.notice(notice);
+        }
+        // The self-test's own pass is nobody's work.
+        drop(gpu.take_passes());
+        work(&gpu)?;
+        for notice in gpu.notices().iter().skip(at_first.len()) {
+            self.terminal.notice(notice);
+        }
+        if let Some(path) = &traced.trace {
+            self.terminal.notice("measuring the roofs for the trace");
+            trace::write(path, &gpu)?;
+            self.terminal
+                .notice(&format!("{}: open it at ui.perfetto.dev or chrome://tracing", path.display()));
+        }
+        Ok(())
     }
-    let options =
-        Options { adapter: cli.global.adapter.clone(), guarded: false, profile: traced.trace.is_some() };
-    let gpu = Context::open(&options)?;
-    for notice in &gpu.notices {
-        terminal.notice(notice);
-    }
-    // The self-test's own pass is nobody's work.
-    drop(gpu.take_passes());
-    work(&gpu)?;
-    if let Some(path) = &traced.trace {
-        terminal.notice("measuring the roofs for the trace");
-        trace::write(path, &gpu)?;
-        terminal.notice(&format!("{}: open it at ui.perfetto.dev or chrome://tracing", path.display()));
-    }
-    Ok(())
 }

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Traced;
-use super::terminal::Terminal;
-use crate::gpu::Context;
+use super::{Session, Traced};
 use crate::io::output;
 use crate::report::{ReportOptions, html, make};
 use crate::roofline::Effort;
@@ -23,26 +21,29 @@ pub struct Arguments {
     #[arg(long, value_name = "GB/s", value_parser = super::bandwidth, allow_negative_numbers = true)]
     peak_gbs: Option<f64>,
     #[command(flatten)]
-    pub traced: Traced,
+    traced: Traced,
 }
 
-pub fn run(arguments: &Arguments, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
+    let terminal = &session.terminal;
     let (json, page) = (arguments.out.join("report.json"), arguments.out.join("report.html"));
     output::check_writable(&json)?;
     output::check_writable(&page)?;
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
     let options = ReportOptions { effort, peak_gbs: arguments.peak_gbs };
-    let spinner = terminal.spinner();
-    let report = make(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
-    spinner.finish_and_clear();
-    let report = report?;
-    let text = html::page(&report)?;
-    output::write_whole(&json, |out| serde_json::to_writer_pretty(out, &report).map_err(Into::into))?;
-    output::write_whole(&page, |out| out.write_all(text.as_bytes()))?;
-    for notice in report.notices.iter().skip(gpu.notices.len()) {
-        terminal.notice(notice);
-    }
-    terminal.result(&report, || report.text())?;
-    terminal.notice(&format!("written: {} and {}", json.display(), page.display()));
-    Ok(())
+    session.with_device(&arguments.traced, |gpu| {
+        let spinner = terminal.spinner();
+        let report = make(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
+        spinner.finish_and_clear();
+        let report = report?;
+        let text = html::page(&report)?;
+        output::write_whole(&json, |out| serde_json::to_writer_pretty(out, &report).map_err(Into::into))?;
+        output::write_whole(&page, |out| out.write_all(text.as_bytes()))?;
+        for notice in report.notices.iter().skip(gpu.notices().len()) {
+            terminal.notice(notice);
+        }
+        terminal.result(&report, || report.text())?;
+        terminal.notice(&format!("written: {} and {}", json.display(), page.display()));
+        Ok(())
+    })
 }

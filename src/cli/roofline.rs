@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Traced;
-use super::terminal::Terminal;
-use crate::gpu::Context;
+use super::{Session, Traced};
 use crate::io::output;
 use crate::report::{svg, table};
 use crate::roofline::{Effort, MeasureOptions, measure};
@@ -23,22 +21,25 @@ pub struct Arguments {
     #[arg(long, value_name = "GB/s", value_parser = super::bandwidth, allow_negative_numbers = true)]
     peak_gbs: Option<f64>,
     #[command(flatten)]
-    pub traced: Traced,
+    traced: Traced,
 }
 
-pub fn run(arguments: &Arguments, gpu: &Context, terminal: &Terminal) -> anyhow::Result<()> {
+pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
+    let terminal = &session.terminal;
     if let Some(path) = &arguments.svg {
         output::check_writable(path)?;
     }
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
     let options = MeasureOptions { effort, peak_gbs: arguments.peak_gbs, sweep: true };
-    let spinner = terminal.spinner();
-    let roofs = measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
-    spinner.finish_and_clear();
-    let roofs = roofs?;
-    if let Some(path) = &arguments.svg {
-        let picture = svg::roofline(&roofs, &[])?;
-        output::write_whole(path, |out| out.write_all(picture.as_bytes()))?;
-    }
-    terminal.result(&roofs, || table::roofs(&roofs))
+    session.with_device(&arguments.traced, |gpu| {
+        let spinner = terminal.spinner();
+        let roofs = measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
+        spinner.finish_and_clear();
+        let roofs = roofs?;
+        if let Some(path) = &arguments.svg {
+            let picture = svg::roofline(&roofs, &[])?;
+            output::write_whole(path, |out| out.write_all(picture.as_bytes()))?;
+        }
+        terminal.result(&roofs, || table::roofs(&roofs))
+    })
 }

@@ -47,6 +47,7 @@ impl Buffer {
 
     /// The same, cut as if the adapter's binding limit were `limit` bytes.
     pub fn with_limit(gpu: &Context, label: &str, rows: u64, row_bytes: u64, limit: u64) -> Result<Self> {
+        let limit = limit.min(gpu.adapter.max_binding_bytes);
         let whole = rows.checked_mul(row_bytes);
         if row_bytes == 0 || !row_bytes.is_multiple_of(4) || whole.is_none() {
             return Err(Error::Input(format!(
@@ -79,13 +80,14 @@ impl Buffer {
                     mapped_at_creation: false,
                 })
             })?;
-            if gpu.guarded {
-                write(gpu, &raw, 0, bytemuck::cast_slice(&vec![POISON; (bytes / 4) as usize]));
-            }
             parts.push(Part { raw, first_row, rows: here, start: guard });
             first_row += here;
             if first_row >= rows {
-                return Ok(Self { label: label.to_owned(), rows, row_bytes, parts });
+                let buffer = Self { label: label.to_owned(), rows, row_bytes, parts };
+                if gpu.guarded {
+                    buffer.poison(gpu)?;
+                }
+                return Ok(buffer);
             }
         }
     }
@@ -128,8 +130,21 @@ impl Buffer {
         })
     }
 
+    /// Fills the buffer and its guards with a pattern that is no number and no sensible integer.
+    pub fn poison(&self, gpu: &Context) -> Result<()> {
+        gpu.scoped(&self.label, self.bytes(), || {
+            for part in &self.parts {
+                write(gpu, &part.raw, 0, bytemuck::cast_slice(&vec![POISON; (part.raw.size() / 4) as usize]));
+            }
+        })
+    }
+
     /// Reads the whole buffer back; waits for the device.
     pub fn read<T: bytemuck::Pod>(&self, gpu: &Context) -> Result<Vec<T>> {
+        if !self.bytes().is_multiple_of(size_of::<T>() as u64) {
+            let (bytes, each) = (self.bytes(), size_of::<T>());
+            return Err(Error::Input(format!("{}: {bytes} bytes are no values of {each} bytes", self.label)));
+        }
         let mut values = vec![T::zeroed(); (self.bytes() / size_of::<T>() as u64) as usize];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
         for part in &self.parts {

@@ -71,7 +71,8 @@ impl AdapterReport {
             kind,
             driver,
             max_buffer_bytes: limits.max_buffer_size,
-            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            // Shaders count in u32, and some drivers report what they cannot check the bounds of.
+            max_binding_bytes: limits.max_storage_buffer_binding_size.min(MOST_BINDING_BYTES),
             max_workgroup_invocations: limits.max_compute_invocations_per_workgroup,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             subgroup_size: features
@@ -94,6 +95,9 @@ impl AdapterReport {
         self.kind == "software"
     }
 }
+
+/// Vulkan's own limit, taken everywhere: Metal reports tens of gigabytes, and passes sizes to shaders as u32.
+const MOST_BINDING_BYTES: u64 = (1 << 31) - 1;
 
 /// Features that are used where the adapter has them; none is required.
 const OPTIONAL: wgpu::Features = wgpu::Features::SUBGROUP
@@ -134,13 +138,12 @@ pub struct Context {
     pub(super) queue: wgpu::Queue,
     /// What the adapter can do.
     pub adapter: AdapterReport,
-    /// What the user should know before trusting a number: a software device, a broken integer dot product.
-    pub notices: Vec<String>,
     /// Whether `dot4I8Packed` gave right answers on this adapter.
     pub integer_dot: bool,
     pub(super) guarded: bool,
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
+    notices: Mutex<Vec<String>>,
     pub(super) opened: Instant,
     lost: Arc<Mutex<Option<String>>>,
 }
@@ -160,9 +163,9 @@ impl Context {
         let names = || found.iter().map(|a| a.get_info().name).collect::<Vec<_>>();
         let wanted = options.adapter.clone().or_else(|| std::env::var("WGPU_ADAPTER_NAME").ok());
         let chosen = match &wanted {
-            Some(name) => found.iter().find(|a| {
-                let info = a.get_info();
-                info.name.to_lowercase().contains(&name.to_lowercase())
+            // One adapter's name can be a part of another's.
+            Some(name) => found.iter().find(|a| a.get_info().name == *name).or_else(|| {
+                found.iter().find(|a| a.get_info().name.to_lowercase().contains(&name.to_lowercase()))
             }),
             None => found.first(),
         };
@@ -200,30 +203,30 @@ impl Context {
         device.on_uncaptured_error(Arc::new({
             let lost = Arc::clone(&lost);
             move |error: wgpu::Error| {
-                lock(&lost).get_or_insert_with(|| error.to_string());
+                lock(&lost).get_or_insert_with(|| format!("given up after {error}"));
             }
         }));
         let mut context = Self {
             device,
             queue,
             adapter: report,
-            notices: Vec::new(),
             integer_dot: false,
             guarded: options.guarded,
             profile: options.profile,
             passes: Mutex::new(Vec::new()),
+            notices: Mutex::new(Vec::new()),
             opened: Instant::now(),
             lost,
         };
         if context.adapter.is_software() {
-            context.notices.push(format!(
+            context.notice(format!(
                 "{} is a software device (it runs on the processor): right answers, not GPU speed",
                 context.adapter.name
             ));
         }
         context.integer_dot = self_test::integer_dot(&context)?;
         if !context.integer_dot {
-            context.notices.push(format!(
+            context.notice(format!(
                 "the integer dot product of this driver ({}) gives wrong answers: it is not used",
                 context.adapter.driver
             ));
@@ -263,6 +266,20 @@ impl Context {
 
     pub(super) fn lost_error(&self) -> Option<Error> {
         lock(&self.lost).clone().map(Error::DeviceLost)
+    }
+
+    /// What the user should know before trusting a number: a software device, a broken integer dot product, a tuning
+    /// cache that could not be used. Oldest first.
+    pub fn notices(&self) -> Vec<String> {
+        lock(&self.notices).clone()
+    }
+
+    /// Adds to [`Context::notices`], once.
+    pub(super) fn notice(&self, text: String) {
+        let mut notices = lock(&self.notices);
+        if !notices.contains(&text) {
+            notices.push(text);
+        }
     }
 
     /// The passes recorded so far under [`Options::profile`], oldest first; the list starts anew.

@@ -87,6 +87,17 @@ impl std::iter::Sum for Work {
     }
 }
 
+/// Which arithmetic a kernel's operations are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpKind {
+    /// f32 multiply-adds.
+    F32,
+    /// f16 multiply-adds.
+    F16,
+    /// int8 dot products.
+    I8,
+}
+
 /// What a shader needs beyond every adapter's own; its header says so in `Needs:`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
@@ -533,7 +544,7 @@ impl<P: Params> Kernel<P> {
 
         let mut dispatches = Vec::new();
         let first_row_at = self.reflection.offset("first_row");
-        for (first, count) in self.windows(gpu, rows, &given) {
+        for (first, count) in self.windows(gpu, rows, &given, work) {
             if let Some(at) = rows_at {
                 bytes[at..at + 4].copy_from_slice(&super::to_u32(count, "rows")?.to_le_bytes());
             }
@@ -588,13 +599,22 @@ impl<P: Params> Kernel<P> {
     }
 
     /// Cuts `rows` so that in every split buffer a window lies within one part and within the binding limit.
-    fn windows(&self, gpu: &Context, rows: u64, given: &[(&Binding, &Buffer)]) -> Vec<(u64, u64)> {
+    /// Long work is cut as well, so that no driver takes a dispatch for a hang.
+    fn windows(
+        &self,
+        gpu: &Context,
+        rows: u64,
+        given: &[(&Binding, &Buffer)],
+        work: Work,
+    ) -> Vec<(u64, u64)> {
         let split: Vec<&Buffer> =
             given.iter().filter(|(b, _)| b.splits()).map(|(_, buffer)| *buffer).collect();
+        let dispatches = if split.is_empty() { 1 } else { work.ops.div_ceil(MOST_OPS).max(1) };
+        let patient = rows.div_ceil(dispatches).next_multiple_of(ALIGNED_ROWS);
         let mut windows = Vec::new();
         let mut first = 0;
         while first < rows {
-            let mut count = rows - first;
+            let mut count = (rows - first).min(patient);
             for buffer in &split {
                 let left = buffer.part_at(first).map_or(count, |(_, left)| left);
                 count = count.min(left).min(gpu.adapter.max_binding_bytes / buffer.row_bytes);
@@ -609,6 +629,9 @@ impl<P: Params> Kernel<P> {
         windows
     }
 }
+
+/// Most operations in a dispatch whose rows can be cut: 0.2 s at 1 Tflop/s, where systems give up after 2 s or more.
+const MOST_OPS: u64 = 200_000_000_000;
 
 /// Most workgroups in one dimension, on every backend.
 const MOST_GROUPS: u64 = 65_535;

@@ -12,7 +12,7 @@ pub mod tune;
 
 pub use buffer::Buffer;
 pub use context::{AdapterReport, Context, Options, adapters};
-pub use kernel::{Bound, Kernel, ParamType, Params, Work, params};
+pub use kernel::{Bound, Kernel, OpKind, ParamType, Params, Work, params};
 pub use record::{PassRecord, Recorder};
 pub use source::Spec;
 pub use timing::{Timing, time};

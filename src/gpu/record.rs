@@ -67,9 +67,12 @@ impl<'a> Recorder<'a> {
             self.gpu.wait()?;
             let wall_us = microseconds(begun.elapsed());
             for (step, (start_us, duration_us)) in steps.iter().zip(stamps.read(self.gpu)?) {
-                // A stamp that runs backwards or past the wall clock is no measurement.
                 if duration_us > 0.0 && duration_us <= wall_us {
                     keep(self.gpu, &step.label, step.work, (start_us, duration_us));
+                } else {
+                    // A stamp that runs backwards or past the wall clock is no measurement.
+                    self.gpu
+                        .notice("some passes had no valid timestamps and are missing from the trace".into());
                 }
             }
         }

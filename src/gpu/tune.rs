@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
+use super::context::lock;
 use super::source::FILES;
 use super::{Context, Spec};
 use crate::{Error, Result, io};
@@ -24,8 +25,8 @@ pub fn supported<'a>(gpu: &Context, list: &'a [Spec]) -> Result<Vec<&'a Spec>> {
 
 /// The fastest of `list` for work of the shape `class`, by `time` (any unit, smaller is better).
 ///
-/// The answer is kept in the user's cache folder. A cache that cannot be read or written costs a warning on
-/// standard error and a measurement, never a wrong choice.
+/// The answer is kept in the user's cache folder. A cache that cannot be read or written costs a notice
+/// ([`Context::notices`]) and a measurement, never a wrong choice.
 pub fn choose<'a>(
     gpu: &Context,
     list: &'a [Spec],
@@ -50,21 +51,24 @@ pub fn choose<'a>(
         shaders()
     );
     let path = cache_file();
-    let mut cache = path.as_deref().map_or_else(BTreeMap::new, read);
+    let mut cache = path.as_deref().map_or_else(BTreeMap::new, |path| read(gpu, path));
     if let Some(&known) = cache.get(&key).and_then(|label| able.iter().find(|spec| spec.label() == *label)) {
         return Ok(known);
     }
     let mut best = (f64::INFINITY, first);
+    // What is only tried is nobody's work, and does not belong in a trace.
+    let passes = gpu.take_passes();
     for spec in able {
         let taken = time(spec)?;
         if taken < best.0 {
             best = (taken, spec);
         }
     }
+    *lock(&gpu.passes) = passes;
     if let Some(path) = path {
         cache.insert(key, best.1.label());
         if let Err(error) = write(&path, &cache) {
-            eprintln!("warning: the tuning result is not kept: {error}");
+            gpu.notice(format!("the tuning result is not kept: {error}"));
         }
     }
     Ok(best.1)
@@ -85,17 +89,17 @@ fn cache_file() -> Option<PathBuf> {
     Some(folder.join("lowbit").join("tune.json"))
 }
 
-fn read(path: &Path) -> BTreeMap<String, String> {
+fn read(gpu: &Context, path: &Path) -> BTreeMap<String, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return BTreeMap::new(),
         Err(error) => {
-            eprintln!("warning: {}: the tuning cache is not used: {error}", path.display());
+            gpu.notice(format!("{}: the tuning cache is not used: {error}", path.display()));
             return BTreeMap::new();
         }
     };
     serde_json::from_str(&text).unwrap_or_else(|error| {
-        eprintln!("warning: {}: the tuning cache is broken and is made anew: {error}", path.display());
+        gpu.notice(format!("{}: the tuning cache is broken and is made anew: {error}", path.display()));
         BTreeMap::new()
     })
 }

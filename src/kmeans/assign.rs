@@ -12,6 +12,8 @@ pub const VARIANTS: &[Spec] = &[
     Spec::new("kmeans/assign"),
     Spec::new("kmeans/assign").consts(&[("POINTS", 8), ("CENTROIDS", 4)]),
     Spec::new("kmeans/assign").consts(&[("POINTS", 8), ("CENTROIDS", 8), ("DEPTH", 2)]),
+    // For few centroids in few dimensions, as colours have.
+    Spec::new("kmeans/assign").consts(&[("CENTROIDS", 1), ("DEPTH", 1)]),
     Spec::new("kmeans/assign_subgroup"),
     Spec::new("kmeans/assign_subgroup").consts(&[("POINTS", 2), ("BLOCKS", 1)]),
 ];
@@ -131,17 +133,19 @@ impl Trial {
     }
 }
 
-/// Points on which variants are tried: enough to fill a GPU, few enough for a software one.
-const TRIAL_POINTS: usize = 65_536;
-const TRIAL_POINTS_SOFTWARE: usize = 4_096;
+/// Operations of one trial: enough to fill a device, few enough to be over soon on the slowest.
+const TRIAL_OPS: usize = 40_000_000_000;
+const TRIAL_OPS_SOFTWARE: usize = 100_000_000;
 
-/// The fastest of [`VARIANTS`] for `k` centroids of `d` dimensions on this adapter.
+/// The fastest of [`VARIANTS`] for `k` centroids of `d` dimensions on this adapter; large shapes are tried at a smaller
+/// size, where the same variant wins.
 pub fn tuned(gpu: &Context, k: u64, d: u64) -> Result<&'static Spec> {
-    let (k_class, d_class) =
-        (k.next_multiple_of(PAD).next_power_of_two(), d.next_multiple_of(4).next_power_of_two());
-    let n = if gpu.adapter.is_software() { TRIAL_POINTS_SOFTWARE } else { TRIAL_POINTS };
+    let k = k.next_multiple_of(PAD).next_power_of_two().min(1024);
+    let d = d.next_multiple_of(4).next_power_of_two().min(512);
+    let ops = if gpu.adapter.is_software() { TRIAL_OPS_SOFTWARE } else { TRIAL_OPS };
+    let n = (ops / (2 * k * d) as usize).clamp(1024, 1 << 16);
     let mut trial = None;
-    tune::choose(gpu, VARIANTS, &format!("k{k_class} d{d_class}"), |spec| {
+    tune::choose(gpu, VARIANTS, &format!("k{k} d{d}"), |spec| {
         let trial = match &mut trial {
             Some(trial) => trial,
             none => {

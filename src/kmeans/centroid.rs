@@ -53,6 +53,8 @@ pub struct Centroid {
 pub struct Scratch {
     start: Buffer,
     partial: Buffer,
+    /// Sorted points in a run, the same for every block: the partial sums of a smaller block then fit as well.
+    run_length: u64,
 }
 
 /// What the means are computed from and into; all `[k, d4]` vec4s unless said otherwise.
@@ -70,8 +72,8 @@ pub struct Means<'a> {
     pub shift: &'a Buffer,
 }
 
-/// Sorted points in a run, for `n` points.
-pub fn run_length(n: u64, d4: u64) -> u64 {
+/// Sorted points in a run, for blocks of up to `n` points.
+fn run_length(n: u64, d4: u64) -> u64 {
     (n * d4 / ENOUGH_INVOCATIONS).next_power_of_two().clamp(32, LONGEST_RUN)
 }
 
@@ -87,8 +89,10 @@ impl Centroid {
 
     /// Room for blocks of up to `n` points in `k` clusters.
     pub fn scratch(&self, gpu: &Context, n: u64, k: u64, d4: u64) -> Result<Scratch> {
-        let slots = n.div_ceil(run_length(n, d4)) + k;
+        let run_length = run_length(n, d4);
+        let slots = n.div_ceil(run_length) + k;
         Ok(Scratch {
+            run_length,
             start: Buffer::new(gpu, "cluster starts", k + 1, 4)?,
             partial: Buffer::new(gpu, "partial sums", slots, 16 * d4)?,
         })
@@ -107,7 +111,7 @@ impl Centroid {
         (first, last): (bool, bool),
     ) -> Result<Vec<Bound>> {
         let (n, d4) = (points.rows(), d.div_ceil(4));
-        let run = run_length(n, d4);
+        let run = scratch.run_length;
         let runs = n.div_ceil(run);
         let slots = to_u32(runs + k, "the number of partial sums")?;
         let (n32, k32) = (to_u32(n, "the number of points")?, to_u32(k, "the number of clusters")?);
@@ -127,7 +131,7 @@ impl Centroid {
                 ("partial", &scratch.partial),
             ],
             Partial { rows: to_u32(runs * d4, "the number of sums")?, n: n32, d4: d4_32, slots, run_length },
-            Work { bytes: 4 * (n * d + 2 * n + (runs + k) * d), ops: n * d },
+            Work { bytes: 4 * (n * d + 2 * n + runs.max(k) * d), ops: n * d },
         )?;
         let lanes = d4_32.next_power_of_two().min(64);
         let merge = self.merge.bind(
@@ -150,7 +154,7 @@ impl Centroid {
                 first: u32::from(first),
                 last: u32::from(last),
             },
-            Work { bytes: 4 * ((runs + k) * d + 3 * k * d), ops: (runs + 4 * k) * d },
+            Work { bytes: 4 * (runs.max(k) * d + 3 * k * d), ops: (runs.max(k) + 4 * k) * d },
         )?;
         Ok(vec![start, partial, merge])
     }

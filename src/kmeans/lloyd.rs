@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::assign::{self, Assign, Assignment};
-use super::centroid::{self, Centroid, Means};
+use super::centroid::{Centroid, Means};
 use super::distance::Distance;
-use super::radix_sort::{self, RadixSort};
+use super::radix_sort::RadixSort;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
 use crate::{Error, Result};
 
@@ -58,7 +58,8 @@ pub const EMPTY_CLUSTERS: u32 = 3;
 
 /// Iterations in a submission, at most; what is recorded behind the end of the loop is wasted.
 const LONGEST_BATCH: u32 = 16;
-/// A batch should not take longer than this, so that progress shows and no driver takes it for a hang.
+/// A submission of several steps should not take longer than this, so that progress shows and no driver takes it for a
+/// hang.
 const BATCH_TIME: Duration = Duration::from_millis(250);
 /// A label that no centroid has, so that the first assignment changes every point.
 pub const NO_LABEL: u32 = u32::MAX;
@@ -132,13 +133,12 @@ pub struct Points {
 }
 
 impl Points {
-    /// Uploads `values` (`[n, d]`) less `shift` (`[d]`).
-    pub fn upload(gpu: &Context, values: &[f32], shift: &[f64]) -> Result<Self> {
+    /// Uploads `values` (`[n, d]`) less `shift` (`[d]`), in blocks of at most `most_rows` points.
+    pub fn upload(gpu: &Context, values: &[f32], shift: &[f64], most_rows: u64) -> Result<Self> {
         let d = shift.len() as u64;
         let n = values.len() as u64 / d.max(1);
         let row_bytes = 16 * d.div_ceil(4);
-        // The same number in every block of any adapter with this limit, so that sums are cut alike.
-        let rows = (gpu.adapter.max_binding_bytes / row_bytes / 64 * 64).max(64);
+        let rows = (gpu.adapter.max_binding_bytes / row_bytes).min(most_rows).max(1);
         let mut blocks = Vec::new();
         for chunk in values.chunks((rows * d) as usize) {
             let here = chunk.len() as u64 / d;
@@ -155,15 +155,23 @@ impl Points {
         self.n
     }
 
-    /// The label of every point.
-    pub fn labels(&self, gpu: &Context) -> Result<Vec<u32>> {
-        self.gather(gpu, |block| &block.labels)
+    fn largest_block(&self) -> u64 {
+        self.blocks.iter().map(|block| block.points.rows()).max().unwrap_or(0)
     }
 
-    fn gather<T: bytemuck::Pod>(&self, gpu: &Context, of: impl Fn(&Block) -> &Buffer) -> Result<Vec<T>> {
+    /// All points, if one block holds them.
+    pub fn whole(&self) -> Option<&Buffer> {
+        match self.blocks.as_slice() {
+            [block] => Some(&block.points),
+            _ => None,
+        }
+    }
+
+    /// The label of every point.
+    pub fn labels(&self, gpu: &Context) -> Result<Vec<u32>> {
         let mut all = Vec::with_capacity(self.n as usize);
         for block in &self.blocks {
-            all.extend(of(block).read::<T>(gpu)?);
+            all.extend(block.labels.read::<u32>(gpu)?);
         }
         Ok(all)
     }
@@ -209,61 +217,56 @@ pub struct Outcome {
     pub n_iter: u32,
     /// Whether it ended by itself rather than at the most iterations allowed.
     pub converged: bool,
-    /// Time in the loop, set-up and transfers of data left out.
-    pub time: Duration,
+    /// Mean time of an iteration. The first is left out where there are more: drivers compile a kernel when it first
+    /// runs.
+    pub iteration: Duration,
 }
 
-/// Lloyd's loop over some points: every buffer and binding it needs, made once.
+/// Labelling by given centroids: what prediction needs, and the first half of the loop.
 #[derive(Debug)]
-pub struct Lloyd<'a> {
+pub struct Labeller<'a> {
     gpu: &'a Context,
     points: &'a Points,
     k: u64,
     centroids: Buffer,
-    norms: Buffer,
+    /// `[k, d4]` what the centroids become with the next commit.
     next: Buffer,
-    counts: Buffer,
     control: Buffer,
+    changed: Buffer,
     distances: Buffer,
     assign: Vec<Bound>,
-    update: Vec<Bound>,
-    decide: Bound,
-    decide_with_empty: Bound,
+    distance: Vec<Bound>,
     commit: Bound,
     commit_always: Bound,
-    distance: Vec<Bound>,
-    _scratch: (radix_sort::Scratch, centroid::Scratch, [Buffer; 3]),
 }
 
-impl<'a> Lloyd<'a> {
-    /// Prepares the loop for `k` clusters that ends at squared shifts of `tol` in sum.
-    pub fn new(gpu: &'a Context, points: &'a Points, k: u64, tol: f32) -> Result<Self> {
+impl<'a> Labeller<'a> {
+    /// Prepares the labelling of `points` by `k` centroids.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for more centroids than a binding of the adapter holds.
+    pub fn new(gpu: &'a Context, points: &'a Points, k: u64) -> Result<Self> {
         let d = points.d;
-        let d4 = d.div_ceil(4);
+        let row_bytes = 16 * d.div_ceil(4);
         let padded = k.next_multiple_of(assign::PAD);
-        let centroids = Buffer::new(gpu, "centroids", padded, 16 * d4)?;
+        let most = gpu.adapter.max_binding_bytes / row_bytes;
+        if padded > most {
+            return Err(Error::Input(format!(
+                "{k} centroids of {d} dimensions are more than this adapter can bind at once: at most {most}"
+            )));
+        }
+        let centroids = Buffer::new(gpu, "centroids", padded, row_bytes)?;
         let norms = Buffer::new(gpu, "centroid norms", padded, 4)?;
-        let next = Buffer::new(gpu, "next centroids", k, 16 * d4)?;
-        let sums = Buffer::new(gpu, "sums", k, 16 * d4)?;
-        let counts = Buffer::new(gpu, "counts", k, 4)?;
-        let shift = Buffer::new(gpu, "shifts", k, 4)?;
+        let next = Buffer::new(gpu, "next centroids", k, row_bytes)?;
         let changed = Buffer::from_slice(gpu, "changed labels", 1, &[0u32])?;
         let control = Buffer::from_slice(gpu, "control", 1, &[Control::default()])?;
+        let distances = Buffer::new(gpu, "distances", points.largest_block(), 4)?;
 
-        let largest = points.blocks.iter().map(|block| block.points.rows()).max().unwrap_or(0);
-        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu)?);
-        let sort_scratch = sorter.scratch(gpu, largest)?;
-        let sum_scratch = summer.scratch(gpu, largest, k, d4)?;
-        let distances = Buffer::new(gpu, "distances", largest, 4)?;
-        let bits = u64::BITS - (k - 1).leading_zeros();
-
-        let spec = assign::tuned(gpu, k, d)?;
-        let (assigner, distancer) = (Assign::load(gpu, spec)?, Distance::load(gpu)?);
+        let assigner = Assign::load(gpu, assign::tuned(gpu, k, d)?)?;
+        let distancer = Distance::load(gpu)?;
         let decision = Decision::load(gpu)?;
-        let means = Means { centroids: &centroids, sums: &sums, counts: &counts, next: &next, shift: &shift };
-        let (mut assign, mut update, mut distance) = (Vec::new(), Vec::new(), Vec::new());
-        let last = points.blocks.len().saturating_sub(1);
-        for (i, block) in points.blocks.iter().enumerate() {
+        let (mut assign, mut distance) = (Vec::new(), Vec::new());
+        for block in &points.blocks {
             let on = Assignment {
                 points: &block.points,
                 centroids: &centroids,
@@ -273,81 +276,35 @@ impl<'a> Lloyd<'a> {
                 changed: &changed,
             };
             assign.push(assigner.bind(gpu, &on, k, d)?);
-            let sort = sorter.bind(gpu, &block.labels, None, bits, &sort_scratch)?;
-            let sums =
-                summer.bind(gpu, &block.points, &sort, &means, &sum_scratch, (k, d), (i == 0, i == last))?;
-            update.extend(sort.passes);
-            update.extend(sums);
             distance.push(distancer.bind(gpu, &block.points, &centroids, &block.labels, &distances, d)?);
         }
-        let decide = decision.bind_decide(gpu, &means, &changed, &control, tol, true)?;
-        let decide_with_empty = decision.bind_decide(gpu, &means, &changed, &control, tol, false)?;
-        let commit = decision.bind_commit(gpu, &next, &control, (&centroids, &norms), d, false)?;
-        let commit_always = decision.bind_commit(gpu, &next, &control, (&centroids, &norms), d, true)?;
+        let into = (&centroids, &norms);
+        let commit = decision.bind_commit(gpu, &next, &control, into, d, false)?;
+        let commit_always = decision.bind_commit(gpu, &next, &control, into, d, true)?;
         Ok(Self {
             gpu,
             points,
             k,
             centroids,
-            norms,
             next,
-            counts,
             control,
+            changed,
             distances,
             assign,
-            update,
-            decide,
-            decide_with_empty,
+            distance,
             commit,
             commit_always,
-            distance,
-            _scratch: (sort_scratch, sum_scratch, [sums, shift, changed]),
         })
     }
 
-    /// Starts from these centroids: `[k, d]`, already less the points' shift, padded as [`pad`] does.
+    /// Takes these centroids: `[k, d]`, already less the points' shift, padded as [`pad`] does.
     pub fn start_from(&self, padded: &[f32]) -> Result<()> {
         self.next.write(self.gpu, padded)?;
         self.submit([&self.commit_always])
     }
 
-    /// Iterates until the loop ends or `max_iter` iterations are done, then makes labels and centroids agree.
-    pub fn run(&self, max_iter: u32, mut progress: impl FnMut(Progress)) -> Result<Outcome> {
-        let begun = Instant::now();
-        let mut batch = 1;
-        let mut done = Control::default();
-        // Relocated centroids have not seen an assignment yet.
-        let mut labels_current = false;
-        while done.n_iter < max_iter {
-            let (from, size) = (Instant::now(), batch.min(max_iter - done.n_iter));
-            let iteration = || self.assign.iter().chain(&self.update).chain([&self.decide, &self.commit]);
-            self.submit((0..size).flat_map(|_| iteration()))?;
-            done = self.control()?;
-            let mut relocated = false;
-            if done.state == EMPTY_CLUSTERS {
-                relocated = self.relocate(done)?;
-                done = self.control()?;
-            }
-            progress(Progress { n_iter: done.n_iter, changed: done.changed, shift: done.shift });
-            if done.state != RUNNING {
-                labels_current = done.state == LABELS_UNCHANGED && !relocated;
-                break;
-            }
-            let each = from.elapsed() / size;
-            batch = (batch * 2).min(LONGEST_BATCH);
-            if each * batch > BATCH_TIME {
-                batch = ((BATCH_TIME.as_secs_f64() / each.as_secs_f64()) as u32).clamp(1, LONGEST_BATCH);
-            }
-        }
-        if !labels_current {
-            self.assign_all()?;
-        }
-        self.gpu.wait()?;
-        Ok(Outcome { n_iter: done.n_iter, converged: done.state != RUNNING, time: begun.elapsed() })
-    }
-
     /// Labels every point by the centroids as they are.
-    pub fn assign_all(&self) -> Result<()> {
+    pub fn label(&self) -> Result<()> {
         let control = self.control()?;
         self.control.write(self.gpu, &[Control { state: RUNNING, ..control }])?;
         self.submit(&self.assign)
@@ -377,33 +334,6 @@ impl<'a> Lloyd<'a> {
         Ok(all)
     }
 
-    /// The iteration that found empty clusters, finished as scikit-learn does: the points farthest from their centroids
-    /// become the centroids of the empty clusters and leave their own. Whether any was moved.
-    fn relocate(&self, found: Control) -> Result<bool> {
-        let counts: Vec<u32> = self.counts.read(self.gpu)?;
-        let empty: Vec<u32> =
-            (0u32..).zip(&counts).filter(|(_, count)| **count == 0).map(|(c, _)| c).collect();
-        let distances = self.distances()?;
-        let farthest = farthest(&distances, empty.len());
-        let moves = farthest.first().is_some_and(|&i| distances[i] > 0.0);
-        self.control.write(self.gpu, &[Control { state: RUNNING, ..found }])?;
-        let finish = [&self.decide_with_empty, &self.commit];
-        if !moves {
-            self.submit(finish)?;
-            return Ok(false);
-        }
-        let labels = self.points.labels(self.gpu)?;
-        let mut moved = labels.clone();
-        for (&point, &cluster) in farthest.iter().zip(&empty) {
-            moved[point] = cluster;
-        }
-        self.points.write_labels(self.gpu, &moved)?;
-        self.submit(self.update.iter().chain(finish))?;
-        // The next iteration counts its changes against the assignment, not against the relocation.
-        self.points.write_labels(self.gpu, &labels)?;
-        Ok(true)
-    }
-
     fn control(&self) -> Result<Control> {
         let read: Vec<Control> = self.control.read(self.gpu)?;
         read.first().copied().ok_or_else(|| Error::DeviceLost("the control block is empty".into()))
@@ -416,11 +346,148 @@ impl<'a> Lloyd<'a> {
         }
         record.submit()
     }
+}
 
-    /// The norms' buffer, for tests of the padding.
-    #[doc(hidden)]
-    pub fn norms(&self) -> &Buffer {
-        &self.norms
+/// Lloyd's loop over some points: every buffer and binding it needs, made once.
+#[derive(Debug)]
+pub struct Lloyd<'a> {
+    /// The first half of an iteration, with the centroids.
+    pub labeller: Labeller<'a>,
+    counts: Buffer,
+    update: Vec<Bound>,
+    decide: Bound,
+    decide_with_empty: Bound,
+}
+
+impl<'a> Lloyd<'a> {
+    /// Prepares the loop for `k` clusters that ends at squared shifts of `tol` in sum.
+    pub fn new(gpu: &'a Context, points: &'a Points, k: u64, tol: f32) -> Result<Self> {
+        let labeller = Labeller::new(gpu, points, k)?;
+        let d = points.d;
+        let d4 = d.div_ceil(4);
+        let sums = Buffer::new(gpu, "sums", k, 16 * d4)?;
+        let counts = Buffer::new(gpu, "counts", k, 4)?;
+        let shift = Buffer::new(gpu, "shifts", k, 4)?;
+        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu)?);
+        let largest = points.largest_block();
+        let sort_scratch = sorter.scratch(gpu, largest)?;
+        let sum_scratch = summer.scratch(gpu, largest, k, d4)?;
+        let bits = u64::BITS - (k - 1).leading_zeros();
+        let means = Means {
+            centroids: &labeller.centroids,
+            sums: &sums,
+            counts: &counts,
+            next: &labeller.next,
+            shift: &shift,
+        };
+        let mut update = Vec::new();
+        let last = points.blocks.len().saturating_sub(1);
+        for (i, block) in points.blocks.iter().enumerate() {
+            let sort = sorter.bind(gpu, &block.labels, None, bits, &sort_scratch)?;
+            let ends = (i == 0, i == last);
+            let sums = summer.bind(gpu, &block.points, &sort, &means, &sum_scratch, (k, d), ends)?;
+            update.extend(sort.passes);
+            update.extend(sums);
+        }
+        let decision = Decision::load(gpu)?;
+        let (changed, control) = (&labeller.changed, &labeller.control);
+        let decide = decision.bind_decide(gpu, &means, changed, control, tol, true)?;
+        let decide_with_empty = decision.bind_decide(gpu, &means, changed, control, tol, false)?;
+        Ok(Self { labeller, counts, update, decide, decide_with_empty })
+    }
+
+    /// Iterates until the loop ends or `max_iter` iterations are done, then makes labels and centroids agree.
+    pub fn run(&self, max_iter: u32, mut progress: impl FnMut(Progress)) -> Result<Outcome> {
+        let labeller = &self.labeller;
+        let mut batch = Batch::new(LONGEST_BATCH);
+        let mut done = Control::default();
+        // Relocated centroids have not seen an assignment yet.
+        let mut labels_current = false;
+        while done.n_iter < max_iter {
+            let (from, size) = (Instant::now(), batch.size.min(max_iter - done.n_iter));
+            let iteration =
+                || labeller.assign.iter().chain(&self.update).chain([&self.decide, &labeller.commit]);
+            labeller.submit((0..size).flat_map(|_| iteration()))?;
+            done = labeller.control()?;
+            batch.took(from.elapsed(), size);
+            let mut relocated = false;
+            if done.state == EMPTY_CLUSTERS {
+                relocated = self.relocate(done)?;
+                done = labeller.control()?;
+            }
+            progress(Progress { n_iter: done.n_iter, changed: done.changed, shift: done.shift });
+            if done.state != RUNNING {
+                labels_current = done.state == LABELS_UNCHANGED && !relocated;
+                break;
+            }
+        }
+        if !labels_current {
+            labeller.label()?;
+        }
+        labeller.gpu.wait()?;
+        Ok(Outcome { n_iter: done.n_iter, converged: done.state != RUNNING, iteration: batch.each() })
+    }
+
+    /// The iteration that found empty clusters, finished as scikit-learn does: the points farthest from their centroids
+    /// become the centroids of the empty clusters and leave their own. Whether any was moved.
+    fn relocate(&self, found: Control) -> Result<bool> {
+        let Labeller { gpu, points, .. } = self.labeller;
+        let counts: Vec<u32> = self.counts.read(gpu)?;
+        let empty: Vec<u32> =
+            (0u32..).zip(&counts).filter(|(_, count)| **count == 0).map(|(c, _)| c).collect();
+        let distances = self.labeller.distances()?;
+        let farthest = farthest(&distances, empty.len());
+        let moves = farthest.first().is_some_and(|&i| distances[i] > 0.0);
+        self.labeller.control.write(gpu, &[Control { state: RUNNING, ..found }])?;
+        let finish = [&self.decide_with_empty, &self.labeller.commit];
+        if !moves {
+            self.labeller.submit(finish)?;
+            return Ok(false);
+        }
+        let labels = points.labels(gpu)?;
+        let mut moved = labels.clone();
+        for (&point, &cluster) in farthest.iter().zip(&empty) {
+            moved[point] = cluster;
+        }
+        points.write_labels(gpu, &moved)?;
+        self.labeller.submit(self.update.iter().chain(finish))?;
+        // The next iteration counts its changes against the assignment, not against the relocation.
+        points.write_labels(gpu, &labels)?;
+        Ok(true)
+    }
+}
+
+/// How many steps to put into the next submission, learnt from the time that the last ones took.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Steps in the next submission.
+    pub(super) size: u32,
+    most: u32,
+    first: Option<Duration>,
+    later: (Duration, u32),
+}
+
+impl Batch {
+    pub(super) fn new(most: u32) -> Self {
+        Self { size: 1, most, first: None, later: (Duration::ZERO, 0) }
+    }
+
+    /// `steps` steps took `time`.
+    pub(super) fn took(&mut self, time: Duration, steps: u32) {
+        // The first submission includes the driver's compilation, and tells nothing about the next.
+        if self.first.is_none() {
+            self.first = Some(time / steps);
+            return;
+        }
+        self.later = (self.later.0 + time, self.later.1 + steps);
+        let each = (time / steps).as_secs_f64().max(1e-9);
+        let fit = (BATCH_TIME.as_secs_f64() / each) as u32;
+        self.size = (self.size * 2).min(fit).clamp(1, self.most);
+    }
+
+    /// Mean time of a step, the first submission left out if there were more.
+    fn each(&self) -> Duration {
+        if self.later.1 > 0 { self.later.0 / self.later.1 } else { self.first.unwrap_or_default() }
     }
 }
 

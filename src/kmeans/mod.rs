@@ -11,16 +11,16 @@ pub mod palette;
 pub mod radix_sort;
 pub mod seed;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::gpu::Context;
+use crate::gpu::{Buffer, Context};
 use crate::io::npy::Matrix;
 use crate::random::Random;
 use crate::{Error, Result};
 pub use lloyd::Progress;
-use lloyd::{Lloyd, Points};
+use lloyd::{Labeller, Lloyd, Points};
 
 /// Where the first centroids come from.
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ pub struct KMeans {
     seed: u64,
     max_iter: u32,
     tol: f64,
+    block_rows: u64,
 }
 
 /// A clustering.
@@ -58,7 +59,7 @@ pub struct Fitted {
     pub converged: bool,
     /// Sum of the squared distances of the points to their centroids.
     pub inertia: f64,
-    /// Mean time of an iteration.
+    /// Mean time of an iteration, the first left out where there are more: it includes the driver's compilation.
     pub ms_per_iteration: f64,
     /// Time of the whole call, seeding and transfers included.
     pub seconds: f64,
@@ -80,7 +81,7 @@ const MOST_CLUSTERS: usize = 1 << 31;
 impl KMeans {
     /// `k` clusters; k-means++, seed 0, at most 300 iterations, tolerance 1e-4.
     pub fn new(k: usize) -> Self {
-        Self { k, init: Init::PlusPlus, seed: 0, max_iter: 300, tol: 1e-4 }
+        Self { k, init: Init::PlusPlus, seed: 0, max_iter: 300, tol: 1e-4, block_rows: u64::MAX }
     }
 
     /// Sets where the first centroids come from.
@@ -104,6 +105,12 @@ impl KMeans {
         Self { tol, ..self }
     }
 
+    /// Sets how many points one block holds at most, which otherwise follows from the adapter's binding limit.
+    #[doc(hidden)]
+    pub fn block_rows(self, block_rows: u64) -> Self {
+        Self { block_rows, ..self }
+    }
+
     /// Clusters the rows of `data` (`[n, d]`).
     ///
     /// # Errors
@@ -115,7 +122,7 @@ impl KMeans {
         self.check(data)?;
         let (mean, variance) = mean_and_variance(data);
         check_magnitude(data, &mean, "row")?;
-        let points = Points::upload(gpu, &data.values, &mean)?;
+        let points = Points::upload(gpu, &data.values, &mean, self.block_rows)?;
         let mut notices = Vec::new();
         let first = match &self.init {
             Init::Centroids(given) => {
@@ -127,18 +134,18 @@ impl KMeans {
                 lloyd::pad(&rows_of(data, &chosen), &mean)
             }
             Init::PlusPlus => {
-                let chosen = self.plus_plus(gpu, data, &mean, &mut notices)?;
+                let chosen = self.plus_plus(gpu, data, &mean, &points, &mut notices)?;
                 lloyd::pad(&rows_of(data, &chosen), &mean)
             }
         };
         let tol = (self.tol * variance) as f32;
         let lloyd = Lloyd::new(gpu, &points, k as u64, tol)?;
-        lloyd.start_from(&first)?;
+        lloyd.labeller.start_from(&first)?;
         let outcome = lloyd.run(self.max_iter, progress)?;
 
         let labels = points.labels(gpu)?;
-        let inertia = lloyd.distances()?.iter().map(|&x| f64::from(x)).sum();
-        let mut cluster_centers = lloyd.centroids()?;
+        let inertia = lloyd.labeller.distances()?.iter().map(|&x| f64::from(x)).sum();
+        let mut cluster_centers = lloyd.labeller.centroids()?;
         for row in cluster_centers.chunks_mut(d) {
             for (value, by) in row.iter_mut().zip(&mean) {
                 *value = (f64::from(*value) + by) as f32;
@@ -167,7 +174,7 @@ impl KMeans {
             n_iter: outcome.n_iter,
             converged: outcome.converged,
             inertia,
-            ms_per_iteration: milliseconds(outcome.time) / f64::from(outcome.n_iter.max(1)),
+            ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
             notices,
@@ -212,40 +219,40 @@ impl KMeans {
         Ok(())
     }
 
-    /// The rows that k-means++ chooses. Data larger than a binding is seeded from a uniform sample of it.
+    /// The rows that k-means++ chooses. Data in several blocks, or of more points than a 24-bit random number can tell
+    /// apart, is seeded from a uniform sample of it.
     fn plus_plus(
         &self,
         gpu: &Context,
         data: &Matrix,
         mean: &[f64],
+        points: &Points,
         notices: &mut Vec<String>,
     ) -> Result<Vec<usize>> {
         let mut random = Random::new(self.seed);
         let (n, d, k) = (data.rows as u64, data.cols as u64, self.k as u64);
         let row_bytes = (16 * d.div_ceil(4)).max(4 * seed::trials(k));
-        let most = gpu.adapter.max_binding_bytes / row_bytes / 64 * 64;
-        let from: Option<Vec<usize>> = if n > most {
-            if most < k {
-                return Err(Error::Input(format!(
-                    "k-means++ can choose among at most {most} points of this size on this adapter, \
-                     fewer than n_clusters={k}: use --init random"
-                )));
-            }
-            notices.push(format!("k-means++ chose among a uniform sample of {most} of the {n} points"));
-            Some(sample(data.rows, most as usize, &mut random))
-        } else {
-            None
+        let most = (gpu.adapter.max_binding_bytes / row_bytes).min(1 << 24);
+        let choose = |random: &mut Random, from: &Buffer| {
+            // Below the number of points, which is at most 2^24.
+            let first = random.below(from.rows()) as u32;
+            seed::Seed::load(gpu)?.choose(gpu, from, d, k, first, random.word())
         };
-        let values = match &from {
-            Some(rows) => lloyd::pad(&rows_of(data, rows), mean),
-            None => lloyd::pad(&data.values, mean),
-        };
-        let n = from.as_ref().map_or(n, |rows| rows.len() as u64);
-        let points = crate::gpu::Buffer::from_slice(gpu, "points to choose from", n, &values)?;
-        // Below n, hence a u32: n points fit a binding.
-        let first = random.below(n) as u32;
-        let chosen = seed::Seed::load(gpu)?.choose(gpu, &points, d, k, first, random.word())?;
-        Ok(chosen.into_iter().map(|i| from.as_ref().map_or(i as usize, |rows| rows[i as usize])).collect())
+        if let Some(whole) = points.whole().filter(|_| n <= most) {
+            return Ok(choose(&mut random, whole)?.into_iter().map(|i| i as usize).collect());
+        }
+        let size = most.min(n).min(self.block_rows);
+        if size < k {
+            return Err(Error::Input(format!(
+                "k-means++ can choose among at most {size} points of this size on this adapter, fewer than \
+                 n_clusters={k}: use --init random"
+            )));
+        }
+        notices.push(format!("k-means++ chose among a uniform sample of {size} of the {n} points"));
+        let rows = sample(data.rows, size as usize, &mut random);
+        let values = lloyd::pad(&rows_of(data, &rows), mean);
+        let points = Buffer::from_slice(gpu, "points to choose from", size, &values)?;
+        Ok(choose(&mut random, &points)?.into_iter().map(|i| rows[i as usize]).collect())
     }
 }
 
@@ -282,16 +289,20 @@ pub fn predict(gpu: &Context, data: &Matrix, centroids: &Matrix) -> Result<Predi
     let (mean, _) = mean_and_variance(data);
     check_magnitude(data, &mean, "row")?;
     check_magnitude(centroids, &mean, "centroid")?;
-    let points = Points::upload(gpu, &data.values, &mean)?;
-    let lloyd = Lloyd::new(gpu, &points, centroids.rows as u64, 0.0)?;
-    lloyd.start_from(&lloyd::pad(&centroids.values, &mean))?;
-    lloyd.assign_all()?;
-    let inertia = lloyd.distances()?.iter().map(|&x| f64::from(x)).sum();
+    let points = Points::upload(gpu, &data.values, &mean, u64::MAX)?;
+    let labeller = Labeller::new(gpu, &points, centroids.rows as u64)?;
+    labeller.start_from(&lloyd::pad(&centroids.values, &mean))?;
+    labeller.label()?;
+    let inertia = labeller.distances()?.iter().map(|&x| f64::from(x)).sum();
     let labels = to_labels(&points.labels(gpu)?)?;
     Ok(Predicted { n: data.rows, d: data.cols, k: centroids.rows, inertia, labels })
 }
 
 fn check_points(data: &Matrix, what: &str) -> Result<()> {
+    if data.rows.checked_mul(data.cols) != Some(data.values.len()) {
+        let (rows, cols, values) = (data.rows, data.cols, data.values.len());
+        return Err(Error::Input(format!("{what} has {values} values, which are not {rows} rows of {cols}")));
+    }
     if data.rows == 0 || data.cols == 0 {
         return Err(Error::Input(format!("{what} is empty: {} rows of {} values", data.rows, data.cols)));
     }
@@ -358,10 +369,6 @@ fn to_labels(labels: &[u32]) -> Result<Vec<i32>> {
     let convert =
         |&label: &u32| i32::try_from(label).map_err(|_| Error::Input(format!("label {label} is no i32")));
     labels.iter().map(convert).collect()
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Host of `seed`: greedy k-means++ on the device, without a host synchronisation between steps.
 
+use std::time::Instant;
+
+use super::lloyd::Batch;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
 
 /// The distances to the candidates, and the choice among them.
 pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed_distance"), Spec::new("kmeans/seed")];
 
-/// Steps in a submission: few enough that no driver takes it for a hang.
-const STEPS_PER_SUBMISSION: u64 = 64;
+/// Steps in a submission, at most.
+const LONGEST_BATCH: u32 = 256;
 
 params! {
     struct DistanceParams {
@@ -35,7 +38,7 @@ pub struct Seed {
     pick: Kernel<PickParams>,
 }
 
-/// The buffers of one seeding; every one is written by the kernels but for the first candidates.
+/// The buffers of one seeding. The first candidates and the start of `pick` are uploaded, the kernels write the rest.
 #[derive(Debug)]
 pub struct State {
     /// `[n, trials]` squared distances to the nearest seed if the trial were taken; two, in turn.
@@ -151,15 +154,20 @@ impl Seed {
         let state = self.state(gpu, points.rows(), k, first)?;
         let steps =
             [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];
-        for begin in (0..k).step_by(STEPS_PER_SUBMISSION as usize) {
+        let mut batch = Batch::new(LONGEST_BATCH);
+        let mut done = 0;
+        while done < k {
+            let (from, size) = (Instant::now(), u64::from(batch.size).min(k - done));
             let mut record = Recorder::new(gpu);
-            for step in begin..(begin + STEPS_PER_SUBMISSION).min(k) {
+            for step in done..done + size {
                 for bound in &steps[(step % 2) as usize] {
                     record.dispatch(bound);
                 }
             }
             record.submit()?;
             gpu.wait()?;
+            batch.took(from.elapsed(), to_u32(size, "the steps")?);
+            done += size;
         }
         state.chosen.read(gpu)
     }

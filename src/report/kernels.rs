@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::table;
 use crate::Result;
 use crate::cases::{Entry, Prepared, REGISTRY, verify};
-use crate::gpu::{Bound, Context, Options, Timing, Work, time, tune};
-use crate::roofline::{Effort, OpKind, Roofs, Share};
+use crate::gpu::{Bound, Context, OpKind, Options, Timing, Work, time, tune};
+use crate::roofline::{Effort, Roofs, Share};
 
 /// A kernel at its bench size.
 #[derive(Debug, Serialize)]

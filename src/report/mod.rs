@@ -47,7 +47,7 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
     let kernels = kernels::measure(gpu, &roofs, options.effort, progress)?;
     progress("drawing the pictures");
     let photos = photo::rows(gpu)?;
-    let mut notices = gpu.notices.clone();
+    let mut notices = gpu.notices();
     for row in kernels.iter().filter(|row| !row.share.valid) {
         notices.push(format!("{}: more than its roof allows; this row is no measurement", row.kernel));
     }

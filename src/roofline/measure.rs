@@ -56,6 +56,8 @@ impl MeasureOptions {
         let wanted: u64 = match (gpu.adapter.is_software(), self.effort) {
             (true, Effort::Quick) => 32 << 20,
             (true, Effort::Full) => 64 << 20,
+            // Each copy waits for the one before: it should take long next to that.
+            (false, _) if gpu.adapter.kind == "discrete" => 1 << 30,
             (false, _) => 256 << 20,
         };
         let most = gpu.adapter.max_binding_bytes.min(gpu.adapter.max_buffer_bytes / 2);

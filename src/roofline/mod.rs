@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use measure::{Effort, MeasureOptions, measure};
 
-use crate::gpu::{AdapterReport, Work};
+use crate::gpu::{AdapterReport, OpKind, Work};
 
 /// The measured roofs of one adapter.
 #[derive(Clone, Debug, Serialize)]
@@ -108,17 +108,6 @@ pub struct SweepPoint {
     pub us: f64,
     /// Rate, reads and writes counted.
     pub gb_s: f64,
-}
-
-/// Which arithmetic a kernel's operations are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpKind {
-    /// f32 multiply-adds.
-    F32,
-    /// f16 multiply-adds.
-    F16,
-    /// int8 dot products.
-    I8,
 }
 
 /// A kernel's time against the roofs.

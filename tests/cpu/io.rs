@@ -278,8 +278,8 @@ fn what_is_not_a_file_is_refused() {
     let missing = folder.path("none.npy");
     let results = [read_matrix(&missing).err(), read_labels(&missing).err(), picture::read(&missing).err()];
     for error in results {
-        let Some(Error::Io { path, source }) = error else { unreachable!("{error:?}") };
-        assert_eq!((path, source.kind()), (missing.clone(), std::io::ErrorKind::NotFound));
+        let Some(Error::Io { path, reason }) = error else { unreachable!("{error:?}") };
+        assert_eq!((path, reason.kind()), (missing.clone(), std::io::ErrorKind::NotFound));
     }
     let directory = folder.0.path();
     refused(read_matrix(directory), directory, &["folder"]);

@@ -1,4 +1,68 @@
+use lowbit::cases::{Expected, Measured, compare};
+use lowbit::gpu::{Bound, Buffer, Context, Recorder, tune};
+use lowbit::kmeans::assign::{Assign, Trial, VARIANTS};
+use lowbit::random::Random;
+
+use crate::harness::{check, device};
+
 #[test]
 fn agrees_with_the_oracle() {
-    crate::harness::check("assign");
+    check("assign");
+}
+
+const N: usize = 5000;
+const K: usize = 100;
+const D: usize = 37;
+
+fn run(gpu: &Context, bound: &Bound, trial: &Trial) -> Vec<u32> {
+    let mut record = Recorder::new(gpu);
+    record.dispatch(bound);
+    record.submit().unwrap();
+    trial.labels.read(gpu).unwrap()
+}
+
+#[test]
+fn every_variant_gives_the_same_labels_even_where_two_centroids_are_as_near() {
+    let gpu = device();
+    let mut random = Random::new(3);
+    let centroids = random.floats(K * D);
+    // Points half-way between two centroids, up to rounding: the last bit decides.
+    let row = |c: u64| &centroids[c as usize * D..][..D];
+    let points: Vec<f32> = (0..N)
+        .flat_map(|_| {
+            let (a, b) = (random.below(K as u64), random.below(K as u64));
+            row(a).iter().zip(row(b)).map(|(a, b)| (a + b) / 2.0).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut first: Option<Vec<u32>> = None;
+    for spec in tune::supported(&gpu, VARIANTS).unwrap() {
+        let trial = Trial::upload(&gpu, &points, &centroids, D).unwrap();
+        let bound =
+            Assign::load(&gpu, spec).unwrap().bind(&gpu, &trial.assignment(), K as u64, D as u64).unwrap();
+        let labels = run(&gpu, &bound, &trial);
+        let first = first.get_or_insert_with(|| labels.clone());
+        let expected = Expected::Exact(first.clone());
+        compare(&Measured::forged(labels), &expected)
+            .unwrap_or_else(|error| panic!("{}: {error}", spec.label()));
+    }
+}
+
+#[test]
+fn points_larger_than_a_binding_are_labelled_in_windows() {
+    let gpu = device();
+    let mut random = Random::new(4);
+    let (points, centroids) = (random.floats(N * D), random.floats(K * D));
+    let mut trial = Trial::upload(&gpu, &points, &centroids, D).unwrap();
+    let kernel = Assign::load(&gpu, tune::supported(&gpu, VARIANTS).unwrap()[0]).unwrap();
+    let bind = |trial: &Trial| kernel.bind(&gpu, &trial.assignment(), K as u64, D as u64).unwrap();
+    let whole = run(&gpu, &bind(&trial), &trial);
+
+    let padded: Vec<f32> = trial.points.read(&gpu).unwrap();
+    trial.points = Buffer::with_limit(&gpu, "points in parts", N as u64, 160, 160_000).unwrap();
+    trial.points.write(&gpu, &padded).unwrap();
+    trial.labels = Buffer::with_limit(&gpu, "labels in parts", N as u64, 4, 8_000).unwrap();
+    trial.labels.write(&gpu, &vec![u32::MAX; N]).unwrap();
+    let bound = bind(&trial);
+    assert!(bound.windows() >= 6, "{} windows", bound.windows());
+    assert_eq!(run(&gpu, &bound, &trial), whole);
 }

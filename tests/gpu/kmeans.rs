@@ -157,22 +157,52 @@ fn far_from_the_origin_the_clusters_are_still_told_apart() {
 }
 
 #[test]
-fn more_points_than_a_binding_holds_make_several_blocks() {
+fn several_blocks_give_what_one_block_gives() {
     let gpu = device();
-    // 16 bytes a point: a little more than two bindings of this adapter, if that is at most 256 MiB.
-    let most = (gpu.adapter.max_binding_bytes / 16) as usize;
-    if most > 1 << 24 {
-        // A test of splitting by a small limit runs on every adapter: see buffer.rs.
+    let x = Matrix { rows: 997, cols: 5, values: Random::new(6).floats(997 * 5) };
+    let kmeans = KMeans::new(7).init(Init::Centroids(matrix(5, &x.values[..35]))).tol(0.0);
+    let whole = kmeans.fit(&gpu, &x, |_| ()).unwrap();
+    for block in [64, 333, 500, 996] {
+        let cut = kmeans.clone().block_rows(block).fit(&gpu, &x, |_| ()).unwrap();
+        assert_eq!((cut.labels, cut.n_iter), (whole.labels.clone(), whole.n_iter), "blocks of {block}");
+        let error = (cut.inertia / whole.inertia - 1.0).abs();
+        assert!(error < 1e-6, "blocks of {block}: inertia off by {error:e}");
+    }
+}
+
+#[test]
+fn several_blocks_relocate_empty_clusters_and_seed_from_a_sample() {
+    let gpu = device();
+    let x = matrix(1, &(0..300).map(|i| if i == 217 { 1e3 } else { (i % 3) as f32 }).collect::<Vec<_>>());
+    let init = Init::Centroids(matrix(1, &[1.0, 1e5, 2e5, 3e5]));
+    let fitted = KMeans::new(4).init(init).block_rows(100).fit(&gpu, &x, |_| ()).unwrap();
+    assert_eq!(fitted.distinct_clusters, 4);
+    assert!(fitted.inertia < 1e-3, "{}", fitted.inertia);
+    assert_eq!(fitted.labels.iter().filter(|&&label| label == fitted.labels[217]).count(), 1);
+
+    let sampled = KMeans::new(3).block_rows(100).fit(&gpu, &x, |_| ()).unwrap();
+    assert!(
+        sampled.notices[0].contains("a uniform sample of 100 of the 300 points"),
+        "{:?}",
+        sampled.notices
+    );
+    let error = KMeans::new(150).block_rows(100).fit(&gpu, &x, |_| ()).unwrap_err();
+    assert!(error.to_string().contains("--init random"));
+}
+
+#[test]
+fn too_many_centroids_for_a_binding_are_refused_by_number() {
+    let gpu = device();
+    let d = 1 << 16;
+    let k = (gpu.adapter.max_binding_bytes / (4 * d as u64)) as usize + 1;
+    if k > 1000 {
+        eprintln!("NOT RUN: {k} points of {d} dimensions would take too much memory on this adapter");
         return;
     }
-    let n = 2 * most + 1000;
-    let x = Matrix { rows: n, cols: 1, values: (0..n).map(|i| (i % 3) as f32 * 10.0).collect() };
-    let init = matrix(1, &[1.0, 11.0, 21.0]);
-    let fitted = KMeans::new(3).init(Init::Centroids(init)).fit(&gpu, &x, |_| ()).unwrap();
-    let centres = &fitted.cluster_centers.values;
-    assert!(centres.iter().zip([0.0, 10.0, 20.0]).all(|(c, right)| (c - right).abs() < 2e-6), "{centres:?}");
-    assert!(fitted.labels.iter().enumerate().all(|(i, &label)| label == (i % 3) as i32));
-    assert!(fitted.inertia < 1e-4, "{}", fitted.inertia);
+    let x = Matrix { rows: k, cols: d, values: vec![1.0; k * d] };
+    let error = KMeans::new(k).init(Init::Random).fit(&gpu, &x, |_| ()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("more than this adapter can bind at once"), "{error}");
 }
 
 #[test]
@@ -197,6 +227,8 @@ fn wrong_input_is_refused_by_name() {
     let empty = Matrix { rows: 0, cols: 2, values: vec![] };
     assert!(error(KMeans::new(1), &empty).contains("empty"));
     assert!(error(KMeans::new(1).tol(f64::NAN), &x).contains("tol"));
+    let torn = Matrix { rows: 3, cols: 2, values: vec![0.0; 5] };
+    assert!(error(KMeans::new(1), &torn).contains("5 values, which are not 3 rows of 2"));
     let other = matrix(3, &[0.0; 3]);
     assert!(predict(&gpu, &x, &other).unwrap_err().to_string().contains("2 features"));
 }

@@ -1,8 +1,8 @@
 //! Everything that needs a device. A machine without one fails these tests; they are never skipped.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod core;
 mod cli;
+mod core;
 mod harness;
 mod kmeans;
 
