@@ -6,7 +6,8 @@
 report: setup
 	cargo run --release --locked -- report
 
-# Every test. Those in tests/gpu need a device and fail without one.
+# Every test. Those in tests/gpu need a device and fail without one. The tuning cache is not the user's.
+test: export XDG_CACHE_HOME := $(CURDIR)/target/test-cache
 test: setup
 	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked && cargo test --locked --doc; \
 	else cargo test --locked; fi

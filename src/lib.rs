@@ -32,7 +32,6 @@
 //! - [`cases`] and [`oracle`]: the known answers behind tests, benches and the report.
 
 pub mod cases;
-pub mod cli;
 mod error;
 pub mod gpu;
 pub mod io;

@@ -1,7 +1,9 @@
-//! The command-line tool; see [`lowbit::cli`].
+//! The command-line tool: `lowbit --help`.
+
+mod cli;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lowbit::cli::run()
+    cli::run()
 }

@@ -61,8 +61,16 @@ fn seed_distance(
                 if (pick.step > 0u) {
                     least = min(least, vec4(nearest[row * params.trials + pick.best]));
                 }
-                for (var t = 0u; t < min(4u, params.trials - trial); t++) {
-                    nearest_next[row * params.trials + trial + t] = least[t];
+                let to = row * params.trials + trial;
+                nearest_next[to] = least.x;
+                if (trial + 1u < params.trials) {
+                    nearest_next[to + 1u] = least.y;
+                }
+                if (trial + 2u < params.trials) {
+                    nearest_next[to + 2u] = least.z;
+                }
+                if (trial + 3u < params.trials) {
+                    nearest_next[to + 3u] = least.w;
                 }
                 mine += least;
             }

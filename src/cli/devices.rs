@@ -1,9 +1,9 @@
 //! `lowbit devices`
 
 use super::Session;
-use crate::Error;
-use crate::gpu::{AdapterReport, adapters};
-use crate::report::table;
+use lowbit::Error;
+use lowbit::gpu::{AdapterReport, adapters};
+use lowbit::report::table;
 
 pub fn run(session: &Session) -> anyhow::Result<()> {
     let wanted = session.adapter.as_deref();

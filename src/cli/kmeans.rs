@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::terminal::Terminal;
 use super::{Session, Traced};
-use crate::io::npy::{self, Matrix};
-use crate::io::{output, picture};
-use crate::kmeans::palette::{self, Palette};
-use crate::kmeans::{Fitted, Init, KMeans, Progress, predict};
-use crate::report::table;
+use lowbit::io::npy::{self, Matrix};
+use lowbit::io::{output, picture};
+use lowbit::kmeans::palette::{self, Palette};
+use lowbit::kmeans::{Fitted, Init, KMeans, Progress, predict};
+use lowbit::report::table;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

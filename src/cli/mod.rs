@@ -11,9 +11,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::Error;
-use crate::gpu::{Context, Options};
-use crate::report::trace;
+use lowbit::Error;
+use lowbit::gpu::{Context, Options};
+use lowbit::report::trace;
 use terminal::Terminal;
 
 /// Quantization on any GPU: fewer bits, the same answer, at memory speed.
@@ -122,7 +122,7 @@ impl Session {
         work: impl FnOnce(&Context) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if let Some(path) = &traced.trace {
-            crate::io::output::check_writable(path)?;
+            lowbit::io::output::check_writable(path)?;
         }
         let options =
             Options { adapter: self.adapter.clone(), guarded: false, profile: traced.trace.is_some() };

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Session, Traced};
-use crate::io::output;
-use crate::report::{ReportOptions, html, make};
-use crate::roofline::Effort;
+use lowbit::io::output;
+use lowbit::report::{ReportOptions, html, make};
+use lowbit::roofline::Effort;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

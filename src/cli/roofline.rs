@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Session, Traced};
-use crate::io::output;
-use crate::report::{svg, table};
-use crate::roofline::{Effort, MeasureOptions, measure};
+use lowbit::io::output;
+use lowbit::report::{svg, table};
+use lowbit::roofline::{Effort, MeasureOptions, measure};
 
 #[derive(Args, Debug)]
 pub struct Arguments {

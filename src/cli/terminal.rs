@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::Error;
+use lowbit::Error;
 
 /// How to speak to whoever called.
 pub struct Terminal {
