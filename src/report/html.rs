@@ -12,7 +12,7 @@ use crate::Result;
 
 const STYLE: &str = "
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 1060px; margin: 2rem auto; padding: 0 1rem; }
+body { background: #fff; font: 15px/1.5 system-ui, sans-serif; color: #24292f; max-width: 1060px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 p.sub { color: #57606a; margin-top: .2rem; } .notice { background: #fff8e1; border-left: 4px solid #e0a800; padding: .4rem .8rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
@@ -47,12 +47,13 @@ pub fn page(report: &Report) -> Result<String> {
     for notice in &report.notices {
         let _ = writeln!(html, "<p class=\"notice\">{}</p>", escape(notice));
     }
-    let _ = writeln!(html, "<h2>Roofs</h2>\n{}", svg::roofline(roofs, &report.kernels)?);
+    let _ = writeln!(html, "{}", svg::roofline(roofs, &report.kernels)?);
+    kernels_table(&mut html, &report.kernels);
+    html.push_str("<h2>Roofs</h2>");
     roofs_table(&mut html, report);
     if roofs.sweep.len() > 1 {
         let _ = writeln!(html, "{}", svg::sweep(roofs)?);
     }
-    kernels_table(&mut html, &report.kernels);
     for photo in &report.photos {
         photo_section(&mut html, photo);
     }
