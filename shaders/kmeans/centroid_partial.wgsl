@@ -3,7 +3,7 @@
 //! points, and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c names each sum once: no atomics, and
 //! at most runs + k slots (the sort-inverse update, Flash-KMeans 2025, without its float atomics).
 //!
-//! Contract: f32 sums in order of the sorted points; slots that belong to no (run, cluster) are not written.
+//! Contract: f32 sums in a fixed order; slots that belong to no (run, cluster) are not written.
 //! Oracle: src/oracle/centroid.rs    Needs: no optional feature
 //!
 //! use lib/grid
@@ -40,15 +40,22 @@ fn centroid_partial(
     let first = run * params.run_length;
     let last = min(first + params.run_length, params.n);
     var label = sorted_labels[first];
+    // Sixteen points at a time are added up by themselves, so that a long sum rounds seldom.
     var sum = vec4<f32>();
+    var few = vec4<f32>();
     for (var at = first; at < last; at++) {
         let next = sorted_labels[at];
         if (next != label) {
-            partial[(run + label) * params.d4 + column] = sum;
+            partial[(run + label) * params.d4 + column] = sum + few;
             label = next;
             sum = vec4<f32>();
+            few = vec4<f32>();
         }
-        sum += points[order[at] * params.d4 + column];
+        few += points[order[at] * params.d4 + column];
+        if (at % 16u == 15u) {
+            sum += few;
+            few = vec4<f32>();
+        }
     }
-    partial[(run + label) * params.d4 + column] = sum;
+    partial[(run + label) * params.d4 + column] = sum + few;
 }

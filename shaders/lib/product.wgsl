@@ -1,5 +1,5 @@
-// sum + x.y as four multiply-adds in the order of the components: every kernel that adds up products this way rounds
-// alike, which dot() does not promise.
+// sum + x.y, rounded to the sum once: the four products are added up among themselves first, in the order of the
+// components. dot() promises no order; this gives the same bits in every kernel, and a quarter of the roundings of a chain.
 fn add_product(sum: f32, x: vec4<f32>, y: vec4<f32>) -> f32 {
-    return fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, fma(x.x, y.x, sum))));
+    return sum + fma(x.w, y.w, fma(x.z, y.z, fma(x.y, y.y, x.x * y.x)));
 }
