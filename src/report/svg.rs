@@ -90,14 +90,18 @@ pub fn roofline(roofs: &Roofs, kernels: &[KernelRow]) -> Result<String> {
                     .collect();
                 add(Mark::Line { points: curve, colour })?;
             }
-            // Roofs may lie close together: each is labelled at a place of its own along its line.
-            for (place, &(name, roof, unit, colour)) in [0.82, 0.64, 0.46].into_iter().zip(&lines) {
-                let x = x_at(place).max(1.3 * roof / memory);
-                add(Mark::Label { at: (x, roof), text: format!("{name}: {roof:.0} {unit}"), colour })?;
+            // Roofs may lie close together: the highest is labelled above its line, the others below theirs.
+            lines.sort_by(|a, b| b.1.total_cmp(&a.1));
+            for ((place, above), &(name, roof, unit, colour)) in
+                [(0.84, true), (0.84, false), (0.7, false)].into_iter().zip(&lines)
+            {
+                let (at, text) = ((x_at(place), roof), format!("{name}: {roof:.0} {unit}"));
+                add(Mark::Label { at, text, above, colour })?;
             }
             // Above the line from its left end on, whose slope takes it past the label's height only behind its end.
             let (x, y) = (x_at(0.01), (memory * x_at(0.17)).max(4.0 * y_ends.start));
-            add(Mark::Label { at: (x, y), text: format!("memory: {memory:.1} GB/s"), colour: TEXT })?;
+            let text = format!("memory: {memory:.1} GB/s");
+            add(Mark::Label { at: (x, y), text, above: true, colour: TEXT })?;
             for (row, intensity) in &points {
                 let x = intensity.clamp(2f64.powi(x_low), 2f64.powi(x_high));
                 add(Mark::Point { at: (x, row.gop_s), text: row.kernel.to_owned() })?;
@@ -130,7 +134,7 @@ pub fn sweep(roofs: &Roofs) -> Result<String> {
 
 enum Mark {
     Line { points: Vec<(f64, f64)>, colour: RGBColor },
-    Label { at: (f64, f64), text: String, colour: RGBColor },
+    Label { at: (f64, f64), text: String, above: bool, colour: RGBColor },
     Point { at: (f64, f64), text: String },
 }
 
@@ -173,10 +177,11 @@ fn draw(
                         .draw_series(LineSeries::new(points, colour.stroke_width(2)))
                         .map_err(|e| fault(&e))?;
                 }
-                Mark::Label { at, text, colour } => {
+                Mark::Label { at, text, above, colour } => {
                     let (px, py) = chart.backend_coord(&at);
                     let style = (FONT, 14).into_font().color(&colour);
-                    root.draw(&Text::new(text, (px, py - 20), style)).map_err(|e| fault(&e))?;
+                    let py = if above { py - 20 } else { py + 6 };
+                    root.draw(&Text::new(text, (px, py), style)).map_err(|e| fault(&e))?;
                 }
                 Mark::Point { at, text } => {
                     chart.draw_series([Circle::new(at, 4, POINT.filled())]).map_err(|e| fault(&e))?;
