@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use lowbit::Error;
-use lowbit::gpu::{Context, Options};
+use lowbit::gpu::{Context, Listener, Options};
 use lowbit::report::trace;
+use lowbit::roofline::Effort;
 use terminal::Terminal;
 
 /// Quantization on any GPU: fewer bits, the same answer, at memory speed.
@@ -61,6 +62,23 @@ enum Command {
         #[command(subcommand)]
         command: kmeans::Command,
     },
+}
+
+/// For every command that measures.
+#[derive(Args, Debug)]
+struct Measured {
+    /// Measure for a short time, at small sizes
+    #[arg(long)]
+    quick: bool,
+    /// The datasheet's memory bandwidth in GB/s, to compare the copy roof with
+    #[arg(long, value_name = "GB/s", allow_negative_numbers = true, value_parser = bandwidth)]
+    peak_gbs: Option<f64>,
+}
+
+impl Measured {
+    fn effort(&self) -> Effort {
+        if self.quick { Effort::Quick } else { Effort::Full }
+    }
 }
 
 /// A bandwidth that memory can have.
@@ -124,19 +142,17 @@ impl Session {
         if let Some(path) = &traced.trace {
             lowbit::io::output::check_writable(path)?;
         }
-        let options =
-            Options { adapter: self.adapter.clone(), guarded: false, profile: traced.trace.is_some() };
+        let terminal = self.terminal;
+        let options = Options {
+            adapter: self.adapter.clone(),
+            guarded: false,
+            profile: traced.trace.is_some(),
+            listener: Some(Listener::new(move |news| terminal.notice(news))),
+        };
         let gpu = Context::open(&options)?;
-        let at_first = gpu.notices();
-        for notice in &at_first {
-            self.terminal.notice(notice);
-        }
         // The self-test's own pass is nobody's work.
         drop(gpu.take_passes());
         work(&gpu)?;
-        for notice in gpu.notices().iter().skip(at_first.len()) {
-            self.terminal.notice(notice);
-        }
         if let Some(path) = &traced.trace {
             self.terminal.notice("measuring the roofs for the trace");
             trace::write(path, &gpu)?;

@@ -4,22 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Session, Traced};
+use super::{Measured, Session, Traced};
 use lowbit::io::output;
 use lowbit::report::{ReportOptions, html, make};
-use lowbit::roofline::Effort;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// The folder that report.json and report.html are written to
     #[arg(long, default_value = ".", value_name = "DIR")]
     out: PathBuf,
-    /// Measure for a short time, at small sizes
-    #[arg(long)]
-    quick: bool,
-    /// The datasheet's memory bandwidth in GB/s, to compare the copy roof with
-    #[arg(long, value_name = "GB/s", value_parser = super::bandwidth, allow_negative_numbers = true)]
-    peak_gbs: Option<f64>,
+    #[command(flatten)]
+    measured: Measured,
     #[command(flatten)]
     traced: Traced,
 }
@@ -29,8 +24,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let (json, page) = (arguments.out.join("report.json"), arguments.out.join("report.html"));
     output::check_writable(&json)?;
     output::check_writable(&page)?;
-    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let options = ReportOptions { effort, peak_gbs: arguments.peak_gbs };
+    let options =
+        ReportOptions { effort: arguments.measured.effort(), peak_gbs: arguments.measured.peak_gbs };
     session.with_device(&arguments.traced, |gpu| {
         let spinner = terminal.spinner();
         let report = make(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));

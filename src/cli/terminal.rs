@@ -10,6 +10,7 @@ use serde::Serialize;
 use lowbit::Error;
 
 /// How to speak to whoever called.
+#[derive(Clone, Copy)]
 pub struct Terminal {
     json: bool,
     quiet: bool,

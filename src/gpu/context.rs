@@ -9,6 +9,23 @@ use super::record::PassRecord;
 use super::{self_test, trusted};
 use crate::{Error, Result};
 
+/// Where news of the device goes while it is at work.
+#[derive(Clone)]
+pub struct Listener(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Listener {
+    /// Calls `hear` with each piece of news, a sentence without its full stop.
+    pub fn new(hear: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -18,6 +35,8 @@ pub struct Options {
     pub guarded: bool,
     /// Time every pass and keep its record for a trace.
     pub profile: bool,
+    /// Hears the notices as they come, and what takes long.
+    pub listener: Option<Listener>,
 }
 
 /// What an adapter says of itself.
@@ -144,6 +163,7 @@ pub struct Context {
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
     notices: Mutex<Vec<String>>,
+    listener: Option<Listener>,
     pub(super) opened: Instant,
     lost: Arc<Mutex<Option<String>>>,
 }
@@ -215,6 +235,7 @@ impl Context {
             profile: options.profile,
             passes: Mutex::new(Vec::new()),
             notices: Mutex::new(Vec::new()),
+            listener: options.listener.clone(),
             opened: Instant::now(),
             lost,
         };
@@ -278,7 +299,15 @@ impl Context {
     pub(super) fn notice(&self, text: String) {
         let mut notices = lock(&self.notices);
         if !notices.contains(&text) {
+            self.tell(&text);
             notices.push(text);
+        }
+    }
+
+    /// Says something that is of no more interest once it has passed.
+    pub(super) fn tell(&self, text: &str) {
+        if let Some(Listener(hear)) = &self.listener {
+            hear(text);
         }
     }
 

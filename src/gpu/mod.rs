@@ -11,7 +11,7 @@ mod trusted;
 pub mod tune;
 
 pub use buffer::Buffer;
-pub use context::{AdapterReport, Context, Options, adapters};
+pub use context::{AdapterReport, Context, Listener, Options, adapters};
 pub use kernel::{Bound, Kernel, OpKind, ParamType, Params, Work, params};
 pub use record::{PassRecord, Recorder};
 pub use source::Spec;

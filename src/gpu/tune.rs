@@ -55,6 +55,7 @@ pub fn choose<'a>(
     if let Some(&known) = cache.get(&key).and_then(|label| able.iter().find(|spec| spec.label() == *label)) {
         return Ok(known);
     }
+    gpu.tell(&format!("trying {} variants of {} (once per adapter and shape)", able.len(), first.file));
     let mut best = (f64::INFINITY, first);
     // What is only tried is nobody's work, and does not belong in a trace.
     let passes = gpu.take_passes();

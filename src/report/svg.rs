@@ -92,11 +92,12 @@ pub fn roofline(roofs: &Roofs, kernels: &[KernelRow]) -> Result<String> {
             }
             // Roofs may lie close together: the highest is labelled above its line, the others below theirs.
             lines.sort_by(|a, b| b.1.total_cmp(&a.1));
-            for ((place, above), &(name, roof, unit, colour)) in
-                [(0.84, true), (0.84, false), (0.7, false)].into_iter().zip(&lines)
-            {
+            let mut before = f64::INFINITY;
+            for (i, &(name, roof, unit, colour)) in lines.iter().enumerate() {
+                let place = if i > 1 && roof * 1.5 > before { 0.7 } else { 0.84 };
                 let (at, text) = ((x_at(place), roof), format!("{name}: {roof:.0} {unit}"));
-                add(Mark::Label { at, text, above, colour })?;
+                add(Mark::Label { at, text, above: i == 0, colour })?;
+                before = roof;
             }
             // Above the line from its left end on, whose slope takes it past the label's height only behind its end.
             let (x, y) = (x_at(0.01), (memory * x_at(0.17)).max(4.0 * y_ends.start));
