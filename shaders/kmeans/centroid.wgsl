@@ -75,7 +75,10 @@ fn centroid(
                 let old = centroids[at];
                 var mean = old;
                 if (count > 0u) {
-                    mean = sum / f32(count);
+                    // Division may be off by 2.5 units; the remainder takes it back, so that adapters agree.
+                    let n = f32(count);
+                    mean = sum / n;
+                    mean += fma(-mean, vec4(n), sum) / n;
                 }
                 next[at] = mean;
                 moved += dot(mean - old, mean - old);

@@ -6,6 +6,7 @@
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/product
 //! use lib/reduce
 
 struct Params {
@@ -42,7 +43,7 @@ fn lloyd_commit(
             value = next[row * params.d4 + column];
         }
         centroids[row * params.d4 + column] = value;
-        sum += dot(value, value);
+        sum = add_product(sum, value, value);
     }
     let norm = reduce_add_f32(sum, lane);
     if (lane == 0u) {
