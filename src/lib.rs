@@ -33,6 +33,7 @@
 
 pub mod cases;
 mod error;
+pub mod format;
 pub mod gpu;
 pub mod io;
 pub mod kmeans;

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod comparer;
+mod format;
 mod io;
 mod names;
 mod oracle;

@@ -1,0 +1,9 @@
+//! F16: IEEE half precision, little-endian.
+
+use super::{Format, half};
+
+pub const FORMAT: Format = Format { name: "F16", ggml_type: 1, elements: 1, bytes: 2, block };
+
+fn block(block: &[u8], weights: &mut [f32]) {
+    weights[0] = half(block, 0);
+}

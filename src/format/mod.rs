@@ -1,0 +1,113 @@
+//! Number formats: one file each, the only owner of its bit layout.
+//!
+//! A format packs blocks of weights into bytes, as ggml lays them out in GGUF files (ggml-common.h): a few scales in f16
+//! and the codes. Rows are whole blocks. What a weight is worth follows from its block alone, in f32, rounded in the
+//! order that ggml rounds in: every value here equals ggml's to the bit.
+
+mod bf16;
+mod f16;
+mod f32;
+mod iq4_nl;
+mod mxfp4;
+mod q2_k;
+mod q3_k;
+mod q4_0;
+mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
+mod q8_0;
+mod tq1_0;
+mod tq2_0;
+
+use crate::{Error, Result};
+
+/// A number format.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    /// ggml's name for it, such as `Q4_K`.
+    pub name: &'static str,
+    /// Its number in GGUF files.
+    pub ggml_type: u32,
+    /// Weights in a block.
+    pub elements: usize,
+    /// Bytes of a block.
+    pub bytes: usize,
+    /// Turns one block into its weights.
+    block: fn(&[u8], &mut [f32]),
+}
+
+/// Every format, in the order of their numbers.
+pub const ALL: &[Format] = &[
+    f32::FORMAT,
+    f16::FORMAT,
+    q4_0::FORMAT,
+    q4_1::FORMAT,
+    q5_0::FORMAT,
+    q5_1::FORMAT,
+    q8_0::FORMAT,
+    q2_k::FORMAT,
+    q3_k::FORMAT,
+    q4_k::FORMAT,
+    q5_k::FORMAT,
+    q6_k::FORMAT,
+    iq4_nl::FORMAT,
+    bf16::FORMAT,
+    tq1_0::FORMAT,
+    tq2_0::FORMAT,
+    mxfp4::FORMAT,
+];
+
+impl Format {
+    /// The format that ggml calls `name`, in any case.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|format| format.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The format with this number in GGUF files.
+    pub fn by_type(ggml_type: u32) -> Option<&'static Self> {
+        ALL.iter().find(|format| format.ggml_type == ggml_type)
+    }
+
+    /// Bits that a weight takes, scales included.
+    pub fn bits_per_weight(&self) -> f64 {
+        8.0 * self.bytes as f64 / self.elements as f64
+    }
+
+    /// Turns whole blocks into their weights, in f32.
+    ///
+    /// # Errors
+    /// [`Error::Input`] unless `blocks` are whole blocks, and `weights` as many as they hold.
+    pub fn dequantize(&self, blocks: &[u8], weights: &mut [f32]) -> Result<()> {
+        let count = blocks.len() / self.bytes;
+        if !blocks.len().is_multiple_of(self.bytes) || weights.len() != count * self.elements {
+            return Err(Error::Input(format!(
+                "{}: {} bytes are {count} blocks of {} bytes and {} weights each, not {} weights",
+                self.name,
+                blocks.len(),
+                self.bytes,
+                self.elements,
+                weights.len()
+            )));
+        }
+        for (block, weights) in blocks.chunks_exact(self.bytes).zip(weights.chunks_exact_mut(self.elements)) {
+            (self.block)(block, weights);
+        }
+        Ok(())
+    }
+}
+
+/// The f16 at byte `at`.
+fn half(block: &[u8], at: usize) -> f32 {
+    half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// The low nibbles of `codes` are the first half of a block, the high ones the second.
+fn nibbles(codes: &[u8], weights: &mut [f32], value: impl Fn(u8) -> f32) {
+    let (low, high) = weights.split_at_mut(codes.len());
+    for ((&code, low), high) in codes.iter().zip(low).zip(high) {
+        (*low, *high) = (value(code & 15), value(code >> 4));
+    }
+}

@@ -1,0 +1,29 @@
+//! Q3_K: the third bits of 256 codes, their low 2 bits as in Q2_K, 16 scales of 6 bits in 12 bytes, d (f16). Each 16
+//! weights have a scale; weight = d * (scale - 32) * (code - 4).
+
+use super::{Format, half};
+
+pub const FORMAT: Format = Format { name: "Q3_K", ggml_type: 11, elements: 256, bytes: 110, block };
+
+fn block(block: &[u8], weights: &mut [f32]) {
+    let (third, codes, scales) = (&block[..32], &block[32..96], &block[96..108]);
+    let d = half(block, 108);
+    for (group, weights) in weights.chunks_exact_mut(16).enumerate() {
+        let scale = d * (f32::from(scale(scales, group)) - 32.0);
+        let (start, shift) = (group / 8 * 32 + group % 2 * 16, group % 8 / 2 * 2);
+        let (third_start, third_bit) = (group % 2 * 16, group / 2);
+        for (i, weight) in weights.iter_mut().enumerate() {
+            let low = (codes[start + i] >> shift) & 3;
+            let high = (third[third_start + i] >> third_bit) & 1;
+            *weight = scale * (f32::from(low | high << 2) - 4.0);
+        }
+    }
+}
+
+/// Low 4 bits: the first 8 scales in the low nibbles of the first 8 bytes, the others in the high ones. High 2 bits: two
+/// at a time in the last 4 bytes.
+fn scale(scales: &[u8], group: usize) -> u8 {
+    let low = (scales[group % 8] >> (group / 8 * 4)) & 15;
+    let high = (scales[8 + group % 4] >> (group / 4 * 2)) & 3;
+    low | high << 4
+}

@@ -1,0 +1,19 @@
+//! Q5_0: d (f16), the fifth bits of 32 codes, their low 4 bits as in Q4_0; weight = d * (code - 16).
+
+use super::{Format, half, nibbles};
+
+pub const FORMAT: Format = Format { name: "Q5_0", ggml_type: 6, elements: 32, bytes: 22, block };
+
+fn block(block: &[u8], weights: &mut [f32]) {
+    let d = half(block, 0);
+    codes(&block[2..6], &block[6..], weights);
+    weights.iter_mut().for_each(|code| *code = d * (*code - 16.0));
+}
+
+/// The 32 codes of 5 bits: bit `i` of `fifth` is the fifth of code `i`.
+pub(super) fn codes(fifth: &[u8], low: &[u8], codes: &mut [f32]) {
+    nibbles(low, codes, f32::from);
+    for (i, code) in codes.iter_mut().enumerate() {
+        *code += 16.0 * f32::from((fifth[i / 8] >> (i % 8)) & 1);
+    }
+}

@@ -1,0 +1,22 @@
+//! Q6_K: the low 4 and the high 2 bits of 256 codes, 16 scales (i8), d (f16). Each 16 weights have a scale;
+//! weight = (d * scale) * (code - 32). Each half of 128 weights has 64 low bytes, of whose nibbles the low ones come
+//! first, and 32 high bytes, of whose bits the lowest belong to the first 32 weights.
+
+use super::{Format, half};
+
+pub const FORMAT: Format = Format { name: "Q6_K", ggml_type: 14, elements: 256, bytes: 210, block };
+
+fn block(block: &[u8], weights: &mut [f32]) {
+    let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
+    let d = half(block, 208);
+    for (group, (weights, &scale)) in weights.chunks_exact_mut(16).zip(scales).enumerate() {
+        let scale = d * f32::from(scale as i8);
+        // Of the 8 groups of a half, each pair is one 32 weights long run.
+        let (part, run, odd) = (group / 8, group % 8 / 2, group % 2 * 16);
+        for (i, weight) in weights.iter_mut().enumerate() {
+            let low = (low[part * 64 + run % 2 * 32 + odd + i] >> (run / 2 * 4)) & 15;
+            let high = (high[part * 32 + odd + i] >> (run * 2)) & 3;
+            *weight = scale * (f32::from(low | high << 4) - 32.0);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! TQ2_0: 256 ternary codes of 2 bits, d (f16); weight = d * (code - 1). Of each 32 code bytes, the lowest bits are the
+//! first 32 weights.
+
+use super::{Format, half};
+
+pub const FORMAT: Format = Format { name: "TQ2_0", ggml_type: 35, elements: 256, bytes: 66, block };
+
+fn block(block: &[u8], weights: &mut [f32]) {
+    let d = half(block, 64);
+    for (run, weights) in weights.chunks_exact_mut(32).enumerate() {
+        for (weight, code) in weights.iter_mut().zip(&block[run / 4 * 32..]) {
+            *weight = d * (f32::from((code >> (run % 4 * 2)) & 3) - 1.0);
+        }
+    }
+}
