@@ -1,9 +1,14 @@
 //! F16: IEEE half precision, little-endian.
 
-use super::{Format, half};
+use super::{Format, half, put_half};
 
-pub const FORMAT: Format = Format { name: "F16", ggml_type: 1, elements: 1, bytes: 2, block };
+pub const FORMAT: Format =
+    Format { name: "F16", ggml_type: 1, elements: 1, bytes: 2, block, pack: Some(pack) };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     weights[0] = half(block, 0);
+}
+
+fn pack(weights: &[f32], block: &mut [u8]) {
+    put_half(block, 0, weights[0]);
 }

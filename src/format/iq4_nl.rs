@@ -3,7 +3,8 @@
 
 use super::{Format, half, nibbles};
 
-pub const FORMAT: Format = Format { name: "IQ4_NL", ggml_type: 20, elements: 32, bytes: 18, block };
+pub const FORMAT: Format =
+    Format { name: "IQ4_NL", ggml_type: 20, elements: 32, bytes: 18, block, pack: None };
 
 const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 

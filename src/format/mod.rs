@@ -37,6 +37,8 @@ pub struct Format {
     pub bytes: usize,
     /// Turns one block into its weights.
     block: fn(&[u8], &mut [f32]),
+    /// Turns weights, all finite, into one block, which starts as zeros.
+    pack: Option<fn(&[f32], &mut [u8])>,
 }
 
 /// Every format, in the order of their numbers.
@@ -76,27 +78,94 @@ impl Format {
         8.0 * self.bytes as f64 / self.elements as f64
     }
 
+    /// Whether weights can be turned into this format.
+    pub fn can_quantize(&self) -> bool {
+        self.pack.is_some()
+    }
+
+    /// Turns weights into whole blocks, as ggml's reference quantizers do.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a format that is only read, for weights that are no whole blocks, and for one that is not
+    /// finite, by its place.
+    pub fn quantize(&self, weights: &[f32], blocks: &mut [u8]) -> Result<()> {
+        let Some(pack) = self.pack else {
+            return Err(Error::Input(format!("{} can be read, but not written", self.name)));
+        };
+        self.check(weights.len(), blocks.len())?;
+        if let Some(at) = weights.iter().position(|weight| !weight.is_finite()) {
+            return Err(Error::Input(format!(
+                "weight {at} is {}, which {} cannot hold",
+                weights[at], self.name
+            )));
+        }
+        blocks.fill(0);
+        for (weights, block) in weights.chunks_exact(self.elements).zip(blocks.chunks_exact_mut(self.bytes)) {
+            pack(weights, block);
+        }
+        Ok(())
+    }
+
+    fn check(&self, weights: usize, bytes: usize) -> Result<()> {
+        let count = bytes / self.bytes;
+        if bytes.is_multiple_of(self.bytes) && weights == count * self.elements {
+            return Ok(());
+        }
+        Err(Error::Input(format!(
+            "{}: {bytes} bytes are {count} blocks of {} bytes and {} weights each, not {weights} weights",
+            self.name, self.bytes, self.elements
+        )))
+    }
+
     /// Turns whole blocks into their weights, in f32.
     ///
     /// # Errors
     /// [`Error::Input`] unless `blocks` are whole blocks, and `weights` as many as they hold.
     pub fn dequantize(&self, blocks: &[u8], weights: &mut [f32]) -> Result<()> {
-        let count = blocks.len() / self.bytes;
-        if !blocks.len().is_multiple_of(self.bytes) || weights.len() != count * self.elements {
-            return Err(Error::Input(format!(
-                "{}: {} bytes are {count} blocks of {} bytes and {} weights each, not {} weights",
-                self.name,
-                blocks.len(),
-                self.bytes,
-                self.elements,
-                weights.len()
-            )));
-        }
+        self.check(weights.len(), blocks.len())?;
         for (block, weights) in blocks.chunks_exact(self.bytes).zip(weights.chunks_exact_mut(self.elements)) {
             (self.block)(block, weights);
         }
         Ok(())
     }
+}
+
+/// The first of the weights with the largest size, and 0 for none.
+fn largest(weights: &[f32]) -> f32 {
+    weights.iter().fold(0.0, |most: f32, &weight| if weight.abs() > most.abs() { weight } else { most })
+}
+
+/// `1 / d`, and 0 for a block of zeros.
+fn inverse(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+/// Writes `value` as f16 at byte `at`.
+fn put_half(block: &mut [u8], at: usize, value: f32) {
+    block[at..at + 2].copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
+}
+
+/// Packs the low 4 bits of 32 codes as [`nibbles`] reads them.
+fn put_nibbles(block: &mut [u8], codes: &[u8; 32]) {
+    let (low, high) = codes.split_at(16);
+    for ((byte, low), high) in block.iter_mut().zip(low).zip(high) {
+        *byte = low & 15 | high << 4;
+    }
+}
+
+/// The codes of 32 weights: `weight * inverse + offset`, cut to a whole number from 0 to `most`.
+fn codes(weights: &[f32], offset: f32, most: u8, scaled: impl Fn(f32) -> f32) -> [u8; 32] {
+    let mut codes = [0; 32];
+    for (code, &weight) in codes.iter_mut().zip(weights) {
+        // A float cast saturates, so nothing wraps.
+        *code = ((scaled(weight) + offset) as u8).min(most);
+    }
+    codes
+}
+
+/// The smallest and the largest weight.
+fn extremes(weights: &[f32]) -> (f32, f32) {
+    weights.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &w| (low.min(w), high.max(w)))
 }
 
 /// The f16 at byte `at`.

@@ -4,7 +4,8 @@
 
 use super::{Format, half};
 
-pub const FORMAT: Format = Format { name: "Q2_K", ggml_type: 10, elements: 256, bytes: 84, block };
+pub const FORMAT: Format =
+    Format { name: "Q2_K", ggml_type: 10, elements: 256, bytes: 84, block, pack: None };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (scales, codes) = (&block[..16], &block[16..80]);

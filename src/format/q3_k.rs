@@ -3,7 +3,8 @@
 
 use super::{Format, half};
 
-pub const FORMAT: Format = Format { name: "Q3_K", ggml_type: 11, elements: 256, bytes: 110, block };
+pub const FORMAT: Format =
+    Format { name: "Q3_K", ggml_type: 11, elements: 256, bytes: 110, block, pack: None };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (third, codes, scales) = (&block[..32], &block[32..96], &block[96..108]);

@@ -4,7 +4,8 @@
 
 use super::{Format, half};
 
-pub const FORMAT: Format = Format { name: "Q4_K", ggml_type: 12, elements: 256, bytes: 144, block };
+pub const FORMAT: Format =
+    Format { name: "Q4_K", ggml_type: 12, elements: 256, bytes: 144, block, pack: None };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, dmin) = (half(block, 0), half(block, 2));

@@ -1,8 +1,9 @@
 //! Q5_0: d (f16), the fifth bits of 32 codes, their low 4 bits as in Q4_0; weight = d * (code - 16).
 
-use super::{Format, half, nibbles};
+use super::{Format, codes as pack_codes, half, inverse, largest, nibbles, put_half, put_nibbles};
 
-pub const FORMAT: Format = Format { name: "Q5_0", ggml_type: 6, elements: 32, bytes: 22, block };
+pub const FORMAT: Format =
+    Format { name: "Q5_0", ggml_type: 6, elements: 32, bytes: 22, block, pack: Some(pack) };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let d = half(block, 0);
@@ -16,4 +17,20 @@ pub(super) fn codes(fifth: &[u8], low: &[u8], codes: &mut [f32]) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code += 16.0 * f32::from((fifth[i / 8] >> (i % 8)) & 1);
     }
+}
+
+/// d = largest / -16, as in Q4_0.
+fn pack(weights: &[f32], block: &mut [u8]) {
+    let d = largest(weights) / -16.0;
+    put_half(block, 0, d);
+    let inverse = inverse(d);
+    put_codes(&mut block[2..], &pack_codes(weights, 16.5, 31, |weight| weight * inverse));
+}
+
+/// Packs codes of 5 bits as [`codes`] reads them.
+pub(super) fn put_codes(block: &mut [u8], codes: &[u8; 32]) {
+    for (i, code) in codes.iter().enumerate() {
+        block[i / 8] |= (code >> 4) << (i % 8);
+    }
+    put_nibbles(&mut block[4..], codes);
 }

@@ -1,11 +1,21 @@
 //! Q5_1: d, m (f16), codes of 5 bits as in Q5_0; weight = d * code + m.
 
-use super::{Format, half, q5_0};
+use super::{Format, codes, extremes, half, inverse, put_half, q5_0};
 
-pub const FORMAT: Format = Format { name: "Q5_1", ggml_type: 7, elements: 32, bytes: 24, block };
+pub const FORMAT: Format =
+    Format { name: "Q5_1", ggml_type: 7, elements: 32, bytes: 24, block, pack: Some(pack) };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, m) = (half(block, 0), half(block, 2));
     q5_0::codes(&block[4..8], &block[8..], weights);
     weights.iter_mut().for_each(|code| *code = d * *code + m);
+}
+
+fn pack(weights: &[f32], block: &mut [u8]) {
+    let (low, high) = extremes(weights);
+    let d = (high - low) / 31.0;
+    put_half(block, 0, d);
+    put_half(block, 2, low);
+    let inverse = inverse(d);
+    q5_0::put_codes(&mut block[4..], &codes(weights, 0.5, 31, |weight| (weight - low) * inverse));
 }

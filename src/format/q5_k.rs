@@ -3,7 +3,8 @@
 
 use super::{Format, half, q4_k::scale_and_minimum};
 
-pub const FORMAT: Format = Format { name: "Q5_K", ggml_type: 13, elements: 256, bytes: 176, block };
+pub const FORMAT: Format =
+    Format { name: "Q5_K", ggml_type: 13, elements: 256, bytes: 176, block, pack: None };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, dmin) = (half(block, 0), half(block, 2));

@@ -4,7 +4,8 @@
 
 use super::{Format, half};
 
-pub const FORMAT: Format = Format { name: "Q6_K", ggml_type: 14, elements: 256, bytes: 210, block };
+pub const FORMAT: Format =
+    Format { name: "Q6_K", ggml_type: 14, elements: 256, bytes: 210, block, pack: None };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);

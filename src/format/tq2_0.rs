@@ -1,15 +1,27 @@
 //! TQ2_0: 256 ternary codes of 2 bits, d (f16); weight = d * (code - 1). Of each 32 code bytes, the lowest bits are the
 //! first 32 weights.
 
-use super::{Format, half};
+use super::{Format, half, inverse, largest, put_half, tq1_0::ternary};
 
-pub const FORMAT: Format = Format { name: "TQ2_0", ggml_type: 35, elements: 256, bytes: 66, block };
+pub const FORMAT: Format =
+    Format { name: "TQ2_0", ggml_type: 35, elements: 256, bytes: 66, block, pack: Some(pack) };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let d = half(block, 64);
     for (run, weights) in weights.chunks_exact_mut(32).enumerate() {
         for (weight, code) in weights.iter_mut().zip(&block[run / 4 * 32..]) {
             *weight = d * (f32::from((code >> (run % 4 * 2)) & 3) - 1.0);
+        }
+    }
+}
+
+fn pack(weights: &[f32], block: &mut [u8]) {
+    let d = largest(weights).abs();
+    put_half(block, 64, d);
+    let inverse = inverse(d);
+    for (run, weights) in weights.chunks_exact(32).enumerate() {
+        for (byte, weight) in block[run / 4 * 32..].iter_mut().zip(weights) {
+            *byte |= ternary(weight * inverse) << (run % 4 * 2);
         }
     }
 }

@@ -52,3 +52,52 @@ fn partial_blocks_and_wrong_lengths_are_refused() {
     assert!(format.dequantize(&[0; 68], &mut weights).is_err());
     assert!(format.dequantize(&[0; 34], &mut weights).is_ok());
 }
+
+#[test]
+fn the_simple_formats_quantize_as_ggml_does_to_the_bit() {
+    let weights = read_matrix(&asset("F32.npy")).unwrap().values;
+    let written: Vec<&Format> = ALL.iter().filter(|format| format.can_quantize()).collect();
+    assert_eq!(written.len(), 11);
+    for format in written {
+        let expected = std::fs::read(asset(&format!("{}.bin", format.name))).unwrap();
+        let mut blocks = vec![0xff; expected.len()];
+        format.quantize(&weights, &mut blocks).unwrap();
+        let at = blocks.iter().zip(&expected).position(|(got, want)| got != want);
+        assert_eq!(at, None, "{}: byte {at:?} of {}", format.name, expected.len());
+    }
+}
+
+#[test]
+fn what_dequantizing_gives_quantizes_to_itself() {
+    for format in ALL.iter().filter(|format| format.can_quantize()) {
+        let weights: Vec<f32> = (0..256).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        let mut blocks = vec![0; 256 / format.elements * format.bytes];
+        let (mut once, mut twice) = (vec![0.0; 256], vec![0.0; 256]);
+        format.quantize(&weights, &mut blocks).unwrap();
+        format.dequantize(&blocks, &mut once).unwrap();
+        let step = 2.0 / f32::from(u16::from(format.bytes > 17) + 1);
+        assert!(once.iter().zip(&weights).all(|(a, b)| (a - b).abs() <= step), "{}", format.name);
+        format.quantize(&once, &mut blocks).unwrap();
+        format.dequantize(&blocks, &mut twice).unwrap();
+        let far = once.iter().zip(&twice).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far <= 2e-3, "{}: {far}", format.name);
+    }
+}
+
+#[test]
+fn zeros_stay_zeros_and_what_is_not_finite_is_refused_by_place() {
+    for format in ALL.iter().filter(|format| format.can_quantize()) {
+        let mut blocks = vec![0xff; 256 / format.elements * format.bytes];
+        let mut weights = vec![0.0; 256];
+        format.quantize(&weights, &mut blocks).unwrap();
+        format.dequantize(&blocks, &mut weights).unwrap();
+        assert!(weights.iter().all(|&weight| weight == 0.0), "{}", format.name);
+        for wrong in [f32::NAN, f32::INFINITY] {
+            weights[77] = wrong;
+            let error = format.quantize(&weights, &mut blocks).unwrap_err().to_string();
+            assert!(error.starts_with("weight 77 is "), "{error}");
+        }
+    }
+    let error = Format::by_name("Q4_K").unwrap().quantize(&[0.0; 256], &mut [0; 144]).unwrap_err();
+    assert!(error.to_string().contains("can be read, but not written"));
+}
