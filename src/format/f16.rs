@@ -2,8 +2,7 @@
 
 use super::{Format, half, put_half};
 
-pub const FORMAT: Format =
-    Format { name: "F16", ggml_type: 1, elements: 1, bytes: 2, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "F16", ggml_type: 1, elements: 1, bytes: 2, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     weights[0] = half(block, 0);

@@ -2,8 +2,7 @@
 
 use super::Format;
 
-pub const FORMAT: Format =
-    Format { name: "F32", ggml_type: 0, elements: 1, bytes: 4, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "F32", ggml_type: 0, elements: 1, bytes: 4, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     weights[0] = f32::from_le_bytes([block[0], block[1], block[2], block[3]]);

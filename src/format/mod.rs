@@ -19,6 +19,7 @@ mod q5_1;
 mod q5_k;
 mod q6_k;
 mod q8_0;
+mod search;
 mod tq1_0;
 mod tq2_0;
 
@@ -38,7 +39,7 @@ pub struct Format {
     /// Turns one block into its weights.
     block: fn(&[u8], &mut [f32]),
     /// Turns weights, all finite, into one block, which starts as zeros.
-    pack: Option<fn(&[f32], &mut [u8])>,
+    pack: fn(&[f32], &mut [u8]),
 }
 
 /// Every format, in the order of their numbers.
@@ -78,20 +79,12 @@ impl Format {
         8.0 * self.bytes as f64 / self.elements as f64
     }
 
-    /// Whether weights can be turned into this format.
-    pub fn can_quantize(&self) -> bool {
-        self.pack.is_some()
-    }
-
-    /// Turns weights into whole blocks, as ggml's reference quantizers do.
+    /// Turns weights into whole blocks: the simple formats as ggml's reference quantizers do, to the bit; the K formats
+    /// and IQ4_NL by a search for the scales with the least weighted error.
     ///
     /// # Errors
-    /// [`Error::Input`] for a format that is only read, for weights that are no whole blocks, and for one that is not
-    /// finite, by its place.
+    /// [`Error::Input`] for weights that are no whole blocks, and for one that is not finite, by its place.
     pub fn quantize(&self, weights: &[f32], blocks: &mut [u8]) -> Result<()> {
-        let Some(pack) = self.pack else {
-            return Err(Error::Input(format!("{} can be read, but not written", self.name)));
-        };
         self.check(weights.len(), blocks.len())?;
         if let Some(at) = weights.iter().position(|weight| !weight.is_finite()) {
             return Err(Error::Input(format!(
@@ -101,7 +94,7 @@ impl Format {
         }
         blocks.fill(0);
         for (weights, block) in weights.chunks_exact(self.elements).zip(blocks.chunks_exact_mut(self.bytes)) {
-            pack(weights, block);
+            (self.pack)(weights, block);
         }
         Ok(())
     }

@@ -3,8 +3,7 @@
 
 use super::{Format, largest, nibbles, put_nibbles};
 
-pub const FORMAT: Format =
-    Format { name: "MXFP4", ggml_type: 39, elements: 32, bytes: 17, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "MXFP4", ggml_type: 39, elements: 32, bytes: 17, block, pack };
 
 /// E2M1, doubled.
 const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];

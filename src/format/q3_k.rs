@@ -1,10 +1,9 @@
 //! Q3_K: the third bits of 256 codes, their low 2 bits as in Q2_K, 16 scales of 6 bits in 12 bytes, d (f16). Each 16
 //! weights have a scale; weight = d * (scale - 32) * (code - 4).
 
-use super::{Format, half};
+use super::{Format, half, inverse, largest, put_half, search};
 
-pub const FORMAT: Format =
-    Format { name: "Q3_K", ggml_type: 11, elements: 256, bytes: 110, block, pack: None };
+pub const FORMAT: Format = Format { name: "Q3_K", ggml_type: 11, elements: 256, bytes: 110, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (third, codes, scales) = (&block[..32], &block[32..96], &block[96..108]);
@@ -27,4 +26,26 @@ fn scale(scales: &[u8], group: usize) -> u8 {
     let low = (scales[group % 8] >> (group / 8 * 4)) & 15;
     let high = (scales[8 + group % 4] >> (group / 4 * 2)) & 3;
     low | high << 4
+}
+
+fn pack(weights: &[f32], block: &mut [u8]) {
+    let scales: Vec<f32> = weights
+        .chunks_exact(16)
+        .map(|group| search::symmetric(group, -4.0, 0.1, search::whole(-4.0, 3.0)))
+        .collect();
+    put_half(block, 108, largest(&scales) / -32.0);
+    let d = half(block, 108);
+    for (g, (found, weights)) in scales.iter().zip(weights.chunks_exact(16)).enumerate() {
+        let code = (found * inverse(d)).round().clamp(-32.0, 31.0);
+        let (bits, unit) = ((code + 32.0) as u8, inverse(d * code));
+        block[96 + g % 8] |= (bits & 15) << (g / 8 * 4);
+        block[104 + g % 4] |= (bits >> 4) << (g / 4 * 2);
+        let (start, shift) = (32 + g / 8 * 32 + g % 2 * 16, g % 8 / 2 * 2);
+        let (third_start, third_bit) = (g % 2 * 16, g / 2);
+        for (i, weight) in weights.iter().enumerate() {
+            let code = ((weight * unit).round().clamp(-4.0, 3.0) + 4.0) as u8;
+            block[start + i] |= (code & 3) << shift;
+            block[third_start + i] |= (code >> 2) << third_bit;
+        }
+    }
 }

@@ -2,8 +2,7 @@
 
 use super::{Format, codes, half, inverse, largest, nibbles, put_half, put_nibbles};
 
-pub const FORMAT: Format =
-    Format { name: "Q4_0", ggml_type: 2, elements: 32, bytes: 18, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "Q4_0", ggml_type: 2, elements: 32, bytes: 18, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let d = half(block, 0);

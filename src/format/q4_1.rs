@@ -2,8 +2,7 @@
 
 use super::{Format, codes, extremes, half, inverse, nibbles, put_half, put_nibbles};
 
-pub const FORMAT: Format =
-    Format { name: "Q4_1", ggml_type: 3, elements: 32, bytes: 20, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "Q4_1", ggml_type: 3, elements: 32, bytes: 20, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, m) = (half(block, 0), half(block, 2));

@@ -2,10 +2,9 @@
 //! and a minimum; weight = (d * scale) * code - dmin * minimum. Of each 32 code bytes, the low nibbles are the first 32
 //! weights.
 
-use super::{Format, half};
+use super::{Format, half, inverse, put_half, search};
 
-pub const FORMAT: Format =
-    Format { name: "Q4_K", ggml_type: 12, elements: 256, bytes: 144, block, pack: None };
+pub const FORMAT: Format = Format { name: "Q4_K", ggml_type: 12, elements: 256, bytes: 144, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, dmin) = (half(block, 0), half(block, 2));
@@ -27,4 +26,46 @@ pub(super) fn scale_and_minimum(scales: &[u8], group: usize) -> (u8, u8) {
     }
     let low = scales[group + 4];
     (low & 15 | scales[group - 4] >> 6 << 4, low >> 4 | scales[group] >> 6 << 4)
+}
+
+fn pack(weights: &[f32], block: &mut [u8]) {
+    let codes = pack_groups(weights, block, 15);
+    for (g, codes) in codes.chunks_exact(32).enumerate() {
+        for (byte, code) in block[16 + g / 2 * 32..].iter_mut().zip(codes) {
+            *byte |= code << (g % 2 * 4);
+        }
+    }
+}
+
+/// Writes d, dmin, scales and minima of 8 groups, and gives the codes from 0 to `top`.
+pub(super) fn pack_groups(weights: &[f32], block: &mut [u8], top: u8) -> Vec<u8> {
+    let groups = weights.chunks_exact(32).map(|group| search::affine(group, &search::importance(group), top));
+    let groups: Vec<_> = groups.collect();
+    let most = |of: fn(&search::Affine) -> f32| groups.iter().map(of).fold(0.0, f32::max);
+    put_half(block, 0, most(|group| group.scale) / 63.0);
+    put_half(block, 2, most(|group| group.minimum) / 63.0);
+    // What the scales are rounded against is what the reader will find.
+    let (d, dmin) = (half(block, 0), half(block, 2));
+    let mut codes = Vec::with_capacity(weights.len());
+    for (g, (found, weights)) in groups.iter().zip(weights.chunks_exact(32)).enumerate() {
+        let nearest = |value: f32, unit: f32| (value * inverse(unit)).round().clamp(0.0, 63.0) as u8;
+        let (scale, minimum) = (nearest(found.scale, d), nearest(found.minimum, dmin));
+        put_scale_and_minimum(&mut block[4..16], g, (scale, minimum));
+        let (unit, minimum) = (inverse(d * f32::from(scale)), dmin * f32::from(minimum));
+        let top = f32::from(top);
+        codes.extend(weights.iter().map(|weight| ((weight + minimum) * unit).round().clamp(0.0, top) as u8));
+    }
+    codes
+}
+
+/// Packs what [`scale_and_minimum`] reads.
+fn put_scale_and_minimum(scales: &mut [u8], group: usize, (scale, minimum): (u8, u8)) {
+    if group < 4 {
+        scales[group] |= scale;
+        scales[group + 4] |= minimum;
+    } else {
+        scales[group + 4] |= scale & 15 | minimum << 4;
+        scales[group - 4] |= scale >> 4 << 6;
+        scales[group] |= minimum >> 4 << 6;
+    }
 }

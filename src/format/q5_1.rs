@@ -2,8 +2,7 @@
 
 use super::{Format, codes, extremes, half, inverse, put_half, q5_0};
 
-pub const FORMAT: Format =
-    Format { name: "Q5_1", ggml_type: 7, elements: 32, bytes: 24, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "Q5_1", ggml_type: 7, elements: 32, bytes: 24, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, m) = (half(block, 0), half(block, 2));

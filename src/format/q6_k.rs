@@ -2,10 +2,9 @@
 //! weight = (d * scale) * (code - 32). Each half of 128 weights has 64 low bytes, of whose nibbles the low ones come
 //! first, and 32 high bytes, of whose bits the lowest belong to the first 32 weights.
 
-use super::{Format, half};
+use super::{Format, half, inverse, largest, put_half, search};
 
-pub const FORMAT: Format =
-    Format { name: "Q6_K", ggml_type: 14, elements: 256, bytes: 210, block, pack: None };
+pub const FORMAT: Format = Format { name: "Q6_K", ggml_type: 14, elements: 256, bytes: 210, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
@@ -18,6 +17,26 @@ fn block(block: &[u8], weights: &mut [f32]) {
             let low = (low[part * 64 + run % 2 * 32 + odd + i] >> (run / 2 * 4)) & 15;
             let high = (high[part * 32 + odd + i] >> (run * 2)) & 3;
             *weight = scale * (f32::from(low | high << 4) - 32.0);
+        }
+    }
+}
+
+fn pack(weights: &[f32], block: &mut [u8]) {
+    let scales: Vec<f32> = weights
+        .chunks_exact(16)
+        .map(|group| search::symmetric(group, -32.0, 0.1, search::whole(-32.0, 31.0)))
+        .collect();
+    put_half(block, 208, largest(&scales) / -128.0);
+    let d = half(block, 208);
+    for (g, (found, weights)) in scales.iter().zip(weights.chunks_exact(16)).enumerate() {
+        let scale = (found * inverse(d)).round().clamp(-128.0, 127.0);
+        block[192 + g] = scale as i8 as u8;
+        let unit = inverse(d * scale);
+        let (part, run, odd) = (g / 8, g % 8 / 2, g % 2 * 16);
+        for (i, weight) in weights.iter().enumerate() {
+            let code = ((weight * unit).round().clamp(-32.0, 31.0) + 32.0) as u8;
+            block[part * 64 + run % 2 * 32 + odd + i] |= (code & 15) << (run / 2 * 4);
+            block[128 + part * 32 + odd + i] |= (code >> 4) << (run * 2);
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use super::{Format, half, inverse, largest, put_half};
 
-pub const FORMAT: Format =
-    Format { name: "Q8_0", ggml_type: 8, elements: 32, bytes: 34, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "Q8_0", ggml_type: 8, elements: 32, bytes: 34, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let d = half(block, 0);

@@ -3,8 +3,7 @@
 
 use super::{Format, half, inverse, largest, put_half};
 
-pub const FORMAT: Format =
-    Format { name: "TQ1_0", ggml_type: 34, elements: 256, bytes: 54, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "TQ1_0", ggml_type: 34, elements: 256, bytes: 54, block, pack };
 
 /// Bytes at a time and digits in each: a run of digits of `bytes` weights each.
 const RUNS: [(usize, u32); 3] = [(32, 5), (16, 5), (4, 4)];

@@ -3,8 +3,7 @@
 
 use super::{Format, half, inverse, largest, put_half, tq1_0::ternary};
 
-pub const FORMAT: Format =
-    Format { name: "TQ2_0", ggml_type: 35, elements: 256, bytes: 66, block, pack: Some(pack) };
+pub const FORMAT: Format = Format { name: "TQ2_0", ggml_type: 35, elements: 256, bytes: 66, block, pack };
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let d = half(block, 64);

@@ -53,12 +53,32 @@ fn partial_blocks_and_wrong_lengths_are_refused() {
     assert!(format.dequantize(&[0; 34], &mut weights).is_ok());
 }
 
+/// Formats whose quantizers search: any that searches as well will do.
+const SEARCHED: [&str; 6] = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"];
+
+#[test]
+fn the_searched_formats_come_within_5_percent_of_ggmls_error() {
+    let weights = read_matrix(&asset("F32.npy")).unwrap().values;
+    for name in SEARCHED {
+        let format = Format::by_name(name).unwrap();
+        let error = |blocks: &[u8]| {
+            let mut back = vec![0.0; weights.len()];
+            format.dequantize(blocks, &mut back).unwrap();
+            weights.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
+        };
+        let theirs = std::fs::read(asset(&format!("{name}.bin"))).unwrap();
+        let mut ours = vec![0; theirs.len()];
+        format.quantize(&weights, &mut ours).unwrap();
+        let ratio = error(&ours) / error(&theirs);
+        println!("{name}: {ratio:.4} of ggml's squared error");
+        assert!(ratio <= 1.05, "{name}: {ratio}");
+    }
+}
+
 #[test]
 fn the_simple_formats_quantize_as_ggml_does_to_the_bit() {
     let weights = read_matrix(&asset("F32.npy")).unwrap().values;
-    let written: Vec<&Format> = ALL.iter().filter(|format| format.can_quantize()).collect();
-    assert_eq!(written.len(), 11);
-    for format in written {
+    for format in ALL.iter().filter(|format| !SEARCHED.contains(&format.name)) {
         let expected = std::fs::read(asset(&format!("{}.bin", format.name))).unwrap();
         let mut blocks = vec![0xff; expected.len()];
         format.quantize(&weights, &mut blocks).unwrap();
@@ -69,7 +89,8 @@ fn the_simple_formats_quantize_as_ggml_does_to_the_bit() {
 
 #[test]
 fn what_dequantizing_gives_quantizes_to_itself() {
-    for format in ALL.iter().filter(|format| format.can_quantize()) {
+    // A search may find a better scale for what it made of another one.
+    for format in ALL.iter().filter(|format| !SEARCHED.contains(&format.name)) {
         let weights: Vec<f32> = (0..256).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
         let mut blocks = vec![0; 256 / format.elements * format.bytes];
         let (mut once, mut twice) = (vec![0.0; 256], vec![0.0; 256]);
@@ -86,7 +107,7 @@ fn what_dequantizing_gives_quantizes_to_itself() {
 
 #[test]
 fn zeros_stay_zeros_and_what_is_not_finite_is_refused_by_place() {
-    for format in ALL.iter().filter(|format| format.can_quantize()) {
+    for format in ALL.iter() {
         let mut blocks = vec![0xff; 256 / format.elements * format.bytes];
         let mut weights = vec![0.0; 256];
         format.quantize(&weights, &mut blocks).unwrap();
@@ -98,6 +119,4 @@ fn zeros_stay_zeros_and_what_is_not_finite_is_refused_by_place() {
             assert!(error.starts_with("weight 77 is "), "{error}");
         }
     }
-    let error = Format::by_name("Q4_K").unwrap().quantize(&[0.0; 256], &mut [0; 144]).unwrap_err();
-    assert!(error.to_string().contains("can be read, but not written"));
 }
