@@ -37,7 +37,7 @@ fn pack(weights: &[f32], block: &mut [u8]) {
                     if digit < digits { ternary(rest[digit as usize * bytes + byte] * inverse) } else { 0 };
                 number * 3 + u16::from(code)
             });
-            block[at + byte] = ((number * 256 + 242) / 243) as u8;
+            block[at + byte] = (number * 256).div_ceil(243) as u8;
         }
         at += bytes;
         rest = &rest[bytes * digits as usize..];
