@@ -86,24 +86,35 @@ pub struct PaletteArguments {
 impl Command {
     /// What can be refused before a device is opened and anything is computed.
     fn check(&self) -> anyhow::Result<()> {
-        let outputs: Vec<&Path> = match self {
+        let (mut outputs, mut inputs): (Vec<&Path>, Vec<&Path>) = match self {
             Self::Fit(fit) => {
                 fit.check_init()?;
-                fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path).collect()
+                (fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path).collect(), vec![&fit.data])
             }
-            Self::Predict(predict) => vec![&predict.output],
+            Self::Predict(predict) => (vec![&predict.output], vec![&predict.data, &predict.centroids]),
             Self::Palette(palette) => {
                 picture::check_png_path(&palette.output)?;
-                vec![&palette.output]
+                (vec![&palette.output], vec![&palette.input])
             }
         };
-        let mut outputs: Vec<&Path> = outputs.into_iter().chain(self.traced().trace.as_deref()).collect();
+        if let Self::Fit(Fit { init, .. }) = self {
+            inputs.push(Path::new(init));
+        }
+        outputs.extend(self.traced().trace.as_deref());
         for path in &outputs {
             output::check_writable(path)?;
         }
-        outputs.sort_unstable();
-        if let Some([path, _]) = outputs.array_windows().find(|[a, b]| a == b) {
-            anyhow::bail!("{}: two outputs cannot go to one file; give another name", path.display());
+        let places: Vec<Option<PathBuf>> = outputs.iter().map(|path| place(path)).collect();
+        for (i, (path, at)) in outputs.iter().zip(&places).enumerate() {
+            if at.is_some() && places[..i].contains(at) {
+                anyhow::bail!("{}: two outputs cannot go to one file; give another name", path.display());
+            }
+            if at.is_some() && inputs.iter().any(|input| place(input) == *at) {
+                anyhow::bail!(
+                    "{}: this would overwrite an input; give the output another name",
+                    path.display()
+                );
+            }
         }
         Ok(())
     }
@@ -126,14 +137,35 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
     }
 }
 
-/// A bar that follows Lloyd's loop.
+/// Where a file really is, if it is an ordinary one: links and detours resolved, also for a file that is yet to be made.
+fn place(path: &Path) -> Option<PathBuf> {
+    if path.exists() {
+        return path.canonicalize().ok().filter(|path| path.is_file());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+}
+
+/// A bar that follows first the seeding, then Lloyd's loop.
 fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl FnMut(Progress)) {
-    let bar =
-        terminal.bar(u64::from(max_iter), "k-means {bar:30} {pos}/{len} {per_sec} ETA at most {eta} {msg}");
+    let bar = terminal.bar(u64::from(max_iter), "k-means {bar:20} {pos}/{len} {per_sec:8} ETA {eta} {msg}");
     let moved = bar.clone();
-    (bar, move |progress: Progress| {
-        moved.set_position(u64::from(progress.n_iter));
-        moved.set_message(format!("{} labels changed", progress.changed));
+    let mut seeding = false;
+    (bar, move |progress: Progress| match progress {
+        Progress::Seeding { chosen, of } => {
+            seeding = true;
+            moved.set_length(of as u64);
+            moved.set_position(chosen as u64);
+            moved.set_message("seeding");
+        }
+        Progress::Iterating { n_iter, changed, .. } => {
+            if std::mem::take(&mut seeding) {
+                moved.reset();
+                moved.set_length(u64::from(max_iter));
+            }
+            moved.set_position(u64::from(n_iter));
+            moved.set_message(format!("at most; {changed} moved"));
+        }
     })
 }
 
@@ -141,7 +173,7 @@ impl Fit {
     fn check_init(&self) -> anyhow::Result<()> {
         let known = ["k-means++", "random"].contains(&self.init.as_str());
         if !known && !Path::new(&self.init).exists() {
-            anyhow::bail!("--init {}: neither k-means++, random, nor a file", self.init);
+            anyhow::bail!("--init {}: there is no such file; k-means++ and random need none", self.init);
         }
         Ok(())
     }
@@ -158,7 +190,8 @@ impl Fit {
             let (bar, progress) = follow(&session.terminal, self.max_iter);
             let fitted = kmeans.fit(gpu, &data, progress);
             bar.finish_and_clear();
-            self.finish(&fitted?, &session.terminal)
+            self.finish(&fitted?, &session.terminal)?;
+            Ok(None)
         })
     }
 
@@ -173,13 +206,16 @@ impl Fit {
         if let Some(path) = &self.labels {
             npy::write_labels(path, &fitted.labels)?;
         }
+        for path in self.centroids.iter().chain(&self.labels) {
+            terminal.notice(&format!("written: {}", path.display()));
+        }
         terminal.result(fitted, || {
             let facts = [
                 ("points", format!("{} x {}", fitted.n, fitted.d)),
                 ("clusters", fitted.k.to_string()),
                 ("iterations", fitted.n_iter.to_string()),
                 ("converged", if fitted.converged { "yes" } else { "no" }.to_owned()),
-                ("inertia", format!("{:.6e}", fitted.inertia)),
+                ("inertia", format!("{}", fitted.inertia)),
                 ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
                 ("seconds", format!("{:.3}", fitted.seconds)),
             ];
@@ -211,14 +247,15 @@ impl Predict {
             npy::write_labels(&self.output, &predicted.labels)?;
             session.terminal.result(&predicted, || {
                 format!(
-                    "{} points of {} dimensions labelled by {} centroids, inertia {:.6e}: {}",
+                    "{} points of {} dimensions labelled by {} centroids, inertia {}: {}",
                     predicted.n,
                     predicted.d,
                     predicted.k,
                     predicted.inertia,
                     self.output.display()
                 )
-            })
+            })?;
+            Ok(None)
         })
     }
 }
@@ -238,7 +275,8 @@ impl PaletteArguments {
             let (bar, progress) = follow(&session.terminal, 300);
             let palette = palette::palette(gpu, &picture, self.k, self.seed, progress);
             bar.finish_and_clear();
-            self.finish(&palette?, &session.terminal)
+            self.finish(&palette?, &session.terminal)?;
+            Ok(None)
         })
     }
 

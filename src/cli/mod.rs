@@ -1,6 +1,7 @@
 //! The command line: arguments, one call into the library, output. One file per subcommand.
 
 mod devices;
+mod inspect;
 mod kmeans;
 mod report;
 mod roofline;
@@ -14,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use lowbit::Error;
 use lowbit::gpu::{Context, Listener, Options};
 use lowbit::report::trace;
-use lowbit::roofline::Effort;
+use lowbit::roofline::{Effort, Roofs};
 use terminal::Terminal;
 
 /// Quantization on any GPU: fewer bits, the same answer, at memory speed.
@@ -57,6 +58,8 @@ enum Command {
     Roofline(roofline::Arguments),
     /// Measure the roofs, verify and time every kernel against them, write report.json and report.html
     Report(report::Arguments),
+    /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
+    Inspect(inspect::Arguments),
     /// Cluster vectors or colours
     Kmeans {
         #[command(subcommand)]
@@ -121,6 +124,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Devices => devices::run(session),
         Command::Roofline(arguments) => roofline::run(arguments, session),
         Command::Report(arguments) => report::run(arguments, session),
+        Command::Inspect(arguments) => inspect::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
     }
 }
@@ -133,11 +137,11 @@ struct Session {
 
 impl Session {
     /// Opens the device, runs `work`, says what must be known of the device, and writes the trace if one is wanted.
-    /// What can be refused without a device should have been by then.
+    /// What can be refused without a device should have been by then. `work` gives the roofs, if it has measured them.
     fn with_device(
         &self,
         traced: &Traced,
-        work: impl FnOnce(&Context) -> anyhow::Result<()>,
+        work: impl FnOnce(&Context) -> anyhow::Result<Option<Roofs>>,
     ) -> anyhow::Result<()> {
         if let Some(path) = &traced.trace {
             lowbit::io::output::check_writable(path)?;
@@ -152,10 +156,12 @@ impl Session {
         let gpu = Context::open(&options)?;
         // The self-test's own pass is nobody's work.
         drop(gpu.take_passes());
-        work(&gpu)?;
+        let roofs = work(&gpu)?;
         if let Some(path) = &traced.trace {
-            self.terminal.notice("measuring the roofs for the trace");
-            trace::write(path, &gpu)?;
+            if roofs.is_none() {
+                self.terminal.notice("measuring the roofs for the trace");
+            }
+            trace::write(path, &gpu, roofs)?;
             self.terminal
                 .notice(&format!("{}: open it at ui.perfetto.dev or chrome://tracing", path.display()));
         }

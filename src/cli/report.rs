@@ -10,7 +10,7 @@ use lowbit::report::{ReportOptions, html, make};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The folder that report.json and report.html are written to
+    /// The folder that report.json and report.html are written to; made if it does not exist
     #[arg(long, default_value = ".", value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]
@@ -21,6 +21,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let terminal = &session.terminal;
+    std::fs::create_dir_all(&arguments.out).map_err(|error| lowbit::Error::io(&arguments.out, error))?;
     let (json, page) = (arguments.out.join("report.json"), arguments.out.join("report.html"));
     output::check_writable(&json)?;
     output::check_writable(&page)?;
@@ -39,6 +40,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         }
         terminal.result(&report, || report.text())?;
         terminal.notice(&format!("written: {} and {}", json.display(), page.display()));
-        Ok(())
+        Ok(Some(report.roofs))
     })
 }

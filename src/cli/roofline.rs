@@ -38,7 +38,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         if let Some(path) = &arguments.svg {
             let picture = svg::roofline(&roofs, &[])?;
             output::write_whole(path, |out| out.write_all(picture.as_bytes()))?;
+            terminal.notice(&format!("written: {}", path.display()));
         }
-        terminal.result(&roofs, || table::roofs(&roofs))
+        terminal.result(&roofs, || table::roofs(&roofs))?;
+        Ok(Some(roofs))
     })
 }

@@ -37,11 +37,9 @@ pub fn affine(weights: &[f32], importance: &[f32], top: u8) -> Affine {
             xc += importance * weight_64 * code;
         }
         let determinant = w * cc - c * c;
-        if determinant <= 0.0 {
-            continue;
-        }
         let (mut scale, mut offset) = ((w * xc - x * c) / determinant, (cc * x - c * xc) / determinant);
-        if offset > 0.0 {
+        // A minimum can only lower weights; and equal codes, as a constant group has, leave it undetermined.
+        if determinant <= 0.0 || offset > 0.0 {
             (scale, offset) = (xc / cc, 0.0);
         }
         let error: f64 = weights

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
+pub mod gguf;
 pub mod npy;
 pub mod output;
 pub mod picture;

@@ -201,13 +201,23 @@ pub fn pad(values: &[f32], shift: &[f64]) -> Vec<f32> {
 
 /// What the host learns between batches.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Iterations completed.
-    pub n_iter: u32,
-    /// Labels that the last of them changed.
-    pub changed: u32,
-    /// Sum of the centroids' squared shifts in the last of them.
-    pub shift: f32,
+pub enum Progress {
+    /// The first centroids are being chosen.
+    Seeding {
+        /// Centroids chosen.
+        chosen: usize,
+        /// Centroids to choose.
+        of: usize,
+    },
+    /// The loop is at work.
+    Iterating {
+        /// Iterations completed.
+        n_iter: u32,
+        /// Labels that the last of them changed.
+        changed: u32,
+        /// Sum of the centroids' squared shifts in the last of them.
+        shift: f32,
+    },
 }
 
 /// How the loop ended.
@@ -415,7 +425,7 @@ impl<'a> Lloyd<'a> {
                 relocated = self.relocate(done)?;
                 done = labeller.control()?;
             }
-            progress(Progress { n_iter: done.n_iter, changed: done.changed, shift: done.shift });
+            progress(Progress::Iterating { n_iter: done.n_iter, changed: done.changed, shift: done.shift });
             if done.state != RUNNING {
                 labels_current = done.state == LABELS_UNCHANGED && !relocated;
                 break;

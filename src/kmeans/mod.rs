@@ -61,7 +61,7 @@ pub struct Fitted {
     pub inertia: f64,
     /// Mean time of an iteration, the first left out where there are more: it includes the driver's compilation.
     pub ms_per_iteration: f64,
-    /// Time of the whole call, seeding and transfers included.
+    /// Time of the whole call: transfers, seeding, and the trying of variants where it was due.
     pub seconds: f64,
     /// Clusters that hold at least one point.
     pub distinct_clusters: usize,
@@ -116,7 +116,7 @@ impl KMeans {
     /// # Errors
     /// [`Error::Input`] for k = 0, more clusters than points, values that are not finite, centroids of the wrong shape;
     /// the device's errors.
-    pub fn fit(&self, gpu: &Context, data: &Matrix, progress: impl FnMut(Progress)) -> Result<Fitted> {
+    pub fn fit(&self, gpu: &Context, data: &Matrix, mut progress: impl FnMut(Progress)) -> Result<Fitted> {
         let begun = Instant::now();
         let (n, d, k) = (data.rows, data.cols, self.k);
         self.check(data)?;
@@ -134,7 +134,7 @@ impl KMeans {
                 lloyd::pad(&rows_of(data, &chosen), &mean)
             }
             Init::PlusPlus => {
-                let chosen = self.plus_plus(gpu, data, &mean, &points, &mut notices)?;
+                let chosen = self.plus_plus(gpu, data, &mean, &points, &mut notices, &mut progress)?;
                 lloyd::pad(&rows_of(data, &chosen), &mean)
             }
         };
@@ -228,15 +228,14 @@ impl KMeans {
         mean: &[f64],
         points: &Points,
         notices: &mut Vec<String>,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<usize>> {
         let mut random = Random::new(self.seed);
         let (n, d, k) = (data.rows as u64, data.cols as u64, self.k as u64);
         let row_bytes = (16 * d.div_ceil(4)).max(4 * seed::trials(k));
         let most = (gpu.adapter.max_binding_bytes / row_bytes).min(1 << 24);
-        let choose = |random: &mut Random, from: &Buffer| {
-            // Below the number of points, which is at most 2^24.
-            let first = random.below(from.rows()) as u32;
-            seed::Seed::load(gpu)?.choose(gpu, from, d, k, first, random.word())
+        let mut choose = |random: &mut Random, from: &Buffer| {
+            seed::Seed::load(gpu)?.choose(gpu, from, d, k, random, progress)
         };
         if let Some(whole) = points.whole().filter(|_| n <= most) {
             return Ok(choose(&mut random, whole)?.into_iter().map(|i| i as usize).collect());

@@ -68,6 +68,8 @@ pub fn palette(
     let mut counts = vec![0u64; k];
     let mut labels = clustering.labels.iter().map(|&label| label as usize);
     let mut drawn = picture.clone();
+    // What cannot be seen must not keep colours that are not in the palette.
+    drawn.rgba.iter_mut().filter(|pixel| pixel[3] == 0).for_each(|pixel| *pixel = [0; 4]);
     for pixel in drawn.rgba.iter_mut().filter(|pixel| pixel[3] > 0) {
         // There is a label for each visible pixel.
         let Some(label) = labels.next() else { break };

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::lloyd::Batch;
+use super::lloyd::{Batch, Progress};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
+use crate::random::Random;
 
 /// The distances to the candidates, and the choice among them.
 pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed_distance"), Spec::new("kmeans/seed")];
@@ -141,16 +142,18 @@ impl Seed {
         Ok([distance, pick])
     }
 
-    /// The indices of `k` of the points, chosen by greedy k-means++; `first` is the first of them.
+    /// The indices of `k` of the points, chosen by greedy k-means++.
     pub fn choose(
         &self,
         gpu: &Context,
         points: &Buffer,
         d: u64,
         k: u64,
-        first: u32,
-        seed: u32,
+        random: &mut Random,
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<u32>> {
+        let first = to_u32(random.below(points.rows()), "the first seed")?;
+        let seed = random.word();
         let state = self.state(gpu, points.rows(), k, first)?;
         let steps =
             [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];
@@ -168,6 +171,7 @@ impl Seed {
             gpu.wait()?;
             batch.took(from.elapsed(), to_u32(size, "the steps")?);
             done += size;
+            progress(Progress::Seeding { chosen: done as usize, of: k as usize });
         }
         state.chosen.read(gpu)
     }

@@ -72,7 +72,7 @@ fn roofs_table(html: &mut String, report: &Report) {
         ("int8 dot", roofs.dot_i8.as_ref()),
     ];
     html.push_str(
-        "<div class=\"wide\"><table><tr><th>roof</th><th class=\"n\">best</th><th class=\"n\">10 to 90 %</th>\
+        "<div class=\"wide\"><table><tr><th>roof</th><th class=\"n\">value</th><th class=\"n\">spread</th>\
          <th>formula</th><th>variant</th></tr>",
     );
     for (name, roof) in named {
@@ -87,6 +87,11 @@ fn roofs_table(html: &mut String, report: &Report) {
                 roof.high,
                 escape(&roof.formula),
                 escape(&roof.variant)
+                    + &roof
+                        .note
+                        .as_deref()
+                        .map(|note| format!("<br><em>{}</em>", escape(note)))
+                        .unwrap_or_default()
             ),
             None => write!(html, "<tr><td>{name}</td><td colspan=\"4\">this adapter has none</td></tr>"),
         };
@@ -95,6 +100,7 @@ fn roofs_table(html: &mut String, report: &Report) {
     let _ = writeln!(
         html,
         "</table></div><p class=\"sub\">Launch: {launch} a dispatch, {:.1} us for a submission and its wait. \
+         Value: the median of the best round; spread: the slowest tenth of all rounds to the fastest. \
          Gigabytes are 10<sup>9</sup> bytes; copy counts what it reads and what it writes.</p>",
         roofs.launch.round_trip_us
     );

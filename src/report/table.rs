@@ -45,7 +45,7 @@ pub fn roofs(roofs: &Roofs) -> String {
     };
     let mut text = format!("{} ({}, {})\n", roofs.adapter.name, roofs.adapter.backend, roofs.adapter.driver);
     text += &render(
-        &["roof", "best", "10 to 90 %", "formula", "variant"],
+        &["roof", "value", "spread", "formula", "variant"],
         vec![
             row("copy", Some(&roofs.copy)),
             row("read", Some(&roofs.read)),
@@ -58,6 +58,7 @@ pub fn roofs(roofs: &Roofs) -> String {
     if let Some(peak) = roofs.peak_gbs {
         text += &format!("copy is {:.1} % of the datasheet's {peak} GB/s\n", roofs.copy.value / peak * 100.0);
     }
+    text += "value: the median of the best round; spread: the slowest tenth of all rounds to the fastest\n";
     let launch = roofs.launch.us.map_or("too small to measure".into(), |us| format!("{us:.1} us"));
     text += &format!("launch: {launch} a dispatch, {:.1} us a round trip\n", roofs.launch.round_trip_us);
     if !roofs.sweep.is_empty() {

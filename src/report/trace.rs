@@ -10,12 +10,18 @@ use crate::gpu::{Context, PassRecord, Work};
 use crate::io::output::write_whole;
 use crate::roofline::{self, MeasureOptions, Roofs};
 
-/// Writes the passes that `gpu` has recorded to `path`; measures the roofs to compare them with.
-pub fn write(path: &Path, gpu: &Context) -> Result<()> {
+/// Writes the passes that `gpu` has recorded to `path`, compared with `roofs`, which are measured if not given.
+pub fn write(path: &Path, gpu: &Context, roofs: Option<Roofs>) -> Result<()> {
     let passes = gpu.take_passes();
-    let options = MeasureOptions { effort: roofline::Effort::Quick, ..MeasureOptions::default() };
-    let roofs = roofline::measure(gpu, &options, &mut |_| ())?;
-    drop(gpu.take_passes());
+    let roofs = match roofs {
+        Some(roofs) => roofs,
+        None => {
+            let options = MeasureOptions { effort: roofline::Effort::Quick, ..MeasureOptions::default() };
+            let roofs = roofline::measure(gpu, &options, &mut |_| ())?;
+            drop(gpu.take_passes());
+            roofs
+        }
+    };
     let document = document(&passes, &roofs);
     write_whole(path, |out| serde_json::to_writer(out, &document).map_err(std::io::Error::from))
 }

@@ -3,6 +3,7 @@
 
 mod comparer;
 mod format;
+mod gguf;
 mod io;
 mod names;
 mod oracle;

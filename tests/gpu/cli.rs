@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use half::f16;
+use lowbit::io::gguf::{self, Array, TensorType, Writer};
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::picture::{self, Picture};
 use lowbit::random::Random;
@@ -272,8 +273,10 @@ fn palette_finds_the_colours_of_a_picture() {
     assert_eq!(found, expected.map(|(hex, rows)| (hex, rows / 16.0)));
     assert_eq!((&document["width"], &document["height"]), (&41.into(), &16.into()));
     assert_eq!(document["output"], "out.png");
-    // Four colours in four colours: the same picture, and transparency is never touched.
-    assert_eq!(picture::read(&folder.join("out.png")).unwrap(), flag);
+    // Four colours in four colours: the same picture. What cannot be seen has no colour any more.
+    let mut expected = flag.clone();
+    expected.rgba.iter_mut().filter(|pixel| pixel[3] == 0).for_each(|pixel| *pixel = [0; 4]);
+    assert!(picture::read(&folder.join("out.png")).unwrap() == expected, "the picture is another one");
 
     // In two colours, on a picture that does not hold still, from JPEG, as a table without escape codes.
     let noise: Vec<u8> = Random::new(1).words(30 * 20 * 3).iter().map(|&word| word as u8).collect();
@@ -396,7 +399,10 @@ fn arguments_that_do_not_fit_are_refused() {
         (&["-k", "3", "--tol", "-1"], &["tol=-1"]),
         (&["-k", "3", "--tol", "nan"], &["tol=NaN"]),
         (&["-k", "3", "--max-iter", "0"], &["max_iter=0 should be >= 1"]),
-        (&["-k", "3", "--init", "kmeans++"], &["--init kmeans++", "k-means++", "random", "nor a file"]),
+        (
+            &["-k", "3", "--init", "kmeans++"],
+            &["--init kmeans++", "k-means++", "random", "there is no such file"],
+        ),
         (&["-k", "4", "--init", "narrow.npy"], &["initial centers (3, 4)", "number of clusters 4"]),
         (
             &["-k", "3", "--init", "narrow.npy"],
@@ -472,8 +478,9 @@ fn outputs_that_cannot_be_written_are_refused() {
         refused(&mut lowbit(folder, &predict), BAD_INPUT, words);
         refused(&mut lowbit(folder, &["roofline", "--quick", "--svg", path]), BAD_INPUT, words);
     }
-    let report = ["report", "--quick", "--out", "missing"];
-    refused(&mut lowbit(folder, &report), BAD_INPUT, &["the folder missing does not exist"]);
+    // The report makes its folder, but not out of a file.
+    let report = ["report", "--quick", "--out", "x.npy"];
+    refused(&mut lowbit(folder, &report), BAD_INPUT, &["x.npy", "exists"]);
 
     // A bad input leaves the old output alone; `refused` looks at every file.
     fs::write(folder.join("old.npy"), "precious").unwrap();
@@ -596,6 +603,86 @@ fn a_broken_tuning_cache_is_a_warning() {
     assert!(entries(&renewed).values().all(|variant| variant != "gone"), "{renewed}");
 }
 
+/// Runs where no device is, because looking at a file needs none.
+fn inspect(folder: &Path, arguments: &[&str]) -> String {
+    let ran = run(lowbit(folder, &[&["inspect"], arguments].concat()).envs(NO_VULKAN));
+    assert_eq!((ran.code, ran.err.as_str()), (Some(DONE), ""), "{ran:?}");
+    ran.out
+}
+
+#[test]
+fn inspect_shows_a_gguf_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new();
+    let tokens = (0..100).map(|i| format!("token {i}").as_str().into()).collect();
+    writer.metadata("general.architecture", "llama".into()).unwrap();
+    writer.metadata("some.epsilon", gguf::Value::F32(1e-5)).unwrap();
+    writer.metadata("some.template", format!("{{\u{1b}[2J\n{}", "x".repeat(500)).as_str().into()).unwrap();
+    writer.metadata("some.tokens", gguf::Value::Array(Array::String(tokens))).unwrap();
+    writer.tensor("blk.0.ffn_down.weight", &[512, 3], TensorType::by_name("Q4_K").unwrap()).unwrap();
+    writer.tensor("norm.weight", &[512], TensorType::by_name("F32").unwrap()).unwrap();
+    // The name does not matter.
+    let path = folder.path().join("model.bin");
+    writer.write(&path, |tensor, out| out.write(&vec![0; tensor.bytes as usize])).unwrap();
+
+    let text = inspect(folder.path(), &["model.bin"]);
+    assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.chars().count() < 130), "{text}");
+    for line in [
+        "GGUF version 3, tensors aligned to 32 bytes",
+        "general.architecture llama",
+        "some.epsilon 1e-5",
+        "some.template {\\u{1b}[2J\\nxxx",
+        "some.tokens 100 x string [token 0, token 1,",
+        "blk.0.ffn_down.weight Q4_K [3, 512] 864 4.500",
+        "norm.weight F32 [512] 2048 32.000",
+        "2 tensors, 2048 weights, 2912 bytes, 11.375 bits per weight",
+    ] {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.lines().any(|found| words(found).starts_with(line)), "{line:?} is not in\n{text}");
+    }
+
+    let document: Value = serde_json::from_str(&inspect(folder.path(), &["model.bin", "--json"])).unwrap();
+    assert_eq!(document["metadata"]["some.epsilon"], 1e-5);
+    assert_eq!(document["metadata"]["some.template"].as_str().unwrap().len(), 506);
+    assert_eq!(document["metadata"]["some.tokens"]["length"], 100);
+    assert_eq!(document["metadata"]["some.tokens"]["first"][1], "token 1");
+    assert_eq!(document["tensors"][0]["shape"], serde_json::json!([3, 512]));
+    assert_eq!(document["tensors"][0]["bits_per_weight"], 4.5);
+    assert_eq!(document["bits_per_weight"], 11.375);
+}
+
+#[test]
+fn inspect_shows_a_npy_file() {
+    let (folder, _) = folder_with_blobs();
+    let text = inspect(folder.path(), &["x.npy"]);
+    for words in ["float32 (<f4)", &format!("[{N}, {D}]"), &format!("{}", N * D * 4)] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    let document: Value = serde_json::from_str(&inspect(folder.path(), &["x.npy", "--json"])).unwrap();
+    assert_eq!(document["shape"], serde_json::json!([N, D]));
+    assert_eq!((&document["type"], &document["dtype"]), (&"float32".into(), &"<f4".into()));
+}
+
+#[test]
+fn inspect_refuses_what_it_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8], &str); 5] = [
+        ("notes.gguf", b"some text", "neither a GGUF nor a .npy file"),
+        ("short.npy", b"\x93NU", "neither a GGUF nor a .npy file"),
+        ("empty.gguf", b"", "the file is empty"),
+        ("cut.gguf", b"GGUF\x03\0\0\0\x01", "truncated"),
+        ("cut.npy", b"\x93NUMPY\x01\0", "truncated"),
+    ];
+    for (name, bytes, _) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    for (name, _, words) in files {
+        refused(&mut lowbit(folder.path(), &["inspect", name]), BAD_INPUT, &[name, words]);
+    }
+    refused(&mut lowbit(folder.path(), &["inspect", "."]), BAD_INPUT, &["folder"]);
+    refused(&mut lowbit(folder.path(), &["inspect", "none.gguf"]), BAD_INPUT, &["none.gguf"]);
+}
+
 #[test]
 fn roofline_prints_numbers_and_draws_them() {
     let temporary = tempfile::tempdir().unwrap();
@@ -679,4 +766,24 @@ fn report_writes_one_page_and_one_document() {
     // Nothing is fetched: what is left of addresses are names of XML namespaces.
     let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script src"));
+}
+
+#[test]
+fn an_output_never_takes_the_place_of_an_input_or_of_another_output() {
+    let (temporary, _) = folder_with_blobs();
+    let folder = temporary.path();
+    let fit = |more: &[&str]| {
+        let mut command = lowbit(folder, &["kmeans", "fit", "x.npy", "-k", "3"]);
+        command.args(more);
+        command
+    };
+    refused(&mut fit(&["--centroids", "x.npy"]), BAD_INPUT, &["x.npy", "overwrite an input"]);
+    refused(&mut fit(&["--labels", "./x.npy"]), BAD_INPUT, &["overwrite an input"]);
+    refused(&mut fit(&["--labels", "a.npy", "--centroids", "./a.npy"]), BAD_INPUT, &["two outputs"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(folder.join("a.npy"), folder.join("link.npy")).unwrap();
+        fs::write(folder.join("a.npy"), "").unwrap();
+        refused(&mut fit(&["--labels", "a.npy", "--centroids", "link.npy"]), BAD_INPUT, &["two outputs"]);
+    }
 }

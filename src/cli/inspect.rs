@@ -1,0 +1,196 @@
+//! `lowbit inspect`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Map, json};
+
+use super::Session;
+use lowbit::Error;
+use lowbit::io::gguf::{self, Gguf, Tensor, Value};
+use lowbit::io::npy;
+use lowbit::report::table;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// A .gguf or .npy file
+    file: PathBuf,
+}
+
+/// The elements of an array of the metadata that are shown, and the characters of a string.
+const ELEMENTS: usize = 6;
+const CHARACTERS: usize = 60;
+
+pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
+    let (path, terminal) = (&arguments.file, &session.terminal);
+    // By the content: names lie.
+    if gguf::is_gguf(path)? {
+        let gguf = Gguf::open(path)?;
+        terminal.result(&gguf_json(&gguf), || gguf_text(&gguf))
+    } else if npy::is_npy(path)? {
+        let info = npy::read_info(path)?;
+        let document = json!({
+            "format": "npy",
+            "dtype": info.dtype,
+            "type": info.type_name,
+            "shape": info.shape,
+            "bytes": info.bytes,
+        });
+        terminal.result(&document, || npy_text(&info))
+    } else {
+        let problem = "this is neither a GGUF nor a .npy file: it begins with neither GGUF nor \\x93NUMPY";
+        Err(Error::file(path, problem).into())
+    }
+}
+
+fn npy_text(info: &npy::Info) -> String {
+    let dtype = printable(&info.dtype, CHARACTERS);
+    let dtype = info.type_name.as_ref().map_or_else(|| dtype.clone(), |name| format!("{name} ({dtype})"));
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    table::render(
+        &[".npy", ""],
+        vec![row("dtype", dtype), row("shape", shape(&info.shape)), row("bytes", info.bytes.to_string())],
+    )
+}
+
+fn gguf_text(gguf: &Gguf) -> String {
+    let tensors = gguf.tensors();
+    let (values, bytes) = totals(tensors);
+    let mut text =
+        format!("GGUF version {}, tensors aligned to {} bytes\n\n", gguf.version(), gguf.alignment());
+    if !gguf.metadata().is_empty() {
+        let rows = gguf.metadata().iter().map(|(key, value)| vec![printable(key, CHARACTERS), short(value)]);
+        text += &table::render(&["key", "value"], rows.collect());
+        text += "\n";
+    }
+    if !tensors.is_empty() {
+        let rows = tensors.iter().map(|tensor| {
+            vec![
+                printable(&tensor.name, CHARACTERS),
+                tensor.ty.name.to_owned(),
+                shape(&tensor.shape()),
+                tensor.bytes.to_string(),
+                format!("{:.3}", tensor.ty.bits()),
+            ]
+        });
+        let header = ["tensor", "type", "shape [rows, cols]", "bytes", "bits per weight"];
+        text += &table::render(&header, rows.collect());
+        text += "\nA row is contiguous: the last dimension is the one that GGUF itself stores first.\n";
+    }
+    let bits = bits_per_weight(values, bytes)
+        .map_or_else(String::new, |bits| format!(", {bits:.3} bits per weight"));
+    text + &format!("{} tensors, {values} weights, {bytes} bytes{bits}\n", tensors.len())
+}
+
+fn gguf_json(gguf: &Gguf) -> serde_json::Value {
+    let (values, bytes) = totals(gguf.tensors());
+    let metadata: Map<_, _> =
+        gguf.metadata().iter().map(|(key, value)| (key.clone(), value_json(value))).collect();
+    let tensors = gguf.tensors().iter().map(|tensor| {
+        json!({
+            "name": tensor.name,
+            "type": tensor.ty.name,
+            "shape": tensor.shape(),
+            "offset": tensor.offset,
+            "bytes": tensor.bytes,
+            "bits_per_weight": tensor.ty.bits(),
+        })
+    });
+    json!({
+        "format": "gguf",
+        "version": gguf.version(),
+        "alignment": gguf.alignment(),
+        "metadata": metadata,
+        "tensors": tensors.collect::<Vec<_>>(),
+        "weights": values,
+        "bytes": bytes,
+        "bits_per_weight": bits_per_weight(values, bytes),
+    })
+}
+
+/// The weights and bytes of all tensors.
+fn totals(tensors: &[Tensor]) -> (u64, u64) {
+    // The tensors of a file do not overlap, so their bytes are at most the file's; weights may be 7 for each.
+    let values = tensors.iter().fold(0u64, |sum, tensor| sum.saturating_add(tensor.values()));
+    (values, tensors.iter().map(|tensor| tensor.bytes).sum())
+}
+
+fn bits_per_weight(values: u64, bytes: u64) -> Option<f64> {
+    (values > 0).then(|| bytes as f64 * 8.0 / values as f64)
+}
+
+/// A value in one short line.
+fn short(value: &Value) -> String {
+    match value {
+        Value::U8(v) => v.to_string(),
+        Value::I8(v) => v.to_string(),
+        Value::U16(v) => v.to_string(),
+        Value::I16(v) => v.to_string(),
+        Value::U32(v) => v.to_string(),
+        Value::I32(v) => v.to_string(),
+        Value::U64(v) => v.to_string(),
+        Value::I64(v) => v.to_string(),
+        // Never 300 digits.
+        Value::F32(v) => format!("{v:?}"),
+        Value::F64(v) => format!("{v:?}"),
+        Value::Bool(v) => v.to_string(),
+        Value::String(text) => printable(&text.to_string(), CHARACTERS),
+        Value::Array(array) => {
+            let first: Vec<_> = array.first(ELEMENTS).iter().map(short).collect();
+            let more = if array.len() > ELEMENTS { ", …" } else { "" };
+            let elements = printable(&format!("{}{more}", first.join(", ")), CHARACTERS);
+            format!("{} x {} [{elements}]", array.len(), array.type_name())
+        }
+    }
+}
+
+/// A value with its whole strings; of an array the type, the length and the first elements.
+fn value_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::U8(v) => json!(v),
+        Value::I8(v) => json!(v),
+        Value::U16(v) => json!(v),
+        Value::I16(v) => json!(v),
+        Value::U32(v) => json!(v),
+        Value::I32(v) => json!(v),
+        Value::U64(v) => json!(v),
+        Value::I64(v) => json!(v),
+        // JSON has no NaN and no infinity.
+        Value::F32(v) if !v.is_finite() => json!(v.to_string()),
+        Value::F64(v) if !v.is_finite() => json!(v.to_string()),
+        // By its shortest digits: as an f64, 1e-5 would get the digits that an f32 does not have.
+        Value::F32(v) => v.to_string().parse::<f64>().map_or(json!(v), |v| json!(v)),
+        Value::F64(v) => json!(v),
+        Value::Bool(v) => json!(v),
+        Value::String(text) => json!(text.to_string()),
+        Value::Array(array) => json!({
+            "type": array.type_name(),
+            "length": array.len(),
+            "first": array.first(ELEMENTS).iter().map(value_json).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+/// Text from a file, fit for a terminal: no control characters, and at most `most` characters.
+fn printable(text: &str, most: usize) -> String {
+    let escaped = text.chars().flat_map(|c| {
+        // Quotes and letters stay as they are.
+        let escape = c.is_control() || is_invisible(c);
+        escape.then(|| c.escape_default()).into_iter().flatten().chain((!escape).then_some(c))
+    });
+    let mut shown: String = escaped.take(most + 1).collect();
+    if let Some((end, _)) = shown.char_indices().nth(most) {
+        shown.truncate(end);
+        shown.push('…');
+    }
+    shown
+}
+
+/// What changes the direction of text, or has no width: it would make one text look like another.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn shape(dims: &[u64]) -> String {
+    format!("[{}]", dims.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
+}
