@@ -120,3 +120,12 @@ fn zeros_stay_zeros_and_what_is_not_finite_is_refused_by_place() {
         }
     }
 }
+
+#[test]
+fn the_file_format_and_the_number_formats_agree_on_every_block() {
+    for format in ALL {
+        let ty = lowbit::io::gguf::TensorType::by_id(format.ggml_type).unwrap();
+        assert_eq!(ty.name, format.name);
+        assert_eq!((ty.block as usize, ty.bytes as usize), (format.elements, format.bytes), "{}", ty.name);
+    }
+}
