@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use lowbit::format::Format;
 use lowbit::gpu::{Context, Options};
+use lowbit::io::gguf::Gguf;
 use lowbit::io::npy::{read_labels, read_matrix};
 use lowbit::kmeans::{Init, KMeans};
 use lowbit::oracle;
@@ -52,4 +54,63 @@ fn shared_embeddings_cluster_as_the_f64_reference() {
     assert_eq!(again.labels, fitted.labels);
     let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&again.cluster_centers.values), bits(&fitted.cluster_centers.values));
+}
+
+/// Relative squared errors of ggml's own quantizers on the weight, as the data's README gives them.
+const GGML_ERRORS: [(&str, f64); 12] = [
+    ("Q8_0", 3.85e-5),
+    ("Q4_0", 0.00836),
+    ("Q4_1", 0.00651),
+    ("Q5_0", 0.00208),
+    ("Q5_1", 0.00158),
+    ("Q2_K", 0.0911),
+    ("Q3_K", 0.0243),
+    ("Q4_K", 0.00542),
+    ("Q5_K", 0.00139),
+    ("Q6_K", 0.000355),
+    ("MXFP4", 0.0167),
+    ("IQ4_NL", 0.00628),
+];
+
+#[test]
+#[ignore = "reads LOWBIT_SHARED: make check-shared"]
+fn shared_weights_dequantize_to_the_bit_and_quantize_as_well_as_ggml() {
+    let file = Gguf::open(&shared("gguf/ffn_down_all_types.gguf")).unwrap();
+    let weights_of = |name: &str, format: &Format| {
+        let tensor = file.tensor(name).unwrap();
+        let mut blocks = vec![0; tensor.bytes as usize];
+        file.read(tensor, 0..tensor.bytes, &mut blocks).unwrap();
+        let mut weights = vec![0.0; blocks.len() / format.bytes * format.elements];
+        format.dequantize(&blocks, &mut weights).unwrap();
+        weights
+    };
+    let mut compared = 0;
+    for tensor in file.tensors() {
+        let format = Format::by_type(tensor.ty.id).unwrap();
+        let answers = shared(&format!("gguf/dequant_{}.npy", format.name));
+        if answers.exists() {
+            let expected = read_matrix(&answers).unwrap().values;
+            let weights = weights_of(&tensor.name, format);
+            let equal = weights.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(equal, "{}", format.name);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 14);
+
+    let weights = weights_of("ffn_down.F32", Format::by_name("F32").unwrap());
+    let size: f64 = weights.iter().map(|&x| f64::from(x).powi(2)).sum();
+    for (name, theirs) in GGML_ERRORS {
+        let format = Format::by_name(name).unwrap();
+        let mut blocks = vec![0; weights.len() / format.elements * format.bytes];
+        let mut back = vec![0.0; weights.len()];
+        format.quantize(&weights, &mut blocks).unwrap();
+        format.dequantize(&blocks, &mut back).unwrap();
+        let error: f64 = weights.iter().zip(&back).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / size;
+        println!(
+            "{name}: relative squared error {error:.4e}, ggml {theirs:.4e}, ratio {:.3}",
+            error / theirs
+        );
+        assert!(error <= theirs * 1.05, "{name}: {error:e} against {theirs:e}");
+    }
 }
