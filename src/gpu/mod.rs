@@ -4,6 +4,7 @@ pub mod buffer;
 pub mod context;
 pub mod kernel;
 pub mod record;
+pub mod reflect;
 mod self_test;
 pub mod source;
 pub mod timing;
@@ -14,6 +15,7 @@ pub use buffer::Buffer;
 pub use context::{AdapterReport, Context, Listener, Options, adapters};
 pub use kernel::{Bound, Kernel, OpKind, ParamType, Params, Work, params};
 pub use record::{PassRecord, Recorder};
+pub use reflect::Reflection;
 pub use source::Spec;
 pub use timing::{Timing, time};
 

@@ -16,7 +16,7 @@ pub const VARIABLE: &str = "LOWBIT_TUNE";
 pub fn supported<'a>(gpu: &Context, list: &'a [Spec]) -> Result<Vec<&'a Spec>> {
     let mut able = Vec::new();
     for spec in list {
-        if super::kernel::Reflection::of(spec)?.runs_on(gpu).is_ok() {
+        if super::Reflection::of(spec)?.runs_on(gpu).is_ok() {
             able.push(spec);
         }
     }

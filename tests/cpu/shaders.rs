@@ -1,8 +1,8 @@
 //! Every shader in every variant: assembled, validated, and translated for Vulkan, Metal and DX12 alike.
 
 use lowbit::cases::REGISTRY;
+use lowbit::gpu::Reflection;
 use lowbit::gpu::Spec;
-use lowbit::gpu::kernel::Reflection;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 

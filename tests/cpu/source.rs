@@ -1,7 +1,7 @@
 //! Includes, slots and constants: what assembles, and what is refused by name.
 
+use lowbit::gpu::Reflection;
 use lowbit::gpu::Spec;
-use lowbit::gpu::kernel::Reflection;
 use lowbit::gpu::source::assemble;
 
 const FILES: &[(&str, &str)] = &[

@@ -1,7 +1,7 @@
 //! One way to check any kernel: every variant that runs here, at every size, on poisoned and guarded buffers.
 
 use lowbit::cases::{REGISTRY, verify};
-use lowbit::gpu::kernel::Reflection;
+use lowbit::gpu::Reflection;
 use lowbit::gpu::{Context, Options, tune};
 
 pub fn device() -> Context {

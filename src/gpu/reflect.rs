@@ -1,0 +1,296 @@
+//! What a shader says about itself: naga parses and validates it, and this reads what the host needs.
+//!
+//! What a shader declares is what the host enforces:
+//! - `var<uniform> params: Params`: the host's struct ([`super::params!`]) must have the same fields at the same offsets.
+//! - a storage array carries its shape in a comment, `// [rows, d4]` in the names of the parameters: a buffer that
+//!   is too small is refused, and one whose shape begins with `rows` may be larger than a binding: the kernel then
+//!   runs once for each window, with `rows` (and `first_row`, if it is declared) set to the window's.
+//! - `override ROWS_PER_GROUP: u32`: how many rows one workgroup covers. Without it the kernel is one workgroup.
+
+use naga::back::PipelineConstants;
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+use super::{Context, ParamType, Spec};
+use crate::{Error, Result};
+
+/// What a shader needs beyond every adapter's own; its header says so in `Needs:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// `no optional feature`
+    Nothing,
+    /// `subgroups of N or more`
+    Subgroups(u32),
+    /// `shader_f16`
+    F16,
+}
+
+/// How a shader uses a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// A storage binding of a shader.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// The variable's name.
+    pub name: String,
+    /// How it is used.
+    pub access: Access,
+    pub(super) slot: u32,
+    /// Bytes of one element.
+    pub(super) stride: u64,
+    /// Each dimension as a sum of products of parameters and numbers.
+    pub(super) shape: Vec<String>,
+}
+
+impl Binding {
+    pub(super) fn splits(&self) -> bool {
+        self.shape.first().is_some_and(|dim| dim == "rows")
+    }
+}
+
+/// Everything that a shader's text says about itself.
+#[derive(Clone, Debug)]
+pub struct Reflection {
+    /// The whole text, as the driver gets it.
+    pub text: String,
+    /// The entry point, named after the file.
+    pub entry: String,
+    /// Invocations in a workgroup.
+    pub workgroup: [u32; 3],
+    /// Rows that one workgroup covers, if it declares them.
+    pub rows_per_group: Option<u32>,
+    /// The optional feature it needs.
+    pub needs: Needs,
+    /// Workgroup memory, in bytes.
+    pub workgroup_bytes: u32,
+    /// Its storage bindings.
+    pub bindings: Vec<Binding>,
+    pub(super) params_slot: u32,
+    pub(super) params: Vec<(String, usize, ParamType)>,
+    constants: Vec<(String, u32)>,
+}
+
+impl Reflection {
+    /// Parses, validates and reads `spec`; needs no device.
+    pub fn of(spec: &Spec) -> Result<Self> {
+        Self::of_text(spec, spec.assemble()?)
+    }
+
+    /// The same for a text assembled elsewhere.
+    pub fn of_text(spec: &Spec, text: String) -> Result<Self> {
+        let fault = |problem: String| Error::Shader { shader: spec.file.to_owned(), problem };
+        let parsed = naga::front::wgsl::parse_str(&text).map_err(|e| fault(e.emit_to_string(&text)))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+            .validate(&parsed)
+            .map_err(|e| fault(e.emit_to_string(&text)))?;
+        let constants: PipelineConstants =
+            spec.overrides.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+        let (module, _) = naga::back::pipeline_constants::process_overrides(&parsed, &info, None, &constants)
+            .map_err(|e| fault(e.to_string()))?;
+
+        let stem = spec.file.rsplit('/').next().unwrap_or(spec.file);
+        let [entry] = module.entry_points.as_slice() else {
+            return Err(fault(format!("it has {} entry points, not one", module.entry_points.len())));
+        };
+        if entry.name != stem {
+            return Err(fault(format!("its entry point is called {}, not {stem} as its file", entry.name)));
+        }
+        // Constants come from the text as parsed; overrides only have values in the processed module.
+        let constants: Vec<(String, u32)> = named_values(&parsed).chain(named_values(&module)).collect();
+        let rows_per_group =
+            constants.iter().find(|(name, _)| name == "ROWS_PER_GROUP").map(|(_, value)| *value);
+        if rows_per_group.is_none() && text.contains("ROWS_PER_GROUP") {
+            return Err(fault("its ROWS_PER_GROUP is declared and not used".into()));
+        }
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).map_err(|e| fault(e.to_string()))?;
+
+        let mut reflection = Self {
+            entry: entry.name.clone(),
+            workgroup: entry.workgroup_size,
+            rows_per_group,
+            needs: needs(&text).map_err(&fault)?,
+            workgroup_bytes: 0,
+            bindings: Vec::new(),
+            params_slot: 0,
+            params: Vec::new(),
+            constants,
+            text,
+        };
+        for (_, variable) in module.global_variables.iter() {
+            if variable.space == naga::AddressSpace::WorkGroup {
+                reflection.workgroup_bytes += layouter[variable.ty].size;
+            }
+            let Some(place) = &variable.binding else { continue };
+            let name = variable.name.clone().unwrap_or_default();
+            if place.group != 0 {
+                return Err(fault(format!(
+                    "{name} is in group {}; every binding belongs in group 0",
+                    place.group
+                )));
+            }
+            match variable.space {
+                naga::AddressSpace::Uniform => {
+                    let naga::TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else {
+                        return Err(fault(format!("the uniform {name} is not a struct")));
+                    };
+                    reflection.params_slot = place.binding;
+                    for member in members {
+                        let field = member.name.clone().unwrap_or_default();
+                        let kind = match module.types[member.ty].inner {
+                            naga::TypeInner::Scalar(naga::Scalar::U32) => ParamType::U32,
+                            naga::TypeInner::Scalar(naga::Scalar::I32) => ParamType::I32,
+                            naga::TypeInner::Scalar(naga::Scalar::F32) => ParamType::F32,
+                            _ => return Err(fault(format!("parameter {field} is neither u32, i32 nor f32"))),
+                        };
+                        reflection.params.push((field, member.offset as usize, kind));
+                    }
+                }
+                naga::AddressSpace::Storage { access } => {
+                    let (stride, is_array) = match module.types[variable.ty].inner {
+                        naga::TypeInner::Array { stride, size: naga::ArraySize::Dynamic, .. } => {
+                            (stride, true)
+                        }
+                        _ => (layouter[variable.ty].size, false),
+                    };
+                    let shape = shape(&reflection.text, &name);
+                    if is_array && shape.is_empty() {
+                        return Err(fault(format!(
+                            "binding {name} has no shape comment, such as // [rows, cols]"
+                        )));
+                    }
+                    let access = if access.contains(naga::StorageAccess::STORE) {
+                        Access::ReadWrite
+                    } else {
+                        Access::Read
+                    };
+                    reflection.bindings.push(Binding {
+                        name,
+                        access,
+                        slot: place.binding,
+                        stride: u64::from(stride),
+                        shape,
+                    });
+                }
+                _ => return Err(fault(format!("{name} is neither a storage buffer nor the parameters"))),
+            }
+        }
+        if reflection.params.is_empty() {
+            return Err(fault("it declares no `var<uniform> params: Params`".into()));
+        }
+        // Every name in a shape must mean something, whatever the values turn out to be.
+        let zeros = vec![0; reflection.params.len() * 4];
+        for binding in &reflection.bindings {
+            for dim in &binding.shape {
+                reflection.value(dim, &zeros).map_err(|name| {
+                    fault(format!("the shape of {} speaks of {name}, which is unknown", binding.name))
+                })?;
+            }
+        }
+        Ok(reflection)
+    }
+
+    /// Whether this adapter has all that the shader needs; what is missing otherwise.
+    pub fn runs_on(&self, gpu: &Context) -> std::result::Result<(), String> {
+        let adapter = &gpu.adapter;
+        let has_feature = match self.needs {
+            Needs::Nothing => true,
+            Needs::Subgroups(least) => adapter.subgroup_size.is_some_and(|(min, _)| min >= least),
+            Needs::F16 => adapter.shader_f16,
+        };
+        let invocations = self.workgroup.iter().product::<u32>();
+        if !has_feature {
+            Err(format!("it needs {:?}, which this adapter lacks", self.needs))
+        } else if invocations > adapter.max_workgroup_invocations {
+            let most = adapter.max_workgroup_invocations;
+            Err(format!("a workgroup of {invocations} invocations; this adapter has at most {most}"))
+        } else if self.workgroup_bytes > adapter.max_workgroup_bytes {
+            let (takes, most) = (self.workgroup_bytes, adapter.max_workgroup_bytes);
+            Err(format!("{takes} bytes of workgroup memory; this adapter has {most}"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The value of a dimension, such as `k+1` or `tiles*16`; the unknown name otherwise.
+    fn value(&self, dim: &str, params: &[u8]) -> std::result::Result<u64, String> {
+        let factor = |name: &str| -> std::result::Result<u64, String> {
+            if let Ok(number) = name.parse::<u64>() {
+                return Ok(number);
+            }
+            if let Some((_, value)) = self.constants.iter().find(|(constant, _)| constant == name) {
+                return Ok(u64::from(*value));
+            }
+            self.params
+                .iter()
+                .find(|(field, _, kind)| field == name && *kind == ParamType::U32)
+                .and_then(|(_, offset, _)| params.get(*offset..offset + 4))
+                .map(|bytes| u64::from(bytemuck::pod_read_unaligned::<u32>(bytes)))
+                .ok_or_else(|| name.to_owned())
+        };
+        dim.split('+').try_fold(0u64, |sum, term| {
+            let product =
+                term.split('*').try_fold(1u64, |p, f| factor(f.trim()).map(|v| p.saturating_mul(v)))?;
+            Ok(sum.saturating_add(product))
+        })
+    }
+
+    pub(super) fn elements(&self, dims: &[String], params: &[u8]) -> u64 {
+        // Unknown names were refused at load.
+        dims.iter().fold(1, |n, dim| n * self.value(dim, params).unwrap_or(0))
+    }
+
+    pub(super) fn offset(&self, name: &str) -> Option<usize> {
+        self.params.iter().find(|(field, ..)| field == name).map(|(_, offset, _)| *offset)
+    }
+}
+
+/// Every `u32` constant of `module` by its name.
+fn named_values(module: &naga::Module) -> impl Iterator<Item = (String, u32)> {
+    module.constants.iter().filter_map(|(_, constant)| {
+        let mut value = constant.init;
+        // `override A: u32 = B;` becomes a constant that stands for another one.
+        while let naga::Expression::Constant(other) = module.global_expressions[value] {
+            value = module.constants[other].init;
+        }
+        match module.global_expressions[value] {
+            naga::Expression::Literal(naga::Literal::U32(value)) => Some((constant.name.clone()?, value)),
+            _ => None,
+        }
+    })
+}
+
+/// What the header's `Needs:` says.
+fn needs(text: &str) -> std::result::Result<Needs, String> {
+    let said = text
+        .lines()
+        .find_map(|line| line.strip_prefix("//").and_then(|line| line.split_once("Needs: ")))
+        .map(|(_, needs)| needs.trim().trim_end_matches('.'))
+        .ok_or("its header does not say `Needs:`")?;
+    match said {
+        "no optional feature" => Ok(Needs::Nothing),
+        "shader_f16" => Ok(Needs::F16),
+        _ => said
+            .strip_prefix("subgroups of ")
+            .and_then(|rest| rest.strip_suffix(" or more"))
+            .and_then(|n| n.parse().ok())
+            .map(Needs::Subgroups)
+            .ok_or_else(|| format!("its header needs \"{said}\", which is not known")),
+    }
+}
+
+/// The shape comment behind the declaration of `name`.
+fn shape(text: &str, name: &str) -> Vec<String> {
+    let declares = format!("> {name}:");
+    let comment = text
+        .lines()
+        .find(|line| line.starts_with("@group") && line.contains(&declares))
+        .and_then(|line| line.split_once("// ["))
+        .and_then(|(_, rest)| rest.split_once(']'));
+    comment.map_or(Vec::new(), |(dims, _)| dims.split(',').map(|dim| dim.replace(' ', "")).collect())
+}
