@@ -6,6 +6,7 @@
 //! Oracle: src/oracle/seed.rs    Needs: no optional feature
 //!
 //! use lib/grid
+//! use lib/product
 //! use lib/reduce
 //! use lib/seed
 
@@ -24,8 +25,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
 @group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
 
-const WG: u32 = 64u;
-const ITEMS: u32 = 8u;
+const WG: u32 = 128u;
+const ITEMS: u32 = 4u;
 const ROWS_PER_GROUP: u32 = WG * ITEMS;
 
 @compute @workgroup_size(WG)
@@ -56,7 +57,10 @@ fn seed_distance(
                     let to_b = x - points[b + at];
                     let to_c = x - points[c + at];
                     let to_d = x - points[d + at];
-                    least += vec4(dot(to_a, to_a), dot(to_b, to_b), dot(to_c, to_c), dot(to_d, to_d));
+                    least.x = add_product(least.x, to_a, to_a);
+                    least.y = add_product(least.y, to_b, to_b);
+                    least.z = add_product(least.z, to_c, to_c);
+                    least.w = add_product(least.w, to_d, to_d);
                 }
                 if (pick.step > 0u) {
                     least = min(least, vec4(nearest[row * params.trials + pick.best]));

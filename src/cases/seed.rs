@@ -4,14 +4,14 @@ use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, OpKind, Spec};
 use crate::kmeans::lloyd::pad;
-use crate::kmeans::seed::{STAGES, Seed, State, trials};
+use crate::kmeans::seed::{STAGES, Seed, State, VARIANTS, trials};
 use crate::oracle;
 
 /// The kernel's place in the registry.
 pub const ENTRY: Entry =
-    Entry { stem: "seed", variants: &[STAGES[1]], stages: STAGES, op: OpKind::F32, tests, bench };
+    Entry { stem: "seed", variants: VARIANTS, stages: STAGES, op: OpKind::F32, tests, bench };
 
-/// Points of one workgroup of seed_distance, as its shader has it.
+/// Points of one workgroup of the distances, as every variant's shader has it.
 const GROUP: usize = 512;
 
 fn tests() -> Vec<Box<dyn Case>> {
@@ -87,9 +87,9 @@ impl Case for Step {
         format!("{which} n={} k={} d={} step={}", self.before.len(), self.k, self.d, self.step)
     }
 
-    fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
+    fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (n, d) = (self.before.len() as u64, self.d as u64);
-        let kernels = Seed::load(gpu)?;
+        let kernels = Seed::load(gpu, spec)?;
         let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, &vec![0.0; self.d]))?;
         let state = kernels.state(gpu, n, self.k as u64, 0)?;
         let trials = self.candidates.len();

@@ -67,6 +67,9 @@ pub fn choose<'a>(
     }
     *lock(&gpu.passes) = passes;
     if let Some(path) = path {
+        // Answers for other shaders than these are of no more use to anyone.
+        let fingerprint = format!("{:016x}", shaders());
+        cache.retain(|key, _| key.ends_with(&fingerprint));
         cache.insert(key, best.1.label());
         if let Err(error) = write(&path, &cache) {
             gpu.notice(format!("the tuning result is not kept: {error}"));

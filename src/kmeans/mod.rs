@@ -235,7 +235,7 @@ impl KMeans {
         let row_bytes = (16 * d.div_ceil(4)).max(4 * seed::trials(k));
         let most = (gpu.adapter.max_binding_bytes / row_bytes).min(1 << 24);
         let mut choose = |random: &mut Random, from: &Buffer| {
-            seed::Seed::load(gpu)?.choose(gpu, from, d, k, random, progress)
+            seed::Seed::tuned(gpu, d, k)?.choose(gpu, from, d, k, random, progress)
         };
         if let Some(whole) = points.whole().filter(|_| n <= most) {
             return Ok(choose(&mut random, whole)?.into_iter().map(|i| i as usize).collect());

@@ -1,14 +1,17 @@
 //! Host of `seed`: greedy k-means++ on the device, without a host synchronisation between steps.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lloyd::{Batch, Progress};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, time, to_u32, tune};
 use crate::random::Random;
 
-/// The distances to the candidates, and the choice among them.
-pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed_distance"), Spec::new("kmeans/seed")];
+/// Interchangeable implementations of the distances to the candidates; all cover as many points with a workgroup.
+pub const VARIANTS: &[Spec] =
+    &[Spec::new("kmeans/seed_distance"), Spec::new("kmeans/seed_distance_subgroup")];
+/// The choice among the candidates.
+pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed")];
 
 /// Steps in a submission, at most.
 const LONGEST_BATCH: u32 = 256;
@@ -62,9 +65,30 @@ pub fn trials(k: u64) -> u64 {
 }
 
 impl Seed {
-    /// Compiles the stages.
-    pub fn load(gpu: &Context) -> Result<Self> {
-        Ok(Self { distance: Kernel::load(gpu, &STAGES[0])?, pick: Kernel::load(gpu, &STAGES[1])? })
+    /// Compiles the stages, the distances as `spec`, one of [`VARIANTS`].
+    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
+        Ok(Self { distance: Kernel::load(gpu, spec)?, pick: Kernel::load(gpu, &STAGES[0])? })
+    }
+
+    /// Compiles the variant that is fastest on this adapter for `d` dimensions and `k` seeds.
+    pub fn tuned(gpu: &Context, d: u64, k: u64) -> Result<Self> {
+        let d = d.next_multiple_of(4).next_power_of_two().min(512);
+        let n = if gpu.adapter.is_software() { 4096 } else { ((1 << 24) / d).max(1 << 15) };
+        let mut points = None;
+        let spec = tune::choose(gpu, VARIANTS, &format!("d{d} trials{}", trials(k)), |spec| {
+            let points = match &mut points {
+                Some(points) => points,
+                none => {
+                    let values = Random::new(0).floats((n * d) as usize);
+                    none.insert(Buffer::from_slice(gpu, "points to try", n, &values)?)
+                }
+            };
+            let kernels = Self::load(gpu, spec)?;
+            let state = kernels.state(gpu, n, k, 0)?;
+            let [distance, _] = kernels.bind(gpu, points, &state, d, 0, 0)?;
+            Ok(time(gpu, &[vec![&distance]], Duration::ZERO)?.us)
+        })?;
+        Self::load(gpu, spec)
     }
 
     fn group_rows(&self) -> u32 {

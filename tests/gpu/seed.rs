@@ -1,4 +1,30 @@
+use lowbit::gpu::{Buffer, Recorder, tune};
+use lowbit::kmeans::seed::{Seed, VARIANTS};
+use lowbit::random::Random;
+
+use crate::harness::device;
+
 #[test]
 fn agrees_with_the_oracle() {
     crate::harness::check("seed");
+}
+
+#[test]
+fn every_variant_gives_the_same_bits() {
+    let gpu = device();
+    let points = Buffer::from_slice(&gpu, "points", 3000, &Random::new(8).floats(3000 * 12)).unwrap();
+    let mut first: Option<Vec<Vec<u32>>> = None;
+    for spec in tune::supported(&gpu, VARIANTS).unwrap() {
+        let kernels = Seed::load(&gpu, spec).unwrap();
+        let state = kernels.state(&gpu, 3000, 100, 7).unwrap();
+        for step in 0..4 {
+            let bound = kernels.bind(&gpu, &points, &state, 12, 5, step % 2).unwrap();
+            let mut record = Recorder::new(&gpu);
+            bound.iter().for_each(|bound| record.dispatch(bound));
+            record.submit().unwrap();
+        }
+        let outputs = [&state.nearest[0], &state.nearest[1], &state.potential, &state.candidates];
+        let bits: Vec<Vec<u32>> = outputs.iter().map(|buffer| buffer.read(&gpu).unwrap()).collect();
+        assert!(first.get_or_insert_with(|| bits.clone()) == &bits, "{}", spec.label());
+    }
 }

@@ -1,0 +1,104 @@
+//! seed_distance_subgroup: nearest[i, t] and potential[g, t] as seed_distance, with fewer loads of the candidates
+//! One workgroup = WG x ITEMS points against eight trials at a time: eight lanes load eight candidates and hand each to
+//! all by a shuffle, as in assign_subgroup.
+//!
+//! Contract: as seed_distance, to the same bits: the sums are added in the same order.
+//! Oracle: src/oracle/seed.rs    Needs: subgroups of 8 or more
+//!
+//! use lib/grid
+//! use lib/product
+//! use lib/reduce
+//! use lib/seed
+
+struct Params {
+    rows: u32,
+    d4: u32,
+    trials: u32,
+    groups: u32,    // workgroups
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [1, rows, d4]
+@group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [trials] points
+@group(0) @binding(3) var<storage, read> pick: Pick;
+@group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [1, rows, trials] of the step before
+@group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
+@group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
+
+const WG: u32 = 128u;
+const ITEMS: u32 = 4u;
+const ROWS_PER_GROUP: u32 = WG * ITEMS;
+const HUGE: f32 = 3.4028234e38;
+
+@compute @workgroup_size(WG)
+fn seed_distance_subgroup(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+    let block = flat_group(group, groups);
+    if (block >= params.groups) {
+        return;
+    }
+    let first = block * ROWS_PER_GROUP + lane;
+    // No lane leaves before the shuffles: those behind the last row compute it again and do not count.
+    var start: array<u32, ITEMS>;
+    for (var i = 0u; i < ITEMS; i++) {
+        start[i] = min(first + i * WG, params.rows - 1u) * params.d4;
+    }
+    let mine = subgroup_lane % 8u;
+    for (var trial = 0u; trial < params.trials; trial += 8u) {
+        let candidate = candidates[min(trial + mine, params.trials - 1u)] * params.d4;
+        var sum: array<f32, ITEMS * 8>;
+        for (var s = 0u; s < ITEMS * 8u; s++) {
+            sum[s] = 0.0;
+        }
+        for (var at = 0u; at < params.d4; at++) {
+            var x: array<vec4<f32>, ITEMS>;
+            for (var i = 0u; i < ITEMS; i++) {
+                x[i] = points[start[i] + at];
+            }
+            let loaded = points[candidate + at];
+            for (var c = 0u; c < 8u; c++) {
+                let y = subgroupShuffle(loaded, c);
+                for (var i = 0u; i < ITEMS; i++) {
+                    let difference = x[i] - y;
+                    let s = c * ITEMS + i;
+                    sum[s] = add_product(sum[s], difference, difference);
+                }
+            }
+        }
+        var low = vec4<f32>();
+        var high = vec4<f32>();
+        for (var i = 0u; i < ITEMS; i++) {
+            let row = first + i * WG;
+            if (row < params.rows) {
+                var before = HUGE;
+                if (pick.step > 0u) {
+                    before = nearest[row * params.trials + pick.best];
+                }
+                for (var c = 0u; c < 8u; c++) {
+                    let least = min(before, sum[c * ITEMS + i]);
+                    if (trial + c < params.trials) {
+                        nearest_next[row * params.trials + trial + c] = least;
+                    }
+                    if (c < 4u) {
+                        low[c] += least;
+                    } else {
+                        high[c - 4u] += least;
+                    }
+                }
+            }
+        }
+        let total_low = reduce_add_vec4(low, lane);
+        let total_high = reduce_add_vec4(high, lane);
+        if (lane < min(8u, params.trials - trial)) {
+            var total = total_low[lane % 4u];
+            if (lane >= 4u) {
+                total = total_high[lane % 4u];
+            }
+            potential[block * params.trials + trial + lane] = total;
+        }
+    }
+}
