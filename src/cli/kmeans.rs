@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::terminal::Terminal;
-use super::{Session, Traced};
+use super::{Session, Traced, check_outputs};
 use lowbit::io::npy::{self, Matrix};
-use lowbit::io::{output, picture};
+use lowbit::io::picture;
 use lowbit::kmeans::palette::{self, Palette};
 use lowbit::kmeans::{Fitted, Init, KMeans, Progress, predict};
 use lowbit::report::table;
@@ -86,10 +86,11 @@ pub struct PaletteArguments {
 impl Command {
     /// What can be refused before a device is opened and anything is computed.
     fn check(&self) -> anyhow::Result<()> {
-        let (mut outputs, mut inputs): (Vec<&Path>, Vec<&Path>) = match self {
+        let (outputs, inputs): (Vec<&Path>, Vec<&Path>) = match self {
             Self::Fit(fit) => {
                 fit.check_init()?;
-                (fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path).collect(), vec![&fit.data])
+                let outputs = fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path);
+                (outputs.collect(), vec![&fit.data, Path::new(&fit.init)])
             }
             Self::Predict(predict) => (vec![&predict.output], vec![&predict.data, &predict.centroids]),
             Self::Palette(palette) => {
@@ -97,26 +98,7 @@ impl Command {
                 (vec![&palette.output], vec![&palette.input])
             }
         };
-        if let Self::Fit(Fit { init, .. }) = self {
-            inputs.push(Path::new(init));
-        }
-        outputs.extend(self.traced().trace.as_deref());
-        for path in &outputs {
-            output::check_writable(path)?;
-        }
-        let places: Vec<Option<PathBuf>> = outputs.iter().map(|path| place(path)).collect();
-        for (i, (path, at)) in outputs.iter().zip(&places).enumerate() {
-            if at.is_some() && places[..i].contains(at) {
-                anyhow::bail!("{}: two outputs cannot go to one file; give another name", path.display());
-            }
-            if at.is_some() && inputs.iter().any(|input| place(input) == *at) {
-                anyhow::bail!(
-                    "{}: this would overwrite an input; give the output another name",
-                    path.display()
-                );
-            }
-        }
-        Ok(())
+        check_outputs(outputs, &inputs, self.traced())
     }
 
     fn traced(&self) -> &Traced {
@@ -135,15 +117,6 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
         Command::Predict(predict) => predict.run(session),
         Command::Palette(palette) => palette.run(session),
     }
-}
-
-/// Where a file really is, if it is an ordinary one: links and detours resolved, also for a file that is yet to be made.
-fn place(path: &Path) -> Option<PathBuf> {
-    if path.exists() {
-        return path.canonicalize().ok().filter(|path| path.is_file());
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Some(folder.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// A bar that follows first the seeding, then Lloyd's loop.

@@ -7,13 +7,14 @@ mod report;
 mod roofline;
 mod terminal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use lowbit::Error;
 use lowbit::gpu::{Context, Listener, Options};
+use lowbit::io::output::check_writable;
 use lowbit::report::trace;
 use lowbit::roofline::{Effort, Roofs};
 use terminal::Terminal;
@@ -129,6 +130,33 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
     }
 }
 
+/// Refuses outputs that cannot be written, that are one file, or that would overwrite an input; the trace is one too.
+fn check_outputs<'a>(mut outputs: Vec<&'a Path>, inputs: &[&Path], traced: &'a Traced) -> anyhow::Result<()> {
+    outputs.extend(traced.trace.as_deref());
+    for path in &outputs {
+        check_writable(path)?;
+    }
+    let places: Vec<Option<PathBuf>> = outputs.iter().map(|path| place(path)).collect();
+    for (i, (path, at)) in outputs.iter().zip(&places).enumerate() {
+        if at.is_some() && places[..i].contains(at) {
+            anyhow::bail!("{}: two outputs cannot go to one file; give another name", path.display());
+        }
+        if at.is_some() && inputs.iter().any(|input| place(input) == *at) {
+            anyhow::bail!("{}: this would overwrite an input; give the output another name", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// Where a file really is, if it is an ordinary one: links and detours resolved, also for a file that is yet to be made.
+fn place(path: &Path) -> Option<PathBuf> {
+    if path.exists() {
+        return path.canonicalize().ok().filter(|path| path.is_file());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
+}
+
 /// What every subcommand works with.
 struct Session {
     adapter: Option<String>,
@@ -137,15 +165,12 @@ struct Session {
 
 impl Session {
     /// Opens the device, runs `work`, says what must be known of the device, and writes the trace if one is wanted.
-    /// What can be refused without a device should have been by then. `work` gives the roofs, if it has measured them.
+    /// What can be refused without a device should have been by then: see [`check_outputs`]. `work` gives the roofs, if it has measured them.
     fn with_device(
         &self,
         traced: &Traced,
         work: impl FnOnce(&Context) -> anyhow::Result<Option<Roofs>>,
     ) -> anyhow::Result<()> {
-        if let Some(path) = &traced.trace {
-            lowbit::io::output::check_writable(path)?;
-        }
         let terminal = self.terminal;
         let options = Options {
             adapter: self.adapter.clone(),

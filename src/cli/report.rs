@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Measured, Session, Traced};
+use super::{Measured, Session, Traced, check_outputs};
 use lowbit::io::output;
 use lowbit::report::{ReportOptions, html, make};
 
@@ -23,8 +23,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let terminal = &session.terminal;
     std::fs::create_dir_all(&arguments.out).map_err(|error| lowbit::Error::io(&arguments.out, error))?;
     let (json, page) = (arguments.out.join("report.json"), arguments.out.join("report.html"));
-    output::check_writable(&json)?;
-    output::check_writable(&page)?;
+    check_outputs(vec![&json, &page], &[], &arguments.traced)?;
     let options =
         ReportOptions { effort: arguments.measured.effort(), peak_gbs: arguments.measured.peak_gbs };
     session.with_device(&arguments.traced, |gpu| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Measured, Session, Traced};
+use super::{Measured, Session, Traced, check_outputs};
 use lowbit::io::output;
 use lowbit::report::{svg, table};
 use lowbit::roofline::{MeasureOptions, measure};
@@ -22,9 +22,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let terminal = &session.terminal;
-    if let Some(path) = &arguments.svg {
-        output::check_writable(path)?;
-    }
+    check_outputs(arguments.svg.iter().map(PathBuf::as_path).collect(), &[], &arguments.traced)?;
     let options = MeasureOptions {
         effort: arguments.measured.effort(),
         peak_gbs: arguments.measured.peak_gbs,

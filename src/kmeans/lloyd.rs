@@ -332,6 +332,11 @@ impl<'a> Labeller<'a> {
             .collect())
     }
 
+    /// The sum of the squared distances of the points to the centroids of their labels.
+    pub fn inertia(&self) -> Result<f64> {
+        Ok(self.distances()?.iter().map(|&x| f64::from(x)).sum())
+    }
+
     /// The squared distance of every point to the centroid of its label.
     pub fn distances(&self) -> Result<Vec<f32>> {
         let mut all = Vec::with_capacity(self.points.n as usize);

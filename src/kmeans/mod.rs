@@ -144,7 +144,7 @@ impl KMeans {
         let outcome = lloyd.run(self.max_iter, progress)?;
 
         let labels = points.labels(gpu)?;
-        let inertia = lloyd.labeller.distances()?.iter().map(|&x| f64::from(x)).sum();
+        let inertia = lloyd.labeller.inertia()?;
         let mut cluster_centers = lloyd.labeller.centroids()?;
         for row in cluster_centers.chunks_mut(d) {
             for (value, by) in row.iter_mut().zip(&mean) {
@@ -292,7 +292,7 @@ pub fn predict(gpu: &Context, data: &Matrix, centroids: &Matrix) -> Result<Predi
     let labeller = Labeller::new(gpu, &points, centroids.rows as u64)?;
     labeller.start_from(&lloyd::pad(&centroids.values, &mean))?;
     labeller.label()?;
-    let inertia = labeller.distances()?.iter().map(|&x| f64::from(x)).sum();
+    let inertia = labeller.inertia()?;
     let labels = to_labels(&points.labels(gpu)?)?;
     Ok(Predicted { n: data.rows, d: data.cols, k: centroids.rows, inertia, labels })
 }

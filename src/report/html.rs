@@ -63,19 +63,11 @@ pub fn page(report: &Report) -> Result<String> {
 
 fn roofs_table(html: &mut String, report: &Report) {
     let roofs = &report.roofs;
-    let named = [
-        ("copy", Some(&roofs.copy)),
-        ("read", Some(&roofs.read)),
-        ("write", Some(&roofs.write)),
-        ("f32 multiply-add", Some(&roofs.fma_f32)),
-        ("f16 multiply-add", roofs.fma_f16.as_ref()),
-        ("int8 dot", roofs.dot_i8.as_ref()),
-    ];
     html.push_str(
         "<div class=\"wide\"><table><tr><th>roof</th><th class=\"n\">value</th><th class=\"n\">spread</th>\
          <th>formula</th><th>variant</th></tr>",
     );
-    for (name, roof) in named {
+    for (name, roof) in roofs.named() {
         let _ = match roof {
             Some(roof) => write!(
                 html,
@@ -96,12 +88,12 @@ fn roofs_table(html: &mut String, report: &Report) {
             None => write!(html, "<tr><td>{name}</td><td colspan=\"4\">this adapter has none</td></tr>"),
         };
     }
-    let launch = roofs.launch.us.map_or("too small to measure".into(), |us| format!("{us:.1} us"));
     let _ = writeln!(
         html,
-        "</table></div><p class=\"sub\">Launch: {launch} a dispatch, {:.1} us for a submission and its wait. \
+        "</table></div><p class=\"sub\">Launch: {} a dispatch, {:.1} us for a submission and its wait. \
          Value: the median of the best round; spread: the slowest tenth of all rounds to the fastest. \
          Gigabytes are 10<sup>9</sup> bytes; copy counts what it reads and what it writes.</p>",
+        roofs.launch.dispatch(),
         roofs.launch.round_trip_us
     );
 }

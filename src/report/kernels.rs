@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::table;
 use crate::Result;
 use crate::cases::{Entry, Prepared, REGISTRY, verify};
-use crate::gpu::{Bound, Context, OpKind, Options, Timing, Work, time, tune};
+use crate::gpu::{Bound, Context, OpKind, Options, Timing, time, tune};
 use crate::roofline::{Effort, Roofs, Share};
 
 /// A kernel at its bench size.
@@ -135,11 +135,6 @@ fn run_of(prepared: &Prepared) -> Vec<&Bound> {
 pub fn op_of(shader: &str) -> OpKind {
     let has = |entry: &&Entry| entry.variants.iter().chain(entry.stages).any(|spec| spec.file == shader);
     REGISTRY.iter().find(has).map_or(OpKind::F32, |entry| entry.op)
-}
-
-/// The share of the roof of a pass: used for traces.
-pub fn share_of(roofs: &Roofs, shader: &str, work: Work, us: f64) -> Share {
-    roofs.share(work, op_of(shader), us)
 }
 
 /// The rows as a table.

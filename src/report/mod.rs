@@ -57,7 +57,7 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
 impl Report {
     /// The report for a terminal.
     pub fn text(&self) -> String {
-        let mut text = self.roofs_text();
+        let mut text = table::roofs(&self.roofs);
         text += "\n";
         text += &kernels::text(&self.kernels);
         for photo in &self.photos {
@@ -65,9 +65,5 @@ impl Report {
             text += &photo.text();
         }
         text
-    }
-
-    fn roofs_text(&self) -> String {
-        table::roofs(&self.roofs)
     }
 }

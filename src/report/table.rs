@@ -46,21 +46,15 @@ pub fn roofs(roofs: &Roofs) -> String {
     let mut text = format!("{} ({}, {})\n", roofs.adapter.name, roofs.adapter.backend, roofs.adapter.driver);
     text += &render(
         &["roof", "value", "spread", "formula", "variant"],
-        vec![
-            row("copy", Some(&roofs.copy)),
-            row("read", Some(&roofs.read)),
-            row("write", Some(&roofs.write)),
-            row("f32 multiply-add", Some(&roofs.fma_f32)),
-            row("f16 multiply-add", roofs.fma_f16.as_ref()),
-            row("int8 dot", roofs.dot_i8.as_ref()),
-        ],
+        roofs.named().into_iter().map(|(name, roof)| row(name, roof)).collect(),
     );
     if let Some(peak) = roofs.peak_gbs {
         text += &format!("copy is {:.1} % of the datasheet's {peak} GB/s\n", roofs.copy.value / peak * 100.0);
     }
     text += "value: the median of the best round; spread: the slowest tenth of all rounds to the fastest\n";
-    let launch = roofs.launch.us.map_or("too small to measure".into(), |us| format!("{us:.1} us"));
-    text += &format!("launch: {launch} a dispatch, {:.1} us a round trip\n", roofs.launch.round_trip_us);
+    let launch = &roofs.launch;
+    text +=
+        &format!("launch: {} a dispatch, {:.1} us a round trip\n", launch.dispatch(), launch.round_trip_us);
     if !roofs.sweep.is_empty() {
         let points = roofs.sweep.iter().map(|p| format!("{} {:.1}", size(p.bytes), p.gb_s));
         text += &format!("copy by size, GB/s: {}\n", points.collect::<Vec<_>>().join(", "));

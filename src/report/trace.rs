@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::kernels::share_of;
+use super::kernels::op_of;
 use crate::Result;
 use crate::gpu::{Context, PassRecord, Work};
 use crate::io::output::write_whole;
@@ -35,7 +35,7 @@ pub fn document(passes: &[PassRecord], roofs: &Roofs) -> serde_json::Value {
     ];
     for pass in passes {
         let Work { bytes, ops } = pass.work;
-        let share = share_of(roofs, &pass.label, pass.work, pass.duration_us);
+        let share = roofs.share(pass.work, op_of(&pass.label), pass.duration_us);
         events.push(json!({
             "ph": "X",
             "pid": 1,

@@ -121,7 +121,26 @@ pub struct Share {
     pub bound: &'static str,
 }
 
+impl Launch {
+    /// The cost of a dispatch, in words.
+    pub fn dispatch(&self) -> String {
+        self.us.map_or("too small to measure".into(), |us| format!("{us:.1} us"))
+    }
+}
+
 impl Roofs {
+    /// Every roof by its name for people; none where the adapter lacks it.
+    pub fn named(&self) -> [(&'static str, Option<&Roof>); 6] {
+        [
+            ("copy", Some(&self.copy)),
+            ("read", Some(&self.read)),
+            ("write", Some(&self.write)),
+            ("f32 multiply-add", Some(&self.fma_f32)),
+            ("f16 multiply-add", self.fma_f16.as_ref()),
+            ("int8 dot", self.dot_i8.as_ref()),
+        ]
+    }
+
     /// The memory roof in GB/s: the better of copy and read.
     pub fn memory_gb_s(&self) -> f64 {
         self.copy.value.max(self.read.value)

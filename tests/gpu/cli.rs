@@ -780,6 +780,8 @@ fn an_output_never_takes_the_place_of_an_input_or_of_another_output() {
     refused(&mut fit(&["--centroids", "x.npy"]), BAD_INPUT, &["x.npy", "overwrite an input"]);
     refused(&mut fit(&["--labels", "./x.npy"]), BAD_INPUT, &["overwrite an input"]);
     refused(&mut fit(&["--labels", "a.npy", "--centroids", "./a.npy"]), BAD_INPUT, &["two outputs"]);
+    let roofline = ["roofline", "--quick", "--svg", "a.svg", "--trace", "./a.svg"];
+    refused(&mut lowbit(folder, &roofline), BAD_INPUT, &["two outputs"]);
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(folder.join("a.npy"), folder.join("link.npy")).unwrap();
