@@ -26,6 +26,7 @@
 //!
 //! Where to look:
 //! - [`kmeans`]: exact k-means, and the palette of a picture;
+//! - [`matmul`]: products with quantized weights, in the number formats of [`mod@format`];
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
 //! - [`report`]: everything verified and timed, as a table, JSON and HTML;
 //! - [`gpu`]: the core on which a kernel stands; ARCHITECTURE.md shows how to add one;
@@ -37,6 +38,7 @@ pub mod format;
 pub mod gpu;
 pub mod io;
 pub mod kmeans;
+pub mod matmul;
 pub mod oracle;
 pub mod random;
 pub mod report;

@@ -9,7 +9,7 @@ use crate::oracle;
 
 /// The kernel's place in the registry.
 pub const ENTRY: Entry =
-    Entry { stem: "assign", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
+    Entry { stem: "assign", variants: VARIANTS, stages: &[], decoders: &[], op: OpKind::F32, tests, benches };
 
 /// Sizes around the tiles of every variant, dimensions around the vec4, and the issue's own.
 const SIZES: &[(usize, usize, usize)] = &[
@@ -37,10 +37,10 @@ fn tests() -> Vec<Box<dyn Case>> {
     floats.chain(integers).map(|case| Box::new(case) as Box<dyn Case>).collect()
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let (k, d) = (256, 64);
     let n = (bytes as usize / (4 * d)).clamp(4_096, 1 << 20);
-    Box::new(Assigning::new((n, k, d), Random::new(1), false))
+    vec![Box::new(Assigning::new((n, k, d), Random::new(1), false))]
 }
 
 /// `n` points to `k` centroids in `d` dimensions.

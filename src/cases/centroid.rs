@@ -9,8 +9,15 @@ use crate::kmeans::radix_sort::RadixSort;
 use crate::oracle;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry =
-    Entry { stem: "centroid", variants: &[STAGES[2]], stages: STAGES, op: OpKind::F32, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "centroid",
+    variants: &[STAGES[2]],
+    stages: STAGES,
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 fn tests() -> Vec<Box<dyn Case>> {
     let sizes = [
@@ -34,10 +41,10 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let (k, d) = (256, 64);
     let n = (bytes as usize / (4 * d)).clamp(4_096, 1 << 20);
-    Box::new(Updating::new((n, k, d), Random::new(1), 1))
+    vec![Box::new(Updating::new((n, k, d), Random::new(1), 1))]
 }
 
 struct Updating {

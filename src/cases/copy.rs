@@ -7,7 +7,7 @@ use crate::{Result, oracle};
 
 /// The kernel's place in the house.
 pub const ENTRY: Entry =
-    Entry { stem: "copy", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
+    Entry { stem: "copy", variants: VARIANTS, stages: &[], decoders: &[], op: OpKind::F32, tests, benches };
 
 struct Copy {
     rows: u64,
@@ -48,6 +48,6 @@ fn tests() -> Vec<Box<dyn Case>> {
     parts.into_iter().chain(whole).map(case).collect()
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
-    Box::new(Copy { rows: (bytes / 2 / ROW_BYTES).max(1), part: None })
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    vec![Box::new(Copy { rows: (bytes / 2 / ROW_BYTES).max(1), part: None })]
 }

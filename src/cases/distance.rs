@@ -8,17 +8,24 @@ use crate::kmeans::lloyd::pad;
 use crate::oracle;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry =
-    Entry { stem: "distance", variants: &[SPEC], stages: &[], op: OpKind::F32, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "distance",
+    variants: &[SPEC],
+    stages: &[],
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 fn tests() -> Vec<Box<dyn Case>> {
     let sizes = [(0, 1, 1), (1, 1, 1), (63, 3, 3), (64, 5, 4), (65, 2, 7), (997, 31, 384), (5, 2, 1000)];
     sizes.iter().map(|&size| Box::new(Measuring::new(size)) as Box<dyn Case>).collect()
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let d = 64;
-    Box::new(Measuring::new(((bytes as usize / (4 * d)).clamp(4_096, 1 << 20), 256, d)))
+    vec![Box::new(Measuring::new(((bytes as usize / (4 * d)).clamp(4_096, 1 << 20), 256, d)))]
 }
 
 struct Measuring {

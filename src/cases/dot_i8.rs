@@ -7,7 +7,7 @@ use crate::{Result, oracle};
 
 /// The kernel's place in the house.
 pub const ENTRY: Entry =
-    Entry { stem: "dot_i8", variants: VARIANTS, stages: &[], op: OpKind::I8, tests, bench };
+    Entry { stem: "dot_i8", variants: VARIANTS, stages: &[], decoders: &[], op: OpKind::I8, tests, benches };
 
 struct Dot {
     rows: u64,
@@ -52,6 +52,6 @@ fn tests() -> Vec<Box<dyn Case>> {
 }
 
 /// Arithmetic fills a device long before memory does, so there are at most 2^20 rows.
-fn bench(bytes: u64) -> Box<dyn Case> {
-    Box::new(Dot { rows: (bytes / 2 / ROW_BYTES).clamp(1, 1 << 20), batches: 64, weight: 0x7f81_35fb })
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    vec![Box::new(Dot { rows: (bytes / 2 / ROW_BYTES).clamp(1, 1 << 20), batches: 64, weight: 0x7f81_35fb })]
 }

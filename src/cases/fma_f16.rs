@@ -7,13 +7,20 @@ use crate::oracle;
 use crate::roofline::fma_f16::VARIANTS;
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry =
-    Entry { stem: "fma_f16", variants: VARIANTS, stages: &[], op: OpKind::F16, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "fma_f16",
+    variants: VARIANTS,
+    stages: &[],
+    decoders: &[],
+    op: OpKind::F16,
+    tests,
+    benches,
+};
 
 fn tests() -> Vec<Box<dyn Case>> {
     sizes(oracle::fma_f16::fma_f16)
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
-    filling(bytes, oracle::fma_f16::fma_f16)
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    vec![filling(bytes, oracle::fma_f16::fma_f16)]
 }

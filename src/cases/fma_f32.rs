@@ -6,8 +6,15 @@ use crate::roofline::fma_f32::{ROW_BYTES, STEPS, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry =
-    Entry { stem: "fma_f32", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "fma_f32",
+    variants: VARIANTS,
+    stages: &[],
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 type Oracle = fn(&[f32], f32, f32, u64) -> (Vec<f64>, Vec<f64>);
 
@@ -68,6 +75,6 @@ fn tests() -> Vec<Box<dyn Case>> {
     sizes(oracle::fma_f32::fma_f32)
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
-    filling(bytes, oracle::fma_f32::fma_f32)
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    vec![filling(bytes, oracle::fma_f32::fma_f32)]
 }

@@ -8,8 +8,15 @@ use crate::kmeans::lloyd::{Control, Decision, STAGES, pad};
 use crate::oracle;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry =
-    Entry { stem: "lloyd", variants: &[STAGES[0]], stages: STAGES, op: OpKind::F32, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "lloyd",
+    variants: &[STAGES[0]],
+    stages: STAGES,
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 fn tests() -> Vec<Box<dyn Case>> {
     let mut cases: Vec<Box<dyn Case>> = Vec::new();
@@ -30,8 +37,8 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
-    Box::new(Committing::new((bytes as usize / 4096).clamp(16, 1 << 16), 512, true, false))
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    vec![Box::new(Committing::new((bytes as usize / 4096).clamp(16, 1 << 16), 512, true, false))]
 }
 
 struct Deciding {

@@ -4,14 +4,19 @@
 //! ([`Measured`]) and what the CPU expects ([`Expected`]) are different types, so that no test can compare a thing
 //! with itself.
 
+pub mod activation;
 pub mod assign;
 pub mod centroid;
 pub mod copy;
+pub mod dequantize;
 pub mod distance;
 pub mod dot_i8;
 pub mod fma_f16;
 pub mod fma_f32;
 pub mod lloyd;
+pub mod matvec;
+pub mod matvec_integer;
+mod quantized;
 pub mod radix_sort;
 pub mod read_xor;
 pub mod seed;
@@ -31,10 +36,43 @@ pub struct Entry {
     pub stages: &'static [Spec],
     /// What its operations are: which roof they are compared with.
     pub op: OpKind,
+    /// Files for the slot `format` of every variant; empty for a kernel without it.
+    pub decoders: &'static [&'static str],
     /// Sizes for correctness: small, prime, around the workgroup size.
     pub tests: fn() -> Vec<Box<dyn Case>>,
-    /// A size that fills a device, for speed; its inputs are made for the given number of bytes of memory.
-    pub bench: fn(u64) -> Box<dyn Case>,
+    /// Sizes that fill a device, for speed; the inputs of each are made for the given number of bytes of memory.
+    pub benches: fn(u64) -> Vec<Box<dyn Case>>,
+}
+
+impl Entry {
+    /// The variants as `case` runs them: with its decoder in the slot `format`, if it has one.
+    pub fn variants_of(&self, case: &dyn Case) -> Vec<Spec> {
+        let fill = |spec: &Spec| case.decoder().map_or(*spec, |decoder| spec.slot("format", decoder));
+        self.variants.iter().map(fill).collect()
+    }
+
+    /// Each test with the variants that it is run as: all of them; where decoders multiply them, two each in turn, since
+    /// a driver takes about a second to compile one.
+    pub fn checks(&self) -> Vec<(Box<dyn Case>, Vec<Spec>)> {
+        let turn = |(i, case): (usize, Box<dyn Case>)| {
+            let mut variants = self.variants_of(case.as_ref());
+            if !self.decoders.is_empty() && variants.len() > 2 {
+                let count = variants.len();
+                variants = vec![variants[i % count], variants[(i + count / 2) % count]];
+            }
+            (case, variants)
+        };
+        (self.tests)().into_iter().enumerate().map(turn).collect()
+    }
+
+    /// Every shader of the kernel: the variants with every decoder, and the stages.
+    pub fn specs(&self) -> Vec<Spec> {
+        let filled = self.variants.iter().flat_map(|spec| match self.decoders {
+            [] => vec![*spec],
+            decoders => decoders.iter().map(|decoder| spec.slot("format", decoder)).collect(),
+        });
+        filled.chain(self.stages.iter().copied()).collect()
+    }
 }
 
 /// Every kernel of the crate.
@@ -51,12 +89,20 @@ pub const REGISTRY: &[Entry] = &[
     lloyd::ENTRY,
     distance::ENTRY,
     seed::ENTRY,
+    dequantize::ENTRY,
+    activation::ENTRY,
+    matvec::ENTRY,
+    matvec_integer::ENTRY,
 ];
 
 /// One kernel at one size.
 pub trait Case {
     /// What and how large, such as `n=1000 k=7 d=3`.
     fn name(&self) -> String;
+    /// The file that its variants need in the slot `format`.
+    fn decoder(&self) -> Option<&'static str> {
+        None
+    }
     /// Uploads the inputs and binds the kernel, as variant `spec`.
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared>;
     /// What each output must be, by the oracle, in the order of [`Prepared::outputs`].

@@ -7,8 +7,15 @@ use crate::kmeans::radix_sort::{RadixSort, STAGES};
 use crate::oracle;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry =
-    Entry { stem: "radix_sort", variants: &[STAGES[2]], stages: STAGES, op: OpKind::F32, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "radix_sort",
+    variants: &[STAGES[2]],
+    stages: STAGES,
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 fn tests() -> Vec<Box<dyn Case>> {
     let mut cases = Vec::new();
@@ -21,8 +28,8 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
-    Box::new(Sorting::new((bytes as usize / 16).clamp(1024, 1 << 24), 8, true))
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    vec![Box::new(Sorting::new((bytes as usize / 16).clamp(1024, 1 << 24), 8, true))]
 }
 
 struct Sorting {

@@ -6,8 +6,15 @@ use crate::roofline::read_xor::{OUT_ROW_BYTES, ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.
-pub const ENTRY: Entry =
-    Entry { stem: "read_xor", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "read_xor",
+    variants: VARIANTS,
+    stages: &[],
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 struct Read {
     rows: u64,
@@ -49,6 +56,6 @@ fn tests() -> Vec<Box<dyn Case>> {
     parts.into_iter().chain(whole).map(case).collect()
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
-    Box::new(Read { rows: (bytes / (ROW_BYTES + OUT_ROW_BYTES)).max(1), part: None })
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    vec![Box::new(Read { rows: (bytes / (ROW_BYTES + OUT_ROW_BYTES)).max(1), part: None })]
 }

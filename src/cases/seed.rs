@@ -8,8 +8,15 @@ use crate::kmeans::seed::{STAGES, Seed, State, VARIANTS, trials};
 use crate::oracle;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry =
-    Entry { stem: "seed", variants: VARIANTS, stages: STAGES, op: OpKind::F32, tests, bench };
+pub const ENTRY: Entry = Entry {
+    stem: "seed",
+    variants: VARIANTS,
+    stages: STAGES,
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 /// Points of one workgroup of the distances, as every variant's shader has it.
 const GROUP: usize = 512;
@@ -26,9 +33,9 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let d = 64;
-    Box::new(Step::new(((bytes as usize / (4 * d)).clamp(4_096, 1 << 20), 64, d), 1, Which::Distance))
+    vec![Box::new(Step::new(((bytes as usize / (4 * d)).clamp(4_096, 1 << 20), 64, d), 1, Which::Distance))]
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -7,7 +7,7 @@ use crate::{Result, oracle};
 
 /// The kernel's place in the house.
 pub const ENTRY: Entry =
-    Entry { stem: "write", variants: VARIANTS, stages: &[], op: OpKind::F32, tests, bench };
+    Entry { stem: "write", variants: VARIANTS, stages: &[], decoders: &[], op: OpKind::F32, tests, benches };
 
 const SEED: u32 = 0x51ed_270b;
 
@@ -45,7 +45,7 @@ fn tests() -> Vec<Box<dyn Case>> {
     parts.into_iter().chain(whole).map(case).collect()
 }
 
-fn bench(bytes: u64) -> Box<dyn Case> {
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let rows = u32::try_from(bytes / ROW_BYTES).unwrap_or(u32::MAX);
-    Box::new(Write { rows: rows.max(1), part: None })
+    vec![Box::new(Write { rows: rows.max(1), part: None })]
 }

@@ -38,6 +38,7 @@ fn text(found: &[AdapterReport]) -> String {
             None => "no".into(),
         }),
         ("f16 in shaders", &|a| yes(a.shader_f16)),
+        ("64-bit integers in shaders", &|a| yes(a.shader_int64)),
         ("GPU timestamps", &|a| yes(a.timestamps)),
         ("cooperative matrices", &|a| match a.cooperative_matrix.as_slice() {
             [] => "no".into(),

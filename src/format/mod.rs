@@ -9,6 +9,7 @@ mod f16;
 mod f32;
 mod iq4_nl;
 mod mxfp4;
+pub mod planes;
 mod q2_k;
 mod q3_k;
 mod q4_0;
@@ -24,6 +25,7 @@ mod tq1_0;
 mod tq2_0;
 
 use crate::{Error, Result};
+use planes::{PAIR, Plane, Row};
 
 /// A number format.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,14 @@ pub struct Format {
     block: fn(&[u8], &mut [f32]),
     /// Turns weights, all finite, into one block, which starts as zeros.
     pack: fn(&[f32], &mut [u8]),
+    /// The decoder: a file below `shaders/`.
+    pub decoder: &'static str,
+    /// What the decoder reads.
+    pub planes: &'static [Plane],
+    /// Whether its codes fit int8, so that products can be of integers.
+    pub integer: bool,
+    /// Puts a block, the one of this number in its row, into the planes.
+    spread: fn(&[u8], usize, &mut Row<'_>),
 }
 
 /// Every format, in the order of their numbers.
@@ -62,6 +72,40 @@ pub const ALL: &[Format] = &[
     tq2_0::FORMAT,
     mxfp4::FORMAT,
 ];
+
+/// The decoders of [`ALL`], files below `shaders/`.
+pub const DECODERS: &[&str] = &{
+    let mut decoders = [""; ALL.len()];
+    let mut at = 0;
+    while at < ALL.len() {
+        decoders[at] = ALL[at].decoder;
+        at += 1;
+    }
+    decoders
+};
+
+/// The decoders of those formats whose codes fit int8.
+pub const INTEGER_DECODERS: &[&str] = &{
+    let mut decoders = [""; integers()];
+    let (mut at, mut found) = (0, 0);
+    while at < ALL.len() {
+        if ALL[at].integer {
+            decoders[found] = ALL[at].decoder;
+            found += 1;
+        }
+        at += 1;
+    }
+    decoders
+};
+
+const fn integers() -> usize {
+    let (mut at, mut count) = (0, 0);
+    while at < ALL.len() {
+        count += ALL[at].integer as usize;
+        at += 1;
+    }
+    count
+}
 
 impl Format {
     /// The format that ggml calls `name`, in any case.
@@ -97,6 +141,36 @@ impl Format {
             (self.pack)(weights, block);
         }
         Ok(())
+    }
+
+    /// Turns whole rows of blocks, `cols` weights each, into the planes that a device reads: `[rows, row_words]` each.
+    ///
+    /// # Errors
+    /// [`Error::Input`] unless `blocks` are whole rows, and `cols` whole blocks.
+    pub fn repack(&self, blocks: &[u8], cols: usize) -> Result<Vec<Vec<u32>>> {
+        let row_bytes = cols / self.elements * self.bytes;
+        if cols == 0 || !cols.is_multiple_of(self.elements) || !blocks.len().is_multiple_of(row_bytes) {
+            return Err(Error::Input(format!(
+                "{}: {} bytes are no whole rows of {cols} weights in blocks of {}",
+                self.name,
+                blocks.len(),
+                self.elements
+            )));
+        }
+        let (rows, pairs) = (blocks.len() / row_bytes, cols.div_ceil(PAIR));
+        let mut planes: Vec<Vec<u32>> =
+            self.planes.iter().map(|plane| vec![0; rows * plane.row_words(pairs)]).collect();
+        for (r, blocks) in blocks.chunks_exact(row_bytes).enumerate() {
+            let of_row = self.planes.iter().zip(&mut planes).map(|(plane, words)| {
+                let length = plane.row_words(pairs);
+                &mut words[r * length..][..length]
+            });
+            let mut row = Row { pairs, planes: of_row.collect() };
+            for (index, block) in blocks.chunks_exact(self.bytes).enumerate() {
+                (self.spread)(block, index, &mut row);
+            }
+        }
+        Ok(planes)
     }
 
     fn check(&self, weights: usize, bytes: usize) -> Result<()> {
@@ -138,6 +212,13 @@ fn put_half(block: &mut [u8], at: usize, value: f32) {
     block[at..at + 2].copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
 }
 
+/// The 32 codes that [`put_nibbles`] packed.
+fn nibble_codes(block: &[u8]) -> [u8; 32] {
+    let mut codes = [0; 32];
+    nibbles(block, &mut codes, |code| code);
+    codes
+}
+
 /// Packs the low 4 bits of 32 codes as [`nibbles`] reads them.
 fn put_nibbles(block: &mut [u8], codes: &[u8; 32]) {
     let (low, high) = codes.split_at(16);
@@ -167,7 +248,7 @@ fn half(block: &[u8], at: usize) -> f32 {
 }
 
 /// The low nibbles of `codes` are the first half of a block, the high ones the second.
-fn nibbles(codes: &[u8], weights: &mut [f32], value: impl Fn(u8) -> f32) {
+fn nibbles<T>(codes: &[u8], weights: &mut [T], value: impl Fn(u8) -> T) {
     let (low, high) = weights.split_at_mut(codes.len());
     for ((&code, low), high) in codes.iter().zip(low).zip(high) {
         (*low, *high) = (value(code & 15), value(code >> 4));

@@ -1,9 +1,24 @@
 //! MXFP4 (OCP Microscaling): a shared exponent e (E8M0), 32 codes of 4 bits (E2M1), the first half in the low nibbles;
 //! weight = value(code) * 2^(e - 128), with the values doubled so that they are whole.
 
-use super::{Format, largest, nibbles, put_nibbles};
+use super::{
+    Format, largest, nibble_codes, nibbles,
+    planes::{Plane, Row, bits},
+    put_nibbles,
+};
 
-pub const FORMAT: Format = Format { name: "MXFP4", ggml_type: 39, elements: 32, bytes: 17, block, pack };
+pub const FORMAT: Format = Format {
+    name: "MXFP4",
+    ggml_type: 39,
+    elements: 32,
+    bytes: 17,
+    block,
+    pack,
+    decoder: "format/mxfp4",
+    planes: &[Plane::codes("codes", 4), Plane::new("scales", 1, 2)],
+    integer: true,
+    spread,
+};
 
 /// E2M1, doubled.
 const VALUES: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
@@ -17,6 +32,11 @@ fn block(block: &[u8], weights: &mut [f32]) {
 fn scale(e: u8) -> f32 {
     let e = u32::from(e);
     f32::from_bits(if e < 2 { 0x0020_0000 << e } else { (e - 1) << 23 })
+}
+
+fn spread(block: &[u8], index: usize, row: &mut Row<'_>) {
+    row.codes(0, 4, 32 * index, nibble_codes(&block[1..]).map(u32::from));
+    row.put(1, 8, index, bits(&block[..1]));
 }
 
 /// The exponent of the largest weight, then for each weight the nearest value, the first of equals.

@@ -2,9 +2,26 @@
 //! and a minimum; weight = (d * scale) * code - dmin * minimum. Of each 32 code bytes, the low nibbles are the first 32
 //! weights.
 
-use super::{Format, half, inverse, put_half, search};
+use super::{
+    Format, half, inverse,
+    planes::{Plane, Row, bits},
+    put_half,
+    q3_k::spread_six,
+    search,
+};
 
-pub const FORMAT: Format = Format { name: "Q4_K", ggml_type: 12, elements: 256, bytes: 144, block, pack };
+pub const FORMAT: Format = Format {
+    name: "Q4_K",
+    ggml_type: 12,
+    elements: 256,
+    bytes: 144,
+    block,
+    pack,
+    decoder: "format/q4_k",
+    planes: &[Plane::codes("codes", 4), Plane::new("scales", 4, 4)],
+    integer: true,
+    spread,
+};
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, dmin) = (half(block, 0), half(block, 2));
@@ -26,6 +43,27 @@ pub(super) fn scale_and_minimum(scales: &[u8], group: usize) -> (u8, u8) {
     }
     let low = scales[group + 4];
     (low & 15 | scales[group - 4] >> 6 << 4, low >> 4 | scales[group] >> 6 << 4)
+}
+
+fn spread(block: &[u8], index: usize, row: &mut Row<'_>) {
+    for group in 0..8 {
+        let codes = block[16 + group / 2 * 32..].iter().take(32);
+        let codes = codes.map(|code| u32::from((code >> (group % 2 * 4)) & 15));
+        row.codes(0, 4, 256 * index + 32 * group, codes);
+    }
+    spread_scales(block, index, row, 1);
+}
+
+/// d and dmin, and the scales and minima of each pair.
+pub(super) fn spread_scales(block: &[u8], index: usize, row: &mut Row<'_>, plane: usize) {
+    row.put(plane, 32, 4 * index, bits(&block[..4]));
+    for pair in 0..4 {
+        let [(a, c), (b, d)] = [0, 1].map(|unit| {
+            let (scale, minimum) = scale_and_minimum(&block[4..16], 2 * pair + unit);
+            (u32::from(scale), u32::from(minimum))
+        });
+        spread_six(row, plane, 16 * index + 4 + pair, [a, b, c], d);
+    }
 }
 
 fn pack(weights: &[f32], block: &mut [u8]) {

@@ -1,8 +1,23 @@
 //! Q5_0: d (f16), the fifth bits of 32 codes, their low 4 bits as in Q4_0; weight = d * (code - 16).
 
-use super::{Format, codes as pack_codes, half, inverse, largest, nibbles, put_half, put_nibbles};
+use super::{
+    Format, codes as pack_codes, half, inverse, largest, nibble_codes, nibbles,
+    planes::{Plane, Row, bits},
+    put_half, put_nibbles,
+};
 
-pub const FORMAT: Format = Format { name: "Q5_0", ggml_type: 6, elements: 32, bytes: 22, block, pack };
+pub const FORMAT: Format = Format {
+    name: "Q5_0",
+    ggml_type: 6,
+    elements: 32,
+    bytes: 22,
+    block,
+    pack,
+    decoder: "format/q5_0",
+    planes: &[Plane::codes("codes", 4), Plane::codes("high", 1), Plane::new("scales", 1, 1)],
+    integer: true,
+    spread,
+};
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let d = half(block, 0);
@@ -16,6 +31,17 @@ pub(super) fn codes(fifth: &[u8], low: &[u8], codes: &mut [f32]) {
     for (i, code) in codes.iter_mut().enumerate() {
         *code += 16.0 * f32::from((fifth[i / 8] >> (i % 8)) & 1);
     }
+}
+
+fn spread(block: &[u8], index: usize, row: &mut Row<'_>) {
+    spread_codes(&block[2..6], &block[6..], index, row);
+    row.put(2, 16, index, bits(&block[..2]));
+}
+
+/// The low 4 bits into plane 0, the fifth into plane 1.
+pub(super) fn spread_codes(fifth: &[u8], low: &[u8], index: usize, row: &mut Row<'_>) {
+    row.codes(0, 4, 32 * index, nibble_codes(low).map(u32::from));
+    row.codes(1, 1, 32 * index, (0..32).map(|i| u32::from((fifth[i / 8] >> (i % 8)) & 1)));
 }
 
 /// d = largest / -16, as in Q4_0.

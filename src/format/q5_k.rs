@@ -3,10 +3,22 @@
 
 use super::{
     Format, half,
-    q4_k::{pack_groups, scale_and_minimum},
+    planes::{Plane, Row},
+    q4_k::{pack_groups, scale_and_minimum, spread_scales},
 };
 
-pub const FORMAT: Format = Format { name: "Q5_K", ggml_type: 13, elements: 256, bytes: 176, block, pack };
+pub const FORMAT: Format = Format {
+    name: "Q5_K",
+    ggml_type: 13,
+    elements: 256,
+    bytes: 176,
+    block,
+    pack,
+    decoder: "format/q5_k",
+    planes: &[Plane::codes("codes", 4), Plane::codes("high", 1), Plane::new("scales", 4, 4)],
+    integer: true,
+    spread,
+};
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (d, dmin) = (half(block, 0), half(block, 2));
@@ -19,6 +31,17 @@ fn block(block: &[u8], weights: &mut [f32]) {
             *weight = scale * f32::from(code) - minimum;
         }
     }
+}
+
+fn spread(block: &[u8], index: usize, row: &mut Row<'_>) {
+    for group in 0..8 {
+        let codes = block[48 + group / 2 * 32..].iter().take(32);
+        let codes = codes.map(|code| u32::from((code >> (group % 2 * 4)) & 15));
+        let fifth = block[16..48].iter().map(|fifth| u32::from((fifth >> group) & 1));
+        row.codes(0, 4, 256 * index + 32 * group, codes);
+        row.codes(1, 1, 256 * index + 32 * group, fifth);
+    }
+    spread_scales(block, index, row, 2);
 }
 
 fn pack(weights: &[f32], block: &mut [u8]) {

@@ -2,9 +2,29 @@
 //! weight = (d * scale) * (code - 32). Each half of 128 weights has 64 low bytes, of whose nibbles the low ones come
 //! first, and 32 high bytes, of whose bits the lowest belong to the first 32 weights.
 
-use super::{Format, half, inverse, largest, put_half, search};
+use super::{
+    Format, half, inverse, largest,
+    planes::{Plane, Row, bits},
+    put_half, search,
+};
 
-pub const FORMAT: Format = Format { name: "Q6_K", ggml_type: 14, elements: 256, bytes: 210, block, pack };
+pub const FORMAT: Format = Format {
+    name: "Q6_K",
+    ggml_type: 14,
+    elements: 256,
+    bytes: 210,
+    block,
+    pack,
+    decoder: "format/q6_k",
+    planes: &[
+        Plane::codes("codes", 4),
+        Plane::codes("high", 2),
+        Plane::new("scales", 1, 1),
+        Plane::new("supers", 1, 8),
+    ],
+    integer: true,
+    spread,
+};
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
@@ -19,6 +39,20 @@ fn block(block: &[u8], weights: &mut [f32]) {
             *weight = scale * (f32::from(low | high << 4) - 32.0);
         }
     }
+}
+
+fn spread(block: &[u8], index: usize, row: &mut Row<'_>) {
+    for group in 0..16 {
+        let (part, run, odd) = (group / 8, group % 8 / 2, group % 2 * 16);
+        let low = block[part * 64 + run % 2 * 32 + odd..].iter().take(16);
+        let low = low.map(|low| u32::from((low >> (run / 2 * 4)) & 15));
+        let high = block[128 + part * 32 + odd..].iter().take(16);
+        let high = high.map(|high| u32::from((high >> (run * 2)) & 3));
+        row.codes(0, 4, 256 * index + 16 * group, low);
+        row.codes(1, 2, 256 * index + 16 * group, high);
+        row.put(2, 8, 16 * index + group, u32::from(block[192 + group]));
+    }
+    row.put(3, 16, index, bits(&block[208..]));
 }
 
 fn pack(weights: &[f32], block: &mut [u8]) {

@@ -121,11 +121,36 @@ impl Buffer {
                 self.bytes()
             )));
         }
-        gpu.scoped(&self.label, self.bytes(), || {
+        self.write_rows(gpu, 0, values)
+    }
+
+    /// Overwrites whole rows from `first_row` on.
+    pub fn write_rows<T: bytemuck::Pod>(&self, gpu: &Context, first_row: u64, values: &[T]) -> Result<()> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let rows = bytes.len() as u64 / self.row_bytes;
+        if rows * self.row_bytes != bytes.len() as u64 || first_row + rows > self.rows {
+            return Err(Error::Input(format!(
+                "{}: {} bytes from row {first_row} on are not rows of a buffer of {} rows of {} bytes",
+                self.label,
+                bytes.len(),
+                self.rows,
+                self.row_bytes
+            )));
+        }
+        gpu.scoped(&self.label, bytes.len() as u64, || {
             for part in &self.parts {
-                let from = (part.first_row * self.row_bytes) as usize;
-                let to = from + (part.rows * self.row_bytes) as usize;
-                write(gpu, &part.raw, part.start, &bytes[from..to]);
+                let from = part.first_row.max(first_row);
+                let to = (part.first_row + part.rows).min(first_row + rows);
+                if from < to {
+                    let piece = ((from - first_row) * self.row_bytes) as usize
+                        ..((to - first_row) * self.row_bytes) as usize;
+                    write(
+                        gpu,
+                        &part.raw,
+                        part.start + (from - part.first_row) * self.row_bytes,
+                        &bytes[piece],
+                    );
+                }
             }
         })
     }

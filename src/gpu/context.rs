@@ -62,6 +62,8 @@ pub struct AdapterReport {
     pub subgroup_size: Option<(u32, u32)>,
     /// 16-bit floats in shaders.
     pub shader_f16: bool,
+    /// 64-bit integers in shaders.
+    pub shader_int64: bool,
     /// GPU timestamps; without them passes are timed by the wall clock.
     pub timestamps: bool,
     /// Cooperative-matrix shapes, such as `16x16x16 f16 -> f32`.
@@ -98,6 +100,7 @@ impl AdapterReport {
                 .contains(wgpu::Features::SUBGROUP)
                 .then_some((info.subgroup_min_size, info.subgroup_max_size)),
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             cooperative_matrix: matrices
                 .iter()
@@ -121,6 +124,7 @@ const MOST_BINDING_BYTES: u64 = (1 << 31) - 1;
 /// Features that are used where the adapter has them; none is required.
 const OPTIONAL: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SHADER_F16)
+    .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::TIMESTAMP_QUERY)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 

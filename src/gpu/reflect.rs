@@ -13,15 +13,15 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use super::{Context, ParamType, Spec};
 use crate::{Error, Result};
 
-/// What a shader needs beyond every adapter's own; its header says so in `Needs:`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// `no optional feature`
-    Nothing,
-    /// `subgroups of N or more`
-    Subgroups(u32),
+/// What a shader needs beyond every adapter's own: the `Needs:` lines of its header and of all that it includes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// `subgroups of N or more`; N may be one of its constants.
+    pub subgroups: u32,
     /// `shader_f16`
-    F16,
+    pub f16: bool,
+    /// `shader_int64`
+    pub int64: bool,
 }
 
 /// How a shader uses a binding.
@@ -64,7 +64,7 @@ pub struct Reflection {
     pub workgroup: [u32; 3],
     /// Rows that one workgroup covers, if it declares them.
     pub rows_per_group: Option<u32>,
-    /// The optional feature it needs.
+    /// The optional features it needs.
     pub needs: Needs,
     /// Workgroup memory, in bytes.
     pub workgroup_bytes: u32,
@@ -114,7 +114,7 @@ impl Reflection {
             entry: entry.name.clone(),
             workgroup: entry.workgroup_size,
             rows_per_group,
-            needs: needs(&text).map_err(&fault)?,
+            needs: Needs::default(),
             workgroup_bytes: 0,
             bindings: Vec::new(),
             params_slot: 0,
@@ -122,6 +122,7 @@ impl Reflection {
             constants,
             text,
         };
+        reflection.needs = reflection.read_needs().map_err(&fault)?;
         for (_, variable) in module.global_variables.iter() {
             if variable.space == naga::AddressSpace::WorkGroup {
                 reflection.workgroup_bytes += layouter[variable.ty].size;
@@ -198,14 +199,18 @@ impl Reflection {
     /// Whether this adapter has all that the shader needs; what is missing otherwise.
     pub fn runs_on(&self, gpu: &Context) -> std::result::Result<(), String> {
         let adapter = &gpu.adapter;
-        let has_feature = match self.needs {
-            Needs::Nothing => true,
-            Needs::Subgroups(least) => adapter.subgroup_size.is_some_and(|(min, _)| min >= least),
-            Needs::F16 => adapter.shader_f16,
-        };
+        let needs = self.needs;
+        let lacks =
+            if !adapter.subgroup_size.map_or(needs.subgroups == 0, |(least, _)| least >= needs.subgroups) {
+                Some(format!("subgroups of {} or more", needs.subgroups))
+            } else if needs.f16 && !adapter.shader_f16 {
+                Some("shader_f16".to_owned())
+            } else {
+                (needs.int64 && !adapter.shader_int64).then(|| "shader_int64".to_owned())
+            };
         let invocations = self.workgroup.iter().product::<u32>();
-        if !has_feature {
-            Err(format!("it needs {:?}, which this adapter lacks", self.needs))
+        if let Some(lacks) = lacks {
+            Err(format!("it needs {lacks}, which this adapter lacks"))
         } else if invocations > adapter.max_workgroup_invocations {
             let most = adapter.max_workgroup_invocations;
             Err(format!("a workgroup of {invocations} invocations; this adapter has at most {most}"))
@@ -217,7 +222,31 @@ impl Reflection {
         }
     }
 
-    /// The value of a dimension, such as `k+1` or `tiles*16`; the unknown name otherwise.
+    /// What all `Needs:` lines say together.
+    fn read_needs(&self) -> std::result::Result<Needs, String> {
+        let mut all = Needs::default();
+        let mut found = false;
+        let lines = self.text.lines().filter_map(|line| line.strip_prefix("//")?.split_once("Needs: "));
+        for said in lines.map(|(_, needs)| needs.trim().trim_end_matches('.')) {
+            found = true;
+            let unknown = || format!("its header needs \"{said}\", which is not known");
+            match said {
+                "no optional feature" => (),
+                "shader_f16" => all.f16 = true,
+                "shader_int64" => all.int64 = true,
+                _ => {
+                    let size =
+                        said.strip_prefix("subgroups of ").and_then(|rest| rest.strip_suffix(" or more"));
+                    let size =
+                        size.and_then(|size| self.value(size, &[]).ok()).and_then(|n| n.try_into().ok());
+                    all.subgroups = all.subgroups.max(size.ok_or_else(unknown)?);
+                }
+            }
+        }
+        if found { Ok(all) } else { Err("its header does not say `Needs:`".into()) }
+    }
+
+    /// The value of a dimension, such as `k+1`, `tiles*16` or `pairs/2` (rounded up); the unknown name otherwise.
     fn value(&self, dim: &str, params: &[u8]) -> std::result::Result<u64, String> {
         let factor = |name: &str| -> std::result::Result<u64, String> {
             if let Ok(number) = name.parse::<u64>() {
@@ -233,9 +262,13 @@ impl Reflection {
                 .map(|bytes| u64::from(bytemuck::pod_read_unaligned::<u32>(bytes)))
                 .ok_or_else(|| name.to_owned())
         };
+        let quotient = |text: &str| match text.split_once('/') {
+            Some((dividend, divisor)) => Ok(factor(dividend)?.div_ceil(factor(divisor)?.max(1))),
+            None => factor(text),
+        };
         dim.split('+').try_fold(0u64, |sum, term| {
             let product =
-                term.split('*').try_fold(1u64, |p, f| factor(f.trim()).map(|v| p.saturating_mul(v)))?;
+                term.split('*').try_fold(1u64, |p, f| quotient(f.trim()).map(|v| p.saturating_mul(v)))?;
             Ok(sum.saturating_add(product))
         })
     }
@@ -263,25 +296,6 @@ fn named_values(module: &naga::Module) -> impl Iterator<Item = (String, u32)> {
             _ => None,
         }
     })
-}
-
-/// What the header's `Needs:` says.
-fn needs(text: &str) -> std::result::Result<Needs, String> {
-    let said = text
-        .lines()
-        .find_map(|line| line.strip_prefix("//").and_then(|line| line.split_once("Needs: ")))
-        .map(|(_, needs)| needs.trim().trim_end_matches('.'))
-        .ok_or("its header does not say `Needs:`")?;
-    match said {
-        "no optional feature" => Ok(Needs::Nothing),
-        "shader_f16" => Ok(Needs::F16),
-        _ => said
-            .strip_prefix("subgroups of ")
-            .and_then(|rest| rest.strip_suffix(" or more"))
-            .and_then(|n| n.parse().ok())
-            .map(Needs::Subgroups)
-            .ok_or_else(|| format!("its header needs \"{said}\", which is not known")),
-    }
 }
 
 /// The shape comment behind the declaration of `name`.

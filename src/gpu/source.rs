@@ -9,13 +9,16 @@ use crate::{Error, Result};
 /// Every shader of the crate: name (`kmeans/assign`) and text.
 pub static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
+/// Most slots that a shader can have.
+const SLOTS: usize = 3;
+
 /// One specialization of a shader: what a kernel's variant is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spec {
     /// The file below `shaders/`, without its ending.
     pub file: &'static str,
     /// Slot name to the file that fills it.
-    pub slots: &'static [(&'static str, &'static str)],
+    pub slots: [Option<(&'static str, &'static str)>; SLOTS],
     /// New values for `const NAME: u32`.
     pub consts: &'static [(&'static str, u32)],
     /// New values for `override NAME`.
@@ -25,7 +28,17 @@ pub struct Spec {
 impl Spec {
     /// The shader as its file stands, without any change.
     pub const fn new(file: &'static str) -> Self {
-        Self { file, slots: &[], consts: &[], overrides: &[] }
+        Self { file, slots: [None; SLOTS], consts: &[], overrides: &[] }
+    }
+
+    /// The same with `file` in the slot `name`; there is room for [`SLOTS`].
+    pub const fn slot(mut self, name: &'static str, file: &'static str) -> Self {
+        let mut at = 0;
+        while at + 1 < SLOTS && self.slots[at].is_some() {
+            at += 1;
+        }
+        self.slots[at] = Some((name, file));
+        self
     }
 
     /// The same with `const` values set.
@@ -42,8 +55,8 @@ impl Spec {
     pub fn label(&self) -> String {
         let stem = self.file.rsplit('/').next().unwrap_or(self.file);
         let mut label = stem.to_owned();
-        for (slot, file) in self.slots {
-            label += &format!(" {slot}={file}");
+        for (_, file) in self.slots.iter().flatten() {
+            label += &format!(" {}", file.rsplit('/').next().unwrap_or(file));
         }
         for (name, value) in self.consts {
             label += &format!(" {name}={value}");
@@ -65,7 +78,8 @@ pub fn assemble(spec: &Spec, files: &[(&str, &str)]) -> Result<String> {
     let mut assembly =
         Assembly { spec, files, done: Vec::new(), text: String::new(), slots_used: Vec::new() };
     assembly.include(spec.file, &mut Vec::new())?;
-    if let Some((slot, _)) = spec.slots.iter().find(|(slot, _)| !assembly.slots_used.contains(slot)) {
+    if let Some((slot, _)) = spec.slots.iter().flatten().find(|(slot, _)| !assembly.slots_used.contains(slot))
+    {
         return Err(fault(spec.file, format!("it has no slot called {slot}")));
     }
     let mut text = assembly.text;
@@ -106,7 +120,7 @@ impl<'a> Assembly<'a> {
                 self.include(used.trim().trim_end_matches(".wgsl"), open)?;
             } else if let Some(slot) = header.trim().strip_prefix("slot ") {
                 let slot = slot.trim();
-                let Some(&(key, file)) = self.spec.slots.iter().find(|(s, _)| *s == slot) else {
+                let Some(&(key, file)) = self.spec.slots.iter().flatten().find(|(s, _)| *s == slot) else {
                     return Err(fault(self.spec.file, format!("the slot {slot} of {name} is not filled")));
                 };
                 self.slots_used.push(key);

@@ -1,13 +1,17 @@
 //! The definition of each kernel in f64 or i64, with no GPU in sight.
 
+pub mod activation;
 pub mod assign;
 pub mod centroid;
 pub mod copy;
+pub mod dequantize;
 pub mod distance;
 pub mod dot_i8;
 pub mod fma_f16;
 pub mod fma_f32;
 pub mod lloyd;
+pub mod matvec;
+pub mod matvec_integer;
 pub mod radix_sort;
 pub mod read_xor;
 pub mod seed;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::table;
 use crate::Result;
-use crate::cases::{Entry, Prepared, REGISTRY, verify};
+use crate::cases::{Case, Entry, Prepared, REGISTRY, verify};
 use crate::gpu::{Bound, Context, OpKind, Options, Timing, time, tune};
 use crate::roofline::{Effort, Roofs, Share};
 
@@ -70,39 +70,60 @@ pub fn measure(
     for entry in
         REGISTRY.iter().filter(|entry| !entry.variants.iter().all(|spec| spec.file.starts_with("roofline/")))
     {
-        if tune::supported(gpu, entry.variants)?.is_empty() {
+        let small = (entry.benches)(sizes.case / 16);
+        let cases = (entry.benches)(sizes.case);
+        if !runs(gpu, entry, &cases)? {
             progress(&format!("{}: this adapter cannot run it", entry.stem));
             continue;
         }
         progress(&format!("verifying {}", entry.stem));
         let verified = verify_all(&guarded, entry)?;
-        progress(&format!("timing {}", entry.stem));
-        rows.push(row(gpu, roofs, entry, &sizes, verified)?);
+        for (small, case) in small.iter().zip(&cases) {
+            progress(&format!("timing {} {}", entry.stem, case.name()));
+            rows.push(row(gpu, roofs, entry, (small.as_ref(), case.as_ref()), sizes.all, verified)?);
+        }
     }
     Ok(rows)
 }
 
-fn verify_all(guarded: &Context, entry: &Entry) -> Result<usize> {
-    let cases = (entry.tests)();
-    let variants = tune::supported(guarded, entry.variants)?;
-    for case in &cases {
-        for spec in &variants {
-            verify(guarded, case.as_ref(), spec)?;
+/// Whether this adapter can run a variant of `entry`.
+fn runs(gpu: &Context, entry: &Entry, cases: &[Box<dyn Case>]) -> Result<bool> {
+    for case in cases {
+        if tune::supported(gpu, &entry.variants_of(case.as_ref()))?.is_empty() {
+            return Ok(false);
         }
     }
-    Ok(cases.len() * variants.len())
+    Ok(true)
 }
 
-fn row(gpu: &Context, roofs: &Roofs, entry: &Entry, sizes: &Sizes, verified: usize) -> Result<KernelRow> {
-    let small = (entry.bench)(sizes.case / 16);
-    let spec = tune::choose(gpu, entry.variants, "bench", |spec| {
+fn verify_all(guarded: &Context, entry: &Entry) -> Result<usize> {
+    let mut verified = 0;
+    for (case, variants) in entry.checks() {
+        for spec in tune::supported(guarded, &variants)? {
+            verify(guarded, case.as_ref(), spec)?;
+            verified += 1;
+        }
+    }
+    Ok(verified)
+}
+
+fn row(
+    gpu: &Context,
+    roofs: &Roofs,
+    entry: &Entry,
+    (small, case): (&dyn Case, &dyn Case),
+    all_bytes: u64,
+    verified: usize,
+) -> Result<KernelRow> {
+    let variants = entry.variants_of(case);
+    let class = format!("bench {}", case.decoder().unwrap_or_default());
+    let spec = tune::choose(gpu, &variants, &class, |spec| {
         let prepared = small.prepare(gpu, spec)?;
         Ok(time(gpu, &[run_of(&prepared)], Duration::ZERO)?.us)
     })?;
-    let case = (entry.bench)(sizes.case);
     let first = case.prepare(gpu, spec)?;
     let work = first.work();
-    let copies = (sizes.all / work.bytes.max(1)).clamp(1, 8);
+    let copies = (all_bytes / work.bytes.max(1)).clamp(1, 8);
     let mut prepared = vec![first];
     for _ in 1..copies {
         prepared.push(case.prepare(gpu, spec)?);
@@ -133,7 +154,7 @@ fn run_of(prepared: &Prepared) -> Vec<&Bound> {
 
 /// The kind of arithmetic that the kernel with this shader does.
 pub fn op_of(shader: &str) -> OpKind {
-    let has = |entry: &&Entry| entry.variants.iter().chain(entry.stages).any(|spec| spec.file == shader);
+    let has = |entry: &&Entry| entry.specs().iter().any(|spec| spec.file == shader);
     REGISTRY.iter().find(has).map_or(OpKind::F32, |entry| entry.op)
 }
 

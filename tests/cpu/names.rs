@@ -18,10 +18,10 @@ fn read(path: &Path) -> String {
 fn every_kernel_has_its_shader_host_oracle_case_test_and_bench() {
     for entry in REGISTRY {
         let stem = entry.stem;
-        let specs: Vec<_> = entry.variants.iter().chain(entry.stages).collect();
+        let specs = entry.specs();
         assert!(!specs.is_empty(), "{stem} has no shader");
         let mut domains = BTreeSet::new();
-        for spec in specs {
+        for spec in &specs {
             let (domain, file) = spec.file.rsplit_once('/').unwrap();
             domains.insert(domain);
             let own = file == stem || file.strip_prefix(stem).is_some_and(|rest| rest.starts_with('_'));
@@ -42,17 +42,14 @@ fn every_kernel_has_its_shader_host_oracle_case_test_and_bench() {
         );
         assert!(!(entry.tests)().is_empty(), "{stem} has no case");
         // The bench runs over the registry, so a bench case is a bench.
-        assert!(!(entry.bench)(1 << 16).name().is_empty());
+        assert!(!(entry.benches)(1 << 16).is_empty(), "{stem} has no bench");
     }
 }
 
 #[test]
 fn every_shader_with_an_entry_point_belongs_to_a_kernel() {
-    let known: BTreeSet<&str> = REGISTRY
-        .iter()
-        .flat_map(|entry| entry.variants.iter().chain(entry.stages))
-        .map(|spec| spec.file)
-        .collect();
+    let known: BTreeSet<&str> =
+        REGISTRY.iter().flat_map(|entry| entry.specs()).map(|spec| spec.file).collect();
     for (name, text) in FILES {
         let helper = name.starts_with("lib/") || name.starts_with("format/");
         assert_eq!(

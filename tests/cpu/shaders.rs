@@ -7,7 +7,7 @@ use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 fn specs() -> Vec<Spec> {
-    let registered = REGISTRY.iter().flat_map(|entry| entry.variants.iter().chain(entry.stages)).copied();
+    let registered = REGISTRY.iter().flat_map(|entry| entry.specs());
     registered.chain([Spec::new("gpu/dot_check")]).collect()
 }
 

@@ -44,9 +44,9 @@ fn an_unknown_name_and_a_circle_are_errors() {
 #[test]
 fn a_slot_must_be_filled_and_exist() {
     assert!(problem(Spec::new("x/slotted")).contains("slot format of x/slotted is not filled"));
-    let filled = Spec { slots: &[("format", "lib/c")], ..Spec::new("x/slotted") };
+    let filled = Spec::new("x/slotted").slot("format", "lib/c");
     assert!(text(filled).contains("fn c()"));
-    let strange = Spec { slots: &[("other", "lib/c")], ..Spec::new("lib/c") };
+    let strange = Spec::new("lib/c").slot("other", "lib/c");
     assert!(problem(strange).contains("no slot called other"));
 }
 

@@ -6,14 +6,18 @@ mod core;
 mod harness;
 mod kmeans;
 
+mod activation;
 mod assign;
 mod centroid;
 mod copy;
+mod dequantize;
 mod distance;
 mod dot_i8;
 mod fma_f16;
 mod fma_f32;
 mod lloyd;
+mod matvec;
+mod matvec_integer;
 mod radix_sort;
 mod read_xor;
 mod roofline;

@@ -1,0 +1,52 @@
+//! mxfp4: weight = value(code) * 2^(e - 128), an e for 32 codes of 4 bits (E2M1, doubled)
+//! use lib/planes
+//! use lib/codes
+
+@group(0) @binding(8) var<storage, read> codes: array<Wide>;      // [rows, pairs*2]
+@group(0) @binding(9) var<storage, read> scales: array<u32>;      // [rows, pairs/2] two e for each of two pairs
+
+const HAS_OFFSETS: bool = true;
+
+struct Pair { a: vec4<u32>, b: vec4<u32>, scale: vec2<f32> }
+
+fn load(row: u32, pair: u32) -> Pair {
+    return Pair(
+        words(codes[place(row, pair, 2u, 0u)]),
+        words(codes[place(row, pair, 2u, 1u)]),
+        exponents(scales[row * ((params.pairs + 1u) / 2u) + pair / 2u] >> (16u * (pair % 2u))),
+    );
+}
+
+/// 2^(e - 128) for the two low bytes; the lowest two are subnormal, which a device may take for 0.
+fn exponents(word: u32) -> vec2<f32> {
+    let e = vec2<u32>(word & 255u, (word >> 8u) & 255u);
+    return bitcast<vec2<f32>>(select((e - vec2<u32>(1u)) << vec2<u32>(23u), vec2<u32>(0x00200000u) << e, e < vec2<u32>(2u)));
+}
+
+/// 0, 1, 2, 3, 4, 6, 8 or 12 by the low three bits of each byte.
+fn value_of(code: vec4<u32>) -> vec4<u32> {
+    let one = vec4<u32>(0x01010101u);
+    let m = code & one;
+    let b = (code >> vec4<u32>(1u)) & one;
+    let a = (code >> vec4<u32>(2u)) & one;
+    let ones = m & (one ^ a);
+    let twos = (b & (one ^ a)) | (a & m & (one ^ b));
+    let fours = a & (m | (one ^ b));
+    return ones | (twos << vec4<u32>(1u)) | (fours << vec4<u32>(2u)) | ((a & b) << vec4<u32>(3u));
+}
+
+fn codes_of(pair: Pair, g: u32) -> vec4<u32> {
+    let code = nibbles(select(pair.a, pair.b, g >= 2u), g % 2u);
+    let size = value_of(code);
+    // Twelve more than the signed value, so that no byte borrows.
+    let signs = ((code >> vec4<u32>(3u)) & vec4<u32>(0x01010101u)) * 255u;
+    return vec4<u32>(0x0c0c0c0cu) + size - 2u * (size & signs);
+}
+
+fn scale_of(pair: Pair, g: u32) -> f32 {
+    return select(pair.scale.x, pair.scale.y, g >= 2u);
+}
+
+fn offset_of(pair: Pair, g: u32) -> f32 {
+    return -12.0 * select(pair.scale.x, pair.scale.y, g >= 2u);
+}

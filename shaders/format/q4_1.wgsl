@@ -1,0 +1,30 @@
+//! q4_1: weight = d * code + m, a d and an m for 32 codes of 4 bits
+//! use lib/planes
+//! use lib/codes
+
+@group(0) @binding(8) var<storage, read> codes: array<Wide>;      // [rows, pairs*2]
+@group(0) @binding(9) var<storage, read> scales: array<Narrow>;   // [rows, pairs] d and m as f16, twice
+
+const HAS_OFFSETS: bool = true;
+
+struct Pair { a: vec4<u32>, b: vec4<u32>, scale: vec2<u32> }
+
+fn load(row: u32, pair: u32) -> Pair {
+    return Pair(
+        words(codes[place(row, pair, 2u, 0u)]),
+        words(codes[place(row, pair, 2u, 1u)]),
+        narrow_words(scales[row * params.pairs + pair]),
+    );
+}
+
+fn codes_of(pair: Pair, g: u32) -> vec4<u32> {
+    return nibbles(select(pair.a, pair.b, g >= 2u), g % 2u);
+}
+
+fn scale_of(pair: Pair, g: u32) -> f32 {
+    return unpack2x16float(select(pair.scale.x, pair.scale.y, g >= 2u)).x;
+}
+
+fn offset_of(pair: Pair, g: u32) -> f32 {
+    return unpack2x16float(select(pair.scale.x, pair.scale.y, g >= 2u)).y;
+}

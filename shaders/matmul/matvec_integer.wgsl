@@ -1,0 +1,90 @@
+//! matvec_integer: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], x as int8 with a scale for 32
+//! One workgroup = WG / LANES groups of ROWS rows; the LANES lanes of a group share their pairs of 32 weights.
+//! Each lane loads a pair of every row of its group, and multiplies its codes with those of COLUMNS columns at a time.
+//!
+//! Contract: exact integer products of 16 codes; their scaled sums are f32, added in a fixed order.
+//! Oracle: src/oracle/matvec_integer.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! slot format
+//! slot sum
+
+struct Params {
+    rows: u32,
+    first_row: u32,
+    n: u32,         // columns
+    columns: u32,   // columns, padded to a multiple of COLUMNS with zeros
+    pairs: u32,     // pairs of 32 weights in a row, padded with zeros
+    biases: u32,    // all rows, or 0 for none
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Wide>;                   // [columns, pairs*4] int8, as a plane
+@group(0) @binding(2) var<storage, read> x_scales: array<Wide>;            // [columns, pairs] two scales, four sums
+@group(0) @binding(3) var<storage, read> bias: array<f32>;                 // [biases]
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;              // [rows, n]
+
+const WG: u32 = 64u;
+const LANES: u32 = 32u;
+const ROWS: u32 = 4u;
+const COLUMNS: u32 = 1u;
+const ROWS_PER_GROUP: u32 = WG / LANES * ROWS;
+
+fn dot16(a: vec4<u32>, b: vec4<u32>) -> f32 {
+    return f32((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w)));
+}
+
+@compute @workgroup_size(WG)
+fn matvec_integer(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / LANES * ROWS;
+    // No lane leaves before the sums: rows behind the last one are computed again and not written.
+    for (var column = 0u; column < params.n; column += COLUMNS) {
+        var sums: array<f32, ROWS * COLUMNS>;
+        for (var i = 0u; i < ROWS * COLUMNS; i++) {
+            sums[i] = 0.0;
+        }
+        for (var at = lane % LANES; at < params.pairs; at += LANES) {
+            var pair: array<Pair, ROWS>;
+            for (var r = 0u; r < ROWS; r++) {
+                pair[r] = load(min(first + r, params.rows - 1u), at);
+            }
+            for (var c = 0u; c < COLUMNS; c++) {
+                let scales = words(x_scales[(column + c) * params.pairs + at]);
+                let scale = bitcast<vec2<f32>>(scales.xy);
+                // Two sums of 16 bits in each word, for the granules in turn.
+                let low = vec2<f32>(bitcast<vec2<i32>>(scales.zw << vec2<u32>(16u)) >> vec2<u32>(16u));
+                let high = vec2<f32>(bitcast<vec2<i32>>(scales.zw) >> vec2<u32>(16u));
+                let whole = vec4<f32>(low.x, high.x, low.y, high.y);
+                for (var unit = 0u; unit < 2u; unit++) {
+                    let a = words(x[place(column + c, at, 4u, 2u * unit)]);
+                    let b = words(x[place(column + c, at, 4u, 2u * unit + 1u)]);
+                    for (var r = 0u; r < ROWS; r++) {
+                        var sum = scale_of(pair[r], 2u * unit) * dot16(codes_of(pair[r], 2u * unit), a)
+                            + scale_of(pair[r], 2u * unit + 1u) * dot16(codes_of(pair[r], 2u * unit + 1u), b);
+                        if (HAS_OFFSETS) {
+                            sum += offset_of(pair[r], 2u * unit) * whole[2u * unit]
+                                + offset_of(pair[r], 2u * unit + 1u) * whole[2u * unit + 1u];
+                        }
+                        sums[r * COLUMNS + c] += scale[unit] * sum;
+                    }
+                }
+            }
+        }
+        for (var r = 0u; r < ROWS; r++) {
+            for (var c = 0u; c < COLUMNS; c++) {
+                var sum = sum_lanes(sums[r * COLUMNS + c], lane);
+                let row = first + r;
+                if (lane % LANES == 0u && row < params.rows && column + c < params.n) {
+                    if (params.biases > 0u) {
+                        sum += bias[params.first_row + row];
+                    }
+                    y[row * params.n + column + c] = sum;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Cases of `matvec`.
+
+use super::activation::Column;
+use super::quantized::{Quantized, SHOWN, filling, format};
+use super::{Case, Entry, Expected, Prepared, Random};
+use crate::Result;
+use crate::format::{ALL, DECODERS, Format};
+use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::matmul::matvec::{Matvec, VARIANTS};
+use crate::matmul::{Activations, Operands, Weights};
+use crate::oracle::matvec::{bound, product};
+
+/// The kernel's place in the registry.
+pub const ENTRY: Entry = Entry {
+    stem: "matvec",
+    variants: VARIANTS,
+    stages: &[],
+    decoders: DECODERS,
+    op: OpKind::F32,
+    tests,
+    benches,
+};
+
+fn tests() -> Vec<Box<dyn Case>> {
+    shapes(ALL).map(|product| Box::new(product) as Box<dyn Case>).collect()
+}
+
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    filled(bytes).map(|product| Box::new(product) as Box<dyn Case>).collect()
+}
+
+/// Every format once, and every kind of shape once: rows and columns around the tiles, several columns, outliers.
+pub(super) fn shapes<'a>(formats: impl IntoIterator<Item = &'a Format>) -> impl Iterator<Item = Product> {
+    let names: Vec<&str> = formats.into_iter().map(|format| format.name).collect();
+    let mut cases: Vec<_> = names.into_iter().map(|name| (name, 19, 768, 2, 1.0)).collect();
+    cases.extend([
+        ("Q4_0", 1, 32, 1, 1.0),
+        ("Q4_0", 16, 96, 3, 1.0),
+        ("Q8_0", 65, 2080, 5, 1.0),
+        ("Q8_0", 3, 4096, 8, 1e5),
+        ("Q4_K", 70, 256, 9, 1e6),
+    ]);
+    cases.into_iter().map(|(name, rows, cols, n, size)| Product::new(name, rows, cols, n, size))
+}
+
+/// The formats that the report shows, at a size that fills a device.
+pub(super) fn filled(bytes: u64) -> impl Iterator<Item = Product> {
+    SHOWN.into_iter().map(move |name| {
+        let (rows, cols) = filling(format(name), bytes);
+        Product::new(name, rows, cols, 1, 1.0)
+    })
+}
+
+/// Weights times columns, with a bias where the number of rows is odd.
+pub(super) struct Product {
+    pub(super) weights: Quantized,
+    pub(super) x: Column,
+    pub(super) bias: Vec<f32>,
+}
+
+impl Product {
+    fn new(name: &str, rows: usize, cols: usize, n: usize, size: f32) -> Self {
+        let mut random = Random::new((rows * cols + n) as u64);
+        let mut x = Column::new(n, cols, 1.0, false);
+        // Outliers: a few channels are much larger than all others.
+        x.values.iter_mut().skip(3).step_by(97).for_each(|x| *x *= size);
+        Self {
+            weights: Quantized::new(format(name), rows, cols, &mut random),
+            x,
+            bias: if rows % 2 == 1 { random.floats(rows) } else { Vec::new() },
+        }
+    }
+
+    pub(super) fn label(&self) -> String {
+        format!("{} n={}", self.weights.name(), self.x.n)
+    }
+
+    pub(super) fn on_device(&self, gpu: &Context) -> Result<(Weights, Activations, Buffer, Buffer)> {
+        let weights = self.weights.upload(gpu)?;
+        let y = Buffer::new(gpu, "y", weights.rows, 4 * self.x.n as u64)?;
+        let x = Activations::upload(gpu, &self.x.values, self.x.cols)?;
+        Ok((weights, x, Buffer::from_slice(gpu, "bias", self.bias.len() as u64, &self.bias)?, y))
+    }
+
+    /// The product with these columns.
+    pub(super) fn expected(&self, columns: &[f32]) -> Vec<Expected> {
+        let (values, cols) = (self.weights.values(), self.x.cols);
+        let (mut products, mut bounds) = (Vec::new(), Vec::new());
+        for (row, weights) in values.chunks(cols).enumerate() {
+            let bias = self.bias.get(row).copied().unwrap_or(0.0);
+            for x in columns.chunks(cols) {
+                products.push(product(weights, x, bias));
+                bounds.push(bound(weights, x, bias, self.weights.format.elements));
+            }
+        }
+        vec![Expected::Within { values: products, bounds }]
+    }
+}
+
+impl Case for Product {
+    fn name(&self) -> String {
+        self.label()
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.weights.format.decoder)
+    }
+
+    fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
+        let (weights, x, bias, y) = self.on_device(gpu)?;
+        let plane = Buffer::from_slice(gpu, "x", x.padded(), &self.x.float_plane())?;
+        let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
+        let bound = Matvec::load(gpu, spec)?.bind(gpu, &on, &plane)?;
+        let mut others = weights.into_buffers();
+        others.extend([bias, plane]);
+        Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
+    }
+
+    fn expected(&self) -> Vec<Expected> {
+        self.expected(&self.x.values)
+    }
+}

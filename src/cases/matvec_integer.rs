@@ -1,0 +1,60 @@
+//! Cases of `matvec_integer`.
+
+use super::matvec::{Product, filled, shapes};
+use super::{Case, Entry, Expected, Prepared};
+use crate::Result;
+use crate::format::{ALL, INTEGER_DECODERS};
+use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::matmul::Operands;
+use crate::matmul::matvec_integer::{MatvecInteger, VARIANTS};
+use crate::oracle::matvec_integer::rounded;
+
+/// The kernel's place in the registry.
+pub const ENTRY: Entry = Entry {
+    stem: "matvec_integer",
+    variants: VARIANTS,
+    stages: &[],
+    decoders: INTEGER_DECODERS,
+    op: OpKind::I8,
+    tests,
+    benches,
+};
+
+fn tests() -> Vec<Box<dyn Case>> {
+    let formats = ALL.iter().filter(|format| format.integer);
+    shapes(formats).map(|product| Box::new(Rounded(product)) as Box<dyn Case>).collect()
+}
+
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    filled(bytes).map(|product| Box::new(Rounded(product)) as Box<dyn Case>).collect()
+}
+
+/// The product with columns that are int8 already.
+struct Rounded(Product);
+
+impl Case for Rounded {
+    fn name(&self) -> String {
+        self.0.label()
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.0.weights.format.decoder)
+    }
+
+    fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
+        let (weights, x, bias, y) = self.0.on_device(gpu)?;
+        let (codes, scales) = self.0.x.integer_planes();
+        let codes = Buffer::from_slice(gpu, "x", x.padded(), &codes)?;
+        let scales = Buffer::from_slice(gpu, "x_scales", x.padded(), &scales)?;
+        let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
+        let bound = MatvecInteger::load(gpu, spec)?.bind(gpu, &on, (&codes, &scales))?;
+        let mut others = weights.into_buffers();
+        others.extend([bias, codes, scales]);
+        Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
+    }
+
+    fn expected(&self) -> Vec<Expected> {
+        let columns = self.0.x.values.chunks(self.0.x.cols);
+        self.0.expected(&columns.flat_map(rounded).collect::<Vec<_>>())
+    }
+}

@@ -1,0 +1,92 @@
+//! Quantized weights on a device.
+
+use crate::format::Format;
+use crate::format::planes::PAIR;
+use crate::gpu::{Buffer, Context};
+use crate::{Error, Result};
+
+/// A matrix of weights `[rows, cols]` on a device, in the planes of its format.
+#[derive(Debug)]
+pub struct Weights {
+    /// Its number format.
+    pub format: &'static Format,
+    /// The number of rows.
+    pub rows: u64,
+    /// The length of a row.
+    pub cols: u64,
+    planes: Vec<Buffer>,
+}
+
+/// Bytes of blocks that are repacked at a time: host memory for an upload is a small multiple of it.
+const PIECE: u64 = 8 << 20;
+
+impl Weights {
+    /// Room for `rows` rows of `cols` weights; [`Self::write_rows`] fills it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a shape that the format cannot have; [`Error::OutOfMemory`].
+    pub fn new(gpu: &Context, format: &'static Format, rows: u64, cols: u64) -> Result<Self> {
+        if rows == 0 || cols == 0 || !cols.is_multiple_of(format.elements as u64) {
+            return Err(Error::Input(format!(
+                "{} weights cannot be [{rows}, {cols}]: rows are blocks of {} weights",
+                format.name, format.elements
+            )));
+        }
+        let pairs = cols.div_ceil(PAIR as u64) as usize;
+        let plane = |plane: &crate::format::planes::Plane| {
+            Buffer::new(gpu, plane.name, rows, 4 * plane.row_words(pairs) as u64)
+        };
+        let planes = format.planes.iter().map(plane).collect::<Result<_>>()?;
+        Ok(Self { format, rows, cols, planes })
+    }
+
+    /// Uploads all rows from their blocks.
+    pub fn from_blocks(gpu: &Context, format: &'static Format, cols: u64, blocks: &[u8]) -> Result<Self> {
+        let row_bytes = (cols / format.elements as u64 * format.bytes as u64).max(1);
+        let weights = Self::new(gpu, format, blocks.len() as u64 / row_bytes, cols)?;
+        let piece = (weights.rows_in_a_piece() * row_bytes) as usize;
+        for (i, blocks) in blocks.chunks(piece).enumerate() {
+            weights.write_rows(gpu, i as u64 * weights.rows_in_a_piece(), blocks)?;
+        }
+        Ok(weights)
+    }
+
+    /// Overwrites whole rows from `first_row` on with these blocks.
+    pub fn write_rows(&self, gpu: &Context, first_row: u64, blocks: &[u8]) -> Result<()> {
+        let planes = self.format.repack(blocks, self.cols as usize)?;
+        self.planes
+            .iter()
+            .zip(&planes)
+            .try_for_each(|(buffer, words)| buffer.write_rows(gpu, first_row, words))
+    }
+
+    /// Rows that are best written at a time.
+    pub fn rows_in_a_piece(&self) -> u64 {
+        (PIECE / self.row_bytes()).max(1)
+    }
+
+    /// Bytes of a row's blocks, as a file has them.
+    pub fn row_bytes(&self) -> u64 {
+        self.cols / self.format.elements as u64 * self.format.bytes as u64
+    }
+
+    /// Pairs of 32 weights in a row, padded to a whole one.
+    pub fn pairs(&self) -> u64 {
+        self.cols.div_ceil(PAIR as u64)
+    }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> u64 {
+        self.planes.iter().map(Buffer::bytes).sum()
+    }
+
+    /// The planes, by the names that the decoder binds them with.
+    pub fn buffers(&self) -> Vec<(&str, &Buffer)> {
+        self.format.planes.iter().map(|plane| plane.name).zip(&self.planes).collect()
+    }
+
+    /// The planes' guards, for tests.
+    pub fn into_buffers(self) -> Vec<Buffer> {
+        self.planes
+    }
+}
