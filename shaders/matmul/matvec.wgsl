@@ -47,31 +47,28 @@ fn matvec(
             sums[i] = 0.0;
         }
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            var pair: array<Pair, ROWS>;
-            for (var r = 0u; r < ROWS; r++) {
-                pair[r] = load(min(first + r, params.rows - 1u), at);
-            }
-            for (var g = 0u; g < 4u; g++) {
-                var factor: array<mat4x4<f32>, COLUMNS>;
-                var whole: array<f32, COLUMNS>;
-                for (var c = 0u; c < COLUMNS; c++) {
+            var factor: array<array<mat4x4<f32>, 4>, COLUMNS>;
+            var whole: array<vec4<f32>, COLUMNS>;
+            for (var c = 0u; c < COLUMNS; c++) {
+                for (var g = 0u; g < 4u; g++) {
                     let a = x_of(column + c, at, 4u * g);
                     let b = x_of(column + c, at, 4u * g + 1u);
                     let d = x_of(column + c, at, 4u * g + 2u);
                     let e = x_of(column + c, at, 4u * g + 3u);
-                    factor[c] = mat4x4<f32>(a, b, d, e);
-                    whole[c] = dot((a + b) + (d + e), vec4<f32>(1.0));
+                    factor[c][g] = mat4x4<f32>(a, b, d, e);
+                    whole[c][g] = dot((a + b) + (d + e), vec4<f32>(1.0));
                 }
-                for (var r = 0u; r < ROWS; r++) {
-                    let value = values(pair[r], g);
-                    let scale = scale_of(pair[r], g);
-                    let offset = offset_of(pair[r], g);
+            }
+            for (var r = 0u; r < ROWS; r++) {
+                let pair = load(min(first + r, params.rows - 1u), at);
+                for (var g = 0u; g < 4u; g++) {
+                    let value = values(pair, g);
                     for (var c = 0u; c < COLUMNS; c++) {
-                        let product = (dot(value[0], factor[c][0]) + dot(value[1], factor[c][1]))
-                            + (dot(value[2], factor[c][2]) + dot(value[3], factor[c][3]));
-                        var sum = scale * product;
+                        let product = (dot(value[0], factor[c][g][0]) + dot(value[1], factor[c][g][1]))
+                            + (dot(value[2], factor[c][g][2]) + dot(value[3], factor[c][g][3]));
+                        var sum = scale_of(pair, g) * product;
                         if (HAS_OFFSETS) {
-                            sum += offset * whole[c];
+                            sum += offset_of(pair, g) * whole[c][g];
                         }
                         sums[r * COLUMNS + c] += sum;
                     }

@@ -48,29 +48,38 @@ fn matvec_integer(
             sums[i] = 0.0;
         }
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            var pair: array<Pair, ROWS>;
-            for (var r = 0u; r < ROWS; r++) {
-                pair[r] = load(min(first + r, params.rows - 1u), at);
-            }
+            var factor: array<array<vec4<u32>, 4>, COLUMNS>;
+            var scale: array<vec2<f32>, COLUMNS>;
+            var whole: array<vec4<f32>, COLUMNS>;
             for (var c = 0u; c < COLUMNS; c++) {
+                for (var g = 0u; g < 4u; g++) {
+                    factor[c][g] = words(x[place(column + c, at, 4u, g)]);
+                }
                 let scales = words(x_scales[(column + c) * params.pairs + at]);
-                let scale = bitcast<vec2<f32>>(scales.xy);
+                scale[c] = bitcast<vec2<f32>>(scales.xy);
                 // Two sums of 16 bits in each word, for the granules in turn.
                 let low = vec2<f32>(bitcast<vec2<i32>>(scales.zw << vec2<u32>(16u)) >> vec2<u32>(16u));
                 let high = vec2<f32>(bitcast<vec2<i32>>(scales.zw) >> vec2<u32>(16u));
-                let whole = vec4<f32>(low.x, high.x, low.y, high.y);
-                for (var unit = 0u; unit < 2u; unit++) {
-                    let a = words(x[place(column + c, at, 4u, 2u * unit)]);
-                    let b = words(x[place(column + c, at, 4u, 2u * unit + 1u)]);
-                    for (var r = 0u; r < ROWS; r++) {
-                        var sum = scale_of(pair[r], 2u * unit) * dot16(codes_of(pair[r], 2u * unit), a)
-                            + scale_of(pair[r], 2u * unit + 1u) * dot16(codes_of(pair[r], 2u * unit + 1u), b);
-                        if (HAS_OFFSETS) {
-                            sum += offset_of(pair[r], 2u * unit) * whole[2u * unit]
-                                + offset_of(pair[r], 2u * unit + 1u) * whole[2u * unit + 1u];
-                        }
-                        sums[r * COLUMNS + c] += scale[unit] * sum;
+                whole[c] = vec4<f32>(low.x, high.x, low.y, high.y);
+            }
+            for (var r = 0u; r < ROWS; r++) {
+                let pair = load(min(first + r, params.rows - 1u), at);
+                let weight = array<vec4<u32>, 4>(
+                    codes_of(pair, 0u), codes_of(pair, 1u), codes_of(pair, 2u), codes_of(pair, 3u));
+                let scales = vec4<f32>(scale_of(pair, 0u), scale_of(pair, 1u), scale_of(pair, 2u), scale_of(pair, 3u));
+                for (var c = 0u; c < COLUMNS; c++) {
+                    var sum = scales * vec4<f32>(
+                        dot16(weight[0], factor[c][0]),
+                        dot16(weight[1], factor[c][1]),
+                        dot16(weight[2], factor[c][2]),
+                        dot16(weight[3], factor[c][3]),
+                    );
+                    if (HAS_OFFSETS) {
+                        let offsets = vec4<f32>(
+                            offset_of(pair, 0u), offset_of(pair, 1u), offset_of(pair, 2u), offset_of(pair, 3u));
+                        sum += offsets * whole[c];
                     }
+                    sums[r * COLUMNS + c] += scale[c].x * (sum.x + sum.y) + scale[c].y * (sum.z + sum.w);
                 }
             }
         }

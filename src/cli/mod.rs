@@ -1,5 +1,6 @@
 //! The command line: arguments, one call into the library, output. One file per subcommand.
 
+mod bench_matmul;
 mod devices;
 mod inspect;
 mod kmeans;
@@ -61,11 +62,22 @@ enum Command {
     Report(report::Arguments),
     /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
     Inspect(inspect::Arguments),
+    /// Measure kernels, and compare measurements
+    Bench {
+        #[command(subcommand)]
+        command: Bench,
+    },
     /// Cluster vectors or colours
     Kmeans {
         #[command(subcommand)]
         command: kmeans::Command,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Time products with quantized weights: every format, every shape
+    Matmul(bench_matmul::Arguments),
 }
 
 /// For every command that measures.
@@ -126,6 +138,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Roofline(arguments) => roofline::run(arguments, session),
         Command::Report(arguments) => report::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
+        Command::Bench { command: Bench::Matmul(arguments) } => bench_matmul::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
     }
 }

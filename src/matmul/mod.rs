@@ -12,7 +12,10 @@ mod weights;
 pub use activation::Activations;
 pub use weights::Weights;
 
-use crate::gpu::{Bound, Buffer, Context, Spec};
+use std::time::Duration;
+
+use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, time, tune};
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// Columns are padded with zeros to a multiple of this: what a variant takes at once.
@@ -65,4 +68,99 @@ pub fn variants(gpu: &Context, weights: &Weights, path: Path) -> Vec<Spec> {
     let float = if path == Path::Integer { &[] } else { matvec::VARIANTS };
     let integer = if path == Path::Float || !integer { &[] } else { matvec_integer::VARIANTS };
     float.iter().chain(integer).map(|spec| spec.slot("format", weights.format.decoder)).collect()
+}
+
+/// Bytes of weights on which variants are tried: more than caches hold, few enough for every adapter.
+const TRIAL_BYTES: u64 = 96 << 20;
+const TRIAL_BYTES_SOFTWARE: u64 = 8 << 20;
+
+/// The fastest variant on this path for weights of this format and shape with `n` columns, as measured on this adapter
+/// with the activations already laid out.
+///
+/// # Errors
+/// [`Error::Input`] for the integer path of a format that has none, or on an adapter whose integer dot product is wrong.
+pub fn tuned(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Result<Spec> {
+    let list = variants(gpu, weights, path);
+    if list.is_empty() {
+        let name = weights.format.name;
+        return Err(Error::Input(if weights.format.integer {
+            format!("{}: its integer dot product gives wrong answers; take the float path", gpu.adapter.name)
+        } else {
+            format!("{name} weights have no integer path: their codes do not fit int8; take the float path")
+        }));
+    }
+    // Shapes of one class share their answer.
+    let (rows, cols) = (weights.rows.next_power_of_two(), weights.cols.next_power_of_two());
+    let n = if n <= PAD_COLUMNS { n } else { n.next_power_of_two().min(512) };
+    let class = format!("{} {path:?} m{rows} k{cols} n{n}", weights.format.name);
+    let mut trial = None;
+    let spec = tune::choose(gpu, &list, &class, |spec| {
+        let trial = match &mut trial {
+            Some(trial) => trial,
+            none => none.insert(Trial::new(gpu, weights, n)?),
+        };
+        trial.time(gpu, spec)
+    })?;
+    Ok(*spec)
+}
+
+/// Made-up operands of the same format and shape; of many rows only as many as fill a device.
+struct Trial {
+    weights: Weights,
+    x: Activations,
+    bias: Buffer,
+    y: Buffer,
+}
+
+impl Trial {
+    fn new(gpu: &Context, like: &Weights, n: u64) -> Result<Self> {
+        let bytes = if gpu.adapter.is_software() { TRIAL_BYTES_SOFTWARE } else { TRIAL_BYTES };
+        let row_bytes = (like.bytes() / like.rows).max(1);
+        // Software takes long for many columns: what is fastest for some rows is for many.
+        let rows = like.rows.min((bytes / row_bytes / n.div_ceil(PAD_COLUMNS)).max(64));
+        let mut random = Random::new(1);
+        let weights = Weights::random(gpu, like.format, rows, like.cols, &mut random)?;
+        let x = Activations::upload(gpu, &random.floats((n * like.cols) as usize), like.cols as usize)?;
+        Ok(Self {
+            x,
+            bias: Buffer::new(gpu, "bias", 0, 4)?,
+            y: Buffer::new(gpu, "y", weights.rows, 4 * n)?,
+            weights,
+        })
+    }
+
+    fn time(&self, gpu: &Context, spec: &Spec) -> Result<f64> {
+        let on = Operands { weights: &self.weights, x: &self.x, bias: &self.bias, y: &self.y };
+        let bound = bind(gpu, spec, &on)?;
+        Ok(time(gpu, &[vec![&bound]], Duration::ZERO)?.us)
+    }
+}
+
+impl Weights {
+    /// `y[row, column] = sum_k weights[row, k] x[column, k] + bias[row]`, row by row; `bias` may be empty.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for shapes that do not fit, and for the integer path of what has none; the device's.
+    pub fn times(&self, gpu: &Context, x: &Activations, bias: &[f32], path: Path) -> Result<Vec<f32>> {
+        if !bias.is_empty() && bias.len() as u64 != self.rows {
+            return Err(Error::Input(format!("{} biases for {} rows", bias.len(), self.rows)));
+        }
+        let path = match path {
+            Path::Integer if !x.are_finite() => {
+                return Err(Error::Input(
+                    "x has values that are not finite: int8 cannot stand for them".into(),
+                ));
+            }
+            Path::Auto if !x.are_finite() => Path::Float,
+            path => path,
+        };
+        let spec = tuned(gpu, self, x.n, path)?;
+        let bias = Buffer::from_slice(gpu, "bias", bias.len() as u64, bias)?;
+        let y = Buffer::new(gpu, "y", self.rows, 4 * x.n)?;
+        let bound = bind(gpu, &spec, &Operands { weights: self, x, bias: &bias, y: &y })?;
+        let mut record = Recorder::new(gpu);
+        record.dispatch(&bound);
+        record.submit()?;
+        y.read(gpu)
+    }
 }

@@ -3,6 +3,7 @@
 pub mod html;
 pub mod kernels;
 pub mod photo;
+pub mod products;
 pub mod svg;
 pub mod table;
 pub mod trace;

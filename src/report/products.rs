@@ -1,0 +1,156 @@
+//! Products with quantized weights, timed: `lowbit bench matmul`, and what `lowbit plan` builds on.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::table;
+use crate::Result;
+use crate::format::Format;
+use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Timing, time};
+use crate::matmul::{Activations, Operands, Path, Weights, bind, tuned};
+use crate::oracle::matvec::product;
+use crate::random::Random;
+use crate::roofline::{Roofs, Share};
+
+/// y = W x, with W `[m, k]` and x `[k, n]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Shape {
+    /// Rows of the weights.
+    pub m: u64,
+    /// Columns of the weights.
+    pub k: u64,
+    /// Columns of x.
+    pub n: u64,
+}
+
+/// One product.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProductRow {
+    /// `matmul`.
+    pub kernel: &'static str,
+    /// Format and shape.
+    pub case: String,
+    /// The weights' format.
+    pub format: &'static str,
+    /// The shape.
+    #[serde(flatten)]
+    pub shape: Shape,
+    /// The variant that was fastest.
+    pub variant: String,
+    /// Its time, with the activations already laid out: they serve several products.
+    #[serde(flatten)]
+    pub timing: Timing,
+    /// Bytes of weights, activations and results.
+    pub bytes: u64,
+    /// Multiplications and additions.
+    pub ops: u64,
+    /// Bytes over time.
+    pub gb_s: f64,
+    /// Bytes over time, over the read roof.
+    pub of_read_roof: f64,
+    /// Operations over time.
+    pub gflop_s: f64,
+    /// Floor over time.
+    pub share: Share,
+    /// Squared error over squared size, against the f64 product of the weights as their format defines them.
+    pub nmse: f64,
+}
+
+/// Rows of weights that differ; larger matrices repeat them, and errors are measured on them.
+const DIFFERENT: u64 = 64;
+
+/// Bytes of weights over which runs rotate, so that no cache serves them.
+fn rotation(gpu: &Context) -> u64 {
+    if gpu.adapter.is_software() { 128 << 20 } else { 1 << 30 }
+}
+
+/// Times a product of random operands in `format` on `path`, and checks it.
+pub fn measure(
+    gpu: &Context,
+    roofs: &Roofs,
+    format: &'static Format,
+    shape: Shape,
+    path: Path,
+) -> Result<ProductRow> {
+    let Shape { m, k, n } = shape;
+    let mut random = Random::new(m ^ k);
+    let different = m.min(DIFFERENT);
+    let row_bytes = (k / format.elements as u64 * format.bytes as u64) as usize;
+    let mut blocks = vec![0; different as usize * row_bytes];
+    format.quantize(&random.floats((different * k) as usize), &mut blocks)?;
+    let x_values = random.floats((n * k) as usize);
+    let x = Activations::upload(gpu, &x_values, k as usize)?;
+    let bias = Buffer::new(gpu, "bias", 0, 4)?;
+
+    let mut copies: Vec<(Weights, Buffer)> = Vec::new();
+    while copies.is_empty()
+        || (copies.len() < 8
+            && copies.len() as u64 * copies.first().map_or(0, |(w, _)| w.bytes()) < rotation(gpu))
+    {
+        let weights = Weights::new(gpu, format, m, k)?;
+        for first in (0..m).step_by(DIFFERENT as usize) {
+            let rows = different.min(m - first) as usize;
+            weights.write_rows(gpu, first, &blocks[..rows * row_bytes])?;
+        }
+        copies.push((weights, Buffer::new(gpu, "y", m, 4 * n)?));
+    }
+    let spec = tuned(gpu, &copies[0].0, n, path)?;
+    let bounds = copies
+        .iter()
+        .map(|(weights, y)| bind(gpu, &spec, &Operands { weights, x: &x, bias: &bias, y }))
+        .collect::<Result<Vec<Bound>>>()?;
+
+    let mut record = Recorder::new(gpu);
+    record.dispatch(&bounds[0]);
+    record.submit()?;
+    let y: Vec<f32> = copies[0].1.read(gpu)?;
+    let mut weights = vec![0.0; (different * k) as usize];
+    format.dequantize(&blocks, &mut weights)?;
+    let (mut error, mut size) = (0.0, 0.0);
+    for (weights, y) in weights.chunks(k as usize).zip(y.chunks(n as usize)) {
+        for (x, &y) in x_values.chunks(k as usize).zip(y) {
+            let exact = product(weights, x, 0.0);
+            error += (f64::from(y) - exact).powi(2);
+            size += exact * exact;
+        }
+    }
+
+    let runs: Vec<Vec<&Bound>> = bounds.iter().map(|bound| vec![bound]).collect();
+    let timing = time(gpu, &runs, Duration::from_millis(500))?;
+    let work = bounds[0].work();
+    let op = if spec.file.ends_with("integer") { OpKind::I8 } else { OpKind::F32 };
+    Ok(ProductRow {
+        kernel: "matmul",
+        case: format!("{} m={m} k={k} n={n}", format.name),
+        format: format.name,
+        shape,
+        variant: spec.label(),
+        timing,
+        bytes: work.bytes,
+        ops: work.ops,
+        gb_s: timing.gb_s(work),
+        of_read_roof: timing.gb_s(work) / roofs.read.value,
+        gflop_s: timing.gop_s(work),
+        share: roofs.share(work, op, timing.us),
+        nmse: if size > 0.0 { error / size } else { error },
+    })
+}
+
+/// The rows for people.
+pub fn text(rows: &[ProductRow]) -> String {
+    let row = |row: &ProductRow| {
+        vec![
+            row.format.to_owned(),
+            format!("{} x {} x {}", row.shape.m, row.shape.k, row.shape.n),
+            format!("{:.1}", row.timing.us),
+            format!("{:.2}", row.gb_s),
+            format!("{:.0}", row.of_read_roof * 100.0),
+            format!("{:.1}", row.gflop_s),
+            format!("{:.1e}", row.nmse),
+            row.variant.clone(),
+        ]
+    };
+    let header = ["format", "m x k x n", "us", "GB/s", "% of read roof", "GFLOP/s", "NMSE", "variant"];
+    table::render(&header, rows.iter().map(row).collect())
+}
