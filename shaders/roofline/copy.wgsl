@@ -7,14 +7,15 @@
 //! Oracle: src/oracle/copy.rs    Needs: no optional feature
 //!
 //! use lib/grid
+//! slot wide
 
 struct Params {
     rows: u32, // of 16 bytes: the widest load and store there is
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;          // [rows]
-@group(0) @binding(2) var<storage, read_write> y: array<vec4<u32>>;    // [rows]
+@group(0) @binding(1) var<storage, read> x: array<Wide>;          // [rows]
+@group(0) @binding(2) var<storage, read_write> y: array<Wide>;    // [rows]
 
 const ITEMS: u32 = 4u;
 override WG: u32 = 256;
@@ -34,7 +35,7 @@ fn copy(
         let first = start + batch * WG * ITEMS;
         if (first + WG * ITEMS <= params.rows) {
             // Every load before the first store: the two buffers might alias for all the compiler knows.
-            var held: array<vec4<u32>, ITEMS>;
+            var held: array<Wide, ITEMS>;
             for (var i = 0u; i < ITEMS; i += 1u) {
                 held[i] = x[first + place + i * STRIPE];
             }

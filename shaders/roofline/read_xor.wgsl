@@ -6,13 +6,14 @@
 //! Oracle: src/oracle/read_xor.rs    Needs: no optional feature
 //!
 //! use lib/grid
+//! slot wide
 
 struct Params {
     rows: u32, // of 2 KiB
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<u32>>;      // [rows, 128]
+@group(0) @binding(1) var<storage, read> x: array<Wide>;      // [rows, 128]
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;      // [rows, 8]
 
 const LANES: u32 = 8u; // that read a line of 128 bytes together
@@ -33,9 +34,9 @@ fn read_xor(
     }
     let column = lane % LANES;
     let start = row * LANES * LOADS + column;
-    var all = vec4<u32>();
+    var all = Wide();
     for (var first = 0u; first < LOADS; first += ITEMS) {
-        var held: array<vec4<u32>, ITEMS>;
+        var held: array<Wide, ITEMS>;
         for (var i = 0u; i < ITEMS; i += 1u) {
             held[i] = x[start + (first + i) * LANES];
         }
@@ -43,5 +44,6 @@ fn read_xor(
             all ^= held[i];
         }
     }
-    y[row * LANES + column] = all.x ^ all.y ^ all.z ^ all.w;
+    let four = words(all);
+    y[row * LANES + column] = four.x ^ four.y ^ four.z ^ four.w;
 }

@@ -1,4 +1,4 @@
-//! Cases of `matvec`.
+//! Cases of `matvec`; those of `matmul` are made of the same products.
 
 use super::activation::Column;
 use super::quantized::{Quantized, SHOWN, filling, format};
@@ -6,6 +6,7 @@ use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::format::{ALL, DECODERS, Format};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::matmul::matmul::Matmul;
 use crate::matmul::matvec::{Matvec, VARIANTS};
 use crate::matmul::{Activations, Operands, Weights};
 use crate::oracle::matvec::{bound, product};
@@ -59,7 +60,7 @@ pub(super) struct Product {
 }
 
 impl Product {
-    fn new(name: &str, rows: usize, cols: usize, n: usize, size: f32) -> Self {
+    pub(super) fn new(name: &str, rows: usize, cols: usize, n: usize, size: f32) -> Self {
         let mut random = Random::new((rows * cols + n) as u64);
         let mut x = Column::new(n, cols, 1.0, false);
         // Outliers: a few channels are much larger than all others.
@@ -110,7 +111,11 @@ impl Case for Product {
         let (weights, x, bias, y) = self.on_device(gpu)?;
         let plane = Buffer::from_slice(gpu, "x", x.padded(), &self.x.float_plane())?;
         let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
-        let bound = Matvec::load(gpu, spec)?.bind(gpu, &on, &plane)?;
+        let bound = if spec.file == "matmul/matvec" {
+            Matvec::load(gpu, spec)?.bind(gpu, &on, &plane)?
+        } else {
+            Matmul::load(gpu, spec)?.bind(gpu, &on, &plane)?
+        };
         let mut others = weights.into_buffers();
         others.extend([bias, plane]);
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })

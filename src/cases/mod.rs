@@ -14,6 +14,7 @@ pub mod dot_i8;
 pub mod fma_f16;
 pub mod fma_f32;
 pub mod lloyd;
+pub mod matmul;
 pub mod matvec;
 pub mod matvec_integer;
 mod quantized;
@@ -93,6 +94,7 @@ pub const REGISTRY: &[Entry] = &[
     activation::ENTRY,
     matvec::ENTRY,
     matvec_integer::ENTRY,
+    matmul::ENTRY,
 ];
 
 /// One kernel at one size.

@@ -5,6 +5,8 @@
 
 pub mod activation;
 pub mod dequantize;
+#[allow(clippy::module_inception, reason = "the kernel is called as its domain")]
+pub mod matmul;
 pub mod matvec;
 pub mod matvec_integer;
 mod weights;
@@ -55,20 +57,30 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
             on.x.cols
         )));
     }
-    if spec.file == "matmul/matvec_integer" {
-        matvec_integer::MatvecInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)
-    } else {
-        matvec::Matvec::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?)
+    match spec.file {
+        "matmul/matvec_integer" => {
+            matvec_integer::MatvecInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)
+        }
+        "matmul/matvec" => matvec::Matvec::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?),
+        _ => matmul::Matmul::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?),
     }
 }
 
-/// Every variant for weights of this format on this path, with the decoder in its slot.
-pub fn variants(gpu: &Context, weights: &Weights, path: Path) -> Vec<Spec> {
-    let integer = weights.format.integer && gpu.integer_dot;
-    let float = if path == Path::Integer { &[] } else { matvec::VARIANTS };
-    let integer = if path == Path::Float || !integer { &[] } else { matvec_integer::VARIANTS };
-    float.iter().chain(integer).map(|spec| spec.slot("format", weights.format.decoder)).collect()
+/// Every variant for `n` columns and weights of this format on this path, with the decoder in its slot.
+pub fn variants(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Vec<Spec> {
+    let float = if n <= MATVEC_COLUMNS { matvec::VARIANTS } else { matmul::VARIANTS };
+    let mut list: &[&[Spec]] = &[float, matvec_integer::VARIANTS];
+    if path == Path::Float || !weights.format.integer || !gpu.integer_dot {
+        list = &list[..1];
+    }
+    if path == Path::Integer {
+        list = &list[1..];
+    }
+    list.iter().copied().flatten().map(|spec| spec.slot("format", weights.format.decoder)).collect()
 }
+
+/// Up to so many columns, weights are multiplied as they are read; above, in tiles.
+const MATVEC_COLUMNS: u64 = 8;
 
 /// Bytes of weights on which variants are tried: more than caches hold, few enough for every adapter.
 const TRIAL_BYTES: u64 = 96 << 20;
@@ -80,7 +92,7 @@ const TRIAL_BYTES_SOFTWARE: u64 = 8 << 20;
 /// # Errors
 /// [`Error::Input`] for the integer path of a format that has none, or on an adapter whose integer dot product is wrong.
 pub fn tuned(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Result<Spec> {
-    let list = variants(gpu, weights, path);
+    let list = variants(gpu, weights, n, path);
     if list.is_empty() {
         let name = weights.format.name;
         return Err(Error::Input(if weights.format.integer {
@@ -132,7 +144,8 @@ impl Trial {
     fn time(&self, gpu: &Context, spec: &Spec) -> Result<f64> {
         let on = Operands { weights: &self.weights, x: &self.x, bias: &self.bias, y: &self.y };
         let bound = bind(gpu, spec, &on)?;
-        Ok(time(gpu, &[vec![&bound]], Duration::ZERO)?.us)
+        // The fastest tenth: what else the machine does must not decide.
+        Ok(time(gpu, &[vec![&bound]], Duration::from_millis(20))?.low_us)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod dot_i8;
 pub mod fma_f16;
 pub mod fma_f32;
 pub mod lloyd;
+pub mod matmul;
 pub mod matvec;
 pub mod matvec_integer;
 pub mod radix_sort;

@@ -8,15 +8,18 @@ pub const ROW_BYTES: u64 = 2048;
 /// Bytes of a row of `y`.
 pub const OUT_ROW_BYTES: u64 = 32;
 
-const FILE: Spec = Spec::new("roofline/read_xor");
+const FILE: Spec = Spec::new("roofline/read_xor").slot("wide", "lib/wide32");
+const FILE_64: Spec = Spec::new("roofline/read_xor").slot("wide", "lib/wide64");
 
-/// From one load in flight to sixteen.
+/// From one load in flight to sixteen, of 32-bit words or of 64-bit ones.
 pub const VARIANTS: &[Spec] = &[
     FILE.consts(&[("ITEMS", 4)]).overrides(&[("WG", 256.0)]),
     FILE.consts(&[("ITEMS", 1)]).overrides(&[("WG", 64.0)]),
     FILE.consts(&[("ITEMS", 8)]).overrides(&[("WG", 256.0)]),
     FILE.consts(&[("ITEMS", 16)]).overrides(&[("WG", 64.0)]),
     FILE.consts(&[("ITEMS", 16)]).overrides(&[("WG", 256.0)]),
+    FILE_64.consts(&[("ITEMS", 1)]).overrides(&[("WG", 64.0)]),
+    FILE_64.consts(&[("ITEMS", 16)]).overrides(&[("WG", 64.0)]),
 ];
 
 params! {

@@ -16,6 +16,7 @@ mod dot_i8;
 mod fma_f16;
 mod fma_f32;
 mod lloyd;
+mod matmul;
 mod matvec;
 mod matvec_integer;
 mod radix_sort;

@@ -1,0 +1,102 @@
+//! matmul: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], for many columns
+//! One workgroup = BM rows times all columns, BN at a time; each invocation keeps TM x TN sums in registers.
+//! Tiles of BM rows and BN columns, 16 GRANULES deep, are decoded into workgroup memory and used by all.
+//!
+//! Contract: f32; products are added four at a time, in order.
+//! Oracle: src/oracle/matmul.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! use lib/product
+//! slot format
+
+struct Params {
+    rows: u32,
+    first_row: u32,
+    n: u32,         // columns
+    columns: u32,   // columns, padded with zeros
+    pairs: u32,     // pairs of 32 weights in a row, padded with zeros
+    biases: u32,    // all rows, or 0 for none
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Wide>;                   // [columns, pairs*16] as a plane
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                 // [biases]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;              // [rows, n]
+
+const WG: u32 = 64u;
+const TM: u32 = 4u;
+const TN: u32 = 4u;
+const ACROSS: u32 = 8u;             // invocations side by side over the columns
+const GRANULES: u32 = 2u;           // 1, 2 or 4
+const BM: u32 = WG / ACROSS * TM;
+const BN: u32 = ACROSS * TN;
+const ROWS_PER_GROUP: u32 = BM;
+// One more than needed, so that neighbouring rows lie in different banks.
+const DEPTH: u32 = 4u * GRANULES + 1u;
+
+var<workgroup> weight_tile: array<vec4<f32>, BM * DEPTH>;
+var<workgroup> x_tile: array<vec4<f32>, BN * DEPTH>;
+
+@compute @workgroup_size(WG)
+fn matmul(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first = flat_group(group, groups) * ROWS_PER_GROUP;
+    let row_lane = lane / ACROSS;
+    let column_lane = lane % ACROSS;
+    for (var column = 0u; column < params.n; column += BN) {
+        var sums: array<f32, TM * TN>;
+        for (var i = 0u; i < TM * TN; i++) {
+            sums[i] = 0.0;
+        }
+        for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+            for (var at = lane; at < BM * GRANULES; at += WG) {
+                let g = step % 4u + at % GRANULES;
+                let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
+                let value = values(pair, g);
+                let scale = scale_of(pair, g);
+                let offset = vec4<f32>(offset_of(pair, g));
+                let place = at / GRANULES * DEPTH + at % GRANULES * 4u;
+                weight_tile[place] = scale * value[0] + offset;
+                weight_tile[place + 1u] = scale * value[1] + offset;
+                weight_tile[place + 2u] = scale * value[2] + offset;
+                weight_tile[place + 3u] = scale * value[3] + offset;
+            }
+            for (var at = lane; at < BN * GRANULES * 4u; at += WG) {
+                let of_column = min(column + at / (4u * GRANULES), params.columns - 1u);
+                let four = step % 4u * 4u + at % (4u * GRANULES);
+                x_tile[at / (4u * GRANULES) * DEPTH + at % (4u * GRANULES)] =
+                    bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)]));
+            }
+            workgroupBarrier();
+            for (var at = 0u; at < 4u * GRANULES; at++) {
+                var b: array<vec4<f32>, TN>;
+                for (var j = 0u; j < TN; j++) {
+                    b[j] = x_tile[(column_lane + j * ACROSS) * DEPTH + at];
+                }
+                for (var i = 0u; i < TM; i++) {
+                    let a = weight_tile[(row_lane * TM + i) * DEPTH + at];
+                    for (var j = 0u; j < TN; j++) {
+                        sums[i * TN + j] = add_product(sums[i * TN + j], a, b[j]);
+                    }
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var i = 0u; i < TM; i++) {
+            for (var j = 0u; j < TN; j++) {
+                let row = first + row_lane * TM + i;
+                let at = column + column_lane + j * ACROSS;
+                if (row < params.rows && at < params.n) {
+                    var sum = sums[i * TN + j];
+                    if (params.biases > 0u) {
+                        sum += bias[params.first_row + row];
+                    }
+                    y[row * params.n + at] = sum;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! matmul_subgroup: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], as matmul, with fewer loads
+//! One workgroup = 8 BLOCKS rows times all columns, WG POINTS at a time; an invocation has POINTS columns of all rows.
+//! Rows are decoded into workgroup memory; eight lanes load eight rows and hand each to all by a shuffle, as in
+//! assign_subgroup. Columns come from memory once for all rows.
+//!
+//! Contract: f32; products are added four at a time, in order.
+//! Oracle: src/oracle/matmul.rs    Needs: subgroups of 8 or more
+//!
+//! use lib/grid
+//! use lib/product
+//! slot format
+
+struct Params {
+    rows: u32,
+    first_row: u32,
+    n: u32,         // columns
+    columns: u32,   // columns, padded with zeros
+    pairs: u32,     // pairs of 32 weights in a row, padded with zeros
+    biases: u32,    // all rows, or 0 for none
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Wide>;                   // [columns, pairs*16] as a plane
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                 // [biases]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;              // [rows, n]
+
+const WG: u32 = 64u;
+const POINTS: u32 = 4u;
+const BLOCKS: u32 = 2u;
+const ROWS_PER_GROUP: u32 = 8u * BLOCKS;
+
+var<workgroup> tile: array<vec4<f32>, ROWS_PER_GROUP * 16>;
+
+@compute @workgroup_size(WG)
+fn matmul_subgroup(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+    let first = flat_group(group, groups) * ROWS_PER_GROUP;
+    let mine = subgroup_lane % 8u;
+    for (var column = 0u; column < params.n; column += WG * POINTS) {
+        var sums: array<f32, POINTS * 8 * BLOCKS>;
+        for (var i = 0u; i < POINTS * 8u * BLOCKS; i++) {
+            sums[i] = 0.0;
+        }
+        for (var pair_at = 0u; pair_at < params.pairs; pair_at++) {
+            for (var at = lane; at < ROWS_PER_GROUP * 4u; at += WG) {
+                let g = at % 4u;
+                let pair = load(min(first + at / 4u, params.rows - 1u), pair_at);
+                let value = values(pair, g);
+                let scale = scale_of(pair, g);
+                let offset = vec4<f32>(offset_of(pair, g));
+                tile[at * 4u] = scale * value[0] + offset;
+                tile[at * 4u + 1u] = scale * value[1] + offset;
+                tile[at * 4u + 2u] = scale * value[2] + offset;
+                tile[at * 4u + 3u] = scale * value[3] + offset;
+            }
+            workgroupBarrier();
+            for (var at = 0u; at < 16u; at++) {
+                var b: array<vec4<f32>, POINTS>;
+                for (var i = 0u; i < POINTS; i++) {
+                    let of_column = min(column + i * WG + lane, params.columns - 1u);
+                    b[i] = bitcast<vec4<f32>>(words(x[place(of_column, pair_at, 16u, at)]));
+                }
+                for (var block = 0u; block < BLOCKS; block++) {
+                    let loaded = tile[(block * 8u + mine) * 16u + at];
+                    for (var r = 0u; r < 8u; r++) {
+                        let a = subgroupShuffle(loaded, r);
+                        for (var i = 0u; i < POINTS; i++) {
+                            let p = (block * 8u + r) * POINTS + i;
+                            sums[p] = add_product(sums[p], a, b[i]);
+                        }
+                    }
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var r = 0u; r < ROWS_PER_GROUP; r++) {
+            for (var i = 0u; i < POINTS; i++) {
+                let row = first + r;
+                let at = column + i * WG + lane;
+                if (row < params.rows && at < params.n) {
+                    var sum = sums[r * POINTS + i];
+                    if (params.biases > 0u) {
+                        sum += bias[params.first_row + row];
+                    }
+                    y[row * params.n + at] = sum;
+                }
+            }
+        }
+    }
+}
