@@ -8,5 +8,6 @@ mod io;
 mod names;
 mod oracle;
 mod safetensors;
+mod seeds;
 mod shaders;
 mod source;
