@@ -148,11 +148,6 @@ impl Safetensors {
 
         // An empty tensor comes before the one that begins where it lies.
         tensors.sort_by_key(|tensor| (tensor.offset, tensor.bytes));
-        check_cover(&tensors, data).map_err(error)?;
-        for tensor in &mut tensors {
-            // Within the file, as has been checked.
-            tensor.offset += LENGTH + length;
-        }
         let metadata = metadata.unwrap_or_default();
         if let Some((key, _)) = sorted_by_name(&metadata, |(key, _)| key).1 {
             return Err(error(format!("{METADATA_KEY}: the key {} is there twice", quoted(key))));
@@ -160,6 +155,11 @@ impl Safetensors {
         let (by_name, twice) = sorted_by_name(&tensors, |tensor| &tensor.name);
         if let Some(tensor) = twice {
             return Err(error(format!("tensor {} is there twice", quoted(&tensor.name))));
+        }
+        check_cover(&tensors, data).map_err(error)?;
+        for tensor in &mut tensors {
+            // Within the file, as has been checked.
+            tensor.offset += LENGTH + length;
         }
         Ok(Self { file, metadata, tensors, by_name })
     }

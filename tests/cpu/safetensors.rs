@@ -337,6 +337,7 @@ fn bad_names_are_refused() {
     refused(&file(name(1024), &[0]), "the last 1 bytes of the file are in no tensor");
     let twice = bytes_at(&[("same", 0, 1), ("other", 1, 2), ("same", 2, 3)]);
     refused(&file(twice, &[0; 3]), "tensor 'same' is there twice");
+    refused(&file(bytes_at(&[("same", 0, 1), ("same", 0, 1)]), &[0]), "tensor 'same' is there twice");
     // The same name, written in another way.
     let twice = bytes_at(&[("same", 0, 1), ("again", 1, 2)]).replace("again", "\\u0073ame");
     refused(&file(twice, &[0; 2]), "tensor 'same' is there twice");
