@@ -7,13 +7,14 @@ use serde_json::{Map, json};
 
 use super::Session;
 use lowbit::Error;
-use lowbit::io::gguf::{self, Gguf, Tensor, Value};
+use lowbit::io::gguf::{self, Gguf, Value};
 use lowbit::io::npy;
+use lowbit::io::safetensors::{self, Safetensors};
 use lowbit::report::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A .gguf or .npy file
+    /// A .gguf, .safetensors or .npy file
     file: PathBuf,
 }
 
@@ -27,6 +28,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     if gguf::is_gguf(path)? {
         let gguf = Gguf::open(path)?;
         terminal.result(&gguf_json(&gguf), || gguf_text(&gguf))
+    } else if safetensors::is_safetensors(path)? {
+        let file = Safetensors::open(path)?;
+        terminal.result(&safetensors_json(&file), || safetensors_text(&file))
     } else if npy::is_npy(path)? {
         let info = npy::read_info(path)?;
         let document = json!({
@@ -38,7 +42,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         });
         terminal.result(&document, || npy_text(&info))
     } else {
-        let problem = "this is neither a GGUF nor a .npy file: it begins with neither GGUF nor \\x93NUMPY";
+        let problem = "this is neither a GGUF, a safetensors nor a .npy file: it begins with neither GGUF, the \
+                       length of a JSON header nor \\x93NUMPY";
         Err(Error::file(path, problem).into())
     }
 }
@@ -54,65 +59,136 @@ fn npy_text(info: &npy::Info) -> String {
 }
 
 fn gguf_text(gguf: &Gguf) -> String {
-    let tensors = gguf.tensors();
-    let (values, bytes) = totals(tensors);
+    let lines = gguf_lines(gguf);
     let mut text =
         format!("GGUF version {}, tensors aligned to {} bytes\n\n", gguf.version(), gguf.alignment());
-    if !gguf.metadata().is_empty() {
-        let rows = gguf.metadata().iter().map(|(key, value)| vec![printable(key, CHARACTERS), short(value)]);
-        text += &table::render(&["key", "value"], rows.collect());
-        text += "\n";
-    }
-    if !tensors.is_empty() {
-        let rows = tensors.iter().map(|tensor| {
-            vec![
-                printable(&tensor.name, CHARACTERS),
-                tensor.ty.name.to_owned(),
-                shape(&tensor.shape()),
-                tensor.bytes.to_string(),
-                format!("{:.3}", tensor.ty.bits()),
-            ]
-        });
-        let header = ["tensor", "type", "shape [rows, cols]", "bytes", "bits per weight"];
-        text += &table::render(&header, rows.collect());
+    text += &metadata_text(gguf.metadata().iter().map(|(key, value)| (key, short(value))));
+    if !lines.is_empty() {
+        text += &tensors_text(&lines);
         text += "\nA row is contiguous: the last dimension is the one that GGUF itself stores first.\n";
     }
-    let bits = bits_per_weight(values, bytes)
-        .map_or_else(String::new, |bits| format!(", {bits:.3} bits per weight"));
-    text + &format!("{} tensors, {values} weights, {bytes} bytes{bits}\n", tensors.len())
+    text + &totals_text(&lines)
 }
 
 fn gguf_json(gguf: &Gguf) -> serde_json::Value {
-    let (values, bytes) = totals(gguf.tensors());
     let metadata: Map<_, _> =
         gguf.metadata().iter().map(|(key, value)| (key.clone(), value_json(value))).collect();
-    let tensors = gguf.tensors().iter().map(|tensor| {
-        json!({
-            "name": tensor.name,
-            "type": tensor.ty.name,
-            "shape": tensor.shape(),
-            "offset": tensor.offset,
-            "bytes": tensor.bytes,
-            "bits_per_weight": tensor.ty.bits(),
-        })
-    });
-    json!({
+    let mut document = json!({
         "format": "gguf",
         "version": gguf.version(),
         "alignment": gguf.alignment(),
         "metadata": metadata,
-        "tensors": tensors.collect::<Vec<_>>(),
-        "weights": values,
-        "bytes": bytes,
-        "bits_per_weight": bits_per_weight(values, bytes),
-    })
+    });
+    add_tensors(&mut document, &gguf_lines(gguf));
+    document
+}
+
+fn gguf_lines(gguf: &Gguf) -> Vec<Line<'_>> {
+    let tensors = gguf.tensors().iter().map(|tensor| Line {
+        name: &tensor.name,
+        ty: tensor.ty.name,
+        shape: tensor.shape(),
+        offset: tensor.offset,
+        values: tensor.values(),
+        bytes: tensor.bytes,
+        bits: tensor.ty.bits(),
+    });
+    tensors.collect()
+}
+
+fn safetensors_text(file: &Safetensors) -> String {
+    let lines = safetensors_lines(file);
+    let mut text = "safetensors\n\n".to_owned();
+    text += &metadata_text(file.metadata().iter().map(|(key, value)| (key, printable(value, CHARACTERS))));
+    if !lines.is_empty() {
+        text += &tensors_text(&lines);
+        text += "\nA row is contiguous: the last dimension.\n";
+    }
+    text + &totals_text(&lines)
+}
+
+fn safetensors_json(file: &Safetensors) -> serde_json::Value {
+    let metadata: Map<_, _> =
+        file.metadata().iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let mut document = json!({ "format": "safetensors", "metadata": metadata });
+    add_tensors(&mut document, &safetensors_lines(file));
+    document
+}
+
+fn safetensors_lines(file: &Safetensors) -> Vec<Line<'_>> {
+    let tensors = file.tensors().iter().map(|tensor| Line {
+        name: &tensor.name,
+        ty: tensor.dtype.name,
+        shape: tensor.shape.clone(),
+        offset: tensor.offset,
+        values: tensor.values(),
+        bytes: tensor.bytes,
+        bits: tensor.dtype.bits(),
+    });
+    tensors.collect()
+}
+
+/// A tensor, of whichever format.
+struct Line<'a> {
+    name: &'a str,
+    ty: &'static str,
+    /// The contiguous dimension is the last one.
+    shape: Vec<u64>,
+    offset: u64,
+    values: u64,
+    bytes: u64,
+    /// Bits per value.
+    bits: f64,
+}
+
+fn metadata_text<'a>(pairs: impl Iterator<Item = (&'a String, String)>) -> String {
+    let rows: Vec<_> = pairs.map(|(key, value)| vec![printable(key, CHARACTERS), value]).collect();
+    if rows.is_empty() { String::new() } else { table::render(&["key", "value"], rows) + "\n" }
+}
+
+fn tensors_text(lines: &[Line]) -> String {
+    let rows = lines.iter().map(|line| {
+        vec![
+            printable(line.name, CHARACTERS),
+            line.ty.to_owned(),
+            shape(&line.shape),
+            line.bytes.to_string(),
+            format!("{:.3}", line.bits),
+        ]
+    });
+    table::render(&["tensor", "type", "shape [rows, cols]", "bytes", "bits per weight"], rows.collect())
+}
+
+fn totals_text(lines: &[Line]) -> String {
+    let (values, bytes) = totals(lines);
+    let bits = bits_per_weight(values, bytes)
+        .map_or_else(String::new, |bits| format!(", {bits:.3} bits per weight"));
+    format!("{} tensors, {values} weights, {bytes} bytes{bits}\n", lines.len())
+}
+
+fn add_tensors(document: &mut serde_json::Value, lines: &[Line]) {
+    let (values, bytes) = totals(lines);
+    let tensors = lines.iter().map(|line| {
+        json!({
+            "name": line.name,
+            "type": line.ty,
+            "shape": line.shape,
+            "offset": line.offset,
+            "bytes": line.bytes,
+            "bits_per_weight": line.bits,
+        })
+    });
+    document["tensors"] = tensors.collect();
+    document["weights"] = json!(values);
+    document["bytes"] = json!(bytes);
+    document["bits_per_weight"] = json!(bits_per_weight(values, bytes));
 }
 
 /// The weights and bytes of all tensors.
-fn totals(tensors: &[Tensor]) -> (u64, u64) {
+fn totals(lines: &[Line]) -> (u64, u64) {
     // The tensors of a file do not overlap, so their bytes are at most the file's; weights may be 7 for each.
-    let values = tensors.iter().fold(0u64, |sum, tensor| sum.saturating_add(tensor.values()));
-    (values, tensors.iter().map(|tensor| tensor.bytes).sum())
+    let values = lines.iter().fold(0u64, |sum, line| sum.saturating_add(line.values));
+    (values, lines.iter().map(|line| line.bytes).sum())
 }
 
 fn bits_per_weight(values: u64, bytes: u64) -> Option<f64> {

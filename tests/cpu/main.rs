@@ -7,5 +7,7 @@ mod gguf;
 mod io;
 mod names;
 mod oracle;
+mod safetensors;
+mod seeds;
 mod shaders;
 mod source;

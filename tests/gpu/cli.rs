@@ -652,6 +652,48 @@ fn inspect_shows_a_gguf_file() {
 }
 
 #[test]
+fn inspect_shows_a_safetensors_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = serde_json::json!({
+        "__metadata__": {"format": "pt", "note": format!("{{\u{1b}[2J\n{}", "x".repeat(500))},
+        "norm.weight": {"dtype": "F32", "shape": [512], "data_offsets": [3072, 5120]},
+        "model.layers.0.mlp.down_proj.weight": {"dtype": "BF16", "shape": [3, 512], "data_offsets": [0, 3072]},
+        "steps": {"dtype": "I64", "shape": [], "data_offsets": [5120, 5128]},
+    });
+    let header = header.to_string();
+    let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0; 5128]].concat();
+    // The name does not matter.
+    fs::write(folder.path().join("model.bin"), bytes).unwrap();
+
+    let text = inspect(folder.path(), &["model.bin"]);
+    assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.chars().count() < 130), "{text}");
+    for line in [
+        "safetensors",
+        "format pt",
+        "note {\\u{1b}[2J\\nxxx",
+        "model.layers.0.mlp.down_proj.weight BF16 [3, 512] 3072 16.000",
+        "norm.weight F32 [512] 2048 32.000",
+        "steps I64 [] 8 64.000",
+        "3 tensors, 2049 weights, 5128 bytes, 20.021 bits per weight",
+    ] {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.lines().any(|found| words(found).starts_with(line)), "{line:?} is not in\n{text}");
+    }
+
+    let document: Value = serde_json::from_str(&inspect(folder.path(), &["model.bin", "--json"])).unwrap();
+    assert_eq!((&document["format"], &document["metadata"]["format"]), (&"safetensors".into(), &"pt".into()));
+    assert_eq!(document["metadata"]["note"].as_str().unwrap().len(), 506);
+    let [down, norm, steps] = document["tensors"].as_array().unwrap().as_slice() else {
+        panic!("{document}")
+    };
+    assert_eq!((&down["type"], &down["shape"]), (&"BF16".into(), &serde_json::json!([3, 512])));
+    assert_eq!(down["offset"], header.len() + 8);
+    assert_eq!((&norm["name"], &norm["bytes"]), (&"norm.weight".into(), &2048.into()));
+    assert_eq!((&steps["shape"], &steps["bits_per_weight"]), (&serde_json::json!([]), &64.0.into()));
+    assert_eq!((&document["weights"], &document["bytes"]), (&2049.into(), &5128.into()));
+}
+
+#[test]
 fn inspect_shows_a_npy_file() {
     let (folder, _) = folder_with_blobs();
     let text = inspect(folder.path(), &["x.npy"]);
@@ -666,12 +708,13 @@ fn inspect_shows_a_npy_file() {
 #[test]
 fn inspect_refuses_what_it_does_not_know() {
     let folder = tempfile::tempdir().unwrap();
-    let files: [(&str, &[u8], &str); 5] = [
-        ("notes.gguf", b"some text", "neither a GGUF nor a .npy file"),
-        ("short.npy", b"\x93NU", "neither a GGUF nor a .npy file"),
+    let files: [(&str, &[u8], &str); 6] = [
+        ("notes.gguf", b"some text", "neither a GGUF, a safetensors nor a .npy file"),
+        ("short.npy", b"\x93NU", "neither a GGUF, a safetensors nor a .npy file"),
         ("empty.gguf", b"", "the file is empty"),
         ("cut.gguf", b"GGUF\x03\0\0\0\x01", "truncated"),
         ("cut.npy", b"\x93NUMPY\x01\0", "truncated"),
+        ("cut.safetensors", b"\x40\0\0\0\0\0\0\0{\"w\":", "truncated"),
     ];
     for (name, bytes, _) in files {
         fs::write(folder.path().join(name), bytes).unwrap();

@@ -16,6 +16,8 @@ pub use types::{TYPES, TensorType};
 pub use value::{Array, Text, Value};
 pub use write::{Sink, Writer};
 
+use super::{MAX_KEY, MAX_NAME, MAX_PAIRS, MAX_TENSORS, Positioned, check_name, quoted};
+
 const MAGIC: &[u8; 4] = b"GGUF";
 
 /// The version that is written.
@@ -31,18 +33,6 @@ const MAX_ALIGNMENT: u32 = 2 << 20;
 
 /// The most that metadata and descriptions of tensors may take, in bytes. The largest vocabularies take about 30 MiB.
 const MAX_HEADER: u64 = 256 << 20;
-
-/// The most key-value pairs. Models have about 50.
-const MAX_PAIRS: u64 = 1 << 16;
-
-/// The most tensors. The largest models have about 100,000 when every expert is one of its own.
-const MAX_TENSORS: u64 = 1 << 20;
-
-/// The longest key in bytes; the format's own limit.
-const MAX_KEY: u64 = 0xffff;
-
-/// The longest name of a tensor in bytes. llama.cpp takes 63, its relatives some more.
-const MAX_NAME: u64 = 1024;
 
 /// The longest string in bytes. The longest in use is a whole tokenizer as JSON, of about 35 MiB.
 const MAX_STRING: u64 = 64 << 20;
@@ -136,24 +126,5 @@ fn alignment(value: Option<&Value>) -> std::result::Result<u32, String> {
             Err(format!("{ALIGNMENT_KEY} is {bytes}, not a power of two up to {MAX_ALIGNMENT}"))
         }
         Some(_) => Err(format!("{ALIGNMENT_KEY} is not a u32")),
-    }
-}
-
-/// What is wrong with a key or a tensor's name.
-fn check_name(name: &str, what: &str, limit: u64) -> std::result::Result<(), String> {
-    match name.len() as u64 {
-        0 => Err(format!("{what} is empty")),
-        length if length > limit => Err(format!("{what} has {length} bytes; {limit} can be")),
-        _ => Ok(()),
-    }
-}
-
-/// A name from a file, fit for a terminal: quoted, no control characters, not too long.
-fn quoted(name: &str) -> String {
-    const LONGEST: usize = 64;
-    let text: String = name.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("'{}…'", text.get(..end).unwrap_or("")),
-        None => format!("'{text}'"),
     }
 }

@@ -4,55 +4,20 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::value::KINDS;
 use super::{
     ALIGNMENT_KEY, Array, LEAST_PAIR, LEAST_TENSOR, MAGIC, MAX_ARRAY, MAX_DIMS, MAX_HEADER, MAX_KEY,
-    MAX_NAME, MAX_NESTING, MAX_PAIRS, MAX_STRING, MAX_TENSORS, Tensor, TensorType, Text, Value, alignment,
-    check_name, data_bytes, quoted,
+    MAX_NAME, MAX_NESTING, MAX_PAIRS, MAX_STRING, MAX_TENSORS, Positioned, Tensor, TensorType, Text, Value,
+    alignment, check_name, data_bytes, quoted,
 };
+use crate::io::{find, sorted_by_name};
 use crate::{Error, Result};
-
-/// A file that is read by position, from any thread.
-// Not mapped into memory: that would need unsafe code, and a file that shrinks while it is read would end the process
-// with SIGBUS, where here it is an error.
-#[derive(Debug)]
-struct Positioned {
-    file: File,
-    /// Elsewhere than on Unix, reading at a position is two steps.
-    #[cfg(not(unix))]
-    turn: std::sync::Mutex<()>,
-}
-
-impl Positioned {
-    fn new(file: File) -> Self {
-        Self {
-            file,
-            #[cfg(not(unix))]
-            turn: std::sync::Mutex::default(),
-        }
-    }
-
-    #[cfg(unix)]
-    fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, out, at)
-    }
-
-    #[cfg(not(unix))]
-    fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
-        use std::io::{Seek, SeekFrom};
-        // The lock guards a position that every reader sets anew, so a panic of another one spoils nothing.
-        let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (&self.file).seek(SeekFrom::Start(at))?;
-        (&self.file).read_exact(out)
-    }
-}
 
 /// An open GGUF file: its metadata and the description of its tensors are in memory, its data is not.
 #[derive(Debug)]
 pub struct Gguf {
-    path: PathBuf,
     file: Positioned,
     version: u32,
     alignment: u32,
@@ -141,13 +106,13 @@ impl Gguf {
             }
         }
         drop(header);
-        let file = Positioned::new(file);
-        Ok(Self { path: path.to_owned(), file, version, alignment, metadata, tensors, by_name })
+        let file = Positioned::new(path, file);
+        Ok(Self { file, version, alignment, metadata, tensors, by_name })
     }
 
     /// The path that was opened.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     /// The version of the format: 2 or 3.
@@ -180,21 +145,7 @@ impl Gguf {
     /// # Errors
     /// [`Error::File`] if there is none, with up to three names that are near.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
-        let of = |&index: &usize| self.tensors.get(index);
-        let found =
-            self.by_name.binary_search_by(|index| of(index).map(|t| t.name.as_str()).cmp(&Some(name)));
-        if let Some(tensor) = found.ok().and_then(|at| self.by_name.get(at)).and_then(of) {
-            return Ok(tensor);
-        }
-        let near: Vec<_> = near(name, self.tensors.iter().map(|tensor| tensor.name.as_str()))
-            .into_iter()
-            .map(quoted)
-            .collect();
-        let hint = match near.as_slice() {
-            [] => format!("`lowbit inspect` lists all {}", self.tensors.len()),
-            near => format!("near it are {}", near.join(", ")),
-        };
-        Err(Error::file(&self.path, format!("no tensor is called {}; {hint}", quoted(name))))
+        find(self.path(), &self.tensors, &self.by_name, name, |tensor| &tensor.name)
     }
 
     /// Reads a part of a tensor's data: `range` is in bytes from its beginning, and as long as `out`.
@@ -203,30 +154,7 @@ impl Gguf {
     /// [`Error::Input`] if the range is not within the tensor or not as long as `out`; [`Error::Io`] if the file cannot
     /// be read; [`Error::File`] if it has become shorter.
     pub fn read(&self, tensor: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()> {
-        let Range { start, end } = range;
-        let name = || quoted(&tensor.name);
-        if start > end || end > tensor.bytes {
-            let bytes = tensor.bytes;
-            return Err(Error::Input(format!(
-                "tensor {}: the bytes {start}..{end} are not within its {bytes}",
-                name()
-            )));
-        }
-        if end - start != out.len() as u64 {
-            return Err(Error::Input(format!(
-                "tensor {}: the bytes {start}..{end} do not fit into {}",
-                name(),
-                out.len()
-            )));
-        }
-        // A tensor of another file may lie anywhere.
-        let at = tensor.offset.saturating_add(start);
-        self.file.read(at, out).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
-                Error::file(&self.path, format!("tensor {}: the file has become shorter", name()))
-            }
-            _ => Error::io(&self.path, error),
-        })
+        self.file.read(&tensor.name, tensor.offset, tensor.bytes, range, out)
     }
 }
 
@@ -239,59 +167,6 @@ pub fn is_gguf(path: &Path) -> Result<bool> {
     let mut magic = Vec::new();
     file.take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(|e| Error::io(path, e))?;
     Ok(magic == MAGIC)
-}
-
-/// The indices of `items` in the order of their names, and an item whose name another one has too.
-fn sorted_by_name<T>(items: &[T], name: impl Fn(&T) -> &str) -> (Vec<usize>, Option<&T>) {
-    let name = |index: &usize| items.get(*index).map(&name);
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_by_key(name);
-    let twice = order.windows(2).find_map(|pair| match pair {
-        [a, b] if name(a) == name(b) => items.get(*b),
-        _ => None,
-    });
-    (order, twice)
-}
-
-/// Up to three of `names` that could have been meant, the nearest first: those that differ by few letters, or that
-/// `wanted` is a part of.
-fn near<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let lower = |text: &str| text.to_ascii_lowercase().into_bytes();
-    let (key, wanted) = (wanted.to_ascii_lowercase(), lower(wanted));
-    let most = (wanted.len() / 3).max(2);
-    let mut found: Vec<(usize, &str)> = names
-        .filter_map(|name| {
-            let distance = if !key.is_empty() && name.to_ascii_lowercase().contains(&key) {
-                name.len() - key.len()
-            } else if name.len().abs_diff(wanted.len()) > most {
-                return None;
-            } else {
-                Some(edit_distance(&wanted, &lower(name))).filter(|&distance| distance <= most)?
-            };
-            Some((distance, name))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// The least number of letters to insert, remove or replace (Levenshtein's distance).
-fn edit_distance(a: &[u8], b: &[u8]) -> usize {
-    // The distances of what has been seen of `a` to each beginning of `b`.
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut left = i + 1;
-        let mut diagonal = i;
-        for (above, y) in row.iter_mut().skip(1).zip(b) {
-            let here = (diagonal + usize::from(x != y)).min(left + 1).min(*above + 1);
-            diagonal = std::mem::replace(above, here);
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 /// What is before the data, while it is read.
