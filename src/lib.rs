@@ -26,6 +26,7 @@
 //!
 //! Where to look:
 //! - [`kmeans`]: exact k-means, and the palette of a picture;
+//! - [`quantize`]: the weights of a file in another number format;
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
 //! - [`report`]: everything verified and timed, as a table, JSON and HTML;
 //! - [`gpu`]: the core on which a kernel stands; ARCHITECTURE.md shows how to add one;
@@ -38,6 +39,7 @@ pub mod gpu;
 pub mod io;
 pub mod kmeans;
 pub mod oracle;
+pub mod quantize;
 pub mod random;
 pub mod report;
 pub mod roofline;

@@ -1,8 +1,10 @@
 //! The command line: arguments, one call into the library, output. One file per subcommand.
 
+mod bench;
 mod devices;
 mod inspect;
 mod kmeans;
+mod quantize;
 mod report;
 mod roofline;
 mod terminal;
@@ -44,7 +46,7 @@ struct Global {
 }
 
 /// For every command that computes.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct Traced {
     /// Write a Chrome trace of every GPU pass (open it in Perfetto), with GB/s and share of the roof
     #[arg(long, value_name = "FILE")]
@@ -59,6 +61,13 @@ enum Command {
     Roofline(roofline::Arguments),
     /// Measure the roofs, verify and time every kernel against them, write report.json and report.html
     Report(report::Arguments),
+    /// Compare measurements
+    Bench {
+        #[command(subcommand)]
+        command: bench::Command,
+    },
+    /// Put the weights of a .gguf or .npy file into another number format, as a .gguf file
+    Quantize(quantize::Arguments),
     /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
     Inspect(inspect::Arguments),
     /// Cluster vectors or colours
@@ -125,6 +134,8 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Devices => devices::run(session),
         Command::Roofline(arguments) => roofline::run(arguments, session),
         Command::Report(arguments) => report::run(arguments, session),
+        Command::Bench { command } => bench::run(command, session),
+        Command::Quantize(arguments) => quantize::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
     }

@@ -11,6 +11,7 @@ mod types;
 mod value;
 mod write;
 
+pub(in crate::io) use read::Positioned;
 pub use read::{Gguf, is_gguf};
 pub use types::{TYPES, TensorType};
 pub use value::{Array, Text, Value};
@@ -149,7 +150,7 @@ fn check_name(name: &str, what: &str, limit: u64) -> std::result::Result<(), Str
 }
 
 /// A name from a file, fit for a terminal: quoted, no control characters, not too long.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     const LONGEST: usize = 64;
     let text: String = name.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();
     match text.char_indices().nth(LONGEST) {

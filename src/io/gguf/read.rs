@@ -18,7 +18,7 @@ use crate::{Error, Result};
 // Not mapped into memory: that would need unsafe code, and a file that shrinks while it is read would end the process
 // with SIGBUS, where here it is an error.
 #[derive(Debug)]
-struct Positioned {
+pub(in crate::io) struct Positioned {
     file: File,
     /// Elsewhere than on Unix, reading at a position is two steps.
     #[cfg(not(unix))]
@@ -26,7 +26,7 @@ struct Positioned {
 }
 
 impl Positioned {
-    fn new(file: File) -> Self {
+    pub(in crate::io) fn new(file: File) -> Self {
         Self {
             file,
             #[cfg(not(unix))]
@@ -35,12 +35,12 @@ impl Positioned {
     }
 
     #[cfg(unix)]
-    fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
+    pub(in crate::io) fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(&self.file, out, at)
     }
 
     #[cfg(not(unix))]
-    fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
+    pub(in crate::io) fn read(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
         use std::io::{Seek, SeekFrom};
         // The lock guards a position that every reader sets anew, so a panic of another one spoils nothing.
         let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
