@@ -18,6 +18,9 @@ const PIECE: u64 = 1 << 18;
 /// Finished pieces that wait for the disk, for each thread.
 const WAITING: usize = 2;
 
+/// Each thread has about 8 MiB in hand, and the disk keeps up with fewer.
+const MOST_THREADS: usize = 64;
+
 /// What was written.
 #[derive(Clone, Debug)]
 pub struct Written {
@@ -202,7 +205,7 @@ fn in_order<J, T: Send, R>(
     work: impl Fn(J) -> Result<T> + Sync,
     take: impl FnOnce(&mut dyn FnMut() -> Result<T>) -> Result<R>,
 ) -> Result<R> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     thread::scope(|scope| {
         let mut results = Vec::with_capacity(threads);
         for turn in 0..threads {

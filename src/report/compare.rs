@@ -132,7 +132,7 @@ impl Verdict {
             Self::Faster
         } else if new.low_us > old.high_us {
             Self::Slower
-        } else if (new.us / old.us - 1.0).abs() <= SAME {
+        } else if (new.us - old.us).abs() <= SAME * old.us {
             Self::Same
         } else {
             Self::Ambiguous

@@ -7,5 +7,6 @@ mod gguf;
 mod io;
 mod names;
 mod oracle;
+mod quantize;
 mod shaders;
 mod source;
