@@ -15,7 +15,7 @@ pub mod output;
 pub mod picture;
 
 /// Opens a regular file that is not empty, and gives its size in bytes.
-fn open(path: &Path) -> Result<(File, u64)> {
+pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     // Before opening, because opening a named pipe waits for a writer.
     let found = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     if found.is_dir() {

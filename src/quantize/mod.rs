@@ -62,9 +62,18 @@ pub struct Options {
 pub fn format_by_name(name: &str) -> Result<&'static Format> {
     Format::by_name(name).ok_or_else(|| {
         let known: Vec<_> = format::ALL.iter().map(|format| format.name).collect();
-        let what = match TensorType::by_name(name) {
-            Some(ty) => format!("{} is a type of ggml's that is not written here", ty.name),
-            None => format!("no type is called {}", quoted(name)),
+        let upper = name.to_ascii_uppercase();
+        let mixture = ["_S", "_M", "_L"].iter().find_map(|size| Format::by_name(upper.strip_suffix(size)?));
+        let what = match (mixture, TensorType::by_name(name)) {
+            (Some(of), _) => {
+                let name = quoted(name);
+                format!(
+                    "{name} is a mixture of llama.cpp's; here all weights get one type, such as {}",
+                    of.name
+                )
+            }
+            (None, Some(ty)) => format!("{} is a type of ggml's that is not written here", ty.name),
+            (None, None) => format!("no type is called {}", quoted(name)),
         };
         Error::Input(format!("{what}; there is {}", known.join(", ")))
     })

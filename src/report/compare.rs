@@ -6,14 +6,13 @@
 //! - [`Verdict::Ambiguous`] if they have, and the medians are farther apart: measure longer, or on a quiet machine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::table;
-use crate::{Error, Result};
+use crate::{Error, Result, io};
 
 /// How far apart two medians may be, as a part of the older one, to be the same.
 const SAME: f64 = 0.03;
@@ -71,13 +70,15 @@ impl Results {
     /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is no such document, has no kernel, has one twice,
     /// or a time in it is none.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut text = String::new();
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|e| Error::io(path, e))?;
-        if text.len() as u64 > MAX_BYTES {
+        let (mut file, size) = io::open(path)?;
+        if size > MAX_BYTES {
             return Err(Error::file(path, format!("this is larger than {} MiB", MAX_BYTES >> 20)));
         }
-        Self::parse(&text).map_err(|problem| Error::file(path, problem))
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+        let text =
+            str::from_utf8(&bytes).map_err(|_| Error::file(path, "this is not JSON: it is not text"))?;
+        Self::parse(text).map_err(|problem| Error::file(path, problem))
     }
 
     /// The measurements in a document, or what is wrong with it.

@@ -92,6 +92,12 @@ fn what_cannot_be_quantized_is_refused() {
 
     let cases: &[(&str, &str, &[&str], &[&str])] = &[
         ("none.gguf", "out.gguf", &["--to", "Q4"], &["no type is called 'Q4'", "F32, F16, Q4_0", "MXFP4"]),
+        (
+            "none.gguf",
+            "out.gguf",
+            &["--to", "Q4_K_m"],
+            &["'Q4_K_m' is a mixture", "such as Q4_K; there is F32"],
+        ),
         ("none.gguf", "out.gguf", &["--to", "iq2_xxs"], &["IQ2_XXS", "not written", "F32, F16"]),
         ("none.gguf", "out.gguf", &["--to", "F16"], &["no tensors"]),
         ("none.gguf", "out.npy", &["--to", "F16"], &["out.npy", "ends in .gguf"]),
@@ -232,7 +238,7 @@ fn measurements_are_compared() {
 
     for (name, text, words) in [
         ("broken.json", "{\"kernels\": [", &["broken.json", "not JSON", "line 1"][..]),
-        ("bytes.json", "", &["bytes.json", "not JSON"]),
+        ("empty.json", "", &["empty.json", "the file is empty"]),
         ("list.json", "[]", &["list.json", "not a report"]),
         ("none.json", r#"{"adapter": {"name": "one"}, "kernels": []}"#, &["none.json", "no kernels"]),
         ("field.json", r#"{"adapter": {"name": "one"}}"#, &["field.json", "missing field `kernels`"]),
@@ -252,7 +258,7 @@ fn measurements_are_compared() {
         refused(&mut compare(name), BAD_INPUT, words);
     }
     fs::write(folder.join("latin.json"), [0x7b, 0xff]).unwrap();
-    refused(&mut compare("latin.json"), BAD_INPUT, &["latin.json"]);
+    refused(&mut compare("latin.json"), BAD_INPUT, &["latin.json", "not JSON: it is not text"]);
     refused(&mut compare("missing.json"), BAD_INPUT, &["missing.json", "No such file"]);
     refused(&mut compare("."), BAD_INPUT, &[".: "]);
 }
