@@ -308,3 +308,39 @@ fn arrays_are_read_in_both_byte_orders_and_by_pieces() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[test]
+fn any_bits_and_any_damage_give_a_file_or_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out) = (folder.path().join("in.gguf"), folder.path().join("out.gguf"));
+    let mut random = Random::new(9);
+    for from in ALL {
+        for allow_nonfinite in [false, true] {
+            let to = &ALL[random.below(ALL.len() as u64) as usize];
+            // Of some magnitude, so that not all of them have a NaN.
+            let least = [0, 0x3c][random.below(2) as usize];
+            let mut byte = || (random.below(256) as u8 & !least) | (least / 2);
+            let blocks: Vec<u8> = (0..1024 / from.elements * from.bytes).map(|_| byte()).collect();
+            write(&input, &[("w", &[512, 2], from.name, blocks)], &[]);
+            match quantize(&input, &out, &Options { allow_nonfinite, ..options(to.name) }) {
+                Ok((quantized, _)) => assert_eq!(quantized.weights, 1024),
+                Err(error) => assert!(error.to_string().contains("tensor 'w': row "), "{error}"),
+            }
+        }
+    }
+    let tensors: [(&str, &[u64], &str, Vec<u8>); 2] =
+        [("a.weight", &[64, 2], "F32", f32s(128)), ("b.weight", &[32, 3], "F16", vec![0x30; 192])];
+    write(&input, &tensors, &[("general.file_type", Value::U32(1))]);
+    let whole = fs::read(&input).unwrap();
+    for at in 0..whole.len() - 512 {
+        for flip in [1, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= flip;
+            fs::write(&input, bytes).unwrap();
+            // A flipped bit may well be another name or shape.
+            if let Err(error) = quantize(&input, &out, &options("Q4_0")) {
+                assert!(matches!(error.exit_code(), 2), "{error}");
+            }
+        }
+    }
+}
