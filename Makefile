@@ -1,6 +1,6 @@
 # Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
 
-.PHONY: report test bench setup check check-shared
+.PHONY: report test bench setup check check-shared check-gguf-py
 
 # The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
 report: setup
@@ -29,3 +29,10 @@ check:
 # Real inputs with independent answers that are not part of the repository.
 check-shared: setup
 	LOWBIT_SHARED=$(or $(LOWBIT_SHARED),$(abspath ../shared)) cargo test --locked --release --test gpu -- --ignored shared
+
+# What is written, read by the `gguf` Python package; needs Python and a package index.
+check-gguf-py:
+	python3 -m venv target/gguf-py
+	target/gguf-py/bin/pip install --quiet gguf numpy
+	LOWBIT_PYTHON=$(CURDIR)/target/gguf-py/bin/python LOWBIT_SHARED=$(or $(LOWBIT_SHARED),$(abspath ../shared)) \
+		cargo test --locked --release --test gpu -- --ignored gguf_py

@@ -86,6 +86,9 @@ pub enum Error {
         /// The first difference.
         problem: String,
     },
+    /// A comparison came out badly; nothing was wrong with its input.
+    #[error("{0}")]
+    Gate(String),
 }
 
 impl Error {
@@ -99,10 +102,10 @@ impl Error {
         Self::File { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 
-    /// The process exit code that fits: 1 for a failed verification, 2 for wrong usage or input, 3 for the device.
+    /// The process exit code that fits: 1 for a failed verification or comparison, 2 for wrong usage or input, 3 for the device.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Mismatch { .. } => 1,
+            Self::Mismatch { .. } | Self::Gate(_) => 1,
             Self::Io { .. } | Self::File { .. } | Self::Input(_) => 2,
             Self::NoAdapter { found, .. } if !found.is_empty() => 2,
             _ => 3,

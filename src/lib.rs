@@ -27,6 +27,7 @@
 //! Where to look:
 //! - [`kmeans`]: exact k-means, and the palette of a picture;
 //! - [`matmul`]: products with quantized weights, in the number formats of [`mod@format`];
+//! - [`quantize`]: the weights of a file in another number format;
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
 //! - [`report`]: everything verified and timed, as a table, JSON and HTML;
 //! - [`gpu`]: the core on which a kernel stands; ARCHITECTURE.md shows how to add one;
@@ -40,6 +41,7 @@ pub mod io;
 pub mod kmeans;
 pub mod matmul;
 pub mod oracle;
+pub mod quantize;
 pub mod random;
 pub mod report;
 pub mod roofline;

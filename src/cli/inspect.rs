@@ -20,7 +20,7 @@ pub struct Arguments {
 
 /// The elements of an array of the metadata that are shown, and the characters of a string.
 const ELEMENTS: usize = 6;
-const CHARACTERS: usize = 60;
+pub(super) const CHARACTERS: usize = 60;
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let (path, terminal) = (&arguments.file, &session.terminal);
@@ -248,7 +248,7 @@ fn value_json(value: &Value) -> serde_json::Value {
 }
 
 /// Text from a file, fit for a terminal: no control characters, and at most `most` characters.
-fn printable(text: &str, most: usize) -> String {
+pub(super) fn printable(text: &str, most: usize) -> String {
     let escaped = text.chars().flat_map(|c| {
         // Quotes and letters stay as they are.
         let escape = c.is_control() || is_invisible(c);
@@ -267,6 +267,6 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-fn shape(dims: &[u64]) -> String {
+pub(super) fn shape(dims: &[u64]) -> String {
     format!("[{}]", dims.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
 }

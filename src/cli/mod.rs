@@ -1,9 +1,11 @@
 //! The command line: arguments, one call into the library, output. One file per subcommand.
 
+mod bench;
 mod bench_matmul;
 mod devices;
 mod inspect;
 mod kmeans;
+mod quantize;
 mod report;
 mod roofline;
 mod terminal;
@@ -45,7 +47,7 @@ struct Global {
 }
 
 /// For every command that computes.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct Traced {
     /// Write a Chrome trace of every GPU pass (open it in Perfetto), with GB/s and share of the roof
     #[arg(long, value_name = "FILE")]
@@ -60,24 +62,20 @@ enum Command {
     Roofline(roofline::Arguments),
     /// Measure the roofs, verify and time every kernel against them, write report.json and report.html
     Report(report::Arguments),
-    /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
-    Inspect(inspect::Arguments),
     /// Measure kernels, and compare measurements
     Bench {
         #[command(subcommand)]
-        command: Bench,
+        command: bench::Command,
     },
+    /// Put the weights of a .gguf or .npy file into another number format, as a .gguf file
+    Quantize(quantize::Arguments),
+    /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
+    Inspect(inspect::Arguments),
     /// Cluster vectors or colours
     Kmeans {
         #[command(subcommand)]
         command: kmeans::Command,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum Bench {
-    /// Time products with quantized weights: every format, every shape
-    Matmul(bench_matmul::Arguments),
 }
 
 /// For every command that measures.
@@ -137,8 +135,9 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Devices => devices::run(session),
         Command::Roofline(arguments) => roofline::run(arguments, session),
         Command::Report(arguments) => report::run(arguments, session),
+        Command::Bench { command } => bench::run(command, session),
+        Command::Quantize(arguments) => quantize::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
-        Command::Bench { command: Bench::Matmul(arguments) } => bench_matmul::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
     }
 }

@@ -29,7 +29,7 @@ const MAX_KEY: u64 = 0xffff;
 const MAX_NAME: u64 = 1024;
 
 /// Opens a regular file that is not empty, and gives its size in bytes.
-fn open(path: &Path) -> Result<(File, u64)> {
+pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     // Before opening, because opening a named pipe waits for a writer.
     let found = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     if found.is_dir() {
@@ -196,7 +196,7 @@ fn check_name(name: &str, what: &str, limit: u64) -> std::result::Result<(), Str
 }
 
 /// A name from a file, fit for a terminal: quoted, no control characters, not too long.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     const LONGEST: usize = 64;
     let text: String = name.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();
     match text.char_indices().nth(LONGEST) {

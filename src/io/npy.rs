@@ -7,12 +7,14 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::Positioned;
 use super::output::write_whole;
 use crate::{Error, Result};
 
@@ -90,6 +92,96 @@ pub fn read_matrix(path: &Path) -> Result<Matrix> {
     }
     // Neither is 0, so neither is more than `count`, which is a usize.
     Ok(Matrix { rows: rows as usize, cols: cols as usize, values })
+}
+
+/// An open array of float32 or float16 whose values stay in the file: they are read a piece at a time, from any thread.
+#[derive(Debug)]
+pub struct Floats {
+    path: PathBuf,
+    file: Positioned,
+    /// Where the data begins.
+    offset: u64,
+    bytes: u64,
+    shape: Vec<u64>,
+    half: bool,
+    /// Whether the bytes of a value are the other way round.
+    big_endian: bool,
+}
+
+impl Floats {
+    /// Opens an array in C order, of the shape `[rows, cols]` or `[cols]`, none of them 0, in either byte order.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
+    pub fn open(path: &Path) -> Result<Self> {
+        let array = Array::open(path)?;
+        let half = match array.kind() {
+            "f4" => false,
+            "f2" => true,
+            _ => return Err(array.wrong_dtype("float32 or float16", "numpy.float32")),
+        };
+        if !(1..=2).contains(&array.shape.len()) {
+            return Err(array.wrong_shape("2-D, [rows, columns], or 1-D"));
+        }
+        if array.shape.contains(&0) {
+            return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
+        }
+        array.check_size(if half { 2 } else { 4 })?;
+        let big_endian = array.dtype.starts_with('>');
+        let size = array.file.metadata().map_err(|e| Error::io(path, e))?.len();
+        let Array { file, data: bytes, shape, .. } = array;
+        let offset = size.saturating_sub(bytes);
+        Ok(Self {
+            path: path.to_owned(),
+            file: Positioned::new(path, file),
+            offset,
+            bytes,
+            shape,
+            half,
+            big_endian,
+        })
+    }
+
+    /// The shape; the last dimension is contiguous.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// Whether the values are float16, and not float32.
+    pub fn is_half(&self) -> bool {
+        self.half
+    }
+
+    /// The size of the data in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Reads a part of the values as little-endian bytes: `range` is in bytes from the first one, of whole values, and as
+    /// long as `out`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the range is not within the data, not of whole values or not as long as `out`;
+    /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it has become shorter.
+    pub fn read(&self, range: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let Range { start, end } = range;
+        let width = if self.half { 2 } else { 4 };
+        let whole = start.is_multiple_of(width) && end.is_multiple_of(width);
+        if start > end || end > self.bytes || end - start != out.len() as u64 || !whole {
+            let (bytes, room) = (self.bytes, out.len());
+            return Err(Error::Input(format!(
+                "the bytes {start}..{end} of an array of {bytes} are not whole values within it that fit into {room}"
+            )));
+        }
+        self.file.read_exact(self.offset + start, out).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Error::file(&self.path, "the file has become shorter"),
+            _ => Error::io(&self.path, error),
+        })?;
+        if self.big_endian {
+            out.chunks_exact_mut(width as usize).for_each(<[u8]>::reverse);
+        }
+        Ok(())
+    }
 }
 
 /// Reads labels: a 1-D array of int32, or of int64 whose values fit into an i32, in either byte order.

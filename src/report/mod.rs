@@ -1,5 +1,6 @@
 //! The report: roofs, every kernel against them, a real picture; as a table, as JSON, and as one HTML file.
 
+pub mod compare;
 pub mod html;
 pub mod kernels;
 pub mod photo;

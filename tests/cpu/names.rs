@@ -77,6 +77,10 @@ fn imports_run_one_way() {
         ("src/gpu", &["crate::kmeans", "crate::roofline", "crate::report", "crate::cases"]),
         ("src/io", &["crate::gpu", "crate::kmeans", "crate::roofline", "crate::report", "wgpu"]),
         ("src/format", &["crate::gpu", "crate::kmeans", "crate::io", "crate::report", "wgpu"]),
+        (
+            "src/quantize",
+            &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::roofline", "wgpu"],
+        ),
         ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline"]),
         ("src/roofline", &["crate::report", "crate::kmeans"]),
         ("src/cases", &["crate::report"]),

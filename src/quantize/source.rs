@@ -1,0 +1,91 @@
+//! Where tensors come from: each kind of file behind one trait, read in pieces and from any thread.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::io::gguf::{self, Gguf, Tensor, TensorType, Value};
+use crate::io::npy::{self, Floats};
+use crate::{Error, Result};
+
+/// A file of tensors. What ggml has no type for, a source gives as F32.
+pub trait Source: Debug + Sync {
+    /// The key-value pairs that belong to all tensors.
+    fn metadata(&self) -> &[(String, Value)];
+
+    /// The tensors, in the order of the file.
+    fn tensors(&self) -> &[Tensor];
+
+    /// Reads a part of a tensor's data in its type: `range` is in bytes from its beginning, and as long as `out`.
+    ///
+    /// # Errors
+    /// Those of the file.
+    fn read(&self, tensor: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()>;
+}
+
+/// Opens a file as what its first bytes say it is: a GGUF, or a `.npy` file with one array. The array's tensor is
+/// called `name`, or like the file if there is none.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is neither of these, or damaged; [`Error::Input`]
+/// for a name where tensors have their own.
+pub fn open(path: &Path, name: Option<&str>) -> Result<Box<dyn Source>> {
+    if npy::is_npy(path)? {
+        let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok(Box::new(OneArray::open(path, name.map_or_else(stem, str::to_owned))?));
+    }
+    if !gguf::is_gguf(path)? {
+        let problem = "this is neither a GGUF nor a .npy file: it begins with neither GGUF nor \\x93NUMPY";
+        return Err(Error::file(path, problem));
+    }
+    match name {
+        Some(_) => Err(Error::Input("the tensors of a GGUF file have names; only an array needs one".into())),
+        None => Ok(Box::new(Gguf::open(path)?)),
+    }
+}
+
+impl Source for Gguf {
+    fn metadata(&self) -> &[(String, Value)] {
+        Gguf::metadata(self)
+    }
+
+    fn tensors(&self) -> &[Tensor] {
+        Gguf::tensors(self)
+    }
+
+    fn read(&self, tensor: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()> {
+        Gguf::read(self, tensor, range, out)
+    }
+}
+
+/// A `.npy` file as a source of one tensor.
+#[derive(Debug)]
+struct OneArray {
+    array: Floats,
+    tensor: [Tensor; 1],
+}
+
+impl OneArray {
+    fn open(path: &Path, name: String) -> Result<Self> {
+        let array = Floats::open(path)?;
+        let ty = if array.is_half() { "F16" } else { "F32" };
+        let ty = TensorType::by_name(ty).ok_or_else(|| Error::file(path, format!("ggml has no {ty}")))?;
+        let dims = array.shape().iter().rev().copied().collect();
+        let tensor = Tensor { name, dims, ty, offset: 0, bytes: array.bytes() };
+        Ok(Self { array, tensor: [tensor] })
+    }
+}
+
+impl Source for OneArray {
+    fn metadata(&self) -> &[(String, Value)] {
+        &[]
+    }
+
+    fn tensors(&self) -> &[Tensor] {
+        &self.tensor
+    }
+
+    fn read(&self, _: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()> {
+        self.array.read(range, out)
+    }
+}
