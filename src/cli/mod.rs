@@ -5,6 +5,7 @@ mod bench_matmul;
 mod devices;
 mod inspect;
 mod kmeans;
+mod matmul;
 mod quantize;
 mod report;
 mod roofline;
@@ -71,6 +72,8 @@ enum Command {
     Quantize(quantize::Arguments),
     /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
     Inspect(inspect::Arguments),
+    /// Multiply the weights of a .gguf file with columns: Y = W X
+    Matmul(matmul::Arguments),
     /// Cluster vectors or colours
     Kmeans {
         #[command(subcommand)]
@@ -138,6 +141,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Bench { command } => bench::run(command, session),
         Command::Quantize(arguments) => quantize::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
+        Command::Matmul(arguments) => matmul::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
     }
 }

@@ -62,14 +62,32 @@ impl Matrix {
 /// # Errors
 /// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
 pub fn read_matrix(path: &Path) -> Result<Matrix> {
-    let mut array = Array::open(path)?;
+    let array = Array::open(path)?;
+    let &[rows, cols] = array.shape.as_slice() else {
+        return Err(array.wrong_shape("2-D, [rows, columns]"));
+    };
+    read_values(array, rows, cols)
+}
+
+/// As [`read_matrix`], for columns that need not be several: an array of the shape `[rows, cols]`, or `[rows]`, which is
+/// one column. Says whether it was that.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn read_columns(path: &Path) -> Result<(Matrix, bool)> {
+    let array = Array::open(path)?;
+    match *array.shape.as_slice() {
+        [rows] => Ok((read_values(array, rows, 1)?, true)),
+        [rows, cols] => Ok((read_values(array, rows, cols)?, false)),
+        _ => Err(array.wrong_shape("1-D or 2-D, [values] or [values, columns]")),
+    }
+}
+
+fn read_values(mut array: Array<'_>, rows: u64, cols: u64) -> Result<Matrix> {
     let width = match array.kind() {
         "f4" => 4,
         "f2" => 2,
         _ => return Err(array.wrong_dtype("float32 or float16", "numpy.float32")),
-    };
-    let &[rows, cols] = array.shape.as_slice() else {
-        return Err(array.wrong_shape("2-D, [rows, columns]"));
     };
     if rows == 0 || cols == 0 {
         return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
@@ -270,6 +288,14 @@ pub fn write_matrix(path: &Path, rows: usize, cols: usize, values: &[f32]) -> Re
         return Err(Error::Input(format!("a {rows} x {cols} matrix cannot have {found} values")));
     }
     write_array(path, "f4", &format!("({rows}, {cols})"), values)
+}
+
+/// Writes values as a 1-D array of float32.
+///
+/// # Errors
+/// Those of [`write_whole`].
+pub fn write_vector(path: &Path, values: &[f32]) -> Result<()> {
+    write_array(path, "f4", &format!("({},)", values.len()), values)
 }
 
 /// Writes labels as a 1-D array of int32.

@@ -154,7 +154,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Input`] for shapes that do not fit, and for the integer path of what has none; the device's.
-    pub fn times(&self, gpu: &Context, x: &Activations, bias: &[f32], path: Path) -> Result<Vec<f32>> {
+    pub fn times(&self, gpu: &Context, x: &Activations, bias: &[f32], path: Path) -> Result<Product> {
         if !bias.is_empty() && bias.len() as u64 != self.rows {
             return Err(Error::Input(format!("{} biases for {} rows", bias.len(), self.rows)));
         }
@@ -174,6 +174,15 @@ impl Weights {
         let mut record = Recorder::new(gpu);
         record.dispatch(&bound);
         record.submit()?;
-        y.read(gpu)
+        Ok(Product { values: y.read(gpu)?, variant: spec.label() })
     }
+}
+
+/// What [`Weights::times`] gives.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// `[rows, n]`.
+    pub values: Vec<f32>,
+    /// The variant that made it.
+    pub variant: String,
 }

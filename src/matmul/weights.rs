@@ -3,6 +3,8 @@
 use crate::format::Format;
 use crate::format::planes::PAIR;
 use crate::gpu::{Buffer, Context};
+use crate::io::gguf::{Gguf, Tensor};
+use crate::io::quoted;
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -48,6 +50,38 @@ impl Weights {
         let piece = (weights.rows_in_a_piece() * row_bytes) as usize;
         for (i, blocks) in blocks.chunks(piece).enumerate() {
             weights.write_rows(gpu, i as u64 * weights.rows_in_a_piece(), blocks)?;
+        }
+        Ok(weights)
+    }
+
+    /// Uploads a tensor of a GGUF file, a piece at a time: `[rows, cols]`, all dimensions but the contiguous one as rows.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a type without a format, and for a weight that is not finite, by its place, unless
+    /// `allow_nonfinite`; the file's and the device's.
+    pub fn from_gguf(gpu: &Context, file: &Gguf, tensor: &Tensor, allow_nonfinite: bool) -> Result<Self> {
+        let fault =
+            |problem: String| Error::file(file.path(), format!("tensor {}: {problem}", quoted(&tensor.name)));
+        let Some(format) = Format::by_type(tensor.ty.id) else {
+            return Err(fault(format!("its type {} is none that products can be made with", tensor.ty.name)));
+        };
+        let weights = Self::new(gpu, format, tensor.rows(), tensor.cols())?;
+        let (row_bytes, cols) = (tensor.row_bytes(), tensor.cols());
+        let mut blocks = Vec::new();
+        let mut values = Vec::new();
+        for first in (0..weights.rows).step_by(weights.rows_in_a_piece() as usize) {
+            let rows = weights.rows_in_a_piece().min(weights.rows - first);
+            blocks.resize((rows * row_bytes) as usize, 0);
+            file.read(tensor, first * row_bytes..(first + rows) * row_bytes, &mut blocks)?;
+            if !allow_nonfinite {
+                values.resize((rows * cols) as usize, 0.0);
+                format.dequantize(&blocks, &mut values)?;
+                if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                    let (row, col) = (first + at as u64 / cols, at as u64 % cols);
+                    return Err(fault(format!("its weight [{row}, {col}] is {}", values[at])));
+                }
+            }
+            weights.write_rows(gpu, first, &blocks)?;
         }
         Ok(weights)
     }
