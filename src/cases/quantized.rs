@@ -55,7 +55,7 @@ pub(super) fn format(name: &str) -> &'static Format {
 }
 
 /// Formats with rows in the report.
-pub(super) const SHOWN: [&str; 4] = ["Q8_0", "Q4_0", "Q4_K", "TQ2_0"];
+pub(super) const SHOWN: [&str; 5] = ["Q8_0", "Q4_0", "Q4_K", "TQ2_0", "INT4_128"];
 
 /// Rows and columns of a matrix in this format that takes about `bytes`.
 pub(super) fn filling(format: &Format, bytes: u64) -> (usize, usize) {

@@ -7,7 +7,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "BF16",
-    ggml_type: 30,
+    ggml_type: Some(30),
     elements: 1,
     bytes: 2,
     block,

@@ -8,7 +8,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "F16",
-    ggml_type: 1,
+    ggml_type: Some(1),
     elements: 1,
     bytes: 2,
     block,

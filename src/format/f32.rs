@@ -7,7 +7,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "F32",
-    ggml_type: 0,
+    ggml_type: Some(0),
     elements: 1,
     bytes: 4,
     block,

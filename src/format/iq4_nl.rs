@@ -9,7 +9,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "IQ4_NL",
-    ggml_type: 20,
+    ggml_type: Some(20),
     elements: 32,
     bytes: 18,
     block,

@@ -1,12 +1,14 @@
 //! Number formats: one file each, the only owner of its bit layout.
 //!
-//! A format packs blocks of weights into bytes, as ggml lays them out in GGUF files (ggml-common.h): a few scales in f16
-//! and the codes. Rows are whole blocks. What a weight is worth follows from its block alone, in f32, rounded in the
-//! order that ggml rounds in: every value here equals ggml's to the bit.
+//! A format packs blocks of weights into bytes: a few scales and the codes. Rows are whole blocks. What a weight is worth
+//! follows from its block alone, in f32. ggml's formats lie as in GGUF files (ggml-common.h), and are rounded in the
+//! order that ggml rounds in: every value equals ggml's to the bit.
 
 mod bf16;
 mod f16;
 mod f32;
+mod fp8;
+mod group;
 mod iq4_nl;
 mod mxfp4;
 pub mod planes;
@@ -32,8 +34,8 @@ use planes::{PAIR, Plane, Row};
 pub struct Format {
     /// ggml's name for it, such as `Q4_K`.
     pub name: &'static str,
-    /// Its number in GGUF files.
-    pub ggml_type: u32,
+    /// Its number in GGUF files, where ggml has it.
+    pub ggml_type: Option<u32>,
     /// Weights in a block.
     pub elements: usize,
     /// Bytes of a block.
@@ -52,7 +54,7 @@ pub struct Format {
     spread: fn(&[u8], usize, &mut Row<'_>),
 }
 
-/// Every format, in the order of their numbers.
+/// Every format: ggml's in the order of their numbers, then the others.
 pub const ALL: &[Format] = &[
     f32::FORMAT,
     f16::FORMAT,
@@ -71,6 +73,13 @@ pub const ALL: &[Format] = &[
     tq1_0::FORMAT,
     tq2_0::FORMAT,
     mxfp4::FORMAT,
+    group::INT4_32,
+    group::INT4_64,
+    group::INT4_128,
+    group::INT8_32,
+    group::INT8_64,
+    group::INT8_128,
+    fp8::FORMAT,
 ];
 
 /// The decoders of [`ALL`], files below `shaders/`.
@@ -115,7 +124,7 @@ impl Format {
 
     /// The format with this number in GGUF files.
     pub fn by_type(ggml_type: u32) -> Option<&'static Self> {
-        ALL.iter().find(|format| format.ggml_type == ggml_type)
+        ALL.iter().find(|format| format.ggml_type == Some(ggml_type))
     }
 
     /// Bits that a weight takes, scales included.

@@ -9,7 +9,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "MXFP4",
-    ggml_type: 39,
+    ggml_type: Some(39),
     elements: 32,
     bytes: 17,
     block,

@@ -10,7 +10,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q2_K",
-    ggml_type: 10,
+    ggml_type: Some(10),
     elements: 256,
     bytes: 84,
     block,

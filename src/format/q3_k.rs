@@ -11,7 +11,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q3_K",
-    ggml_type: 11,
+    ggml_type: Some(11),
     elements: 256,
     bytes: 110,
     block,

@@ -8,7 +8,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q4_0",
-    ggml_type: 2,
+    ggml_type: Some(2),
     elements: 32,
     bytes: 18,
     block,

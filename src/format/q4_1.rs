@@ -8,7 +8,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q4_1",
-    ggml_type: 3,
+    ggml_type: Some(3),
     elements: 32,
     bytes: 20,
     block,

@@ -12,7 +12,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q4_K",
-    ggml_type: 12,
+    ggml_type: Some(12),
     elements: 256,
     bytes: 144,
     block,

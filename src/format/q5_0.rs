@@ -8,7 +8,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q5_0",
-    ggml_type: 6,
+    ggml_type: Some(6),
     elements: 32,
     bytes: 22,
     block,

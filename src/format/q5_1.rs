@@ -8,7 +8,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q5_1",
-    ggml_type: 7,
+    ggml_type: Some(7),
     elements: 32,
     bytes: 24,
     block,

@@ -9,7 +9,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q5_K",
-    ggml_type: 13,
+    ggml_type: Some(13),
     elements: 256,
     bytes: 176,
     block,

@@ -10,7 +10,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q6_K",
-    ggml_type: 14,
+    ggml_type: Some(14),
     elements: 256,
     bytes: 210,
     block,

@@ -8,7 +8,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "Q8_0",
-    ggml_type: 8,
+    ggml_type: Some(8),
     elements: 32,
     bytes: 34,
     block,

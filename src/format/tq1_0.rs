@@ -9,7 +9,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "TQ1_0",
-    ggml_type: 34,
+    ggml_type: Some(34),
     elements: 256,
     bytes: 54,
     block,

@@ -10,7 +10,7 @@ use super::{
 
 pub const FORMAT: Format = Format {
     name: "TQ2_0",
-    ggml_type: 35,
+    ggml_type: Some(35),
     elements: 256,
     bytes: 66,
     block,

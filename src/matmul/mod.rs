@@ -12,7 +12,7 @@ pub mod matvec_integer;
 mod weights;
 
 pub use activation::Activations;
-pub use weights::Weights;
+pub use weights::{Order, Weights};
 
 use std::time::Duration;
 
@@ -155,8 +155,25 @@ impl Weights {
     /// # Errors
     /// [`Error::Input`] for shapes that do not fit, and for the integer path of what has none; the device's.
     pub fn times(&self, gpu: &Context, x: &Activations, bias: &[f32], path: Path) -> Result<Product> {
-        if !bias.is_empty() && bias.len() as u64 != self.rows {
-            return Err(Error::Input(format!("{} biases for {} rows", bias.len(), self.rows)));
+        let mut products = products(gpu, &[(self, x, bias)], path)?;
+        products.pop().ok_or_else(|| Error::Input("there is no product".into()))
+    }
+}
+
+/// A batch of products in one submission: weights, columns and a bias for each. Where a batch shares its weights or its
+/// columns, the same ones are given several times.
+///
+/// # Errors
+/// Those of [`Weights::times`].
+pub fn products(
+    gpu: &Context,
+    batch: &[(&Weights, &Activations, &[f32])],
+    path: Path,
+) -> Result<Vec<Product>> {
+    let mut bound = Vec::new();
+    for &(weights, x, bias) in batch {
+        if !bias.is_empty() && bias.len() as u64 != weights.rows {
+            return Err(Error::Input(format!("{} biases for {} rows", bias.len(), weights.rows)));
         }
         let path = match path {
             Path::Integer if !x.are_finite() => {
@@ -167,15 +184,18 @@ impl Weights {
             Path::Auto if !x.are_finite() => Path::Float,
             path => path,
         };
-        let spec = tuned(gpu, self, x.n, path)?;
+        let spec = tuned(gpu, weights, x.n, path)?;
         let bias = Buffer::from_slice(gpu, "bias", bias.len() as u64, bias)?;
-        let y = Buffer::new(gpu, "y", self.rows, 4 * x.n)?;
-        let bound = bind(gpu, &spec, &Operands { weights: self, x, bias: &bias, y: &y })?;
-        let mut record = Recorder::new(gpu);
-        record.dispatch(&bound);
-        record.submit()?;
-        Ok(Product { values: y.read(gpu)?, variant: spec.label() })
+        let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n)?;
+        bound.push((bind(gpu, &spec, &Operands { weights, x, bias: &bias, y: &y })?, y, spec.label()));
     }
+    let mut record = Recorder::new(gpu);
+    for (bound, ..) in &bound {
+        record.dispatch(bound);
+    }
+    record.submit()?;
+    let product = |(_, y, variant): (Bound, Buffer, String)| Ok(Product { values: y.read(gpu)?, variant });
+    bound.into_iter().map(product).collect()
 }
 
 /// What [`Weights::times`] gives.

@@ -1,5 +1,7 @@
 //! Quantized weights on a device.
 
+use std::borrow::Cow;
+
 use crate::format::Format;
 use crate::format::planes::PAIR;
 use crate::gpu::{Buffer, Context};
@@ -18,6 +20,15 @@ pub struct Weights {
     /// The length of a row.
     pub cols: u64,
     planes: Vec<Buffer>,
+}
+
+/// How a matrix of plain values lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The values of a row follow each other.
+    RowMajor,
+    /// The values of a column do.
+    ColumnMajor,
 }
 
 /// Bytes of blocks that are repacked at a time: host memory for an upload is a small multiple of it.
@@ -108,6 +119,39 @@ impl Weights {
                 let count = (piece.min(rows - first) * row_words) as usize;
                 plane.write_rows(gpu, first, &words[i % 997..][..count])?;
             }
+        }
+        Ok(weights)
+    }
+
+    /// Quantizes plain floats `[rows, cols]`, which lie in this order, and uploads them: F32 and F16 keep them as they are.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for values that are no such matrix, and for one that is not finite; the device's.
+    pub fn from_values(
+        gpu: &Context,
+        format: &'static Format,
+        values: &[f32],
+        cols: u64,
+        order: Order,
+    ) -> Result<Self> {
+        let rows = values.len() as u64 / cols.max(1);
+        if rows * cols != values.len() as u64 {
+            return Err(Error::Input(format!("{} values are no rows of {cols}", values.len())));
+        }
+        let weights = Self::new(gpu, format, rows, cols)?;
+        for first in (0..rows).step_by(weights.rows_in_a_piece() as usize) {
+            let count = weights.rows_in_a_piece().min(rows - first);
+            let mut blocks = vec![0; (count * weights.row_bytes()) as usize];
+            let piece = match order {
+                Order::RowMajor => {
+                    Cow::Borrowed(&values[(first * cols) as usize..][..(count * cols) as usize])
+                }
+                Order::ColumnMajor => (first..first + count)
+                    .flat_map(|row| values.iter().skip(row as usize).step_by(rows as usize).copied())
+                    .collect(),
+            };
+            format.quantize(&piece, &mut blocks)?;
+            weights.write_rows(gpu, first, &blocks)?;
         }
         Ok(weights)
     }

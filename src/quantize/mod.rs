@@ -61,8 +61,10 @@ pub struct Options {
 /// # Errors
 /// [`Error::Input`] if it is unknown or none that is written, with those that are.
 pub fn format_by_name(name: &str) -> Result<&'static Format> {
-    Format::by_name(name).ok_or_else(|| {
-        let known: Vec<_> = format::ALL.iter().map(|format| format.name).collect();
+    let found = Format::by_name(name);
+    found.filter(|format| format.ggml_type.is_some()).ok_or_else(|| {
+        let known = format::ALL.iter().filter(|format| format.ggml_type.is_some());
+        let known: Vec<_> = known.map(|format| format.name).collect();
         let upper = name.to_ascii_uppercase();
         let mixture = ["_S", "_M", "_L"].iter().find_map(|size| Format::by_name(upper.strip_suffix(size)?));
         let what = match (mixture, TensorType::by_name(name)) {
@@ -74,6 +76,7 @@ pub fn format_by_name(name: &str) -> Result<&'static Format> {
                 )
             }
             (None, Some(ty)) => format!("{} is a type of ggml's that is not written here", ty.name),
+            (None, None) if found.is_some() => format!("a GGUF file cannot hold {}", quoted(name)),
             (None, None) => format!("no type is called {}", quoted(name)),
         };
         Error::Input(format!("{what}; there is {}", known.join(", ")))
@@ -144,7 +147,7 @@ impl Step<'_> {
         match self.action {
             Action::Keep => self.tensor.ty,
             // Each format has a type of the same name.
-            Action::Convert(_, to) => TensorType::by_id(to.ggml_type).unwrap_or(self.tensor.ty),
+            Action::Convert(_, to) => to.ggml_type.and_then(TensorType::by_id).unwrap_or(self.tensor.ty),
         }
     }
 }

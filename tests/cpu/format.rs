@@ -7,9 +7,13 @@ fn asset(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/gguf").join(name)
 }
 
+fn of_ggml() -> impl Iterator<Item = &'static Format> {
+    ALL.iter().filter(|format| format.ggml_type.is_some())
+}
+
 #[test]
 fn every_format_dequantizes_as_gguf_py_does_to_the_bit() {
-    for format in ALL {
+    for format in of_ggml() {
         let blocks = std::fs::read(asset(&format!("{}.bin", format.name))).unwrap();
         let expected = read_matrix(&asset(&format!("{}.npy", format.name))).unwrap();
         let mut weights = vec![f32::NAN; expected.values.len()];
@@ -24,9 +28,12 @@ fn every_format_dequantizes_as_gguf_py_does_to_the_bit() {
 fn numbers_and_names_lead_to_one_format_each() {
     for format in ALL {
         assert_eq!(Format::by_name(&format.name.to_lowercase()).unwrap().name, format.name);
-        assert_eq!(Format::by_type(format.ggml_type).unwrap().name, format.name);
+        if let Some(ty) = format.ggml_type {
+            assert_eq!(Format::by_type(ty).unwrap().name, format.name);
+        }
     }
-    assert!(ALL.windows(2).all(|pair| pair[0].ggml_type < pair[1].ggml_type));
+    let types: Vec<_> = of_ggml().map(|format| format.ggml_type).collect();
+    assert!(types.is_sorted() && types.len() == 17);
     assert!(Format::by_name("Q9_9").is_none() && Format::by_type(999).is_none());
     assert_eq!(Format::by_name("q4_K").unwrap().bits_per_weight(), 4.5);
 }
@@ -123,8 +130,8 @@ fn zeros_stay_zeros_and_what_is_not_finite_is_refused_by_place() {
 
 #[test]
 fn the_file_format_and_the_number_formats_agree_on_every_block() {
-    for format in ALL {
-        let ty = lowbit::io::gguf::TensorType::by_id(format.ggml_type).unwrap();
+    for format in of_ggml() {
+        let ty = lowbit::io::gguf::TensorType::by_id(format.ggml_type.unwrap()).unwrap();
         assert_eq!(ty.name, format.name);
         assert_eq!((ty.block as usize, ty.bytes as usize), (format.elements, format.bytes), "{}", ty.name);
     }

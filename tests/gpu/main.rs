@@ -20,6 +20,7 @@ mod lloyd;
 mod matmul;
 mod matvec;
 mod matvec_integer;
+mod product;
 mod radix_sort;
 mod read_xor;
 mod roofline;

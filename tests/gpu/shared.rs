@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use lowbit::format::Format;
-use lowbit::gpu::{Context, Options};
+use lowbit::gpu::{Buffer, Context, Options, Recorder};
 use lowbit::io::gguf::Gguf;
 use lowbit::io::npy::{read_labels, read_matrix};
 use lowbit::kmeans::{Init, KMeans};
+use lowbit::matmul::{Activations, Path, Weights, dequantize};
 use lowbit::oracle;
 
 /// The folder that LOWBIT_SHARED names.
@@ -113,4 +114,64 @@ fn shared_weights_dequantize_to_the_bit_and_quantize_as_well_as_ggml() {
         );
         assert!(error <= theirs * 1.05, "{name}: {error:e} against {theirs:e}");
     }
+}
+
+/// A .npy of f64 in C order: the products are more exact than the tool's own reader keeps.
+fn read_f64(path: &std::path::Path) -> Vec<f64> {
+    let bytes = std::fs::read(path).unwrap();
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
+    let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert!(String::from_utf8_lossy(&bytes[..header]).contains("'<f8', 'fortran_order': False"));
+    bytes[header..].chunks(8).map(|value| f64::from_le_bytes(value.try_into().unwrap())).collect()
+}
+
+#[test]
+#[ignore = "reads LOWBIT_SHARED: make check-shared"]
+fn shared_weights_multiply_as_the_f64_reference() {
+    let gpu = Context::open(&Options::default()).unwrap();
+    let file = Gguf::open(&shared("gguf/ffn_down_all_types.gguf")).unwrap();
+    let x = read_matrix(&shared("gguf/x.npy")).unwrap();
+    let columns: Vec<f32> = (0..x.cols)
+        .flat_map(|c| x.values.iter().skip(c).step_by(x.cols).copied().collect::<Vec<_>>())
+        .collect();
+    let x = Activations::upload(&gpu, &columns, x.rows).unwrap();
+    let mut compared = 0;
+    for tensor in file.tensors() {
+        let weights = Weights::from_gguf(&gpu, &file, tensor, false).unwrap();
+        let format = weights.format;
+
+        // The GPU's weights against the CPU's, which equal gguf-py's to the bit.
+        let mut blocks = vec![0; tensor.bytes as usize];
+        file.read(tensor, 0..tensor.bytes, &mut blocks).unwrap();
+        let mut expected = vec![0.0; tensor.values() as usize];
+        format.dequantize(&blocks, &mut expected).unwrap();
+        let values = Buffer::new(&gpu, "values", weights.rows, 4 * weights.cols).unwrap();
+        let spec = dequantize::VARIANTS[0].slot("format", format.decoder);
+        let bound = dequantize::Dequantize::load(&gpu, &spec).unwrap().bind(&gpu, &weights, &values).unwrap();
+        let mut record = Recorder::new(&gpu);
+        record.dispatch(&bound);
+        record.submit().unwrap();
+        let got = values.read::<f32>(&gpu).unwrap();
+        let ulps = got.iter().zip(&expected);
+        let ulps =
+            ulps.map(|(got, want)| if got == want { 0 } else { got.to_bits().abs_diff(want.to_bits()) });
+        let ulps = ulps.max().unwrap();
+        assert!(ulps <= 1, "{}: {ulps} ulps", format.name);
+
+        let answers = shared(&format!("gguf/matmul_{}.npy", format.name));
+        if !answers.exists() {
+            continue;
+        }
+        let answers = read_f64(&answers);
+        let size: f64 = answers.iter().map(|y| y * y).sum();
+        for (path, most) in [(Path::Float, 1e-9), (Path::Integer, 5e-4)] {
+            let y = weights.times(&gpu, &x, &[], path).unwrap();
+            let error: f64 = y.values.iter().zip(&answers).map(|(&y, a)| (f64::from(y) - a).powi(2)).sum();
+            let error = error / size;
+            println!("{}: {path:?} NMSE {error:.2e} ({})", format.name, y.variant);
+            assert!(error <= most, "{} {path:?}: {error:e}", format.name);
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 14);
 }
