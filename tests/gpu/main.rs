@@ -18,6 +18,7 @@ mod fma_f16;
 mod fma_f32;
 mod lloyd;
 mod matmul;
+mod matmul_cli;
 mod matvec;
 mod matvec_integer;
 mod product;
