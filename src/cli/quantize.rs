@@ -13,7 +13,7 @@ use lowbit::report::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The weights: .gguf, or a .npy matrix of float32 or float16
+    /// The weights: .gguf, .safetensors (floats, FP8, GPTQ, AWQ), or a .npy matrix of float32 or float16
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// Write the quantized weights here

@@ -9,6 +9,8 @@
 //! type that llama.cpp takes instead, with blocks of 32; rows that are no multiple of that either stay as they are.
 
 mod glob;
+mod packed;
+mod safetensors;
 pub mod source;
 mod work;
 
@@ -194,7 +196,7 @@ impl<'a> Plan<'a> {
             writer.tensor(&tensor.name, &tensor.dims, step.ty())?;
             steps.push(step);
         }
-        let notices = notices(&steps, options);
+        let notices = [source.notices(), &notices(&steps, options)].concat();
         Ok(Self { source, format, allow_nonfinite: options.allow_nonfinite, steps, writer, notices })
     }
 
@@ -287,15 +289,8 @@ fn action(tensor: &Tensor, options: &Options) -> (Action, String) {
 fn notices(steps: &[Step<'_>], options: &Options) -> Vec<String> {
     let mut notices = Vec::new();
     let mut add = |of: &dyn Fn(&Step<'_>) -> bool, what: String| {
-        let mut names = steps.iter().filter(|step| of(step)).map(|step| quoted(&step.tensor.name));
-        if let Some(first) = names.next() {
-            let others = match names.count() {
-                0 => String::new(),
-                1 => " and 1 other".into(),
-                more => format!(" and {more} others"),
-            };
-            notices.push(format!("{first}{others}: {what}"));
-        }
+        let names = steps.iter().filter(|step| of(step)).map(|step| step.tensor.name.as_str());
+        notices.extend(about(names, &what));
     };
     let to = options.format;
     if let Some(other) = fallback(to) {
@@ -329,6 +324,17 @@ fn notices(steps: &[Step<'_>], options: &Options) -> Vec<String> {
         notices.push(format!("every tensor is kept as it is: nothing becomes {}", to.name));
     }
     notices
+}
+
+/// Something about tensors, with the name of the first and the number of the others; nothing if there are none.
+fn about<'n>(mut names: impl Iterator<Item = &'n str>, what: &str) -> Option<String> {
+    let first = quoted(names.next()?);
+    let others = match names.count() {
+        0 => String::new(),
+        1 => " and 1 other".into(),
+        more => format!(" and {more} others"),
+    };
+    Some(format!("{first}{others}: {what}"))
 }
 
 /// What became of a tensor.

@@ -6,7 +6,10 @@ use std::path::Path;
 
 use crate::io::gguf::{self, Gguf, Tensor, TensorType, Value};
 use crate::io::npy::{self, Floats};
+use crate::io::safetensors;
 use crate::{Error, Result};
+
+use super::safetensors::Checkpoint;
 
 /// A file of tensors. What ggml has no type for, a source gives as F32.
 pub trait Source: Debug + Sync {
@@ -21,27 +24,39 @@ pub trait Source: Debug + Sync {
     /// # Errors
     /// Those of the file.
     fn read(&self, tensor: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()>;
+
+    /// What the user should know about the file.
+    fn notices(&self) -> &[String] {
+        &[]
+    }
 }
 
-/// Opens a file as what its first bytes say it is: a GGUF, or a `.npy` file with one array. The array's tensor is
-/// called `name`, or like the file if there is none.
+/// Opens a file as what its first bytes say it is: a GGUF, a safetensors file, or a `.npy` file with one array. The
+/// array's tensor is called `name`, or like the file if there is none.
+///
+/// Of a safetensors file, F32, F16, BF16 and signed integers stay as they are; F64, 8-bit floats, with their scales, and
+/// the packed weights of GPTQ and AWQ become F32. Other types are refused.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is neither of these, or damaged; [`Error::Input`]
-/// for a name where tensors have their own.
+/// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is none of these, or damaged, or has a tensor that
+/// no GGUF file can have; [`Error::Input`] for a name where tensors have their own.
 pub fn open(path: &Path, name: Option<&str>) -> Result<Box<dyn Source>> {
     if npy::is_npy(path)? {
         let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         return Ok(Box::new(OneArray::open(path, name.map_or_else(stem, str::to_owned))?));
     }
-    if !gguf::is_gguf(path)? {
-        let problem = "this is neither a GGUF nor a .npy file: it begins with neither GGUF nor \\x93NUMPY";
+    let is_gguf = gguf::is_gguf(path)?;
+    if !is_gguf && !safetensors::is_safetensors(path)? {
+        let problem = "this is neither a GGUF, a safetensors nor a .npy file: it begins with neither GGUF, the \
+                       length of a JSON header nor \\x93NUMPY";
         return Err(Error::file(path, problem));
     }
-    match name {
-        Some(_) => Err(Error::Input("the tensors of a GGUF file have names; only an array needs one".into())),
-        None => Ok(Box::new(Gguf::open(path)?)),
+    if name.is_some() {
+        let kind = if is_gguf { "GGUF" } else { "safetensors" };
+        let problem = format!("the tensors of a {kind} file have names; only an array needs one");
+        return Err(Error::Input(problem));
     }
+    Ok(if is_gguf { Box::new(Gguf::open(path)?) } else { Box::new(Checkpoint::open(path)?) })
 }
 
 impl Source for Gguf {

@@ -71,6 +71,93 @@ fn a_matrix_becomes_a_file_of_any_type() {
     );
 }
 
+/// Writes a safetensors file of tensors by name, type, shape and data.
+fn write_safetensors(path: &Path, tensors: &[(&str, &str, &[u64], Vec<u8>)]) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    header.insert("__metadata__".into(), value!({ "format": "pt" }));
+    for (name, dtype, shape, bytes) in tensors {
+        let begin = data.len();
+        data.extend(bytes);
+        let offsets = [begin, data.len()];
+        header.insert((*name).into(), value!({ "dtype": dtype, "shape": shape, "data_offsets": offsets }));
+    }
+    let header = serde_json::to_string(&header).unwrap();
+    fs::write(path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()).unwrap();
+}
+
+#[test]
+fn a_safetensors_file_becomes_a_gguf() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let gptq = |stem: &str| {
+        let name = |suffix: &str| format!("{stem}.{suffix}");
+        [name("qweight"), name("qzeros"), name("scales")]
+    };
+    let [qweight, qzeros, scales] = gptq("q");
+    let half = |value: f32| half::f16::from_f32(value).to_le_bytes();
+    let packed = [
+        (qweight.as_str(), "I32", &[8u64, 8][..], vec![0x9a; 256]),
+        (qzeros.as_str(), "I32", &[1, 1], vec![0x77; 4]),
+        (scales.as_str(), "F16", &[1, 8], half(0.25).repeat(8)),
+    ];
+    let plain = [
+        ("f.weight", "F8_E4M3", &[2u64, 64][..], vec![0x38; 128]),
+        ("f.weight_scale_inv", "F32", &[1, 1], 0.5f32.to_le_bytes().to_vec()),
+        ("h.weight", "BF16", &[2, 32], [0x80, 0x3f].repeat(64)),
+        ("norm.weight", "F16", &[32], half(2.0).repeat(32)),
+    ];
+    write_safetensors(&folder.join("model.safetensors"), &[&packed[..], &plain].concat());
+    let ran =
+        run(&mut lowbit(folder, &["quantize", "model.safetensors", "a.gguf", "--to", "q8_0", "--verify"]));
+    assert_eq!(ran.code, Some(DONE), "{ran:?}");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in [
+        "q.weight [8, 64] F32 -> Q8_0 2048 544",
+        "f.weight [2, 64] F32 -> Q8_0 512 136",
+        "h.weight [2, 32] BF16 -> Q8_0 128 68",
+        "norm.weight [32] F16 64 64",
+        "4 tensors, 736 weights",
+    ] {
+        assert!(ran.out.lines().any(|found| words(found).starts_with(line)), "{line:?}\n{}", ran.out);
+    }
+    assert!(ran.out.contains("read back and equal"), "{ran:?}");
+    for words in ["llama.cpp needs its own names", "'q.weight': GPTQ's", "'q.weight': quantized already"] {
+        assert_eq!(ran.err.matches(words).count(), 1, "{words}: {ran:?}");
+    }
+    let gguf = Gguf::open(&folder.join("a.gguf")).unwrap();
+    assert_eq!(gguf.get("safetensors.format").unwrap().as_str(), Some("pt"));
+    for (name, expected) in [("q.weight", &[0.5, 0.25][..]), ("f.weight", &[0.5]), ("h.weight", &[1.0])] {
+        let tensor = gguf.tensor(name).unwrap();
+        let (mut bytes, mut values) = (vec![0; tensor.bytes as usize], vec![0.0; tensor.values() as usize]);
+        gguf.read(tensor, 0..tensor.bytes, &mut bytes).unwrap();
+        Format::by_type(tensor.ty.id).unwrap().dequantize(&bytes, &mut values).unwrap();
+        let wanted = expected.iter().cycle();
+        assert!(values.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 0.01), "{name} {values:?}");
+    }
+
+    let mut codes = vec![0x38; 128];
+    codes[70] = 0xff;
+    write_safetensors(&folder.join("nan.safetensors"), &[("w", "F8_E4M3", &[2, 64], codes)]);
+    write_safetensors(&folder.join("part.safetensors"), &packed[..2]);
+    write_safetensors(&folder.join("bytes.safetensors"), &[("w", "U8", &[2, 2], vec![0; 4])]);
+    write_safetensors(&folder.join("none.safetensors"), &[]);
+    fs::write(folder.join("cut.safetensors"), b"\x40\0\0\0\0\0\0\0{\"w\":").unwrap();
+    for (input, more, words) in [
+        ("model.safetensors", &["--name", "w"][..], &["tensors of a safetensors file have names"][..]),
+        ("nan.safetensors", &[], &["tensor 'w': row 1, column 6 (counted from 0) is NaN"]),
+        ("part.safetensors", &[], &["part.safetensors: tensor 'q.qweight': 'q.scales'", "is missing"]),
+        ("bytes.safetensors", &[], &["bytes.safetensors: tensor 'w'", "U8"]),
+        ("none.safetensors", &[], &["no tensors"]),
+        ("cut.safetensors", &[], &["cut.safetensors", "truncated"]),
+    ] {
+        let arguments = [&["quantize", input, "b.gguf", "--to", "Q8_0"], more].concat();
+        refused(&mut lowbit(folder, &arguments), BAD_INPUT, words);
+    }
+    assert!(!folder.join("b.gguf").exists());
+    let help = words(&done(folder, &["quantize", "--help"]));
+    assert!(help.contains(".safetensors (floats, FP8, GPTQ, AWQ)"), "{help}");
+}
+
 #[test]
 fn what_cannot_be_quantized_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
@@ -111,7 +198,12 @@ fn what_cannot_be_quantized_is_refused() {
         ("none.gguf", "none.gguf", &["--to", "F16"], &["none.gguf", "overwrite an input"]),
         ("none.gguf", "./none.gguf", &["--to", "F16"], &["overwrite an input"]),
         ("missing.gguf", "out.gguf", &["--to", "F16"], &["missing.gguf", "No such file"]),
-        ("notes.gguf", "out.gguf", &["--to", "F16"], &["notes.gguf", "neither a GGUF nor a .npy file"]),
+        (
+            "notes.gguf",
+            "out.gguf",
+            &["--to", "F16"],
+            &["notes.gguf", "neither a GGUF, a safetensors nor a .npy file"],
+        ),
         ("empty.gguf", "out.gguf", &["--to", "F16"], &["empty.gguf", "the file is empty"]),
         ("cut.gguf", "out.gguf", &["--to", "F16"], &["cut.gguf", "truncated"]),
         ("short.gguf", "out.gguf", &["--to", "F16"], &["short.gguf", "truncated"]),
