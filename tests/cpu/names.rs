@@ -74,14 +74,15 @@ fn imports_run_one_way() {
     // the roofline verifies its kernels before it times them, and so knows their cases.
     let forbidden: &[(&str, &[&str])] = &[
         ("src/oracle", &["crate::gpu", "crate::report", "crate::kmeans", "crate::roofline", "wgpu"]),
-        ("src/gpu", &["crate::kmeans", "crate::roofline", "crate::report", "crate::cases"]),
+        ("src/gpu", &["crate::kmeans", "crate::matmul", "crate::roofline", "crate::report", "crate::cases"]),
         ("src/io", &["crate::gpu", "crate::kmeans", "crate::roofline", "crate::report", "wgpu"]),
         ("src/format", &["crate::gpu", "crate::kmeans", "crate::io", "crate::report", "wgpu"]),
         (
             "src/quantize",
             &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::roofline", "wgpu"],
         ),
-        ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline"]),
+        ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
+        ("src/matmul", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans"]),
         ("src/roofline", &["crate::report", "crate::kmeans"]),
         ("src/cases", &["crate::report"]),
     ];
