@@ -10,3 +10,7 @@ fn words(wide: Wide) -> vec4<u32> {
 fn narrow_words(narrow: Narrow) -> vec2<u32> {
     return narrow;
 }
+
+fn wide_of(four: vec4<u32>) -> Wide {
+    return four;
+}

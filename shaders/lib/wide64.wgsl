@@ -11,3 +11,7 @@ fn words(wide: Wide) -> vec4<u32> {
 fn narrow_words(narrow: Narrow) -> vec2<u32> {
     return vec2<u32>(u32(narrow), u32(narrow >> 32u));
 }
+
+fn wide_of(four: vec4<u32>) -> Wide {
+    return vec2<u64>(u64(four.x) | (u64(four.y) << 32u), u64(four.z) | (u64(four.w) << 32u));
+}

@@ -29,7 +29,7 @@ const POINTS: u32 = 4u;
 const BLOCKS: u32 = 2u;
 const ROWS_PER_GROUP: u32 = 8u * BLOCKS;
 
-var<workgroup> tile: array<vec4<f32>, ROWS_PER_GROUP * 16>;
+var<workgroup> tile: array<Wide, ROWS_PER_GROUP * 16>;
 
 @compute @workgroup_size(WG)
 fn matmul_subgroup(
@@ -52,20 +52,24 @@ fn matmul_subgroup(
                 let value = values(pair, g);
                 let scale = scale_of(pair, g);
                 let offset = vec4<f32>(offset_of(pair, g));
-                tile[at * 4u] = scale * value[0] + offset;
-                tile[at * 4u + 1u] = scale * value[1] + offset;
-                tile[at * 4u + 2u] = scale * value[2] + offset;
-                tile[at * 4u + 3u] = scale * value[3] + offset;
+                tile[at * 4u] = wide_of(bitcast<vec4<u32>>(scale * value[0] + offset));
+                tile[at * 4u + 1u] = wide_of(bitcast<vec4<u32>>(scale * value[1] + offset));
+                tile[at * 4u + 2u] = wide_of(bitcast<vec4<u32>>(scale * value[2] + offset));
+                tile[at * 4u + 3u] = wide_of(bitcast<vec4<u32>>(scale * value[3] + offset));
             }
             workgroupBarrier();
+            var start: array<u32, POINTS>;
+            for (var i = 0u; i < POINTS; i++) {
+                start[i] = place(min(column + i * WG + lane, params.columns - 1u), pair_at, 16u, 0u);
+            }
+            let step = place(0u, pair_at, 16u, 1u) - place(0u, pair_at, 16u, 0u);
             for (var at = 0u; at < 16u; at++) {
                 var b: array<vec4<f32>, POINTS>;
                 for (var i = 0u; i < POINTS; i++) {
-                    let of_column = min(column + i * WG + lane, params.columns - 1u);
-                    b[i] = bitcast<vec4<f32>>(words(x[place(of_column, pair_at, 16u, at)]));
+                    b[i] = bitcast<vec4<f32>>(words(x[start[i] + at * step]));
                 }
                 for (var block = 0u; block < BLOCKS; block++) {
-                    let loaded = tile[(block * 8u + mine) * 16u + at];
+                    let loaded = bitcast<vec4<f32>>(words(tile[(block * 8u + mine) * 16u + at]));
                     for (var r = 0u; r < 8u; r++) {
                         let a = subgroupShuffle(loaded, r);
                         for (var i = 0u; i < POINTS; i++) {
