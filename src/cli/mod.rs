@@ -4,6 +4,7 @@ mod bench_matmul;
 mod devices;
 mod inspect;
 mod kmeans;
+mod plan;
 mod report;
 mod roofline;
 mod terminal;
@@ -62,6 +63,8 @@ enum Command {
     Report(report::Arguments),
     /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
     Inspect(inspect::Arguments),
+    /// Say which number format to run a .gguf model in here: sizes, measured speed, what fits in a memory
+    Plan(plan::Arguments),
     /// Measure kernels, and compare measurements
     Bench {
         #[command(subcommand)]
@@ -138,6 +141,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Roofline(arguments) => roofline::run(arguments, session),
         Command::Report(arguments) => report::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
+        Command::Plan(arguments) => plan::run(arguments, session),
         Command::Bench { command: Bench::Matmul(arguments) } => bench_matmul::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
     }

@@ -2,7 +2,9 @@
 
 pub mod html;
 pub mod kernels;
+pub mod model;
 pub mod photo;
+pub mod plan;
 pub mod products;
 pub mod svg;
 pub mod table;

@@ -7,6 +7,7 @@ mod gguf;
 mod io;
 mod names;
 mod oracle;
+mod plan;
 mod safetensors;
 mod seeds;
 mod shaders;

@@ -13,8 +13,8 @@ use lowbit::random::Random;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const DONE: i32 = 0;
-const BAD_INPUT: i32 = 2;
+pub const DONE: i32 = 0;
+pub const BAD_INPUT: i32 = 2;
 const NO_DEVICE: i32 = 3;
 
 /// A place that no driver's description is at: the loader then finds no Vulkan driver at all.
@@ -26,15 +26,15 @@ const NO_VULKAN: [(&str, &str); 3] = [
 
 /// What a run left behind.
 #[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 /// The binary, ready to run in `folder`. Its tuning is off and its cache is in the folder: nothing of the user's is
 /// used or changed, except the driver's own cache of compiled shaders.
-fn lowbit(folder: &Path, arguments: &[&str]) -> Command {
+pub fn lowbit(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lowbit"));
     command.args(arguments).current_dir(folder);
     command.env("XDG_CACHE_HOME", folder.join("cache")).env("LOWBIT_TUNE", "off").env("RUST_BACKTRACE", "1");
@@ -49,7 +49,7 @@ fn lowbit(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Runs to the end. Whatever happens, nothing may panic or leave a temporary file.
-fn run(command: &mut Command) -> Ran {
+pub fn run(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let ran = Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) };
@@ -66,7 +66,7 @@ fn run(command: &mut Command) -> Ran {
 }
 
 /// Runs what must succeed and gives its standard output.
-fn done(folder: &Path, arguments: &[&str]) -> String {
+pub fn done(folder: &Path, arguments: &[&str]) -> String {
     let ran = run(&mut lowbit(folder, arguments));
     assert_eq!(ran.code, Some(DONE), "{arguments:?}: {ran:?}");
     assert!(!ran.err.contains("error:"), "{arguments:?}: {ran:?}");
@@ -74,14 +74,14 @@ fn done(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Runs what must succeed, and parses the one document that it prints.
-fn json(folder: &Path, arguments: &[&str]) -> Value {
+pub fn json(folder: &Path, arguments: &[&str]) -> Value {
     let out = done(folder, arguments);
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
 }
 
 /// Runs what must fail: with this exit code, one error of one or two lines that has all of `words`, nothing on
 /// standard output, and every file as it was.
-fn refused(command: &mut Command, code: i32, words: &[&str]) {
+pub fn refused(command: &mut Command, code: i32, words: &[&str]) {
     let before = files(command.get_current_dir().unwrap());
     let ran = run(command);
     assert_eq!(ran.code, Some(code), "{command:?}: {ran:?}");
