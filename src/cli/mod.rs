@@ -6,6 +6,7 @@ mod devices;
 mod inspect;
 mod kmeans;
 mod matmul;
+mod plan;
 mod quantize;
 mod report;
 mod roofline;
@@ -68,10 +69,12 @@ enum Command {
         #[command(subcommand)]
         command: bench::Command,
     },
-    /// Put the weights of a .gguf or .npy file into another number format, as a .gguf file
-    Quantize(quantize::Arguments),
-    /// Show what is in a .gguf or .npy file: metadata, tensors, types, shapes, bits per weight
+    /// Show what is in a .gguf, .safetensors or .npy file: metadata, tensors, types, shapes, bits per weight
     Inspect(inspect::Arguments),
+    /// Put the weights of a .gguf, .safetensors or .npy file into another number format, as a .gguf file
+    Quantize(quantize::Arguments),
+    /// Say which number format to run a .gguf model in here: sizes, and tokens per second by measured products
+    Plan(plan::Arguments),
     /// Multiply the weights of a .gguf file with columns: Y = W X
     Matmul(matmul::Arguments),
     /// Cluster vectors or colours
@@ -142,6 +145,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Quantize(arguments) => quantize::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
         Command::Matmul(arguments) => matmul::run(arguments, session),
+        Command::Plan(arguments) => plan::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
     }
 }

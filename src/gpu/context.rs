@@ -1,10 +1,12 @@
 //! An adapter, opened: its device and queue, what it can do, and its errors as values.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
 
+use super::kernel::Compiled;
 use super::record::PassRecord;
 use super::{self_test, trusted};
 use crate::{Error, Result};
@@ -166,6 +168,8 @@ pub struct Context {
     pub(super) guarded: bool,
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
+    /// Compiled kernels by the names of their variants: a driver takes up to a second for one.
+    pub(super) kernels: Mutex<HashMap<String, Arc<Compiled>>>,
     notices: Mutex<Vec<String>>,
     listener: Option<Listener>,
     pub(super) opened: Instant,
@@ -238,6 +242,7 @@ impl Context {
             guarded: options.guarded,
             profile: options.profile,
             passes: Mutex::new(Vec::new()),
+            kernels: Mutex::default(),
             notices: Mutex::new(Vec::new()),
             listener: options.listener.clone(),
             opened: Instant::now(),

@@ -2,8 +2,10 @@
 //! What a shader must declare for that is said in [`super::reflect`].
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::buffer::ALIGNED_ROWS;
+use super::context::lock;
 use super::reflect::{Access, Binding, Reflection};
 use super::{Buffer, Context, Spec, trusted};
 use crate::{Error, Result};
@@ -93,26 +95,23 @@ pub enum OpKind {
 /// A compiled kernel with parameters of type `P`.
 #[derive(Debug)]
 pub struct Kernel<P> {
+    compiled: Arc<Compiled>,
+    params: PhantomData<P>,
+}
+
+/// What does not depend on the host's type of the parameters.
+#[derive(Debug)]
+pub(super) struct Compiled {
     name: String,
     reflection: Reflection,
     layout: wgpu::BindGroupLayout,
     pipeline: wgpu::ComputePipeline,
-    params: PhantomData<P>,
 }
 
-impl<P: Params> Kernel<P> {
-    /// Assembles, checks and compiles `spec`.
-    ///
-    /// # Errors
-    /// [`Error::Shader`] if the text, its parameters or its workgroup do not hold on this adapter.
-    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
+impl Compiled {
+    fn new(gpu: &Context, spec: &Spec) -> Result<Self> {
         let reflection = Reflection::of(spec)?;
         let fault = |problem: String| Error::Shader { shader: spec.file.to_owned(), problem };
-        let host: Vec<_> =
-            P::FIELDS.iter().map(|&(name, offset, kind)| (name.to_owned(), offset, kind)).collect();
-        if host != reflection.params {
-            return Err(fault(format!("its Params are {:?}, the host's {host:?}", reflection.params)));
-        }
         reflection.runs_on(gpu).map_err(fault)?;
         let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
             binding,
@@ -165,12 +164,37 @@ impl<P: Params> Kernel<P> {
                 Error::Validation(problem) => fault(problem),
                 other => other,
             })?;
-        Ok(Self { name: spec.file.to_owned(), reflection, layout, pipeline, params: PhantomData })
+        Ok(Self { name: spec.file.to_owned(), reflection, layout, pipeline })
     }
+}
 
+impl<P: Params> Kernel<P> {
+    /// Assembles, checks and compiles `spec`, once for a context.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] if the text, its parameters or its workgroup do not hold on this adapter.
+    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
+        let key = format!("{spec:?}");
+        let known = lock(&gpu.kernels).get(&key).cloned();
+        let compiled = match known {
+            Some(compiled) => compiled,
+            None => {
+                let compiled = Arc::new(Compiled::new(gpu, spec)?);
+                lock(&gpu.kernels).insert(key, Arc::clone(&compiled));
+                compiled
+            }
+        };
+        let host: Vec<_> =
+            P::FIELDS.iter().map(|&(name, offset, kind)| (name.to_owned(), offset, kind)).collect();
+        if host != compiled.reflection.params {
+            let problem = format!("its Params are {:?}, the host's {host:?}", compiled.reflection.params);
+            return Err(Error::Shader { shader: spec.file.to_owned(), problem });
+        }
+        Ok(Self { compiled, params: PhantomData })
+    }
     /// What its text says about itself.
     pub fn reflection(&self) -> &Reflection {
-        &self.reflection
+        &self.compiled.reflection
     }
 
     /// Binds every storage buffer by its name in the shader. The result can be dispatched any number of times.
@@ -179,23 +203,23 @@ impl<P: Params> Kernel<P> {
     /// [`Error::Binding`] for a missing, extra, undersized or wrongly used buffer.
     pub fn bind(&self, gpu: &Context, buffers: &[(&str, &Buffer)], params: P, work: Work) -> Result<Bound> {
         let fault = |binding: &str, problem: String| Error::Binding {
-            kernel: self.name.clone(),
+            kernel: self.compiled.name.clone(),
             binding: binding.to_owned(),
             problem,
         };
         let mut bytes = bytemuck::bytes_of(&params).to_vec();
         for (i, (name, _)) in buffers.iter().enumerate() {
-            if !self.reflection.bindings.iter().any(|b| b.name == *name) {
+            if !self.compiled.reflection.bindings.iter().any(|b| b.name == *name) {
                 return Err(fault(name, "the shader has no such binding".into()));
             }
             if buffers[..i].iter().any(|(earlier, _)| earlier == name) {
                 return Err(fault(name, "it is given twice".into()));
             }
         }
-        let rows_at = self.reflection.offset("rows");
+        let rows_at = self.compiled.reflection.offset("rows");
         let rows = rows_at.map_or(1, |at| u64::from(bytemuck::pod_read_unaligned::<u32>(&bytes[at..at + 4])));
         let mut given: Vec<(&Binding, &Buffer)> = Vec::new();
-        for binding in &self.reflection.bindings {
+        for binding in &self.compiled.reflection.bindings {
             let Some((_, buffer)) = buffers.iter().find(|(name, _)| *name == binding.name) else {
                 return Err(fault(&binding.name, "no buffer was given for it".into()));
             };
@@ -213,7 +237,8 @@ impl<P: Params> Kernel<P> {
                 ));
             }
             let needed = if binding.splits() {
-                let row_bytes = self.reflection.elements(&binding.shape[1..], &bytes) * binding.stride;
+                let row_bytes =
+                    self.compiled.reflection.elements(&binding.shape[1..], &bytes) * binding.stride;
                 if rows > 0 && row_bytes != buffer.row_bytes {
                     return Err(fault(
                         &binding.name,
@@ -236,7 +261,7 @@ impl<P: Params> Kernel<P> {
                         ),
                     ));
                 }
-                self.reflection.elements(&binding.shape, &bytes) * binding.stride
+                self.compiled.reflection.elements(&binding.shape, &bytes) * binding.stride
             };
             if buffer.bytes() < needed {
                 return Err(fault(
@@ -253,7 +278,7 @@ impl<P: Params> Kernel<P> {
         }
 
         let mut dispatches = Vec::new();
-        let first_row_at = self.reflection.offset("first_row");
+        let first_row_at = self.compiled.reflection.offset("first_row");
         for (first, count) in self.windows(gpu, rows, &given, work) {
             if let Some(at) = rows_at {
                 bytes[at..at + 4].copy_from_slice(&super::to_u32(count, "rows")?.to_le_bytes());
@@ -261,14 +286,15 @@ impl<P: Params> Kernel<P> {
             if let Some(at) = first_row_at {
                 bytes[at..at + 4].copy_from_slice(&super::to_u32(first, "first_row")?.to_le_bytes());
             }
-            let groups = self.reflection.rows_per_group.map_or(1, |per| count.div_ceil(u64::from(per)));
+            let groups =
+                self.compiled.reflection.rows_per_group.map_or(1, |per| count.div_ceil(u64::from(per)));
             let grid = grid(groups).ok_or_else(|| {
                 Error::Input(format!(
                     "{}: {rows} rows need more workgroups than a dispatch can have",
-                    self.name
+                    self.compiled.name
                 ))
             })?;
-            let group = gpu.scoped(&self.name, bytes.len() as u64, || {
+            let group = gpu.scoped(&self.compiled.name, bytes.len() as u64, || {
                 let uniform = gpu.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("params"),
                     size: (bytes.len() as u64).next_multiple_of(16),
@@ -277,7 +303,7 @@ impl<P: Params> Kernel<P> {
                 });
                 gpu.queue.write_buffer(&uniform, 0, &bytes);
                 let mut entries = vec![wgpu::BindGroupEntry {
-                    binding: self.reflection.params_slot,
+                    binding: self.compiled.reflection.params_slot,
                     resource: uniform.as_entire_binding(),
                 }];
                 for (binding, buffer) in &given {
@@ -298,14 +324,19 @@ impl<P: Params> Kernel<P> {
                     });
                 }
                 gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(&self.name),
-                    layout: &self.layout,
+                    label: Some(&self.compiled.name),
+                    layout: &self.compiled.layout,
                     entries: &entries,
                 })
             })?;
             dispatches.push((group, grid));
         }
-        Ok(Bound { label: self.name.clone(), pipeline: self.pipeline.clone(), dispatches, work })
+        Ok(Bound {
+            label: self.compiled.name.clone(),
+            pipeline: self.compiled.pipeline.clone(),
+            dispatches,
+            work,
+        })
     }
 
     /// Cuts `rows` so that in every split buffer a window lies within one part and within the binding limit.

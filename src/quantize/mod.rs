@@ -122,6 +122,18 @@ fn fallback(format: &Format) -> Option<&'static Format> {
     })
 }
 
+/// Whether llama.cpp's quantizer leaves a tensor of this name as it is.
+pub fn is_kept(name: &str) -> bool {
+    EXCEPTED.iter().any(|pattern| glob::matches(pattern, name))
+}
+
+/// What rows of `cols` weights become where `format` is wanted: that if they are whole blocks of it, otherwise what
+/// llama.cpp takes instead, if they are whole blocks of that; none stays as it is.
+pub fn fitting(format: &'static Format, cols: u64) -> Option<&'static Format> {
+    let fits = |format: &&Format| cols.is_multiple_of(format.elements as u64);
+    Some(format).filter(fits).or_else(|| fallback(format).filter(fits))
+}
+
 /// Whether a format is not one of floats, one by one.
 fn is_quantized(format: &Format) -> bool {
     format.elements > 1
@@ -265,21 +277,20 @@ fn action(tensor: &Tensor, options: &Options) -> (Action, String) {
     if tensor.rows() == 1 {
         return keep("kept: one dimension".into());
     }
-    if EXCEPTED.iter().any(matches) {
+    if is_kept(&tensor.name) {
         return keep("kept: as llama.cpp does".into());
     }
     let Some(from) = Format::by_type(tensor.ty.id) else {
         return keep(format!("kept: {} is not read", tensor.ty.name));
     };
     let to = options.format;
-    let fits = |format: &Format| tensor.cols().is_multiple_of(format.elements as u64);
-    match fallback(to) {
-        _ if fits(to) => (Action::Convert(from, to), String::new()),
-        Some(other) if fits(other) => {
+    match fitting(to, tensor.cols()) {
+        Some(format) if format.name == to.name => (Action::Convert(from, to), String::new()),
+        Some(other) => {
             (Action::Convert(from, other), format!("{} needs rows of a multiple of {}", to.name, to.elements))
         }
-        other => {
-            let least = other.unwrap_or(to).elements;
+        None => {
+            let least = fallback(to).unwrap_or(to).elements;
             keep(format!("kept: rows of {}, not a multiple of {least}", tensor.cols()))
         }
     }

@@ -3,7 +3,9 @@
 pub mod compare;
 pub mod html;
 pub mod kernels;
+pub mod model;
 pub mod photo;
+pub mod plan;
 pub mod products;
 pub mod svg;
 pub mod table;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::table;
 use crate::Result;
 use crate::format::Format;
-use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Timing, time};
+use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Timing, time};
 use crate::matmul::{Activations, Operands, Path, Weights, bind, tuned};
 use crate::oracle::matvec::product;
 use crate::random::Random;
@@ -65,6 +65,63 @@ fn rotation(gpu: &Context) -> u64 {
     if gpu.adapter.is_software() { 128 << 20 } else { 1 << 30 }
 }
 
+/// Most copies of weights: each is compiled for anew.
+const MOST_COPIES: u64 = 8;
+
+/// A product, bound as often as there are copies of its weights: so many that no cache holds them.
+struct Trial {
+    spec: Spec,
+    y: Buffer,
+    bounds: Vec<Bound>,
+}
+
+impl Trial {
+    /// Of what `weights` makes, which has `m` rows, with `x`.
+    fn new(
+        gpu: &Context,
+        x: Activations,
+        m: u64,
+        path: Path,
+        mut weights: impl FnMut() -> Result<Weights>,
+    ) -> Result<Self> {
+        let bias = Buffer::new(gpu, "bias", 0, 4)?;
+        let first = weights()?;
+        let spec = tuned(gpu, &first, x.n, path)?;
+        let copies = rotation(gpu).div_ceil(first.bytes().max(1)).min(MOST_COPIES);
+        let bind = |weights: &Weights| {
+            let y = Buffer::new(gpu, "y", m, 4 * x.n)?;
+            Ok((bind(gpu, &spec, &Operands { weights, x: &x, bias: &bias, y: &y })?, y))
+        };
+        let (bound, y) = bind(&first)?;
+        let mut bounds = vec![bound];
+        for _ in 1..copies {
+            bounds.push(bind(&weights()?)?.0);
+        }
+        Ok(Self { spec, y, bounds })
+    }
+
+    /// Takes about `budget`.
+    fn time(&self, gpu: &Context, budget: Duration) -> Result<Timing> {
+        let runs: Vec<Vec<&Bound>> = self.bounds.iter().map(|bound| vec![bound]).collect();
+        time(gpu, &runs, budget)
+    }
+}
+
+/// Times a product of random weights in `format` on the faster path, and names the variant: what [`measure`] does,
+/// without a check and without quantizing. The activations are laid out already.
+pub fn speed(
+    gpu: &Context,
+    format: &'static Format,
+    shape: Shape,
+    budget: Duration,
+) -> Result<(String, Timing)> {
+    let Shape { m, k, n } = shape;
+    let mut random = Random::new(m ^ k);
+    let x = Activations::upload(gpu, &random.floats((n * k) as usize), k as usize)?;
+    let trial = Trial::new(gpu, x, m, Path::Auto, || Weights::random(gpu, format, m, k, &mut random))?;
+    Ok((trial.spec.label(), trial.time(gpu, budget)?))
+}
+
 /// Times a product of random operands in `format` on `path`, and checks it.
 pub fn measure(
     gpu: &Context,
@@ -81,30 +138,19 @@ pub fn measure(
     format.quantize(&random.floats((different * k) as usize), &mut blocks)?;
     let x_values = random.floats((n * k) as usize);
     let x = Activations::upload(gpu, &x_values, k as usize)?;
-    let bias = Buffer::new(gpu, "bias", 0, 4)?;
-
-    let mut copies: Vec<(Weights, Buffer)> = Vec::new();
-    while copies.is_empty()
-        || (copies.len() < 8
-            && copies.len() as u64 * copies.first().map_or(0, |(w, _)| w.bytes()) < rotation(gpu))
-    {
+    let trial = Trial::new(gpu, x, m, path, || {
         let weights = Weights::new(gpu, format, m, k)?;
         for first in (0..m).step_by(DIFFERENT as usize) {
             let rows = different.min(m - first) as usize;
             weights.write_rows(gpu, first, &blocks[..rows * row_bytes])?;
         }
-        copies.push((weights, Buffer::new(gpu, "y", m, 4 * n)?));
-    }
-    let spec = tuned(gpu, &copies[0].0, n, path)?;
-    let bounds = copies
-        .iter()
-        .map(|(weights, y)| bind(gpu, &spec, &Operands { weights, x: &x, bias: &bias, y }))
-        .collect::<Result<Vec<Bound>>>()?;
+        Ok(weights)
+    })?;
 
     let mut record = Recorder::new(gpu);
-    record.dispatch(&bounds[0]);
+    record.dispatch(&trial.bounds[0]);
     record.submit()?;
-    let y: Vec<f32> = copies[0].1.read(gpu)?;
+    let y: Vec<f32> = trial.y.read(gpu)?;
     let mut weights = vec![0.0; (different * k) as usize];
     format.dequantize(&blocks, &mut weights)?;
     let (mut error, mut size) = (0.0, 0.0);
@@ -116,9 +162,8 @@ pub fn measure(
         }
     }
 
-    let runs: Vec<Vec<&Bound>> = bounds.iter().map(|bound| vec![bound]).collect();
-    let timing = time(gpu, &runs, Duration::from_millis(500))?;
-    let work = bounds[0].work();
+    let (spec, timing) = (&trial.spec, trial.time(gpu, Duration::from_millis(500))?);
+    let work = trial.bounds[0].work();
     let op = if spec.file.ends_with("integer") { OpKind::I8 } else { OpKind::F32 };
     Ok(ProductRow {
         kernel: "matmul",

@@ -8,6 +8,7 @@ mod gguf;
 mod io;
 mod names;
 mod oracle;
+mod plan;
 mod quantize;
 mod safetensors;
 mod seeds;

@@ -1,0 +1,164 @@
+//! `lowbit plan`, as its users meet it: on a small model.
+
+use std::fs;
+use std::path::Path;
+
+use lowbit::io::gguf::{self, TensorType, Writer};
+use serde_json::Value;
+
+use crate::cli::{BAD_INPUT, done, json, lowbit, refused, run};
+
+/// A model of two layers; 896 is no multiple of 256.
+fn write_model(folder: &Path) {
+    let mut writer = Writer::new();
+    writer.metadata("general.architecture", "llama".into()).unwrap();
+    for (key, value) in [
+        ("block_count", 2),
+        ("embedding_length", 512),
+        ("attention.head_count", 8),
+        ("attention.head_count_kv", 2),
+    ] {
+        writer.metadata(&format!("llama.{key}"), gguf::Value::U32(value)).unwrap();
+    }
+    let mut add = |name: &str, rows: u64, cols: u64, of: &str| {
+        let dims = if rows == 0 { vec![cols] } else { vec![cols, rows] };
+        writer.tensor(name, &dims, TensorType::by_name(of).unwrap()).unwrap();
+    };
+    add("token_embd.weight", 1000, 512, "Q4_0");
+    for layer in 0..2 {
+        add(&format!("blk.{layer}.attn_norm.weight"), 0, 512, "F32");
+        add(&format!("blk.{layer}.attn_k.weight"), 2, 512, "Q4_0");
+        add(&format!("blk.{layer}.ffn_down.weight"), 512, 896, "IQ4_NL");
+    }
+    add("output.weight", 1000, 512, "IQ4_XS");
+    let path = folder.join("model.gguf");
+    writer.write(&path, |tensor, out| out.write(&vec![0; tensor.bytes as usize])).unwrap();
+}
+
+#[test]
+fn plan_adds_up_products_in_each_format() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let arguments = ["plan", "model.gguf", "--context", "1000", "--vram", "0.002", "--quick", "--json"];
+    let document = json(folder.path(), &arguments);
+    let rows = document["formats"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["format"].as_str().unwrap()).collect();
+    assert_eq!(names, ["as it is", "F16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K", "TQ2_0"]);
+    // 2 layers of 2 heads of 64 keys and 64 values.
+    assert_eq!(document["kv_bytes"], 1000 * 2 * 2 * 128 * 2);
+    for row in rows {
+        let number = |key: &str| row[key].as_f64().unwrap();
+        let products = row["products"].as_array().unwrap();
+        let us: f64 =
+            products.iter().map(|of| of["us"].as_f64().unwrap() * of["per_token"].as_f64().unwrap()).sum();
+        assert!(us > 0.0 && (number("ms_per_token") * 1e3 / us - 1.0).abs() < 1e-9, "{row}");
+        assert!((number("tokens_per_s") * us / 1e6 - 1.0).abs() < 1e-9, "{row}");
+        assert_eq!(number("memory_bytes"), number("bytes") + 1_024_000.0, "{row}");
+        assert_eq!(row["fits"], number("memory_bytes") * 1.05 <= 2e6, "{row}");
+        // Two keys of 512 are under 1 % of the bytes; they are as fast as the first in their format, if there is one.
+        assert_eq!((products.len(), &products[2]["rows"]), (3, &2.into()), "{row}");
+    }
+    let product = |row: usize, at: usize| &rows[row]["products"][at];
+    // IQ4_XS has no kernel; what is nearest to its 4.25 bits stands for it.
+    assert_eq!((&product(0, 0)["type"], &product(0, 0)["measured"]), (&"IQ4_NL".into(), &true.into()));
+    assert_eq!((&product(0, 1)["type"], &product(0, 1)["measured"]), (&"IQ4_XS".into(), &false.into()));
+    assert!(document["notices"].to_string().contains("IQ4_XS has no kernel"), "{document}");
+    // Rows of 896 cannot be Q4_K.
+    let q4_k = &rows[5];
+    assert_eq!((&q4_k["format"], &q4_k["others"]), (&"Q4_K".into(), &serde_json::json!(["Q5_0"])));
+    assert_eq!((&product(5, 2)["type"], &product(5, 2)["measured"]), (&"Q4_K".into(), &false.into()));
+    assert_eq!(q4_k["bytes"], 2 * 1000 * 288 + 2 * 512 * 28 * 22 + 2 * 2 * 288 + 2 * 512 * 4);
+    // What fits has the most bits.
+    let recommended = document["recommended"].as_str().unwrap();
+    let bits = |row: &Value| row["bits_per_weight"].as_f64().unwrap();
+    let best = rows.iter().filter(|row| row["fits"] == true).map(bits).fold(0.0, f64::max);
+    assert!(rows.iter().any(|row| row["format"] == recommended && bits(row) == best), "{document}");
+}
+
+#[test]
+fn plan_prints_a_table_and_its_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let quick = ["plan", "model.gguf", "--quick", "--weights", "q8_0,Q2_K"];
+    let text = done(folder.path(), &quick);
+    for words in
+        ["0.002 billion weights in 6 matrices, on ", "tokens/s ceiling", "recommended: ", "fastest: "]
+    {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    assert!(text.lines().any(|line| line.trim_start().starts_with("Q2_K (IQ4_NL) ")), "{text}");
+    assert!(!text.contains("as it is") && !text.contains("memory") && !text.contains("fits"), "{text}");
+
+    let text = done(folder.path(), &[&quick[..], &["--context", "10", "--vram", "0.0005"]].concat());
+    for words in ["memory GB", "fits", "KV cache of 10 tokens", "none fits: the smallest, Q2_K, needs 0.00"] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn plan_measures_all_but_the_smallest_shapes() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path());
+    let measured = |arguments: &[&str]| {
+        let plan = ["plan", "model.gguf", "--weights", "Q8_0", "--json"];
+        let document = json(folder.path(), &[&plan[..], arguments].concat());
+        let products = document["formats"][0]["products"].as_array().unwrap().clone();
+        products.iter().map(|of| (of["rows"].as_u64().unwrap(), of["measured"] == true)).collect::<Vec<_>>()
+    };
+    assert_eq!(measured(&[]), [(512, true), (1000, true), (2, false)]);
+    assert_eq!(measured(&["--quick"]), [(512, true), (1000, false), (2, false)]);
+}
+
+#[test]
+fn plan_says_what_the_file_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new();
+    // One row, and rows of odd length: what every kernel has to pad.
+    writer.tensor("a.weight", &[33, 1], TensorType::by_name("F16").unwrap()).unwrap();
+    writer.tensor("up_exps.weight", &[1, 5, 3], TensorType::by_name("F32").unwrap()).unwrap();
+    let path = folder.path().join("model.gguf");
+    writer.write(&path, |tensor, out| out.write(&vec![0; tensor.bytes as usize])).unwrap();
+    let ran = run(&mut lowbit(
+        folder.path(),
+        &["plan", "model.gguf", "--quick", "--context", "18446744073709551615"],
+    ));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for words in ["no expert_used_count", "no block_count: the KV cache is not counted"] {
+        assert!(ran.err.contains(words), "{ran:?}");
+    }
+    assert!(!ran.out.contains("memory GB"), "{ran:?}");
+}
+
+#[test]
+fn plan_refuses_what_it_cannot_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_model(folder);
+    fs::write(folder.join("notes.txt"), "some text").unwrap();
+    let mut writer = Writer::new();
+    writer.tensor("norm.weight", &[32], TensorType::by_name("F32").unwrap()).unwrap();
+    writer
+        .write(&folder.join("vector.gguf"), |tensor, out| out.write(&vec![0; tensor.bytes as usize]))
+        .unwrap();
+    for (file, words) in [
+        ("notes.txt", "not a GGUF file"),
+        ("none.gguf", "none.gguf"),
+        ("vector.gguf", "none of its 1 tensors is a matrix"),
+    ] {
+        refused(&mut lowbit(folder, &["plan", file]), BAD_INPUT, &[file, words]);
+    }
+    let trace = ["plan", "model.gguf", "--trace", "model.gguf"];
+    refused(&mut lowbit(folder, &trace), BAD_INPUT, &["overwrite an input"]);
+    for (arguments, word) in [
+        (&["--weights", "Q4_K_M"][..], "there is F32, F16, Q4_0"),
+        (&["--vram", "0"], "a number above 0"),
+        (&["--vram", "-8"], "a number above 0"),
+        (&["--vram", "inf"], "a number above 0"),
+        (&["--context", "0"], "invalid value '0' for '--context <N>'"),
+        (&["--context", "many"], "invalid value 'many' for '--context <N>'"),
+    ] {
+        let ran = run(&mut lowbit(folder, &[&["plan", "model.gguf"], arguments].concat()));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(BAD_INPUT), ""), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains(word), "{arguments:?}: {ran:?}");
+    }
+}
