@@ -58,7 +58,7 @@ pub struct AdapterReport {
     pub max_workgroup_invocations: u32,
     /// Workgroup memory, in bytes.
     pub max_workgroup_bytes: u32,
-    /// Smallest and largest subgroup, in invocations; null without subgroups.
+    /// Smallest and largest subgroup, in invocations; null without subgroups, and where their lanes are out of order.
     pub subgroup_size: Option<(u32, u32)>,
     /// 16-bit floats in shaders.
     pub shader_f16: bool,
@@ -110,6 +110,12 @@ impl AdapterReport {
                 })
                 .collect(),
         }
+    }
+
+    /// Whether it has cooperative matrices of f16, `side` by `side`, with sums in f32.
+    pub fn has_matrices(&self, side: u32) -> bool {
+        let wanted = format!("{side}x{side}x{side} f16 -> f32");
+        self.shader_f16 && self.cooperative_matrix.contains(&wanted)
     }
 
     /// Whether the adapter is a processor that plays a GPU.
@@ -253,6 +259,13 @@ impl Context {
         if !context.integer_dot {
             context.notice(format!(
                 "the integer dot product of this driver ({}) gives wrong answers: it is not used",
+                context.adapter.driver
+            ));
+        }
+        if context.adapter.subgroup_size.is_some() && !self_test::linear_subgroups(&context)? {
+            context.adapter.subgroup_size = None;
+            context.notice(format!(
+                "this driver ({}) does not deal the lanes of subgroups out in order: they are not used",
                 context.adapter.driver
             ));
         }

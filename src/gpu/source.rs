@@ -31,7 +31,7 @@ impl Spec {
         Self { file, slots: [None; SLOTS], consts: &[], overrides: &[] }
     }
 
-    /// The same with `file` in the slot `name`; there is room for [`SLOTS`].
+    /// The same with `file` in the slot `name`; there is room for three.
     pub const fn slot(mut self, name: &'static str, file: &'static str) -> Self {
         let mut at = 0;
         while at + 1 < SLOTS && self.slots[at].is_some() {
