@@ -102,8 +102,10 @@ impl AdapterReport {
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            // A driver can list shapes and lack the memory model that wgpu asks for with them.
             cooperative_matrix: matrices
                 .iter()
+                .filter(|_| features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX))
                 .map(|m| {
                     let (ab, cr) = (format!("{:?}", m.ab_type), format!("{:?}", m.cr_type));
                     format!("{}x{}x{} {ab} -> {cr}", m.m_size, m.n_size, m.k_size).to_lowercase()
