@@ -85,6 +85,15 @@ impl Product {
 
     /// The product with these columns.
     pub(super) fn expected(&self, columns: &[f32]) -> Vec<Expected> {
+        self.expected_within(columns, bound)
+    }
+
+    /// The same with the error `bound` of weights, a column, a bias and the size of the format's blocks.
+    pub(super) fn expected_within(
+        &self,
+        columns: &[f32],
+        bound: impl Fn(&[f32], &[f32], f32, usize) -> f64,
+    ) -> Vec<Expected> {
         let (values, cols) = (self.weights.values(), self.x.cols);
         let (mut products, mut bounds) = (Vec::new(), Vec::new());
         for (row, weights) in values.chunks(cols).enumerate() {

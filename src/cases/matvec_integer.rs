@@ -1,4 +1,4 @@
-//! Cases of `matvec_integer`.
+//! Cases of `matvec_integer`; those of `matmul_integer` are made of the same products.
 
 use super::matvec::{Product, filled, shapes};
 use super::{Case, Entry, Expected, Prepared};
@@ -6,6 +6,7 @@ use crate::Result;
 use crate::format::{ALL, INTEGER_DECODERS};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::matmul::Operands;
+use crate::matmul::matmul_integer::MatmulInteger;
 use crate::matmul::matvec_integer::{MatvecInteger, VARIANTS};
 use crate::oracle::matvec_integer::rounded;
 
@@ -30,7 +31,7 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
 }
 
 /// The product with columns that are int8 already.
-struct Rounded(Product);
+pub(super) struct Rounded(pub(super) Product);
 
 impl Case for Rounded {
     fn name(&self) -> String {
@@ -47,7 +48,11 @@ impl Case for Rounded {
         let codes = Buffer::from_slice(gpu, "x", x.padded(), &codes)?;
         let scales = Buffer::from_slice(gpu, "x_scales", x.padded(), &scales)?;
         let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
-        let bound = MatvecInteger::load(gpu, spec)?.bind(gpu, &on, (&codes, &scales))?;
+        let bound = if spec.file == "matmul/matvec_integer" {
+            MatvecInteger::load(gpu, spec)?.bind(gpu, &on, (&codes, &scales))?
+        } else {
+            MatmulInteger::load(gpu, spec)?.bind(gpu, &on, (&codes, &scales))?
+        };
         let mut others = weights.into_buffers();
         others.extend([bias, codes, scales]);
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })

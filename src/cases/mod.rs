@@ -15,11 +15,14 @@ pub mod fma_f16;
 pub mod fma_f32;
 pub mod lloyd;
 pub mod matmul;
+pub mod matmul_integer;
+pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
 mod quantized;
 pub mod radix_sort;
 pub mod read_xor;
+pub mod row_scale;
 pub mod seed;
 pub mod write;
 
@@ -95,6 +98,9 @@ pub const REGISTRY: &[Entry] = &[
     matvec::ENTRY,
     matvec_integer::ENTRY,
     matmul::ENTRY,
+    matmul_integer::ENTRY,
+    row_scale::ENTRY,
+    matmul_matrix::ENTRY,
 ];
 
 /// One kernel at one size.

@@ -20,10 +20,22 @@ const DIFFERENT: usize = 64;
 impl Quantized {
     /// Random weights.
     pub(super) fn new(format: &'static Format, rows: usize, cols: usize, random: &mut Random) -> Self {
+        Self::sized(format, rows, cols, 1.0, random)
+    }
+
+    /// Random weights of at most this size.
+    pub(super) fn sized(
+        format: &'static Format,
+        rows: usize,
+        cols: usize,
+        size: f32,
+        random: &mut Random,
+    ) -> Self {
         let different = rows.min(DIFFERENT);
         let mut blocks = vec![0; different * cols / format.elements * format.bytes];
+        let values: Vec<f32> = random.floats(different * cols).iter().map(|value| value * size).collect();
         // Finite floats in whole blocks: what `quantize` asks for.
-        if format.quantize(&random.floats(different * cols), &mut blocks).is_err() {
+        if format.quantize(&values, &mut blocks).is_err() {
             blocks.fill(0);
         }
         let row_bytes = cols / format.elements * format.bytes;

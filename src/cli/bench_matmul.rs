@@ -27,12 +27,14 @@ pub struct Arguments {
 /// [`Path`] by name.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum PathName {
-    /// The faster of both, as measured
+    /// The fastest of all, as measured
     Auto,
     /// f32 products
     Float,
     /// Activations as int8
     Integer,
+    /// f16 products by cooperative matrices, where the adapter has them
+    Half,
 }
 
 impl From<PathName> for Path {
@@ -41,6 +43,7 @@ impl From<PathName> for Path {
             PathName::Auto => Self::Auto,
             PathName::Float => Self::Float,
             PathName::Integer => Self::Integer,
+            PathName::Half => Self::Half,
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct AdapterReport {
     pub max_workgroup_invocations: u32,
     /// Workgroup memory, in bytes.
     pub max_workgroup_bytes: u32,
-    /// Smallest and largest subgroup, in invocations; null without subgroups.
+    /// Smallest and largest subgroup, in invocations; null without subgroups, and where their lanes are out of order.
     pub subgroup_size: Option<(u32, u32)>,
     /// 16-bit floats in shaders.
     pub shader_f16: bool,
@@ -104,14 +104,22 @@ impl AdapterReport {
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             shader_int64: features.contains(wgpu::Features::SHADER_INT64),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            // A driver can list shapes and lack the memory model that wgpu asks for with them.
             cooperative_matrix: matrices
                 .iter()
+                .filter(|_| features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX))
                 .map(|m| {
                     let (ab, cr) = (format!("{:?}", m.ab_type), format!("{:?}", m.cr_type));
                     format!("{}x{}x{} {ab} -> {cr}", m.m_size, m.n_size, m.k_size).to_lowercase()
                 })
                 .collect(),
         }
+    }
+
+    /// Whether it has cooperative matrices of f16, `side` by `side`, with sums in f32.
+    pub fn has_matrices(&self, side: u32) -> bool {
+        let wanted = format!("{side}x{side}x{side} f16 -> f32");
+        self.shader_f16 && self.cooperative_matrix.contains(&wanted)
     }
 
     /// Whether the adapter is a processor that plays a GPU.
@@ -258,6 +266,13 @@ impl Context {
         if !context.integer_dot {
             context.notice(format!(
                 "the integer dot product of this driver ({}) gives wrong answers: it is not used",
+                context.adapter.driver
+            ));
+        }
+        if context.adapter.subgroup_size.is_some() && !self_test::linear_subgroups(&context)? {
+            context.adapter.subgroup_size = None;
+            context.notice(format!(
+                "this driver ({}) does not deal the lanes of subgroups out in order: they are not used",
                 context.adapter.driver
             ));
         }

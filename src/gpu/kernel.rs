@@ -90,6 +90,8 @@ pub enum OpKind {
     F16,
     /// int8 dot products.
     I8,
+    /// Cooperative matrices of f16 with f32 sums, which have no roof yet.
+    Matrix,
 }
 
 /// A compiled kernel with parameters of type `P`.

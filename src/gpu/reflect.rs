@@ -22,6 +22,8 @@ pub struct Needs {
     pub f16: bool,
     /// `shader_int64`
     pub int64: bool,
+    /// `cooperative matrices of NxN`, of f16 with sums in f32: the side N.
+    pub matrices: Option<u32>,
 }
 
 /// How a shader uses a binding.
@@ -205,8 +207,11 @@ impl Reflection {
                 Some(format!("subgroups of {} or more", needs.subgroups))
             } else if needs.f16 && !adapter.shader_f16 {
                 Some("shader_f16".to_owned())
+            } else if needs.int64 && !adapter.shader_int64 {
+                Some("shader_int64".to_owned())
             } else {
-                (needs.int64 && !adapter.shader_int64).then(|| "shader_int64".to_owned())
+                let lacking = needs.matrices.filter(|&side| !adapter.has_matrices(side));
+                lacking.map(|side| format!("cooperative matrices of {side}x{side}"))
             };
         let invocations = self.workgroup.iter().product::<u32>();
         if let Some(lacks) = lacks {
@@ -234,6 +239,8 @@ impl Reflection {
                 "no optional feature" => (),
                 "shader_f16" => all.f16 = true,
                 "shader_int64" => all.int64 = true,
+                "cooperative matrices of 16x16" => all.matrices = Some(16),
+                "cooperative matrices of 8x8" => all.matrices = Some(8),
                 _ => {
                     let size =
                         said.strip_prefix("subgroups of ").and_then(|rest| rest.strip_suffix(" or more"));

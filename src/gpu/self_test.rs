@@ -1,10 +1,17 @@
-//! Trust, but verify: drivers exist that advertise an integer dot product and compute it wrongly.
+//! Trust, but verify: drivers exist that advertise an integer dot product and compute it wrongly, and WGSL promises no
+//! order of the lanes of a subgroup.
 
 use super::{Buffer, Context, Kernel, Recorder, Spec, Work, params};
 use crate::Result;
 
 params! {
     struct DotCheck {
+        rows: u32,
+    }
+}
+
+params! {
+    struct LaneCheck {
         rows: u32,
     }
 }
@@ -34,6 +41,34 @@ pub(super) fn integer_dot(gpu: &Context) -> Result<bool> {
     record.dispatch(&bound);
     record.submit()?;
     Ok(y.read::<i32>(gpu)? == expected)
+}
+
+/// Whether neighbouring invocations are neighbouring lanes, `lane % subgroup_size`: lib/sum_subgroup.wgsl counts on it.
+pub(super) fn linear_subgroups(gpu: &Context) -> Result<bool> {
+    const SIZES: [(u64, &[(&str, f64)]); 2] = [(64, &[("WG", 64.0)]), (128, &[("WG", 128.0)])];
+    for (wg, overrides) in SIZES {
+        let rows = 8 * wg;
+        let kernel = Kernel::<LaneCheck>::load(gpu, &Spec::new("gpu/lane_check").overrides(overrides))?;
+        let lanes = Buffer::new(gpu, "lanes", rows, 4)?;
+        let sizes = Buffer::new(gpu, "sizes", rows, 4)?;
+        let bound = kernel.bind(
+            gpu,
+            &[("lanes", &lanes), ("sizes", &sizes)],
+            LaneCheck { rows: super::to_u32(rows, "rows")? },
+            Work::default(),
+        )?;
+        let mut record = Recorder::new(gpu);
+        record.dispatch(&bound);
+        record.submit()?;
+        let (lanes, sizes) = (lanes.read::<u32>(gpu)?, sizes.read::<u32>(gpu)?);
+        let invocations = (0..lanes.len() as u32).map(|row| row % wg as u32);
+        // A size of 0 is as wrong as a lane out of order.
+        let linear = |((i, lane), size): ((u32, u32), u32)| i.checked_rem(size) == Some(lane);
+        if !invocations.zip(lanes).zip(sizes).all(linear) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn dot(x: u32, y: u32) -> i32 {

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use super::PAD_COLUMNS;
+use super::{PAD_COLUMNS, row_scale};
 use crate::format::planes::PAIR;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
 use crate::{Error, Result};
@@ -31,6 +31,7 @@ pub struct Activations {
     values: Buffer,
     finite: bool,
     float: OnceCell<Buffer>,
+    scales: OnceCell<Buffer>,
     integer: OnceCell<(Buffer, Buffer)>,
 }
 
@@ -50,11 +51,12 @@ impl Activations {
             values: Buffer::from_slice(gpu, "activations", n, values)?,
             finite: values.iter().all(|x| x.is_finite()),
             float: OnceCell::new(),
+            scales: OnceCell::new(),
             integer: OnceCell::new(),
         })
     }
 
-    /// Whether none of them is infinite or no number: what int8 codes can stand for.
+    /// Whether none of them is infinite or no number: what int8 codes and scaled f16 can stand for.
     pub fn are_finite(&self) -> bool {
         self.finite
     }
@@ -76,6 +78,17 @@ impl Activations {
             let _ = self.float.set(wide);
         }
         self.float.get().ok_or_else(|| Error::Input("the activations were not laid out".into()))
+    }
+
+    /// `[padded]` powers of two that bring the columns into the range of f16.
+    pub fn scales(&self, gpu: &Context) -> Result<&Buffer> {
+        if self.scales.get().is_none() {
+            let scales = Buffer::new(gpu, "column scales", self.padded(), 4)?;
+            // Columns lie as rows of the format F32 do.
+            row_scale::fill(gpu, "format/f32", &[("codes", self.float(gpu)?)], self.pairs(), &scales)?;
+            let _ = self.scales.set(scales);
+        }
+        self.scales.get().ok_or_else(|| Error::Input("the activations were not measured".into()))
     }
 
     /// `[padded, pairs * 4]` wide words of int8, and `[padded, pairs]` of scales and sums.

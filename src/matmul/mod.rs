@@ -7,8 +7,11 @@ pub mod activation;
 pub mod dequantize;
 #[allow(clippy::module_inception, reason = "the kernel is called as its domain")]
 pub mod matmul;
+pub mod matmul_integer;
+pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
+pub mod row_scale;
 mod weights;
 
 pub use activation::Activations;
@@ -23,16 +26,19 @@ use crate::{Error, Result};
 /// Columns are padded with zeros to a multiple of this: what a variant takes at once.
 pub const PAD_COLUMNS: u64 = 8;
 
-/// What may be multiplied: weights with f32, or codes with int8.
+/// What may be multiplied: weights with f32, codes with int8, or weights with f16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Path {
-    /// The faster of both, as measured on this adapter.
+    /// The fastest of all, as measured on this adapter; f16 only for many columns.
     #[default]
     Auto,
     /// f32 products: as exact as f32 is.
     Float,
     /// Activations are rounded to int8, 32 to a scale; a relative squared error of about 3e-5 for normal ones.
     Integer,
+    /// f16 products with f32 sums, on adapters with cooperative matrices; a relative squared error of about 1e-7. Rows of
+    /// weights and columns of activations are scaled by powers of two, so that none exceeds the range of f16.
+    Half,
 }
 
 /// What a product reads and writes.
@@ -61,6 +67,14 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
         "matmul/matvec_integer" => {
             matvec_integer::MatvecInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)
         }
+        "matmul/matmul_integer" => {
+            matmul_integer::MatmulInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)
+        }
+        "matmul/matmul_matrix" => {
+            let (x, column_scales) = (on.x.float(gpu)?, on.x.scales(gpu)?);
+            let with = matmul_matrix::Scaled { x, column_scales, row_scales: on.weights.scales(gpu)? };
+            matmul_matrix::MatmulMatrix::load(gpu, spec)?.bind(gpu, on, &with)
+        }
         "matmul/matvec" => matvec::Matvec::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?),
         _ => matmul::Matmul::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?),
     }
@@ -68,15 +82,23 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
 
 /// Every variant for `n` columns and weights of this format on this path, with the decoder in its slot.
 pub fn variants(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Vec<Spec> {
-    let float = if n <= MATVEC_COLUMNS { matvec::VARIANTS } else { matmul::VARIANTS };
-    let mut list: &[&[Spec]] = &[float, matvec_integer::VARIANTS];
-    if path == Path::Float || !weights.format.integer || !gpu.integer_dot {
-        list = &list[..1];
+    let many = n > MATVEC_COLUMNS;
+    let mut list: Vec<&Spec> = Vec::new();
+    if matches!(path, Path::Auto | Path::Float) {
+        list.extend(if many { matmul::VARIANTS } else { matvec::VARIANTS });
     }
-    if path == Path::Integer {
-        list = &list[1..];
+    if matches!(path, Path::Auto | Path::Integer) && weights.format.integer && gpu.integer_dot {
+        if many {
+            list.extend(matmul_integer::VARIANTS);
+        }
+        // Where workgroup memory is slow, they are faster than tiles for many columns too.
+        list.extend(matvec_integer::VARIANTS);
     }
-    list.iter().copied().flatten().map(|spec| spec.slot("format", weights.format.decoder)).collect()
+    let matrices = gpu.adapter.has_matrices(16) || gpu.adapter.has_matrices(8);
+    if matrices && (path == Path::Half || (path == Path::Auto && many)) {
+        list.extend(matmul_matrix::VARIANTS);
+    }
+    list.iter().map(|spec| spec.slot("format", weights.format.decoder)).collect()
 }
 
 /// Up to so many columns, weights are multiplied as they are read; above, in tiles.
@@ -90,13 +112,16 @@ const TRIAL_BYTES_SOFTWARE: u64 = 8 << 20;
 /// with the activations already laid out.
 ///
 /// # Errors
-/// [`Error::Input`] for the integer path of a format that has none, or on an adapter whose integer dot product is wrong.
+/// [`Error::Input`] for the integer path of a format that has none, or on an adapter whose integer dot product is wrong;
+/// for the half path on an adapter without cooperative matrices.
 pub fn tuned(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Result<Spec> {
     let list = variants(gpu, weights, n, path);
     if list.is_empty() {
-        let name = weights.format.name;
-        return Err(Error::Input(if weights.format.integer {
-            format!("{}: its integer dot product gives wrong answers; take the float path", gpu.adapter.name)
+        let (name, adapter) = (weights.format.name, &gpu.adapter.name);
+        return Err(Error::Input(if path == Path::Half {
+            format!("{adapter} has no cooperative matrices of f16; take the float path")
+        } else if weights.format.integer {
+            format!("{adapter}: its integer dot product gives wrong answers; take the float path")
         } else {
             format!("{name} weights have no integer path: their codes do not fit int8; take the float path")
         }));
@@ -153,7 +178,7 @@ impl Weights {
     /// `y[row, column] = sum_k weights[row, k] x[column, k] + bias[row]`, row by row; `bias` may be empty.
     ///
     /// # Errors
-    /// [`Error::Input`] for shapes that do not fit, and for the integer path of what has none; the device's.
+    /// [`Error::Input`] for shapes that do not fit, and for a path that the weights, x or the adapter do not have; the device's.
     pub fn times(&self, gpu: &Context, x: &Activations, bias: &[f32], path: Path) -> Result<Product> {
         let mut products = products(gpu, &[(self, x, bias)], path)?;
         products.pop().ok_or_else(|| Error::Input("there is no product".into()))
@@ -176,9 +201,9 @@ pub fn products(
             return Err(Error::Input(format!("{} biases for {} rows", bias.len(), weights.rows)));
         }
         let path = match path {
-            Path::Integer if !x.are_finite() => {
+            Path::Integer | Path::Half if !x.are_finite() => {
                 return Err(Error::Input(
-                    "x has values that are not finite: int8 cannot stand for them".into(),
+                    "x has values that are not finite: neither int8 nor scaled f16 can stand for them".into(),
                 ));
             }
             Path::Auto if !x.are_finite() => Path::Float,

@@ -1,7 +1,9 @@
 //! Quantized weights on a device.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
+use super::row_scale;
 use crate::format::Format;
 use crate::format::planes::PAIR;
 use crate::gpu::{Buffer, Context};
@@ -20,6 +22,7 @@ pub struct Weights {
     /// The length of a row.
     pub cols: u64,
     planes: Vec<Buffer>,
+    scales: OnceCell<Buffer>,
 }
 
 /// How a matrix of plain values lies in memory.
@@ -51,7 +54,7 @@ impl Weights {
             Buffer::new(gpu, plane.name, rows, 4 * plane.row_words(pairs) as u64)
         };
         let planes = format.planes.iter().map(plane).collect::<Result<_>>()?;
-        Ok(Self { format, rows, cols, planes })
+        Ok(Self { format, rows, cols, planes, scales: OnceCell::new() })
     }
 
     /// Uploads all rows from their blocks.
@@ -162,7 +165,23 @@ impl Weights {
         self.planes
             .iter()
             .zip(&planes)
-            .try_for_each(|(buffer, words)| buffer.write_rows(gpu, first_row, words))
+            .try_for_each(|(buffer, words)| buffer.write_rows(gpu, first_row, words))?;
+        // Products that are bound already read the same buffer.
+        self.scales.get().map_or(Ok(()), |scales| self.fill_scales(gpu, scales))
+    }
+
+    /// `[rows]` powers of two that bring the rows into the range of f16; measured on the first call.
+    pub fn scales(&self, gpu: &Context) -> Result<&Buffer> {
+        if self.scales.get().is_none() {
+            let scales = Buffer::new(gpu, "row scales", self.rows, 4)?;
+            self.fill_scales(gpu, &scales)?;
+            let _ = self.scales.set(scales);
+        }
+        self.scales.get().ok_or_else(|| Error::Input("the weights were not measured".into()))
+    }
+
+    fn fill_scales(&self, gpu: &Context, scales: &Buffer) -> Result<()> {
+        row_scale::fill(gpu, self.format.decoder, &self.buffers(), self.pairs(), scales)
     }
 
     /// Rows that are best written at a time.

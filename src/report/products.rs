@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::table;
 use crate::Result;
+use crate::cases::REGISTRY;
 use crate::format::Format;
 use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Timing, time};
 use crate::matmul::{Activations, Operands, Path, Weights, bind, tuned};
@@ -164,7 +165,8 @@ pub fn measure(
 
     let (spec, timing) = (&trial.spec, trial.time(gpu, Duration::from_millis(500))?);
     let work = trial.bounds[0].work();
-    let op = if spec.file.ends_with("integer") { OpKind::I8 } else { OpKind::F32 };
+    let entry = REGISTRY.iter().find(|entry| entry.variants.iter().any(|variant| variant.file == spec.file));
+    let op = entry.map_or(OpKind::F32, |entry| entry.op);
     Ok(ProductRow {
         kernel: "matmul",
         case: format!("{} m={m} k={k} n={n}", format.name),

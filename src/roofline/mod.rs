@@ -152,6 +152,7 @@ impl Roofs {
             OpKind::F32 => Some(&self.fma_f32),
             OpKind::F16 => self.fma_f16.as_ref(),
             OpKind::I8 => self.dot_i8.as_ref(),
+            OpKind::Matrix => None,
         }
     }
 

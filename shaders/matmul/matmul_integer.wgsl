@@ -1,0 +1,125 @@
+//! matmul_integer: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], x as int8 with a scale for 32
+//! One workgroup = BM rows times every SPLITth block of BN columns; each invocation keeps TM x TN sums in registers.
+//! Tiles of codes, 16 GRANULES deep, lie in workgroup memory with their scales and are used by all.
+//!
+//! Contract: exact integer products of 16 codes; their scaled sums are f32, added in order.
+//! Oracle: src/oracle/matmul_integer.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! slot format
+
+struct Params {
+    rows: u32,
+    first_row: u32,
+    n: u32,         // columns
+    columns: u32,   // columns, padded with zeros
+    pairs: u32,     // pairs of 32 weights in a row, padded with zeros
+    biases: u32,    // all rows, or 0 for none
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Wide>;                   // [columns, pairs*4] int8, as a plane
+@group(0) @binding(2) var<storage, read> x_scales: array<Wide>;            // [columns, pairs] two scales, four sums
+@group(0) @binding(3) var<storage, read> bias: array<f32>;                 // [biases]
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;              // [rows, n]
+
+const WG: u32 = 64u;
+const TM: u32 = 4u;
+const TN: u32 = 4u;
+const ACROSS: u32 = 8u;             // invocations side by side over the columns
+const GRANULES: u32 = 4u;           // 1, 2 or 4
+const SPLIT: u32 = 1u;              // workgroups that have the same rows: for few rows and many columns
+const DOWN: u32 = WG / ACROSS;
+const BM: u32 = DOWN * TM;
+const BN: u32 = ACROSS * TN;
+const ROWS_PER_GROUP: u32 = BM / SPLIT;
+// One more than needed, so that neighbouring rows lie in different banks.
+const DEPTH: u32 = GRANULES + 1u;
+
+var<workgroup> weight_tile: array<vec4<u32>, BM * DEPTH>;
+var<workgroup> weight_scales: array<vec2<f32>, BM * DEPTH>;     // scale and offset
+var<workgroup> x_tile: array<vec4<u32>, BN * DEPTH>;
+var<workgroup> x_tile_scales: array<vec2<f32>, BN * DEPTH>;     // scale, and sum of the codes times it
+
+fn dot16(a: vec4<u32>, b: vec4<u32>) -> f32 {
+    return f32((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w)));
+}
+
+@compute @workgroup_size(WG)
+fn matmul_integer(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = flat_group(group, groups);
+    let first = number / SPLIT * BM;
+    // The last rows may have fewer workgroups, which then have more columns each.
+    let wanted = (params.rows + ROWS_PER_GROUP - 1u) / ROWS_PER_GROUP;
+    let share = min(SPLIT, wanted - number / SPLIT * SPLIT);
+    // The grid can overshoot. No return: all must be seen to reach every barrier.
+    let columns = select(0u, params.n, number < wanted);
+    let row_lane = lane / ACROSS;
+    let column_lane = lane % ACROSS;
+    for (var column = number % SPLIT * BN; column < columns; column += share * BN) {
+        var sums: array<f32, TM * TN>;
+        for (var i = 0u; i < TM * TN; i++) {
+            sums[i] = 0.0;
+        }
+        for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+            for (var at = lane; at < BM * GRANULES; at += WG) {
+                let g = step % 4u + at % GRANULES;
+                let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
+                let to = at / GRANULES * DEPTH + at % GRANULES;
+                weight_tile[to] = codes_of(pair, g);
+                weight_scales[to] = vec2<f32>(scale_of(pair, g), offset_of(pair, g));
+            }
+            for (var at = lane; at < BN * GRANULES; at += WG) {
+                let g = step % 4u + at % GRANULES;
+                let of_column = min(column + at / GRANULES, params.columns - 1u);
+                let to = at / GRANULES * DEPTH + at % GRANULES;
+                x_tile[to] = words(x[place(of_column, step / 4u, 4u, g)]);
+                let scales = words(x_scales[of_column * params.pairs + step / 4u]);
+                let scale = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
+                // Two sums of 16 bits in each word, for the granules in turn.
+                let sum = extractBits(bitcast<i32>(select(scales.z, scales.w, g >= 2u)), 16u * (g % 2u), 16u);
+                x_tile_scales[to] = vec2<f32>(scale, scale * f32(sum));
+            }
+            workgroupBarrier();
+            for (var g = 0u; g < GRANULES; g++) {
+                var b: array<vec4<u32>, TN>;
+                var b_scale: array<vec2<f32>, TN>;
+                for (var j = 0u; j < TN; j++) {
+                    let b_at = (column_lane + j * ACROSS) * DEPTH + g;
+                    b[j] = x_tile[b_at];
+                    b_scale[j] = x_tile_scales[b_at];
+                }
+                for (var i = 0u; i < TM; i++) {
+                    let a_at = (row_lane + i * DOWN) * DEPTH + g;
+                    let a = weight_tile[a_at];
+                    let a_scale = weight_scales[a_at];
+                    for (var j = 0u; j < TN; j++) {
+                        var sum = a_scale.x * b_scale[j].x * dot16(a, b[j]);
+                        if (HAS_OFFSETS) {
+                            sum += a_scale.y * b_scale[j].y;
+                        }
+                        sums[i * TN + j] += sum;
+                    }
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var i = 0u; i < TM; i++) {
+            for (var j = 0u; j < TN; j++) {
+                let row = first + row_lane + i * DOWN;
+                let at = column + column_lane + j * ACROSS;
+                if (row < params.rows && at < params.n) {
+                    var sum = sums[i * TN + j];
+                    if (params.biases > 0u) {
+                        sum += bias[params.first_row + row];
+                    }
+                    y[row * params.n + at] = sum;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! matmul_matrix: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], by cooperative matrices
+//! One workgroup = BM rows times every SPLITth block of BN columns; each subgroup keeps TM x TN matrices of sums.
+//! Tiles of weights and x, 16 GRANULES deep, are divided by the scales of their rows and columns, which are powers of
+//! two, rounded to f16 and shared in workgroup memory. No size of subgroup is assumed: STRIPS of rows are dealt out.
+//!
+//! Contract: operands are rounded to f16, next to the largest of their row or column; their products are summed in f32.
+//! Oracle: src/oracle/matmul_matrix.rs    Needs: shader_f16
+//!
+//! use lib/grid
+//! slot matrix
+//! slot format
+
+enable f16;
+
+struct Params {
+    rows: u32,
+    first_row: u32,
+    n: u32,         // columns
+    columns: u32,   // columns, padded with zeros
+    pairs: u32,     // pairs of 32 weights in a row, padded with zeros
+    biases: u32,    // all rows, or 0 for none
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Wide>;                   // [columns, pairs*16] as a plane
+@group(0) @binding(2) var<storage, read> row_scales: array<f32>;           // [rows]
+@group(0) @binding(3) var<storage, read> column_scales: array<f32>;        // [columns]
+@group(0) @binding(4) var<storage, read> bias: array<f32>;                 // [biases]
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;              // [rows, n]
+
+const WG: u32 = 128u;
+const TM: u32 = 2u;
+const TN: u32 = 4u;
+const STRIPS: u32 = 4u;             // of TM * SIDE rows each; best as many as a workgroup has subgroups
+const GRANULES: u32 = 2u;           // 1, 2 or 4
+const SPLIT: u32 = 1u;              // workgroups that have the same rows: for few rows and many columns
+const BM: u32 = STRIPS * TM * SIDE;
+const BN: u32 = TN * SIDE;
+const ROWS_PER_GROUP: u32 = BM / SPLIT;
+// More than needed, so that neighbouring rows lie in different banks; a multiple of the 16 bytes that matrices ask for.
+const DEPTH: u32 = 16u * GRANULES + 8u;
+const AREA: u32 = SIDE * SIDE;
+
+var<workgroup> weight_tile: array<f16, BM * DEPTH>;
+var<workgroup> x_tile: array<f16, BN * DEPTH>;
+// A matrix of sums for each strip, and one that is never read, for subgroups without a strip.
+var<workgroup> sums_tile: array<f32, (STRIPS + 1) * AREA>;
+
+/// 1 / scale, exactly: scales are powers of two from 2^-126 to 2^126.
+fn inverse(scale: f32) -> f32 {
+    return bitcast<f32>(0x7f000000u - bitcast<u32>(scale));
+}
+
+/// sum * a * b without overflow where the result has none.
+fn unscaled(sum: f32, a: f32, b: f32) -> f32 {
+    return sum * min(a, b) * max(a, b);
+}
+
+fn keep_weights(at: u32, four: vec4<f32>) {
+    weight_tile[at] = f16(four.x);
+    weight_tile[at + 1u] = f16(four.y);
+    weight_tile[at + 2u] = f16(four.z);
+    weight_tile[at + 3u] = f16(four.w);
+}
+
+fn keep_x(at: u32, four: vec4<f32>) {
+    x_tile[at] = f16(four.x);
+    x_tile[at + 1u] = f16(four.y);
+    x_tile[at + 2u] = f16(four.z);
+    x_tile[at + 3u] = f16(four.w);
+}
+
+@compute @workgroup_size(WG)
+fn matmul_matrix(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+) {
+    let number = flat_group(group, groups);
+    let first = number / SPLIT * BM;
+    // The last rows may have fewer workgroups, which then have more columns each.
+    let wanted = (params.rows + ROWS_PER_GROUP - 1u) / ROWS_PER_GROUP;
+    let share = min(SPLIT, wanted - number / SPLIT * SPLIT);
+    // The grid can overshoot. No return: all must be seen to reach every barrier.
+    let columns = select(0u, params.n, number < wanted);
+    for (var column = number % SPLIT * BN; column < columns; column += share * BN) {
+        for (var strips = 0u; strips < STRIPS; strips += subgroups) {
+            // Matrices belong to whole subgroups, so one without a strip computes the last one again.
+            let strip = min(strips + subgroup, STRIPS - 1u);
+            let sums_at = min(strips + subgroup, STRIPS) * AREA;
+            for (var at = lane; at < AREA; at += WG) {
+                sums_tile[at] = 0.0;
+            }
+            workgroupBarrier();
+            var sums: array<Sums, TM * TN>;
+            for (var i = 0u; i < TM * TN; i++) {
+                sums[i] = coopLoadT<Sums>(&sums_tile[0], SIDE);
+            }
+            for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+                for (var at = lane; at < BM * GRANULES; at += WG) {
+                    let g = step % 4u + at % GRANULES;
+                    let row = min(first + at / GRANULES, params.rows - 1u);
+                    let pair = load(row, step / 4u);
+                    let value = values(pair, g);
+                    let scale = scale_of(pair, g);
+                    let offset = vec4<f32>(offset_of(pair, g));
+                    let shrink = inverse(row_scales[row]);
+                    let to = at / GRANULES * DEPTH + at % GRANULES * 16u;
+                    for (var i = 0u; i < 4u; i++) {
+                        keep_weights(to + 4u * i, shrink * (scale * value[i] + offset));
+                    }
+                }
+                for (var at = lane; at < BN * GRANULES * 4u; at += WG) {
+                    let of_column = min(column + at / (4u * GRANULES), params.columns - 1u);
+                    let four = step % 4u * 4u + at % (4u * GRANULES);
+                    keep_x(
+                        at / (4u * GRANULES) * DEPTH + at % (4u * GRANULES) * 4u,
+                        inverse(column_scales[of_column])
+                            * bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)])),
+                    );
+                }
+                workgroupBarrier();
+                for (var k = 0u; k < 16u * GRANULES; k += SIDE) {
+                    var b: array<Right, TN>;
+                    for (var j = 0u; j < TN; j++) {
+                        // Columns lie one after the other: column-major.
+                        b[j] = coopLoad<Right>(&x_tile[j * SIDE * DEPTH + k], DEPTH);
+                    }
+                    for (var i = 0u; i < TM; i++) {
+                        let a = coopLoadT<Left>(&weight_tile[(strip * TM + i) * SIDE * DEPTH + k], DEPTH);
+                        for (var j = 0u; j < TN; j++) {
+                            sums[i * TN + j] = coopMultiplyAdd(a, b[j], sums[i * TN + j]);
+                        }
+                    }
+                }
+                workgroupBarrier();
+            }
+            // Matrices are stored whole, and rows and columns end anywhere: by way of workgroup memory.
+            for (var i = 0u; i < TM; i++) {
+                for (var j = 0u; j < TN; j++) {
+                    coopStoreT(sums[i * TN + j], &sums_tile[sums_at], SIDE);
+                    workgroupBarrier();
+                    for (var at = strips * AREA + lane; at < min(strips + subgroups, STRIPS) * AREA; at += WG) {
+                        let row = first + (at / AREA * TM + i) * SIDE + at % AREA / SIDE;
+                        let of_column = column + j * SIDE + at % SIDE;
+                        if (row < params.rows && of_column < params.n) {
+                            var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
+                            if (params.biases > 0u) {
+                                sum += bias[params.first_row + row];
+                            }
+                            y[row * params.n + of_column] = sum;
+                        }
+                    }
+                    workgroupBarrier();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Host of `matmul_integer`: weights times many columns, as integers.
+
+use super::Operands;
+use super::matvec::{MatvecParams, work};
+use crate::Result;
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec};
+
+const TILED: Spec = Spec::new("matmul/matmul_integer").slot("wide", "lib/wide32");
+
+/// Interchangeable implementations; the first runs on every adapter.
+pub const VARIANTS: &[Spec] = &[
+    TILED,
+    // 64 rows x 64 columns.
+    TILED.consts(&[("WG", 256), ("ACROSS", 16)]),
+    TILED.consts(&[("WG", 256), ("ACROSS", 16), ("SPLIT", 4)]),
+    // 128 x 64.
+    TILED.consts(&[("WG", 256), ("ACROSS", 16), ("TM", 8)]),
+    TILED.consts(&[("WG", 256), ("ACROSS", 16), ("TM", 8), ("SPLIT", 4)]),
+    // 128 x 128.
+    TILED.consts(&[("WG", 256), ("ACROSS", 16), ("TM", 8), ("TN", 8)]),
+];
+
+/// The compiled kernel, as one of [`VARIANTS`] with a decoder.
+#[derive(Debug)]
+pub struct MatmulInteger(Kernel<MatvecParams>);
+
+impl MatmulInteger {
+    /// Compiles `spec`, with the decoder of the weights in its slot `format`.
+    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
+        Kernel::load(gpu, spec).map(Self)
+    }
+
+    /// Binds the product; `x` is what [`super::Activations::integer`] gives.
+    pub fn bind(&self, gpu: &Context, on: &Operands<'_>, x: (&Buffer, &Buffer)) -> Result<Bound> {
+        let mut buffers = on.weights.buffers();
+        buffers.extend([("x", x.0), ("x_scales", x.1), ("bias", on.bias), ("y", on.y)]);
+        self.0.bind(gpu, &buffers, MatvecParams::new(on)?, work(on))
+    }
+}
