@@ -9,6 +9,7 @@
 //! use lib/grid
 //! use lib/lloyd
 //! use lib/product
+//! slot wide
 
 struct Params {
     rows: u32,
@@ -17,8 +18,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [rows, d4]
-@group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;          // [k, d4]
+@group(0) @binding(1) var<storage, read> points: array<Wide>;                  // [rows, d4] vec4s
+@group(0) @binding(2) var<storage, read> centroids: array<Wide>;               // [k, d4] vec4s
 @group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [k] |centroid|^2; huge for padding
 @group(0) @binding(4) var<storage, read> control: Control;
 @group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [rows]
@@ -59,10 +60,10 @@ fn assign_subgroup(
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, POINTS>;
             for (var i = 0u; i < POINTS; i++) {
-                x[i] = points[start[i] + at];
+                x[i] = bitcast<vec4<f32>>(words(points[start[i] + at]));
             }
             for (var block = 0u; block < BLOCKS; block++) {
-                let loaded = centroids[(tile + block * 8u + mine) * params.d4 + at];
+                let loaded = bitcast<vec4<f32>>(words(centroids[(tile + block * 8u + mine) * params.d4 + at]));
                 for (var c = 0u; c < 8u; c++) {
                     let y = subgroupShuffle(loaded, c);
                     for (var i = 0u; i < POINTS; i++) {

@@ -14,9 +14,14 @@ pub const VARIANTS: &[Spec] = &[
     Spec::new("kmeans/assign").consts(&[("POINTS", 8), ("CENTROIDS", 8), ("DEPTH", 2)]),
     // For few centroids in few dimensions, as colours have.
     Spec::new("kmeans/assign").consts(&[("CENTROIDS", 1), ("DEPTH", 1)]),
-    Spec::new("kmeans/assign_subgroup"),
-    Spec::new("kmeans/assign_subgroup").consts(&[("POINTS", 2), ("BLOCKS", 1)]),
+    SUBGROUP,
+    SUBGROUP.consts(&[("POINTS", 2), ("BLOCKS", 1)]),
+    SUBGROUP_64,
+    SUBGROUP_64.consts(&[("POINTS", 2), ("BLOCKS", 1)]),
 ];
+
+const SUBGROUP: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide32");
+const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide64");
 
 /// Centroids are padded to a multiple of this: what a tile of the variants takes at once.
 pub const PAD: u64 = 16;

@@ -105,7 +105,11 @@ pub fn roofline(roofs: &Roofs, kernels: &[KernelRow]) -> Result<String> {
             add(Mark::Label { at: (x, y), text, above: true, colour: TEXT })?;
             for (row, intensity) in &points {
                 let x = intensity.clamp(2f64.powi(x_low), 2f64.powi(x_high));
-                add(Mark::Point { at: (x, row.gop_s), text: row.kernel.to_owned() })?;
+                // A kernel at several sizes has its name at the highest of them.
+                let higher =
+                    points.iter().any(|(other, _)| other.kernel == row.kernel && other.gop_s > row.gop_s);
+                let text = if higher { String::new() } else { row.kernel.to_owned() };
+                add(Mark::Point { at: (x, row.gop_s), text })?;
             }
             Ok(())
         },
@@ -186,6 +190,9 @@ fn draw(
                 }
                 Mark::Point { at, text } => {
                     chart.draw_series([Circle::new(at, 4, POINT.filled())]).map_err(|e| fault(&e))?;
+                    if text.is_empty() {
+                        return Ok(());
+                    }
                     let (px, py) = chart.backend_coord(&at);
                     let mut place = ((px + 8).min(WIDTH as i32 - 90), py + 4);
                     while taken.iter().any(|t| (t.0 - place.0).abs() < 100 && (t.1 - place.1).abs() < 14) {

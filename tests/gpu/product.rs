@@ -34,7 +34,19 @@ fn blocks(format: &Format, rows: usize, cols: usize, random: &mut Random) -> Vec
     blocks.into_iter().cycle().take(rows * row_bytes).collect()
 }
 
-/// One variant of each path, without tuning: every variant is compared with the oracle elsewhere.
+/// The product by the first variant of a path, without tuning: every variant is compared with the oracle elsewhere.
+fn first(gpu: &Context, weights: &Weights, x: &Activations, path: Path) -> Vec<f32> {
+    let list = variants(gpu, weights, x.n, path);
+    let spec = lowbit::gpu::tune::supported(gpu, &list).unwrap()[0];
+    let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n).unwrap();
+    let bias = Buffer::new(gpu, "bias", 0, 4).unwrap();
+    let bound = bind(gpu, spec, &Operands { weights, x, bias: &bias, y: &y }).unwrap();
+    let mut record = Recorder::new(gpu);
+    record.dispatch(&bound);
+    record.submit().unwrap();
+    y.read(gpu).unwrap()
+}
+
 fn check(gpu: &Context, format: &'static Format, (m, n, k): (usize, usize, usize), outliers: bool) {
     let mut random = Random::new((m * n + k) as u64);
     let blocks = blocks(format, m, k, &mut random);
@@ -50,15 +62,7 @@ fn check(gpu: &Context, format: &'static Format, (m, n, k): (usize, usize, usize
         if path == Path::Integer && !format.integer {
             continue;
         }
-        let list = variants(gpu, &weights, n as u64, path);
-        let spec = lowbit::gpu::tune::supported(gpu, &list).unwrap()[0];
-        let y = Buffer::new(gpu, "y", m as u64, 4 * n as u64).unwrap();
-        let bias = Buffer::new(gpu, "bias", 0, 4).unwrap();
-        let bound = bind(gpu, spec, &Operands { weights: &weights, x: &x, bias: &bias, y: &y }).unwrap();
-        let mut record = Recorder::new(gpu);
-        record.dispatch(&bound);
-        record.submit().unwrap();
-        let y: Vec<f32> = y.read(gpu).unwrap();
+        let y = first(gpu, &weights, &x, path);
         assert!(y.iter().all(|y| y.is_finite()), "{} {path:?} {m} {n} {k}", format.name);
         let error = nmse(format, &blocks, k, &values, &y);
         assert!(error <= most, "{} {path:?} m={m} n={n} k={k}: {error:e}", format.name);
@@ -69,13 +73,25 @@ fn check(gpu: &Context, format: &'static Format, (m, n, k): (usize, usize, usize
 fn acceptance_shapes_hold_for_every_format() {
     let gpu = device();
     for (i, format) in ALL.iter().enumerate() {
-        // Each n once over all formats, and each format at several.
-        for n in [1 + i % 9, 1 + (i + 4) % 9] {
-            check(&gpu, format, (16, n, 256), false);
-        }
-        check(&gpu, format, (1, 64, 256), false);
+        // Each n several times over all formats.
+        check(&gpu, format, (16, 1 + i % 9, 256), false);
         check(&gpu, format, (16, 3, 512), true);
+        // The tiles of a few formats; all of them are compared with the oracle elsewhere.
+        if i % 4 == 0 {
+            check(&gpu, format, (1, 64, 256), false);
+        }
+        rows_of_zeros_and_scales_of_zero_give_zero(&gpu, format);
     }
+}
+
+fn rows_of_zeros_and_scales_of_zero_give_zero(gpu: &Context, format: &'static Format) {
+    let cols = format.elements.max(64);
+    let mut blocks = vec![0; 2 * cols / format.elements * format.bytes];
+    format.quantize(&vec![0.0; 2 * cols], &mut blocks).unwrap();
+    let weights = Weights::from_blocks(gpu, format, cols as u64, &blocks).unwrap();
+    let x = Activations::upload(gpu, &vec![1e30; cols], cols).unwrap();
+    let y = first(gpu, &weights, &x, Path::Float);
+    assert!(y.iter().all(|&y| y == 0.0), "{}: {y:?}", format.name);
 }
 
 #[test]
@@ -165,20 +181,4 @@ fn what_does_not_fit_is_refused() {
     assert!(Activations::upload(&gpu, &[], 32).is_err());
     let nan = Weights::from_values(&gpu, format, &[f32::NAN; 32], 32, Order::RowMajor).unwrap_err();
     assert!(nan.to_string().contains("weight 0 is NaN"), "{nan}");
-}
-
-#[test]
-fn rows_of_zeros_and_scales_of_zero_give_zero() {
-    let gpu = device();
-    for format in ALL {
-        let cols = format.elements.max(64);
-        let mut blocks = vec![0; 2 * cols / format.elements * format.bytes];
-        format.quantize(&vec![0.0; 2 * cols], &mut blocks).unwrap();
-        let weights = Weights::from_blocks(&gpu, format, cols as u64, &blocks).unwrap();
-        let x = Activations::upload(&gpu, &vec![1e30; cols], cols).unwrap();
-        for path in [Path::Float, Path::Auto] {
-            let y = weights.times(&gpu, &x, &[], path).unwrap();
-            assert!(y.values.iter().all(|&y| y == 0.0), "{} {path:?}: {:?}", format.name, y.values);
-        }
-    }
 }
