@@ -40,6 +40,7 @@ pub mod gpu;
 pub mod io;
 pub mod kmeans;
 pub mod matmul;
+pub mod network;
 pub mod oracle;
 pub mod quantize;
 pub mod random;
