@@ -34,6 +34,7 @@
 //! - [`cases`] and [`oracle`]: the known answers behind tests, benches and the report.
 
 pub mod cases;
+pub mod classify;
 mod error;
 pub mod format;
 pub mod gpu;

@@ -1,0 +1,3 @@
+//! Classifiers on the device: the kernels of networks, over activations that lie as [`layout`] says.
+
+pub mod layout;
