@@ -8,6 +8,8 @@ pub mod activation;
 pub mod assign;
 pub mod centroid;
 pub mod copy;
+pub mod dense;
+pub mod dense_integer;
 pub mod dequantize;
 pub mod distance;
 pub mod dot_i8;
@@ -19,6 +21,7 @@ pub mod matmul_integer;
 pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
+pub mod pointwise;
 mod quantized;
 pub mod radix_sort;
 pub mod read_xor;
@@ -101,6 +104,9 @@ pub const REGISTRY: &[Entry] = &[
     matmul_integer::ENTRY,
     row_scale::ENTRY,
     matmul_matrix::ENTRY,
+    dense::ENTRY,
+    dense_integer::ENTRY,
+    pointwise::ENTRY,
 ];
 
 /// One kernel at one size.

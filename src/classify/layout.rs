@@ -75,7 +75,8 @@ impl Layout {
         self.positions == 1 && self.channels == self.c4() * 4
     }
 
-    fn pack<T: Copy + Default>(&self, examples: &[T]) -> Vec<T> {
+    /// Examples of any elements, channels first, as they lie on the device.
+    pub fn pack<T: Copy + Default>(&self, examples: &[T]) -> Vec<T> {
         if self.is_plain() {
             return examples.to_vec();
         }

@@ -154,7 +154,7 @@ impl Compiled {
                     module: &module,
                     entry_point: Some(&reflection.entry),
                     compilation_options: wgpu::PipelineCompilationOptions {
-                        constants: spec.overrides,
+                        constants: &spec.constants(),
                         // Every kernel writes its workgroup memory before it reads it (a rule of ARCHITECTURE.md).
                         zero_initialize_workgroup_memory: false,
                     },

@@ -91,7 +91,7 @@ impl Reflection {
             .validate(&parsed)
             .map_err(|e| fault(e.emit_to_string(&text)))?;
         let constants: PipelineConstants =
-            spec.overrides.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+            spec.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let (module, _) = naga::back::pipeline_constants::process_overrides(&parsed, &info, None, &constants)
             .map_err(|e| fault(e.to_string()))?;
 

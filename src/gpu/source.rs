@@ -11,6 +11,8 @@ pub static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.
 
 /// Most slots that a shader can have.
 const SLOTS: usize = 3;
+/// Most settings that a variant can have.
+const SETTINGS: usize = 16;
 
 /// One specialization of a shader: what a kernel's variant is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,12 +25,14 @@ pub struct Spec {
     pub consts: &'static [(&'static str, u32)],
     /// New values for `override NAME`.
     pub overrides: &'static [(&'static str, f64)],
+    /// New values for `override NAME: u32` that are known when the program runs.
+    pub settings: [Option<(&'static str, u32)>; SETTINGS],
 }
 
 impl Spec {
     /// The shader as its file stands, without any change.
     pub const fn new(file: &'static str) -> Self {
-        Self { file, slots: [None; SLOTS], consts: &[], overrides: &[] }
+        Self { file, slots: [None; SLOTS], consts: &[], overrides: &[], settings: [None; SETTINGS] }
     }
 
     /// The same with `file` in the slot `name`; there is room for three.
@@ -51,6 +55,28 @@ impl Spec {
         Self { overrides, ..self }
     }
 
+    /// The same with `file` in the slot `name`, which may have been filled before.
+    pub fn refill(mut self, name: &'static str, file: &'static str) -> Self {
+        match self.slots.iter_mut().flatten().find(|(slot, _)| *slot == name) {
+            Some(slot) => slot.1 = file,
+            None => self = self.slot(name, file),
+        }
+        self
+    }
+
+    /// The same with the override `name` set; there is room for sixteen.
+    pub fn set(mut self, name: &'static str, value: u32) -> Self {
+        let at = self.settings.iter().position(|setting| setting.is_none_or(|(set, _)| set == name));
+        self.settings[at.unwrap_or(SETTINGS - 1)] = Some((name, value));
+        self
+    }
+
+    /// The values of all overrides that are set.
+    pub fn constants(&self) -> Vec<(&'static str, f64)> {
+        let settings = self.settings.iter().flatten().map(|&(name, value)| (name, f64::from(value)));
+        self.overrides.iter().copied().chain(settings).collect()
+    }
+
     /// A short name of what is special: `assign_subgroup POINTS=4 WG=64`.
     pub fn label(&self) -> String {
         let stem = self.file.rsplit('/').next().unwrap_or(self.file);
@@ -61,7 +87,7 @@ impl Spec {
         for (name, value) in self.consts {
             label += &format!(" {name}={value}");
         }
-        for (name, value) in self.overrides {
+        for (name, value) in self.constants() {
             label += &format!(" {name}={value}");
         }
         label

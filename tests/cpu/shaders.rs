@@ -20,7 +20,7 @@ fn module_of(spec: &Spec) -> (naga::Module, ModuleInfo) {
     let info = Validator::new(ValidationFlags::all(), Capabilities::all())
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
-    let constants = spec.overrides.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    let constants = spec.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let (module, info) =
         naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants).unwrap();
     (module.into_owned(), info.into_owned())

@@ -1,0 +1,81 @@
+//! dense: y[o] = after(bias[o] + sum_(c, i, j) w[o, c, i, j] before(x)[c, y + i, x + j]), padding 0
+//! One workgroup = WG tiles; a lane computes a tile of SITES places x COLUMNS words of four channels, in registers.
+//!
+//! Contract: f32 sums in order of taps and channels. `before` needs POINT: padding is no value.
+//! Oracle: src/oracle/dense.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! use lib/window
+//! use lib/steps
+//! use lib/source_f32
+//! slot sink
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;        // [out_words, taps, group_words, 4]
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;           // [out_words]
+@group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
+@group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
+
+const SITES: u32 = 2u;
+const COLUMNS: u32 = 1u;
+const WG: u32 = 64u;
+const ROWS_PER_GROUP: u32 = WG;
+
+@compute @workgroup_size(WG)
+fn dense(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tile = flat_group(group, groups) * ROWS_PER_GROUP + lane;
+    if (tile >= params.rows) {
+        return;
+    }
+    let column_tiles = (params.out_words + COLUMNS - 1u) / COLUMNS;
+    let column = tile % column_tiles * COLUMNS;
+    let site = tile / column_tiles * SITES;
+    let first = first_word(column);
+    let column_weights = params.taps * params.group_words * 4u;
+    var sums: array<vec4<f32>, SITES * COLUMNS>;
+    for (var i = 0u; i < SITES * COLUMNS; i++) {
+        sums[i] = vec4<f32>(0.0);
+    }
+    for (var tap = 0u; tap < params.taps; tap++) {
+        var places: array<u32, SITES>;
+        for (var s = 0u; s < SITES; s++) {
+            places[s] = source_at(min(site + s, params.sites - 1u), tap);
+        }
+        for (var word = 0u; word < params.group_words; word++) {
+            let element = first + word;
+            var values: array<vec4<f32>, SITES>;
+            for (var s = 0u; s < SITES; s++) {
+                values[s] = vec4<f32>(0.0);
+                if (POINT == 1u || places[s] != NOWHERE) {
+                    values[s] = before(value_of(x[places[s] + element]), element, element);
+                }
+            }
+            for (var c = 0u; c < COLUMNS; c++) {
+                let at = min(column + c, params.out_words - 1u) * column_weights
+                    + (tap * params.group_words + word) * 4u;
+                for (var i = 0u; i < 4u; i++) {
+                    let weight = weights[at + i];
+                    for (var s = 0u; s < SITES; s++) {
+                        sums[s * COLUMNS + c] += values[s][i] * weight;
+                    }
+                }
+            }
+        }
+    }
+    let positions = params.out_height * params.out_width;
+    for (var s = 0u; s < SITES; s++) {
+        for (var c = 0u; c < COLUMNS; c++) {
+            if (site + s < params.sites && column + c < params.out_words) {
+                let element = (site + s) % positions * params.out_words + column + c;
+                let sum = sums[s * COLUMNS + c] + bias[column + c];
+                y[(site + s) * params.out_words + column + c] =
+                    sink_of(after(sum, column + c, element), real_channels(column + c));
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! dense_integer: y[o] = after(bias[o] + sum_(c, i, j) w[o, c, i, j] (q[c, y + i, x + j] - input_zero) - …), q of int8
+//! One workgroup = WG tiles; a lane computes a tile of SITES places x COLUMNS words of four channels, in registers.
+//!
+//! Contract: sums in i32, exact modulo 2^32. The bias holds all that does not depend on q; padding is the input's zero
+//! point. Sources of F32 are quantized by `before`, which needs POINT. Sums are converted to f32 for `after`.
+//! Oracle: src/oracle/dense_integer.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! use lib/window
+//! use lib/steps
+//! slot source
+//! slot sink
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;        // [planes, out_words, taps, group_words]
+@group(0) @binding(3) var<storage, read> bias: array<vec4<i32>>;           // [2, out_words] behind them the zero points
+@group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
+@group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
+
+const SITES: u32 = 2u;
+const COLUMNS: u32 = 1u;
+const WG: u32 = 64u;
+const ROWS_PER_GROUP: u32 = WG;
+
+// Whether weights have zero points.
+override ZEROS: u32 = 0u;
+// Whether the sum itself is the result.
+override SUM: u32 = 0u;
+
+fn products(weight: vec4<u32>, word: u32) -> vec4<i32> {
+    return vec4<i32>(
+        dot4I8Packed(weight.x, word),
+        dot4I8Packed(weight.y, word),
+        dot4I8Packed(weight.z, word),
+        dot4I8Packed(weight.w, word),
+    );
+}
+
+@compute @workgroup_size(WG)
+fn dense_integer(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tile = flat_group(group, groups) * ROWS_PER_GROUP + lane;
+    if (tile >= params.rows) {
+        return;
+    }
+    let column_tiles = (params.out_words + COLUMNS - 1u) / COLUMNS;
+    let column = tile % column_tiles * COLUMNS;
+    let site = tile / column_tiles * SITES;
+    let first = first_word(column);
+    let column_weights = params.taps * params.group_words;
+    var sums: array<vec4<i32>, SITES * COLUMNS>;
+    for (var i = 0u; i < SITES * COLUMNS; i++) {
+        sums[i] = bias[min(column + i % COLUMNS, params.out_words - 1u)];
+    }
+    for (var tap = 0u; tap < params.taps; tap++) {
+        var places: array<u32, SITES>;
+        for (var s = 0u; s < SITES; s++) {
+            places[s] = source_at(min(site + s, params.sites - 1u), tap);
+        }
+        for (var word = 0u; word < params.group_words; word++) {
+            let element = first + word;
+            var codes: array<u32, SITES>;
+            for (var s = 0u; s < SITES; s++) {
+                codes[s] = params.pad_word;
+                if (POINT == 1u || places[s] != NOWHERE) {
+                    codes[s] = bytes_of(x[places[s] + element], element, element);
+                }
+            }
+            for (var c = 0u; c < COLUMNS; c++) {
+                let at = min(column + c, params.out_words - 1u) * column_weights + tap * params.group_words + word;
+                let weight = weights[at];
+                for (var s = 0u; s < SITES; s++) {
+                    sums[s * COLUMNS + c] += products(weight, codes[s]);
+                }
+                if (ZEROS == 1u) {
+                    let present = weights[params.out_words * column_weights + at];
+                    let zero = bias[params.out_words + min(column + c, params.out_words - 1u)];
+                    for (var s = 0u; s < SITES; s++) {
+                        sums[s * COLUMNS + c] -= zero * products(present, codes[s]);
+                    }
+                }
+            }
+        }
+    }
+    let positions = params.out_height * params.out_width;
+    for (var s = 0u; s < SITES; s++) {
+        for (var c = 0u; c < COLUMNS; c++) {
+            if (site + s < params.sites && column + c < params.out_words) {
+                let at = (site + s) * params.out_words + column + c;
+                let sum = sums[s * COLUMNS + c];
+                if (SUM == 1u) {
+                    y[at] = sum_of(sum, real_channels(column + c));
+                } else {
+                    let element = (site + s) % positions * params.out_words + column + c;
+                    y[at] = sink_of(after(vec4<f32>(sum), column + c, element), real_channels(column + c));
+                }
+            }
+        }
+    }
+}

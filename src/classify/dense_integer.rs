@@ -1,0 +1,93 @@
+//! Host of `dense_integer`: convolutions and products with matrices of int8, with exact sums.
+
+use super::dense::{Operands, tile};
+use super::layout::Layout;
+use super::steps::{sink, source};
+use super::window::{Geometry, WindowParams};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec};
+use crate::network::{Element, Integer};
+use crate::{Error, Result};
+
+const FILE: Spec =
+    Spec::new("classify/dense_integer").slot("source", "lib/source_i8").slot("sink", "lib/sink_f32");
+
+/// Tiles of places by words; those of several words are for one group only.
+pub const VARIANTS: &[Spec] = &[
+    FILE.consts(&[("SITES", 2), ("COLUMNS", 1)]),
+    FILE.consts(&[("SITES", 1), ("COLUMNS", 1)]),
+    FILE.consts(&[("SITES", 2), ("COLUMNS", 4)]),
+    FILE.consts(&[("SITES", 1), ("COLUMNS", 8)]),
+];
+
+/// The other shaders of the operation.
+pub const STAGES: &[Spec] = &[
+    Spec::new("classify/dense_integer").slot("source", "lib/source_f32").slot("sink", "lib/sink_f32"),
+    Spec::new("classify/dense_integer").slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
+    Spec::new("classify/dense_integer").slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
+];
+
+/// What is added to the sum of `w q`, so that the whole is `bias + sum (w - weight_zero) (q - input_zero)`.
+///
+/// # Errors
+/// [`Error::Input`] if a sum could leave i32.
+pub fn bias(integer: &Integer) -> Result<Vec<i32>> {
+    let outs = integer.bias.len().max(1);
+    let mut all = Vec::new();
+    for (out, weights) in integer.weights.chunks_exact((integer.weights.len() / outs).max(1)).enumerate() {
+        let (zero, input_zero) = (i64::from(integer.weight_zero[out]), i64::from(integer.input_zero));
+        let sum: i64 = weights.iter().map(|&weight| i64::from(weight) - zero).sum();
+        let bias = i64::from(integer.bias[out]) - input_zero * sum;
+        // The kernel subtracts the zero points' share in the end, so only the whole must fit.
+        let most = weights.iter().map(|&w| (i64::from(w) - zero).abs() * 255).sum::<i64>() + bias.abs();
+        if most > i64::from(i32::MAX) {
+            return Err(Error::Input(format!("the sums of output channel {out} could leave 32 bits")));
+        }
+        all.push(bias as i32);
+    }
+    Ok(all)
+}
+
+/// Compiles `spec` for these operands and binds it. A source of F32 is quantized by the steps in front.
+///
+/// # Errors
+/// [`Error::Input`] for shapes beyond what u32 counts, and for sums that could leave i32.
+pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) -> Result<Bound> {
+    let geometry: &Geometry = on.geometry;
+    let zeros = integer.weight_zero.iter().any(|&zero| zero != 0);
+    let mut spec = spec
+        .refill("source", source(geometry.input.element))
+        .refill("sink", sink(geometry.output.element))
+        .set("POINT", geometry.is_point().into());
+    if zeros {
+        spec = spec.set("ZEROS", 1);
+    }
+    if geometry.output.element == Element::I32 {
+        spec = spec.set("SUM", 1);
+    }
+    let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec))?;
+    let out_words = Layout::of(&geometry.output).c4() as u64;
+    let ones = vec![1i8; integer.weights.len()];
+    let planes: &[&[i8]] = if zeros { &[&integer.weights, &ones] } else { &[&integer.weights] };
+    let mut words: Vec<u32> = Vec::new();
+    for plane in planes {
+        for block in geometry.arrange(plane) {
+            // A word has the four input channels of one output channel.
+            words.extend((0..4).map(|out| u32::from_le_bytes(block.map(|input| input[out] as u8))));
+        }
+    }
+    let planes = planes.len() as u64;
+    let weights = Buffer::from_slice(gpu, "weights", planes * out_words, &words)?;
+    let padded = |values: Vec<i32>| {
+        let end = out_words as usize * 4;
+        values.into_iter().chain(std::iter::repeat(0)).take(end).collect::<Vec<i32>>()
+    };
+    let biases = [padded(bias(integer)?), padded(integer.weight_zero.clone())].concat();
+    let bias = Buffer::from_slice(gpu, "bias", 2 * out_words, &biases)?;
+    let (constants, slab) = on.chains().constants(gpu)?;
+    let mut params = geometry.params(tile(&spec), slab)?;
+    params.pad_word = u32::from_le_bytes([integer.input_zero as i8 as u8; 4]);
+    params.planes = planes as u32;
+    let buffers =
+        [("x", on.x), ("weights", &weights), ("bias", &bias), ("constants", &constants), ("y", on.y)];
+    kernel.bind(gpu, &buffers, params, on.work(weights.bytes()))
+}

@@ -1,0 +1,155 @@
+//! The places of a convolution: what its kernels are told of shapes, and the order of its weights.
+
+use super::layout::Layout;
+use crate::gpu::{params, to_u32};
+use crate::network::{Value, Window};
+use crate::{Error, Result};
+
+params! {
+    pub(super) struct WindowParams {
+        rows: u32,
+        sites: u32,
+        in_words: u32,
+        out_words: u32,
+        out_channels: u32,
+        height: u32,
+        width: u32,
+        out_height: u32,
+        out_width: u32,
+        taps: u32,
+        kernel_x: u32,
+        stride_y: u32,
+        stride_x: u32,
+        dilation_y: u32,
+        dilation_x: u32,
+        pad_y: u32,
+        pad_x: u32,
+        group_in: u32,
+        group_out: u32,
+        group_words: u32,
+        slab: u32,
+        in_total: u32,
+        pad_word: u32,
+        planes: u32,
+    }
+}
+
+/// Four input channels (rows) by four output channels of one element of a window.
+pub type Block<T> = [[T; 4]; 4];
+
+/// The shapes of a convolution.
+#[derive(Clone, Debug)]
+pub struct Geometry {
+    /// Examples in a batch.
+    pub batch: u64,
+    /// One example of the input.
+    pub input: Value,
+    /// One example of the output.
+    pub output: Value,
+    /// Where it looks.
+    pub window: Window,
+    /// Groups of channels.
+    pub groups: usize,
+}
+
+impl Geometry {
+    fn group_in(&self) -> usize {
+        self.input.channels() / self.groups
+    }
+
+    fn group_out(&self) -> usize {
+        self.output.channels() / self.groups
+    }
+
+    /// Words that output word `column` reads at one place: the first, and the one behind the last.
+    fn words_of(&self, column: usize) -> (usize, usize) {
+        let last = (column * 4 + 3).min(self.output.channels() - 1) / self.group_out();
+        let first = column * 4 / self.group_out();
+        (first * self.group_in() / 4, ((last + 1) * self.group_in()).div_ceil(4))
+    }
+
+    fn out_words(&self) -> usize {
+        Layout::of(&self.output).c4()
+    }
+
+    /// The most words that an output word reads at one place.
+    pub fn group_words(&self) -> usize {
+        let reads = (0..self.out_words()).map(|column| self.words_of(column));
+        reads.map(|(first, end)| end - first).max().unwrap_or(0)
+    }
+
+    /// Elements of the window.
+    pub fn taps(&self) -> usize {
+        self.window.kernel.iter().product()
+    }
+
+    /// Whether each place is computed from the same place alone.
+    pub fn is_point(&self) -> bool {
+        self.window == Window::POINT && self.input.picture() == self.output.picture()
+    }
+
+    /// Multiply-adds for a batch.
+    pub fn products(&self) -> u64 {
+        self.batch * (self.output.elements() * self.group_in() * self.taps()) as u64
+    }
+
+    /// Weights `[out, in / groups, rows, columns]` as the kernels read them: `[out words, taps, group words]` blocks, 0 where
+    /// a channel belongs to another group, or to none.
+    pub fn arrange<T: Copy + Default>(&self, weights: &[T]) -> Vec<Block<T>> {
+        let (taps, group_words, in_words) = (self.taps(), self.group_words(), Layout::of(&self.input).c4());
+        let mut blocks = vec![Block::default(); self.out_words() * taps * group_words];
+        for (out, weights) in weights.chunks_exact(self.group_in() * taps).enumerate() {
+            let column = out / 4;
+            // As in the shader: no word lies behind the last.
+            let start = self.words_of(column).0.min(in_words - group_words);
+            let channel = out / self.group_out() * self.group_in();
+            for (i, weights) in weights.chunks_exact(taps).enumerate() {
+                let (word, lane) = ((channel + i) / 4 - start, (channel + i) % 4);
+                for (tap, &weight) in weights.iter().enumerate() {
+                    blocks[(column * taps + tap) * group_words + word][lane][out % 4] = weight;
+                }
+            }
+        }
+        blocks
+    }
+
+    /// The parameters for tiles of `sites` places by `columns` words.
+    pub(super) fn params(&self, (sites, columns): (u64, u64), slab: u64) -> Result<WindowParams> {
+        let (input, output) = (Layout::of(&self.input), Layout::of(&self.output));
+        if columns > 1 && self.groups > 1 {
+            return Err(Error::Input("tiles of several words are for convolutions of one group".into()));
+        }
+        let all = self.batch * output.positions as u64;
+        let rows = all.div_ceil(sites) * (output.c4() as u64).div_ceil(columns);
+        let in_total = self.batch * input.words() as u64;
+        to_u32(all * output.c4() as u64, "the number of words of a layer")?;
+        let size = |n: usize| to_u32(n, "a size of a layer");
+        let ([height, width], [out_height, out_width]) = (self.input.picture(), self.output.picture());
+        Ok(WindowParams {
+            rows: to_u32(rows, "the number of tiles of a layer")?,
+            sites: to_u32(all, "the number of places of a layer")?,
+            in_words: size(input.c4())?,
+            out_words: size(output.c4())?,
+            out_channels: size(output.channels)?,
+            height: size(height)?,
+            width: size(width)?,
+            out_height: size(out_height)?,
+            out_width: size(out_width)?,
+            taps: size(self.taps())?,
+            kernel_x: size(self.window.kernel[1])?,
+            stride_y: size(self.window.strides[0])?,
+            stride_x: size(self.window.strides[1])?,
+            dilation_y: size(self.window.dilations[0])?,
+            dilation_x: size(self.window.dilations[1])?,
+            pad_y: size(self.window.pads[0])?,
+            pad_x: size(self.window.pads[1])?,
+            group_in: size(self.group_in())?,
+            group_out: size(self.group_out())?,
+            group_words: size(self.group_words())?,
+            slab: to_u32(slab, "a layer's constants")?,
+            in_total: to_u32(in_total, "the number of words of a layer")?,
+            pad_word: 0,
+            planes: 1,
+        })
+    }
+}
