@@ -271,30 +271,64 @@ fn read_raw(gpu: &Context, label: &str, raw: &wgpu::Buffer, start: u64, target: 
     if target.is_empty() {
         return Ok(());
     }
-    let size = target.len() as u64;
-    let staging = gpu.scoped(label, size, || {
-        let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read-back"),
-            size,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+    let readback = Readback::new(gpu, label, target.len() as u64)?;
+    gpu.scoped(label, target.len() as u64, || {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(raw, start, &staging, 0, size);
+        encoder.copy_buffer_to_buffer(raw, start, &readback.raw, 0, target.len() as u64);
         gpu.queue.submit([encoder.finish()]);
-        staging
     })?;
-    let (sender, receiver) = mpsc::channel();
-    gpu.scoped(label, size, || {
-        staging.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The receiver outlives the wait below; a send can only fail after an early return.
-            let _ = sender.send(result);
-        });
-    })?;
-    gpu.wait()?;
-    let lost = |reason: String| gpu.lost_error().unwrap_or(Error::DeviceLost(format!("{label}: {reason}")));
-    receiver.recv().map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;
-    let view = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
-    target.copy_from_slice(&view);
-    Ok(())
+    readback.fetch(gpu, target)
+}
+
+/// Memory of the host that a submission copies a result to: kept, it saves a submission and an allocation for each read.
+#[derive(Debug)]
+pub struct Readback {
+    raw: wgpu::Buffer,
+    label: String,
+}
+
+impl Readback {
+    /// Room for `bytes` bytes (a multiple of 4).
+    pub fn new(gpu: &Context, label: &str, bytes: u64) -> Result<Self> {
+        let raw = gpu.scoped(label, bytes, || {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read-back"),
+                size: bytes.max(4),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        Ok(Self { raw, label: label.to_owned() })
+    }
+
+    /// Records the copy of the first bytes of `buffer`, as many as fit and as it has; it must lie in one part.
+    pub(super) fn copy(&self, encoder: &mut wgpu::CommandEncoder, buffer: &Buffer) {
+        if let Some(part) = buffer.parts.first() {
+            let bytes = self.raw.size().min(part.rows * buffer.row_bytes);
+            encoder.copy_buffer_to_buffer(&part.raw, part.start, &self.raw, 0, bytes);
+        }
+    }
+
+    /// Waits for the device, and takes the first bytes of what was copied.
+    pub(super) fn fetch(&self, gpu: &Context, target: &mut [u8]) -> Result<()> {
+        let lost = |reason: String| {
+            gpu.lost_error().unwrap_or(Error::DeviceLost(format!("{}: {reason}", self.label)))
+        };
+        let (sender, receiver) = mpsc::channel();
+        let range = ..target.len() as u64;
+        gpu.scoped(&self.label, target.len() as u64, || {
+            self.raw.map_async(wgpu::MapMode::Read, range, move |result| {
+                // The receiver outlives the wait below; a send can only fail after an early return.
+                let _ = sender.send(result);
+            });
+        })?;
+        gpu.wait()?;
+        receiver.recv().map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;
+        {
+            let view = self.raw.get_mapped_range(range).map_err(|e| lost(e.to_string()))?;
+            target.copy_from_slice(&view);
+        }
+        self.raw.unmap();
+        Ok(())
+    }
 }

@@ -11,7 +11,7 @@ pub mod timing;
 mod trusted;
 pub mod tune;
 
-pub use buffer::Buffer;
+pub use buffer::{Buffer, Readback};
 pub use context::{AdapterReport, Context, Listener, Options, adapters};
 pub use kernel::{Bound, Kernel, OpKind, ParamType, Params, Work, params};
 pub use record::{PassRecord, Recorder};

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Bound, Context, Work, context::lock};
+use super::buffer::Readback;
+use super::{Bound, Buffer, Context, Work, context::lock};
 use crate::Result;
 
 /// One pass as it ran, kept in profile mode.
@@ -42,14 +43,27 @@ impl<'a> Recorder<'a> {
         self.steps.push(bound);
     }
 
+    /// Sends everything to the device with a copy of the first bytes of `buffer`, which must lie in one part, and waits
+    /// for them: one submission.
+    pub fn read<T: bytemuck::Pod>(self, buffer: &Buffer, readback: &Readback, into: &mut [T]) -> Result<()> {
+        let gpu = self.gpu;
+        let steps: &[&Bound] = if gpu.profile { &[] } else { &self.steps };
+        let commands = encode(gpu, &[steps], None, Some((buffer, readback)))?;
+        if gpu.profile {
+            self.submit()?;
+        }
+        send(gpu, commands)?;
+        readback.fetch(gpu, bytemuck::cast_slice_mut(into))
+    }
+
     /// Sends everything to the device. In profile mode it also waits, and keeps each pass's time.
     pub fn submit(self) -> Result<()> {
         if !self.gpu.profile {
-            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None)?);
+            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None, None)?);
         }
         if !self.gpu.adapter.timestamps {
             for step in &self.steps {
-                let buffer = encode(self.gpu, &[&[*step]], None)?;
+                let buffer = encode(self.gpu, &[&[*step]], None, None)?;
                 let begun = Instant::now();
                 send(self.gpu, buffer)?;
                 self.gpu.wait()?;
@@ -61,7 +75,7 @@ impl<'a> Recorder<'a> {
         for steps in self.steps.chunks(PASSES_PER_SET) {
             let passes: Vec<&[&Bound]> = steps.chunks(1).collect();
             let stamps = Stamps::new(self.gpu, passes.len())?;
-            let buffer = encode(self.gpu, &passes, Some(&stamps))?;
+            let buffer = encode(self.gpu, &passes, Some(&stamps), None)?;
             let begun = Instant::now();
             send(self.gpu, buffer)?;
             self.gpu.wait()?;
@@ -86,6 +100,7 @@ pub(super) fn encode(
     gpu: &Context,
     passes: &[&[&Bound]],
     stamps: Option<&Stamps>,
+    read: Option<(&Buffer, &Readback)>,
 ) -> Result<wgpu::CommandBuffer> {
     gpu.scoped("recording", 0, || {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -104,6 +119,9 @@ pub(super) fn encode(
         }
         if let Some(stamps) = stamps {
             stamps.resolve(&mut encoder);
+        }
+        if let Some((buffer, readback)) = read {
+            readback.copy(&mut encoder, buffer);
         }
         encoder.finish()
     })

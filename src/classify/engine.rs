@@ -1,0 +1,358 @@
+//! A network on a device: every layer bound to buffers that stay, so that a batch is one submission.
+//!
+//! A plan comes first: passes, each a kernel with chains of element-wise steps in front of it and behind, so that such layers cost no
+//! pass of their own. Between passes lie activations as [`super::layout`] says. The same plan runs networks of floats,
+//! of integers, and of both.
+
+use super::layout::Layout;
+use super::pooling::Pooling;
+use super::steps::{AFTER, BEFORE, Step, With};
+use super::window::Geometry;
+use super::{average_pool, dense, dense_integer, gather, max_pool, pointwise, softmax};
+use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Work};
+use crate::network::{Arithmetic, Element, Network, Op, Value};
+use crate::{Error, Result};
+
+/// What an engine does besides running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Fuses all it can.
+    #[default]
+    Output,
+    /// Gives every value a buffer of its own, to be looked at after a run.
+    All,
+}
+
+/// Kernel and chains of one dispatch.
+#[derive(Clone, Debug)]
+struct Pass<'n> {
+    kind: Kind<'n>,
+    before: Vec<Step>,
+    after: Vec<Step>,
+    source: usize,
+    target: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Kind<'n> {
+    /// Dense, Integer, pools and softmax: what the layer says.
+    Layer(&'n Op),
+    /// With a second input, or none.
+    Pointwise(Option<(Arithmetic, usize)>),
+    /// With a second input, or none; the logical index.
+    Gather(Option<usize>, Vec<u32>),
+}
+
+/// Which passes run a network, over its values and some that lie between.
+struct Plan<'n> {
+    values: Vec<Value>,
+    passes: Vec<Pass<'n>>,
+    /// Where each value lies: at itself, or at another of the same order.
+    root: Vec<usize>,
+}
+
+/// A second pass would read less than this many words again for each of its own.
+const MOST_REPEATED: usize = 16;
+
+impl<'n> Plan<'n> {
+    fn new(network: &'n Network, keep: Keep) -> Result<Self> {
+        let values = network.values.clone();
+        let mut root: Vec<usize> = (0..values.len()).collect();
+        for layer in network.layers.iter().filter(|layer| matches!(layer.op, Op::Reshape)) {
+            let from = root[layer.inputs[0]];
+            if Layout::of(&values[from]) == Layout::of(&values[layer.output]) {
+                root[layer.output] = from;
+            }
+        }
+        let mut uses = vec![0; values.len()];
+        for layer in &network.layers {
+            if root[layer.output] == layer.output {
+                layer.inputs.iter().for_each(|&input| uses[root[input]] += 1);
+            }
+        }
+        uses[root[network.output]] += 1;
+        uses[root[network.input]] += 1;
+        if keep == Keep::All {
+            uses.iter_mut().for_each(|uses| *uses += 1);
+        }
+        let mut plan = Self { values, passes: Vec::new(), root };
+        for layer in &network.layers {
+            if plan.root[layer.output] == layer.output {
+                let inputs: Vec<usize> = layer.inputs.iter().map(|&input| plan.root[input]).collect();
+                plan.add(&layer.op, &inputs, layer.output, &uses);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The pass whose result is `value`, where that is read once and by nobody else.
+    fn maker(&self, value: usize, uses: &[usize]) -> Option<usize> {
+        (uses[value] == 1).then(|| self.passes.iter().position(|pass| pass.target == value)).flatten()
+    }
+
+    fn add(&mut self, op: &'n Op, inputs: &[usize], target: usize, uses: &[usize]) {
+        let source = inputs[0];
+        let pass = |kind, before, after| Pass { kind, before, after, source, target };
+        if let Some(steps) = Step::of(op) {
+            if let Some(maker) = self.maker(source, uses).filter(|&maker| self.takes(maker, &steps)) {
+                self.passes[maker].after.extend(steps);
+                self.passes[maker].target = target;
+                return;
+            }
+            return self.passes.push(pass(Kind::Pointwise(None), Vec::new(), steps));
+        }
+        match op {
+            Op::Dense(_) | Op::Integer(_) => {
+                let after = match op {
+                    Op::Integer(integer) => Step::of_output(&integer.output),
+                    _ => Vec::new(),
+                };
+                let mut made = pass(Kind::Layer(op), Vec::new(), after);
+                if let Some(maker) = self.maker(source, uses).filter(|&maker| self.absorbs(maker, op, target)) {
+                    let front = self.passes.remove(maker);
+                    made.source = front.source;
+                    made.before = [front.before, front.after].concat();
+                }
+                self.passes.push(made);
+            }
+            Op::Arithmetic(arithmetic) => {
+                self.passes.push(pass(Kind::Pointwise(Some((*arithmetic, inputs[1]))), Vec::new(), Vec::new()));
+            }
+            Op::Reshape => {
+                let index = (0..self.values[target].elements() as u32).collect();
+                self.passes.push(pass(Kind::Gather(None, index), Vec::new(), Vec::new()));
+            }
+            Op::Gather { index } => self.gather(inputs, target, index),
+            _ => self.passes.push(pass(Kind::Layer(op), Vec::new(), Vec::new())),
+        }
+    }
+
+    /// Whether the pass has room for further steps, and its result is not yet rounded to bytes.
+    fn takes(&self, maker: usize, steps: &[Step]) -> bool {
+        let pass = &self.passes[maker];
+        let kernel = matches!(pass.kind, Kind::Pointwise(_) | Kind::Layer(Op::Dense(_) | Op::Integer(_)));
+        kernel && self.values[pass.target].element != Element::I8 && pass.after.len() + steps.len() <= AFTER.len()
+    }
+
+    /// Whether a product can do the work of the element-wise pass in front of it as it reads: each of its words again for
+    /// every word of results.
+    fn absorbs(&self, maker: usize, op: &Op, target: usize) -> bool {
+        let pass = &self.passes[maker];
+        let (from, to) = (&self.values[pass.source], &self.values[target]);
+        let steps = [pass.before.as_slice(), &pass.after].concat();
+        let layout = Layout::of(from);
+        let by_channel = |step: &Step| match step {
+            Step::With(_, constants) => constants.len() <= layout.channels.max(1),
+            _ => true,
+        };
+        let (window, groups) = match op {
+            Op::Dense(dense) => (dense.window, dense.groups),
+            Op::Integer(integer) => (integer.window, integer.groups),
+            _ => return false,
+        };
+        let geometry = Geometry { batch: 1, input: from.clone(), output: to.clone(), window, groups };
+        matches!(pass.kind, Kind::Pointwise(None))
+            && from.element == Element::F32
+            && steps.len() <= BEFORE.len()
+            && geometry.is_point()
+            && Layout::of(to).c4() <= MOST_REPEATED
+            && (layout.positions == 1 || steps.iter().all(by_channel))
+    }
+
+    /// The kernel takes two inputs: more are laid one behind the other first.
+    fn gather(&mut self, inputs: &[usize], target: usize, index: &[u32]) {
+        let mut first = inputs[0];
+        let mut rest = &inputs[1..];
+        while let [second, more @ ..] = rest
+            && !more.is_empty()
+        {
+            let elements = self.values[first].elements() + self.values[*second].elements();
+            let both = self.values.len();
+            let element = self.values[first].element;
+            self.values.push(Value { name: "a part of a concatenation".into(), shape: vec![elements], element });
+            self.root.push(both);
+            let kind = Kind::Gather(Some(*second), (0..elements as u32).collect());
+            self.passes.push(Pass { kind, before: Vec::new(), after: Vec::new(), source: first, target: both });
+            (first, rest) = (both, more);
+        }
+        let kind = Kind::Gather(rest.first().copied(), index.to_vec());
+        self.passes.push(Pass { kind, before: Vec::new(), after: Vec::new(), source: first, target });
+    }
+}
+
+/// A network ready to run on batches of a fixed size.
+#[derive(Debug)]
+pub struct Engine {
+    batch: u64,
+    values: Vec<Value>,
+    root: Vec<usize>,
+    buffers: Vec<Option<Buffer>>,
+    passes: Vec<Bound>,
+    input: usize,
+    output: usize,
+    readback: Readback,
+}
+
+impl Engine {
+    /// Compiles and binds `network` for batches of up to `batch` examples, or as many as the adapter can bind.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a layer that is too large for the adapter; the device's.
+    pub fn new(gpu: &Context, network: &Network, batch: u64, keep: Keep) -> Result<Self> {
+        let plan = Plan::new(network, keep)?;
+        let mut live = vec![false; plan.values.len()];
+        live[plan.root[network.input]] = true;
+        plan.passes.iter().for_each(|pass| live[pass.target] = true);
+        let row_bytes = |value: &Value| Layout::of(value).row_bytes(value.element);
+        let alive = |at: usize| live.get(at) == Some(&true);
+        let rows = plan.values.iter().enumerate().filter(|(at, _)| alive(*at));
+        let largest = rows.map(|(_, value)| row_bytes(value)).max().unwrap_or(16);
+        let fit = gpu.adapter.max_binding_bytes / largest;
+        if fit == 0 {
+            return Err(Error::Input(format!(
+                "a value of {largest} bytes is larger than a binding of this adapter ({} bytes)",
+                gpu.adapter.max_binding_bytes
+            )));
+        }
+        // Words of all examples are counted in u32.
+        let batch = batch.clamp(1, fit).min((u64::from(u32::MAX) / 4 / largest).max(1) * 4);
+        let mut buffers = Vec::new();
+        for (at, value) in plan.values.iter().enumerate() {
+            let buffer = alive(at).then(|| Buffer::new(gpu, &value.name, batch, row_bytes(value)));
+            buffers.push(buffer.transpose()?);
+        }
+        let passes = plan.passes.iter().map(|pass| bind(gpu, &plan.values, pass, &buffers, batch));
+        let passes = passes.collect::<Result<Vec<Bound>>>()?;
+        let output = plan.root[network.output];
+        let readback = Readback::new(gpu, "output", batch * row_bytes(&plan.values[output]))?;
+        Ok(Self {
+            batch,
+            input: plan.root[network.input],
+            output,
+            values: plan.values,
+            root: plan.root,
+            buffers,
+            passes,
+            readback,
+        })
+    }
+
+    /// Examples in a batch.
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// Dispatches of a batch.
+    pub fn passes(&self) -> &[Bound] {
+        &self.passes
+    }
+
+    /// Least bytes and operations of a batch: input and output once, and what every pass computes.
+    pub fn work(&self) -> Work {
+        let buffer = |at: usize| self.buffers[at].as_ref().map_or(0, Buffer::bytes);
+        let ops = self.passes.iter().map(|pass| pass.work().ops).sum();
+        Work { bytes: buffer(self.input) + buffer(self.output), ops }
+    }
+
+    /// The value at `at` of the network, if it is on the device: all are under [`Keep::All`].
+    pub fn buffer(&self, at: usize) -> Option<(&Value, &Buffer)> {
+        let buffer = self.buffers[*self.root.get(at)?].as_ref()?;
+        Some((&self.values[at], buffer))
+    }
+
+    /// Runs examples, channels first, and gives the output of each. Any number of them, in batches.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for values that are no examples; the device's.
+    pub fn run(&self, gpu: &Context, examples: &[f32]) -> Result<Vec<f32>> {
+        let mut outputs = Vec::new();
+        self.run_batches(gpu, examples, |_, output| {
+            outputs.extend_from_slice(output);
+            Ok(())
+        })?;
+        Ok(outputs)
+    }
+
+    /// The same, calling `done` after each batch with its number of examples and their output; until it returns, the
+    /// values of the batch are on the device.
+    pub fn run_batches(
+        &self,
+        gpu: &Context,
+        examples: &[f32],
+        mut done: impl FnMut(u64, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let (input, output) = (Layout::of(&self.values[self.input]), Layout::of(&self.values[self.output]));
+        if !examples.len().is_multiple_of(input.elements()) {
+            return Err(Error::Input(format!(
+                "{} values are no examples of {}",
+                examples.len(),
+                input.elements()
+            )));
+        }
+        let Some((x, y)) = self.buffers[self.input].as_ref().zip(self.buffers[self.output].as_ref()) else {
+            return Err(Error::Input("the network has no input".into()));
+        };
+        let mut rows = vec![0f32; self.batch as usize * 4 * output.words()];
+        for examples in examples.chunks(self.batch as usize * input.elements()) {
+            let count = examples.len() / input.elements();
+            x.write_rows(gpu, 0, &input.pack_f32(examples))?;
+            let mut record = Recorder::new(gpu);
+            self.passes.iter().for_each(|pass| record.dispatch(pass));
+            let rows = &mut rows[..count * 4 * output.words()];
+            record.read(y, &self.readback, rows)?;
+            done(count as u64, &output.unpack_f32(rows))?;
+        }
+        Ok(())
+    }
+}
+
+/// Binds a pass.
+fn bind(
+    gpu: &Context,
+    values: &[Value],
+    pass: &Pass<'_>,
+    buffers: &[Option<Buffer>],
+    batch: u64,
+) -> Result<Bound> {
+    let buffer = |at: usize| {
+        let missing = || Error::Input(format!("{} is read before it is computed", values[at].name));
+        buffers[at].as_ref().ok_or_else(missing)
+    };
+    let (source, target) = (&values[pass.source], &values[pass.target]);
+    let (x, y) = (buffer(pass.source)?, buffer(pass.target)?);
+    let layout = Layout::of(target);
+    let pooling = |window| Pooling { input: source.clone(), output: target.clone(), window };
+    match &pass.kind {
+        Kind::Pointwise(other) => {
+            let other = other.map(|(op, at)| buffer(at).map(|other| (op, other))).transpose()?;
+            let elements = (source.element, target.element);
+            let on = pointwise::Operands { layout, elements, before: &pass.before, other, after: &pass.after, x, y };
+            pointwise::bind(gpu, &pointwise::VARIANTS[0], &on)
+        }
+        Kind::Gather(other, index) => {
+            let other = other.map(|at| buffer(at).map(|buffer| (Layout::of(&values[at]), buffer))).transpose()?;
+            gather::bind(gpu, source.element, index, (Layout::of(source), x), other, (layout, y))
+        }
+        Kind::Layer(op @ (Op::Dense(_) | Op::Integer(_))) => {
+            let (window, groups) = match op {
+                Op::Dense(dense) => (dense.window, dense.groups),
+                Op::Integer(integer) => (integer.window, integer.groups),
+                _ => return Err(Error::Input("no convolution".into())),
+            };
+            let geometry = Geometry { batch, input: source.clone(), output: target.clone(), window, groups };
+            let on =
+                dense::Operands { geometry: &geometry, before: &pass.before, after: &pass.after, x, y };
+            match op {
+                Op::Integer(integer) => dense_integer::bind(gpu, dense_integer::choose(&geometry), integer, &on),
+                Op::Dense(op) => dense::bind(gpu, dense::choose(&geometry), op, &on),
+                _ => Err(Error::Input("no convolution".into())),
+            }
+        }
+        Kind::Layer(Op::MaxPool(window)) => max_pool::bind(gpu, source.element, x, y, &pooling(*window)),
+        Kind::Layer(Op::AveragePool { window, include_pad }) => {
+            average_pool::bind(gpu, x, y, &pooling(*window), *include_pad)
+        }
+        Kind::Layer(Op::Softmax) => softmax::bind(gpu, x, y, layout),
+        Kind::Layer(_) => Err(Error::Input(format!("{}: no kernel computes it", target.name))),
+    }
+}
