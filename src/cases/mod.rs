@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod assign;
+pub mod average_pool;
 pub mod centroid;
 pub mod copy;
 pub mod dense;
@@ -13,20 +14,24 @@ pub mod dense_integer;
 pub mod dequantize;
 pub mod distance;
 pub mod dot_i8;
+mod examples;
 pub mod fma_f16;
 pub mod fma_f32;
+pub mod gather;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;
 pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
+pub mod max_pool;
 pub mod pointwise;
 mod quantized;
 pub mod radix_sort;
 pub mod read_xor;
 pub mod row_scale;
 pub mod seed;
+pub mod softmax;
 pub mod write;
 
 use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Work};
@@ -43,7 +48,7 @@ pub struct Entry {
     pub stages: &'static [Spec],
     /// What its operations are: which roof they are compared with.
     pub op: OpKind,
-    /// Files for the slot `format` of every variant; empty for a kernel without it.
+    /// Files for the slot of every variant that varies with its case, such as `format`; empty for a kernel without it.
     pub decoders: &'static [&'static str],
     /// Sizes for correctness: small, prime, around the workgroup size.
     pub tests: fn() -> Vec<Box<dyn Case>>,
@@ -52,9 +57,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The variants as `case` runs them: with its decoder in the slot `format`, if it has one.
+    /// The variants as `case` runs them: with its decoder in its slot, if it has one.
     pub fn variants_of(&self, case: &dyn Case) -> Vec<Spec> {
-        let fill = |spec: &Spec| case.decoder().map_or(*spec, |decoder| spec.slot("format", decoder));
+        let fill = |spec: &Spec| case.decoder().map_or(*spec, |decoder| spec.slot(slot_of(decoder), decoder));
         self.variants.iter().map(fill).collect()
     }
 
@@ -76,9 +81,18 @@ impl Entry {
     pub fn specs(&self) -> Vec<Spec> {
         let filled = self.variants.iter().flat_map(|spec| match self.decoders {
             [] => vec![*spec],
-            decoders => decoders.iter().map(|decoder| spec.slot("format", decoder)).collect(),
+            decoders => decoders.iter().map(|decoder| spec.slot(slot_of(decoder), decoder)).collect(),
         });
         filled.chain(self.stages.iter().copied()).collect()
+    }
+}
+
+/// The slot that a decoder fills: that of its folder, or that of its name where it lies in lib (`lib/element_i8`).
+fn slot_of(decoder: &'static str) -> &'static str {
+    match decoder.split_once('/') {
+        Some(("lib", name)) => name.split_once('_').map_or(name, |(slot, _)| slot),
+        Some((folder, _)) => folder,
+        None => decoder,
     }
 }
 
@@ -107,13 +121,17 @@ pub const REGISTRY: &[Entry] = &[
     dense::ENTRY,
     dense_integer::ENTRY,
     pointwise::ENTRY,
+    max_pool::ENTRY,
+    average_pool::ENTRY,
+    softmax::ENTRY,
+    gather::ENTRY,
 ];
 
 /// One kernel at one size.
 pub trait Case {
     /// What and how large, such as `n=1000 k=7 d=3`.
     fn name(&self) -> String;
-    /// The file that its variants need in the slot `format`.
+    /// The file that its variants need in the slot `format` or `element`.
     fn decoder(&self) -> Option<&'static str> {
         None
     }

@@ -47,6 +47,16 @@ pub fn bias(integer: &Integer) -> Result<Vec<i32>> {
     Ok(all)
 }
 
+/// The variant for these shapes.
+pub fn choose(geometry: &Geometry) -> &'static Spec {
+    match geometry {
+        Geometry { groups: 2.., .. } => &VARIANTS[0],
+        Geometry { batch: 1, .. } => &VARIANTS[1],
+        _ if Layout::of(&geometry.output).c4() > 1 => &VARIANTS[2],
+        _ => &VARIANTS[0],
+    }
+}
+
 /// Compiles `spec` for these operands and binds it. A source of F32 is quantized by the steps in front.
 ///
 /// # Errors

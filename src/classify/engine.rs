@@ -4,9 +4,13 @@
 //! pass of their own. Between passes lie activations as [`super::layout`] says. The same plan runs networks of floats,
 //! of integers, and of both.
 
+use super::average_pool::AveragePool;
+use super::gather::Gather;
 use super::layout::Layout;
+use super::max_pool::MaxPool;
 use super::pooling::Pooling;
-use super::steps::{AFTER, BEFORE, Step, With};
+use super::softmax::Softmax;
+use super::steps::{AFTER, BEFORE, Step};
 use super::window::Geometry;
 use super::{average_pool, dense, dense_integer, gather, max_pool, pointwise, softmax};
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Work};
@@ -321,7 +325,7 @@ fn bind(
     let (source, target) = (&values[pass.source], &values[pass.target]);
     let (x, y) = (buffer(pass.source)?, buffer(pass.target)?);
     let layout = Layout::of(target);
-    let pooling = |window| Pooling { input: source.clone(), output: target.clone(), window };
+    let pooling = |window| Pooling::of(source, target, window);
     match &pass.kind {
         Kind::Pointwise(other) => {
             let other = other.map(|(op, at)| buffer(at).map(|other| (op, other))).transpose()?;
@@ -330,8 +334,15 @@ fn bind(
             pointwise::bind(gpu, &pointwise::VARIANTS[0], &on)
         }
         Kind::Gather(other, index) => {
-            let other = other.map(|at| buffer(at).map(|buffer| (Layout::of(&values[at]), buffer))).transpose()?;
-            gather::bind(gpu, source.element, index, (Layout::of(source), x), other, (layout, y))
+            let mut inputs = vec![(x, Layout::of(source))];
+            if let Some(at) = *other {
+                inputs.push((buffer(at)?, Layout::of(&values[at])));
+            }
+            let layouts: Vec<Layout> = inputs.iter().map(|(_, layout)| *layout).collect();
+            let index = gather::physical_index(index, &layouts, layout)?;
+            let index = Buffer::from_slice(gpu, "index", layout.words() as u64, &index)?;
+            let spec = gather::spec(layout, source.element)?;
+            Gather::load(gpu, &spec)?.bind(gpu, &inputs, &index, (y, layout))
         }
         Kind::Layer(op @ (Op::Dense(_) | Op::Integer(_))) => {
             let (window, groups) = match op {
@@ -348,11 +359,15 @@ fn bind(
                 _ => Err(Error::Input("no convolution".into())),
             }
         }
-        Kind::Layer(Op::MaxPool(window)) => max_pool::bind(gpu, source.element, x, y, &pooling(*window)),
-        Kind::Layer(Op::AveragePool { window, include_pad }) => {
-            average_pool::bind(gpu, x, y, &pooling(*window), *include_pad)
+        Kind::Layer(Op::MaxPool(window)) => {
+            let pooling = pooling(*window);
+            MaxPool::load(gpu, &max_pool::spec(&pooling, source.element)?)?.bind(gpu, x, y, &pooling)
         }
-        Kind::Layer(Op::Softmax) => softmax::bind(gpu, x, y, layout),
+        Kind::Layer(Op::AveragePool { window, include_pad }) => {
+            let pooling = pooling(*window);
+            AveragePool::load(gpu, &average_pool::spec(&pooling))?.bind(gpu, x, y, &pooling, *include_pad)
+        }
+        Kind::Layer(Op::Softmax) => Softmax::load(gpu, &softmax::spec(layout))?.bind(gpu, x, y, layout),
         Kind::Layer(_) => Err(Error::Input(format!("{}: no kernel computes it", target.name))),
     }
 }

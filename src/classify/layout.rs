@@ -4,7 +4,33 @@
 //! neighbouring channels: `vec4<f32>`, `vec4<i32>`, or four signed bytes in a u32, the first channel lowest. Channels
 //! behind the last are 0, and every kernel keeps them so. (A [`Value`]'s shape is channels first, as in ONNX.)
 
+use crate::gpu::Spec;
 use crate::network::{Element, Value};
+use crate::{Error, Result};
+
+/// The files for the slot `element`.
+pub const ELEMENTS: &[&str] = &["lib/element_f32", "lib/element_i8"];
+
+/// The file for the slot `element` of `kernel`, which works on [`ELEMENTS`].
+pub(super) fn element_file(kernel: &str, element: Element) -> Result<&'static str> {
+    match element {
+        Element::F32 => Ok(ELEMENTS[0]),
+        Element::I8 => Ok(ELEMENTS[1]),
+        Element::I32 => Err(Error::Input(format!(
+            "{kernel} works on F32 and I8, and was given I32: cast to F32 or requantize to I8 before it"
+        ))),
+    }
+}
+
+/// `spec` where a workgroup has one example, and where it has many.
+pub(super) const fn examples(spec: Spec) -> [Spec; 2] {
+    [spec.overrides(&[("ROWS_PER_GROUP", 1.0)]), spec.overrides(&[("ROWS_PER_GROUP", 64.0)])]
+}
+
+/// The one of [`examples`] that suits examples of so many items for the lanes: a workgroup has 64.
+pub(super) fn variant(variants: &[Spec; 2], items: usize) -> Spec {
+    variants[usize::from(items < 16)]
+}
 
 /// The size of one example's activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod assign;
+pub mod average_pool;
 pub mod centroid;
 pub mod copy;
 pub mod dense;
@@ -11,15 +12,18 @@ pub mod distance;
 pub mod dot_i8;
 pub mod fma_f16;
 pub mod fma_f32;
+pub mod gather;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;
 pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
+pub mod max_pool;
 pub mod pointwise;
 pub mod radix_sort;
 pub mod read_xor;
 pub mod row_scale;
 pub mod seed;
+pub mod softmax;
 pub mod write;
