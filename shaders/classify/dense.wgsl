@@ -8,11 +8,11 @@
 //! use lib/window
 //! use lib/steps
 //! use lib/source_f32
+//! slot weights
 //! slot sink
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
-@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;        // [out_words, taps, group_words, 4]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;           // [out_words]
 @group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
 @group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
@@ -27,14 +27,14 @@ fn dense(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
     let tile = flat_group(group, groups) * ROWS_PER_GROUP + lane;
     if (tile >= params.rows) {
         return;
     }
-    let column_tiles = (params.out_words + COLUMNS - 1u) / COLUMNS;
-    let column = tile % column_tiles * COLUMNS;
-    let site = tile / column_tiles * SITES;
+    let column = tile / params.site_tiles * COLUMNS;
+    let site = tile % params.site_tiles * SITES;
     let first = first_word(column);
     let column_weights = params.taps * params.group_words * 4u;
     var sums: array<vec4<f32>, SITES * COLUMNS>;
@@ -58,8 +58,9 @@ fn dense(
             for (var c = 0u; c < COLUMNS; c++) {
                 let at = min(column + c, params.out_words - 1u) * column_weights
                     + (tap * params.group_words + word) * 4u;
+                let block = block_at(at, subgroup_lane);
                 for (var i = 0u; i < 4u; i++) {
-                    let weight = weights[at + i];
+                    let weight = weight_of(block, i);
                     for (var s = 0u; s < SITES; s++) {
                         sums[s * COLUMNS + c] += values[s][i] * weight;
                     }

@@ -8,12 +8,13 @@
 //! use lib/grid
 //! use lib/window
 //! use lib/steps
+//! slot wide
 //! slot source
 //! slot sink
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
-@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;        // [planes, out_words, taps, group_words]
+@group(0) @binding(2) var<storage, read> weights: array<Wide>;             // [planes, out_words, taps, group_words]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<i32>>;           // [2, out_words] behind them the zero points
 @group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
 @group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
@@ -47,9 +48,8 @@ fn dense_integer(
     if (tile >= params.rows) {
         return;
     }
-    let column_tiles = (params.out_words + COLUMNS - 1u) / COLUMNS;
-    let column = tile % column_tiles * COLUMNS;
-    let site = tile / column_tiles * SITES;
+    let column = tile / params.site_tiles * COLUMNS;
+    let site = tile % params.site_tiles * SITES;
     let first = first_word(column);
     let column_weights = params.taps * params.group_words;
     var sums: array<vec4<i32>, SITES * COLUMNS>;
@@ -72,12 +72,12 @@ fn dense_integer(
             }
             for (var c = 0u; c < COLUMNS; c++) {
                 let at = min(column + c, params.out_words - 1u) * column_weights + tap * params.group_words + word;
-                let weight = weights[at];
+                let weight = words(weights[at]);
                 for (var s = 0u; s < SITES; s++) {
                     sums[s * COLUMNS + c] += products(weight, codes[s]);
                 }
                 if (ZEROS == 1u) {
-                    let present = weights[params.out_words * column_weights + at];
+                    let present = words(weights[params.out_words * column_weights + at]);
                     let zero = bias[params.out_words + min(column + c, params.out_words - 1u)];
                     for (var s = 0u; s < SITES; s++) {
                         sums[s * COLUMNS + c] -= zero * products(present, codes[s]);

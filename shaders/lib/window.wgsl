@@ -4,6 +4,7 @@
 struct Params {
     rows: u32,          // tiles
     sites: u32,         // examples x places of the output
+    site_tiles: u32,    // tiles for a column; lanes behind the last site compute it again and do not write
     in_words: u32,      // words of four channels, at one place
     out_words: u32,
     out_channels: u32,

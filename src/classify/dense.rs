@@ -2,29 +2,30 @@
 
 use super::layout::Layout;
 use super::steps::{Chains, Step, sink};
-use super::window::{Geometry, WindowParams};
+use super::window::{self, Geometry, Tile, WindowParams};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work};
 use crate::network::Dense;
 
 const FILE: Spec = Spec::new("classify/dense").slot("sink", "lib/sink_f32");
+const OWN: Spec = FILE.slot("wide", "lib/wide32").slot("weights", "lib/weights_own");
+const SHARED: Spec = FILE.slot("wide", "lib/wide64").slot("weights", window::SHARED);
 
-/// Tiles of places by words; those of several words are for one group only.
+/// Tiles of places by words. The first is for few places, and for several groups; the others are for one group.
 pub const VARIANTS: &[Spec] = &[
-    FILE.consts(&[("SITES", 2), ("COLUMNS", 1)]),
-    FILE.consts(&[("SITES", 1), ("COLUMNS", 1)]),
-    FILE.consts(&[("SITES", 2), ("COLUMNS", 4)]),
-    FILE.consts(&[("SITES", 1), ("COLUMNS", 8)]),
+    OWN.consts(&[("SITES", 1), ("COLUMNS", 1)]),
+    OWN.consts(&[("SITES", 2), ("COLUMNS", 4)]),
+    OWN.consts(&[("SITES", 4), ("COLUMNS", 1)]),
+    SHARED.consts(&[("SITES", 4), ("COLUMNS", 2)]),
+    SHARED.consts(&[("SITES", 4), ("COLUMNS", 1)]),
+    SHARED.consts(&[("SITES", 8), ("COLUMNS", 1)]),
 ];
 
 /// The other shaders of the operation.
-pub const STAGES: &[Spec] = &[Spec::new("classify/dense").slot("sink", "lib/sink_i8")];
-
-/// Places and words of a tile.
-pub fn tile(spec: &Spec) -> (u64, u64) {
-    let value = |name| spec.consts.iter().find(|(n, _)| *n == name).map(|(_, value)| u64::from(*value));
-    (value("SITES").unwrap_or(2), value("COLUMNS").unwrap_or(1))
-}
+pub const STAGES: &[Spec] = &[Spec::new("classify/dense")
+    .slot("sink", "lib/sink_i8")
+    .slot("wide", "lib/wide32")
+    .slot("weights", "lib/weights_own")];
 
 /// What a convolution works on.
 #[derive(Clone, Copy, Debug)]
@@ -57,11 +58,14 @@ impl Operands<'_> {
 
 /// The variant for these shapes.
 pub fn choose(geometry: &Geometry) -> &'static Spec {
+    if let Ok(v) = std::env::var("V")
+        && geometry.batch > 1
+    {
+        return &VARIANTS[v.parse::<usize>().unwrap()];
+    }
     match geometry {
-        Geometry { groups: 2.., .. } => &VARIANTS[0],
-        Geometry { batch: 1, .. } => &VARIANTS[1],
-        _ if Layout::of(&geometry.output).c4() > 1 => &VARIANTS[2],
-        _ => &VARIANTS[0],
+        Geometry { groups: 2.., .. } | Geometry { batch: 1, .. } => &VARIANTS[0],
+        _ => &VARIANTS[1],
     }
 }
 
@@ -81,5 +85,5 @@ pub fn bind(gpu: &Context, spec: &Spec, dense: &Dense, on: &Operands<'_>) -> Res
     let (constants, slab) = on.chains().constants(gpu)?;
     let buffers =
         [("x", on.x), ("weights", &weights), ("bias", &bias), ("constants", &constants), ("y", on.y)];
-    kernel.bind(gpu, &buffers, geometry.params(tile(&spec), slab)?, on.work(weights.bytes()))
+    kernel.bind(gpu, &buffers, geometry.params(Tile::of(&spec), slab)?, on.work(weights.bytes()))
 }

@@ -1,29 +1,33 @@
 //! Host of `dense_integer`: convolutions and products with matrices of int8, with exact sums.
 
-use super::dense::{Operands, tile};
+use super::dense::Operands;
 use super::layout::Layout;
 use super::steps::{sink, source};
-use super::window::{Geometry, WindowParams};
+use super::window::{Geometry, Tile, WindowParams};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec};
 use crate::network::{Element, Integer};
 use crate::{Error, Result};
 
-const FILE: Spec =
-    Spec::new("classify/dense_integer").slot("source", "lib/source_i8").slot("sink", "lib/sink_f32");
+const FILE: Spec = Spec::new("classify/dense_integer");
+const BYTES: Spec = FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_f32");
+const WIDE32: Spec = BYTES.slot("wide", "lib/wide32");
+const WIDE64: Spec = BYTES.slot("wide", "lib/wide64");
 
-/// Tiles of places by words; those of several words are for one group only.
+/// Tiles of places by words. The first is for few places, and for several groups; the others are for one group.
 pub const VARIANTS: &[Spec] = &[
-    FILE.consts(&[("SITES", 2), ("COLUMNS", 1)]),
-    FILE.consts(&[("SITES", 1), ("COLUMNS", 1)]),
-    FILE.consts(&[("SITES", 2), ("COLUMNS", 4)]),
-    FILE.consts(&[("SITES", 1), ("COLUMNS", 8)]),
+    WIDE32.consts(&[("SITES", 1), ("COLUMNS", 1)]),
+    WIDE32.consts(&[("SITES", 2), ("COLUMNS", 4)]),
+    WIDE32.consts(&[("SITES", 4), ("COLUMNS", 1)]),
+    WIDE64.consts(&[("SITES", 4), ("COLUMNS", 2)]),
+    WIDE64.consts(&[("SITES", 4), ("COLUMNS", 1)]),
+    WIDE64.consts(&[("SITES", 2), ("COLUMNS", 4)]),
 ];
 
 /// The other shaders of the operation.
 pub const STAGES: &[Spec] = &[
-    Spec::new("classify/dense_integer").slot("source", "lib/source_f32").slot("sink", "lib/sink_f32"),
-    Spec::new("classify/dense_integer").slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
-    Spec::new("classify/dense_integer").slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
+    FILE.slot("wide", "lib/wide32").slot("source", "lib/source_f32").slot("sink", "lib/sink_f32"),
+    FILE.slot("wide", "lib/wide32").slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
+    FILE.slot("wide", "lib/wide32").slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
 ];
 
 /// What is added to the sum of `w q`, so that the whole is `bias + sum (w - weight_zero) (q - input_zero)`.
@@ -49,11 +53,14 @@ pub fn bias(integer: &Integer) -> Result<Vec<i32>> {
 
 /// The variant for these shapes.
 pub fn choose(geometry: &Geometry) -> &'static Spec {
+    if let Ok(v) = std::env::var("V")
+        && geometry.batch > 1
+    {
+        return &VARIANTS[v.parse::<usize>().unwrap()];
+    }
     match geometry {
-        Geometry { groups: 2.., .. } => &VARIANTS[0],
-        Geometry { batch: 1, .. } => &VARIANTS[1],
-        _ if Layout::of(&geometry.output).c4() > 1 => &VARIANTS[2],
-        _ => &VARIANTS[0],
+        Geometry { groups: 2.., .. } | Geometry { batch: 1, .. } => &VARIANTS[0],
+        _ => &VARIANTS[1],
     }
 }
 
@@ -94,7 +101,7 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     let biases = [padded(bias(integer)?), padded(integer.weight_zero.clone())].concat();
     let bias = Buffer::from_slice(gpu, "bias", 2 * out_words, &biases)?;
     let (constants, slab) = on.chains().constants(gpu)?;
-    let mut params = geometry.params(tile(&spec), slab)?;
+    let mut params = geometry.params(Tile::of(&spec), slab)?;
     params.pad_word = u32::from_le_bytes([integer.input_zero as i8 as u8; 4]);
     params.planes = planes as u32;
     let buffers =

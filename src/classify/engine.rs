@@ -112,7 +112,8 @@ impl<'n> Plan<'n> {
                     _ => Vec::new(),
                 };
                 let mut made = pass(Kind::Layer(op), Vec::new(), after);
-                if let Some(maker) = self.maker(source, uses).filter(|&maker| self.absorbs(maker, op, target)) {
+                if let Some(maker) = self.maker(source, uses).filter(|&maker| self.absorbs(maker, op, target))
+                {
                     let front = self.passes.remove(maker);
                     made.source = front.source;
                     made.before = [front.before, front.after].concat();
@@ -120,7 +121,11 @@ impl<'n> Plan<'n> {
                 self.passes.push(made);
             }
             Op::Arithmetic(arithmetic) => {
-                self.passes.push(pass(Kind::Pointwise(Some((*arithmetic, inputs[1]))), Vec::new(), Vec::new()));
+                self.passes.push(pass(
+                    Kind::Pointwise(Some((*arithmetic, inputs[1]))),
+                    Vec::new(),
+                    Vec::new(),
+                ));
             }
             Op::Reshape => {
                 let index = (0..self.values[target].elements() as u32).collect();
@@ -135,7 +140,9 @@ impl<'n> Plan<'n> {
     fn takes(&self, maker: usize, steps: &[Step]) -> bool {
         let pass = &self.passes[maker];
         let kernel = matches!(pass.kind, Kind::Pointwise(_) | Kind::Layer(Op::Dense(_) | Op::Integer(_)));
-        kernel && self.values[pass.target].element != Element::I8 && pass.after.len() + steps.len() <= AFTER.len()
+        kernel
+            && self.values[pass.target].element != Element::I8
+            && pass.after.len() + steps.len() <= AFTER.len()
     }
 
     /// Whether a product can do the work of the element-wise pass in front of it as it reads: each of its words again for
@@ -173,10 +180,20 @@ impl<'n> Plan<'n> {
             let elements = self.values[first].elements() + self.values[*second].elements();
             let both = self.values.len();
             let element = self.values[first].element;
-            self.values.push(Value { name: "a part of a concatenation".into(), shape: vec![elements], element });
+            self.values.push(Value {
+                name: "a part of a concatenation".into(),
+                shape: vec![elements],
+                element,
+            });
             self.root.push(both);
             let kind = Kind::Gather(Some(*second), (0..elements as u32).collect());
-            self.passes.push(Pass { kind, before: Vec::new(), after: Vec::new(), source: first, target: both });
+            self.passes.push(Pass {
+                kind,
+                before: Vec::new(),
+                after: Vec::new(),
+                source: first,
+                target: both,
+            });
             (first, rest) = (both, more);
         }
         let kind = Kind::Gather(rest.first().copied(), index.to_vec());
@@ -330,7 +347,15 @@ fn bind(
         Kind::Pointwise(other) => {
             let other = other.map(|(op, at)| buffer(at).map(|other| (op, other))).transpose()?;
             let elements = (source.element, target.element);
-            let on = pointwise::Operands { layout, elements, before: &pass.before, other, after: &pass.after, x, y };
+            let on = pointwise::Operands {
+                layout,
+                elements,
+                before: &pass.before,
+                other,
+                after: &pass.after,
+                x,
+                y,
+            };
             pointwise::bind(gpu, &pointwise::VARIANTS[0], &on)
         }
         Kind::Gather(other, index) => {
@@ -351,10 +376,11 @@ fn bind(
                 _ => return Err(Error::Input("no convolution".into())),
             };
             let geometry = Geometry { batch, input: source.clone(), output: target.clone(), window, groups };
-            let on =
-                dense::Operands { geometry: &geometry, before: &pass.before, after: &pass.after, x, y };
+            let on = dense::Operands { geometry: &geometry, before: &pass.before, after: &pass.after, x, y };
             match op {
-                Op::Integer(integer) => dense_integer::bind(gpu, dense_integer::choose(&geometry), integer, &on),
+                Op::Integer(integer) => {
+                    dense_integer::bind(gpu, dense_integer::choose(&geometry), integer, &on)
+                }
                 Op::Dense(op) => dense::bind(gpu, dense::choose(&geometry), op, &on),
                 _ => Err(Error::Input("no convolution".into())),
             }

@@ -7,13 +7,17 @@ use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 use crate::network::{Arithmetic, Element};
 
 const FILE: Spec = Spec::new("classify/pointwise");
+const WIDE: Spec = FILE.slot("wide", "lib/wide32");
 
 /// The shader.
-pub const VARIANTS: &[Spec] = &[FILE.slot("source", "lib/source_f32").slot("sink", "lib/sink_f32")];
+pub const VARIANTS: &[Spec] = &[
+    WIDE.slot("source", "lib/source_f32").slot("sink", "lib/sink_f32"),
+    FILE.slot("wide", "lib/wide64").slot("source", "lib/source_f32").slot("sink", "lib/sink_f32"),
+];
 
 /// The same for other types of elements.
 pub const STAGES: &[Spec] = &[
-    FILE.slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
+    WIDE.slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
     FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_f32"),
     FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
     FILE.slot("source", "lib/source_i32").slot("sink", "lib/sink_f32"),
@@ -53,6 +57,8 @@ pub struct Operands<'a> {
 /// # Errors
 /// [`crate::Error::Input`] for more words than u32 counts.
 pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
+    // Only sources of F32 have wide words.
+    let spec = if on.elements.0 == Element::F32 { *spec } else { FILE };
     let mut spec = spec.refill("source", source(on.elements.0)).refill("sink", sink(on.elements.1));
     if let Some((arithmetic, _)) = on.other {
         spec = spec.set("ARITHMETIC", 1 + arithmetic as u32);

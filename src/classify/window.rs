@@ -1,7 +1,7 @@
 //! The places of a convolution: what its kernels are told of shapes, and the order of its weights.
 
 use super::layout::Layout;
-use crate::gpu::{params, to_u32};
+use crate::gpu::{Spec, params, to_u32};
 use crate::network::{Value, Window};
 use crate::{Error, Result};
 
@@ -9,6 +9,7 @@ params! {
     pub(super) struct WindowParams {
         rows: u32,
         sites: u32,
+        site_tiles: u32,
         in_words: u32,
         out_words: u32,
         out_channels: u32,
@@ -36,6 +37,33 @@ params! {
 
 /// Four input channels (rows) by four output channels of one element of a window.
 pub type Block<T> = [[T; 4]; 4];
+
+/// What a lane computes, and how many lanes compute the same words at neighbouring places.
+#[derive(Clone, Copy, Debug)]
+pub struct Tile {
+    /// Places.
+    pub sites: u64,
+    /// Words of four channels.
+    pub columns: u64,
+    /// Lanes that share their weights.
+    pub lanes: u64,
+}
+
+impl Tile {
+    /// That of a variant.
+    pub fn of(spec: &Spec) -> Self {
+        let value = |name| spec.consts.iter().find(|(n, _)| *n == name).map(|(_, value)| u64::from(*value));
+        let shares = spec.slots.iter().flatten().any(|(_, file)| *file == SHARED);
+        let lanes = if shares { WORKGROUP } else { 1 };
+        Self { sites: value("SITES").unwrap_or(2), columns: value("COLUMNS").unwrap_or(1), lanes }
+    }
+}
+
+/// Invocations of a workgroup of these kernels.
+const WORKGROUP: u64 = 64;
+
+/// The file by which the lanes of a subgroup share the weights that they load.
+pub const SHARED: &str = "lib/weights_shared";
 
 /// The shapes of a convolution.
 #[derive(Clone, Debug)]
@@ -113,14 +141,16 @@ impl Geometry {
         blocks
     }
 
-    /// The parameters for tiles of `sites` places by `columns` words.
-    pub(super) fn params(&self, (sites, columns): (u64, u64), slab: u64) -> Result<WindowParams> {
+    /// The parameters for these tiles, and constants of `slab` words.
+    pub(super) fn params(&self, tile: Tile, slab: u64) -> Result<WindowParams> {
         let (input, output) = (Layout::of(&self.input), Layout::of(&self.output));
+        let Tile { sites, columns, lanes } = tile;
         if columns > 1 && self.groups > 1 {
             return Err(Error::Input("tiles of several words are for convolutions of one group".into()));
         }
         let all = self.batch * output.positions as u64;
-        let rows = all.div_ceil(sites) * (output.c4() as u64).div_ceil(columns);
+        let site_tiles = all.div_ceil(sites).next_multiple_of(lanes);
+        let rows = site_tiles * (output.c4() as u64).div_ceil(columns);
         let in_total = self.batch * input.words() as u64;
         to_u32(all * output.c4() as u64, "the number of words of a layer")?;
         let size = |n: usize| to_u32(n, "a size of a layer");
@@ -128,6 +158,7 @@ impl Geometry {
         Ok(WindowParams {
             rows: to_u32(rows, "the number of tiles of a layer")?,
             sites: to_u32(all, "the number of places of a layer")?,
+            site_tiles: to_u32(site_tiles, "the number of tiles of a layer")?,
             in_words: size(input.c4())?,
             out_words: size(output.c4())?,
             out_channels: size(output.channels)?,

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 pub static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
 /// Most slots that a shader can have.
-const SLOTS: usize = 3;
+const SLOTS: usize = 4;
 /// Most settings that a variant can have.
 const SETTINGS: usize = 16;
 
@@ -35,7 +35,7 @@ impl Spec {
         Self { file, slots: [None; SLOTS], consts: &[], overrides: &[], settings: [None; SETTINGS] }
     }
 
-    /// The same with `file` in the slot `name`; there is room for three.
+    /// The same with `file` in the slot `name`; there is room for four.
     pub const fn slot(mut self, name: &'static str, file: &'static str) -> Self {
         let mut at = 0;
         while at + 1 < SLOTS && self.slots[at].is_some() {

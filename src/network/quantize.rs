@@ -55,7 +55,8 @@ pub fn quantize(
     let mut quantized: Vec<Option<usize>> = vec![None; network.values.len()];
     for layer in &network.layers {
         let mut layer = layer.clone();
-        let plan = |int8, reason| LayerPlan { layer: layer.name.clone(), operator: layer.operator, int8, reason };
+        let plan =
+            |int8, reason| LayerPlan { layer: layer.name.clone(), operator: layer.operator, int8, reason };
         match &layer.op {
             Op::Dense(dense) => {
                 let from = layer.inputs[0];
@@ -70,7 +71,11 @@ pub fn quantize(
                     let codes = *quantized[from].get_or_insert_with(|| {
                         let name = format!("{} (int8)", value.name);
                         let at = result.values.len();
-                        result.values.push(Value { name: name.clone(), element: Element::I8, ..value.clone() });
+                        result.values.push(Value {
+                            name: name.clone(),
+                            element: Element::I8,
+                            ..value.clone()
+                        });
                         result.layers.push(Layer {
                             name,
                             operator: "QuantizeLinear",
@@ -121,7 +126,9 @@ fn integer(dense: &Dense, input: &Value, scale: Option<f32>) -> Result<(Integer,
         let bias = (f64::from(bias) / unit).round_ties_even();
         let product = unit as f32;
         if !(bias.abs() <= f64::from(i32::MAX / 2) && product > 0.0 && product.is_finite()) {
-            return Err(format!("the bias of its channel {out} does not fit 32 bits in steps of its products"));
+            return Err(format!(
+                "the bias of its channel {out} does not fit 32 bits in steps of its products"
+            ));
         }
         made.bias.push(bias as i32);
         scales.push(product);
