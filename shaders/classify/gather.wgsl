@@ -25,15 +25,15 @@ struct Params {
 const WG: u32 = 64u;
 override ROWS_PER_GROUP: u32 = 1u;
 
-fn element(row: u32, from: u32) -> Element {
-    let word = from / 4u;
+fn element(row: u32, number: u32) -> Element {
+    let word = number / 4u;
     if (word < params.a_words) {
         let four = four_of(a[row * params.a_words + word]);
-        return four[from % 4u];
+        return four[number % 4u];
     }
     if (word - params.a_words < params.b_words) {
         let four = four_of(b[row * params.b_words + word - params.a_words]);
-        return four[from % 4u];
+        return four[number % 4u];
     }
     return Element();
 }
@@ -51,8 +51,8 @@ fn gather(
     let count = min(ROWS_PER_GROUP, params.rows - first) * params.words;
     for (var at = lane; at < count; at += WG) {
         let row = first + at / params.words;
-        let from = index[at % params.words];
-        let four = Four(element(row, from.x), element(row, from.y), element(row, from.z), element(row, from.w));
-        y[first * params.words + at] = word_of(four);
+        let four = index[at % params.words];
+        let chosen = Four(element(row, four.x), element(row, four.y), element(row, four.z), element(row, four.w));
+        y[first * params.words + at] = word_of(chosen);
     }
 }

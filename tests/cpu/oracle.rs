@@ -1,6 +1,9 @@
 //! The oracles themselves, on cases small enough to work out by hand.
 
-use lowbit::oracle::{assign, centroid, distance, lloyd, radix_sort, seed};
+use lowbit::network::Window;
+use lowbit::oracle::{
+    assign, average_pool, centroid, distance, gather, lloyd, max_pool, radix_sort, seed, softmax,
+};
 
 #[test]
 fn the_nearest_centroid_and_the_lowest_of_equals() {
@@ -55,4 +58,40 @@ fn a_draw_follows_the_weights_and_skips_zeros() {
     assert_eq!(seed::draw(&[0.0; 4], 0.5), 2);
     assert_eq!(seed::best(&[1.0, 5.0, 1.0, 0.0, 5.0, 0.0], 3), 0);
     assert_ne!(seed::random_word(1, 2, 3), seed::random_word(1, 3, 2));
+}
+
+#[test]
+fn pools_see_their_windows() {
+    // 3 x 3, windows of 2 x 2 every 2 places from one above and left on.
+    let x = [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -9.0];
+    let window = Window { kernel: [2, 2], strides: [2, 2], dilations: [1, 1], pads: [1, 1] };
+    let largest = max_pool::max_pool(&x, [3, 3], [2, 2], &window);
+    assert_eq!(largest, [Some(-1.0), Some(-2.0), Some(-4.0), Some(-5.0)]);
+    let means = |include_pad| average_pool::average_pool(&x, [3, 3], [2, 2], &window, include_pad).0;
+    assert_eq!(means(false), [-1.0, -2.5, -5.5, -7.0]);
+    assert_eq!(means(true), [-0.25, -1.25, -2.75, -7.0]);
+    let corners = Window { kernel: [2, 2], strides: [1, 1], dilations: [2, 2], pads: [0, 0] };
+    assert_eq!(average_pool::average_pool(&x, [3, 3], [1, 1], &corners, false).0, [-5.0]);
+    let beside = Window { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [1, 0] };
+    assert_eq!(max_pool::max_pool(&x, [3, 3], [1, 1], &beside), [None]);
+}
+
+#[test]
+fn shares_sum_to_one_and_their_bound_is_not_lax() {
+    let shares = softmax::softmax(&[0.0, 2f32.ln(), 0.0]);
+    for (share, expected) in shares.iter().zip([0.25, 0.5, 0.25]) {
+        assert!((share - expected).abs() < 1e-7);
+    }
+    assert_eq!(softmax::softmax(&[1e38, -1e38]), [1.0, 0.0]);
+    let x = lowbit::random::Random::new(1).floats(100);
+    let f32_sum: f32 = x.iter().map(|x| x.exp()).sum();
+    for ((x, share), bound) in x.iter().zip(softmax::softmax(&x)).zip(softmax::bounds(&x)) {
+        assert!((f64::from(x.exp() / f32_sum) - share).abs() <= bound);
+        assert!(bound < 2e-5 * share, "{bound} for {share}");
+    }
+}
+
+#[test]
+fn elements_are_numbered_through_all_inputs() {
+    assert_eq!(gather::gather(&[3, 0, 0, 4], &[&[1i8, 2, 3], &[4, 5]]), [4, 1, 1, 5]);
 }
