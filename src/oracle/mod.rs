@@ -16,6 +16,7 @@ pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
 pub mod radix_sort;
+pub mod rank;
 pub mod read_xor;
 pub mod row_scale;
 pub mod seed;
