@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lowbit::Error;
-use lowbit::audit::{Areas, Audit, Input, Options, Status, area, areas, audit, on_cpu, roc};
+use lowbit::audit::{Areas, Audit, Input, Options, Status, area, areas, audit, on_cpu, roc, telemetry};
 use lowbit::io::npy;
 use lowbit::oracle::rank::rank;
 use lowbit::random::Random;
@@ -352,4 +352,68 @@ fn the_table_and_the_picture_say_what_the_audit_found() {
     let svg = lowbit::report::roc::svg(&audit, &labels, &a, &b).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("INT8: AUC 0.97680"), "{svg}");
     assert!(lowbit::report::roc::svg(&audit, &labels, &a, &b[1..]).is_err());
+}
+
+// ---- telemetry
+
+/// The delamination model, in f64.
+fn logit(row: &[f32]) -> f64 {
+    let weights = [-0.15, 0.25, -0.40, 0.18];
+    row.iter().zip(weights).map(|(&x, w)| f64::from(x) * w).sum::<f64>() - 1.2
+}
+
+#[test]
+fn telemetry_is_what_it_says() {
+    for (data, rows) in
+        [(telemetry::calibration(), telemetry::CALIBRATION_ROWS), (telemetry::test(), telemetry::TEST_ROWS)]
+    {
+        assert_eq!((data.features.rows, data.features.cols), (rows, 4));
+        assert_eq!(
+            (data.features.values.len(), data.labels.len(), data.groups.len()),
+            (4 * rows, rows, rows)
+        );
+        assert_eq!(data.features.first_non_finite(), None);
+        let positives = data.labels.iter().filter(|&&label| label).count() as f64 / rows as f64;
+        assert!((0.05..0.10).contains(&positives), "{positives}");
+        for feature in 0..4 {
+            let column: Vec<f64> =
+                data.features.values.chunks(4).map(|row| f64::from(row[feature])).collect();
+            let mean = column.iter().sum::<f64>() / rows as f64;
+            let sigma = (column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64).sqrt();
+            let beyond = column.iter().filter(|x| (*x - mean).abs() > 3.0 * sigma).count();
+            assert!(beyond > rows / 1000 && beyond < rows / 20, "feature {feature}: {beyond} beyond 3 sigma");
+            assert!(column.iter().all(|x| x.abs() < 10.0), "feature {feature}");
+        }
+        let scores: Vec<f32> = data.features.values.chunks(4).map(|row| logit(row) as f32).collect();
+        let area = area(&data.labels, &scores, &mut on_cpu).unwrap();
+        assert!((0.9..0.97).contains(&area), "{area}");
+        // Every state of the model occurs: nominal, warning, critical.
+        for (low, high) in [(-20.0, 0.0), (0.0, 1.73), (1.74, 20.0)] {
+            assert!(scores.iter().any(|&score| score > low && score < high), "none in {low}..{high}");
+        }
+        let found = scores.iter().zip(&data.labels).filter(|(score, label)| **label && **score > 0.0).count();
+        let recall = found as f64 / (positives * rows as f64);
+        assert!(recall > 0.75, "{recall}");
+        // Layers follow one another.
+        assert!(data.groups.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0] + 1));
+        let layers = data.groups.last().unwrap() + 1;
+        assert!((rows / 550..=rows / 250 + 1).contains(&(layers as usize)), "{layers}");
+    }
+}
+
+#[test]
+fn telemetry_is_the_same_everywhere_and_another_for_each_seed() {
+    let hash = |data: &telemetry::Telemetry| {
+        let words = data.features.values.iter().map(|value| value.to_bits());
+        let labels = data.labels.iter().map(|&label| u32::from(label));
+        words.chain(labels).fold(0xcbf2_9ce4_8422_2325u64, |hash, word| {
+            (hash ^ u64::from(word)).wrapping_mul(0x0100_0000_01b3)
+        })
+    };
+    // What this generator gave when it was written: other numbers would make other figures of the report.
+    assert_eq!(hash(&telemetry::generate(5000, 1)), 4_548_956_603_653_520_892);
+    let (short, long) = (telemetry::generate(700, 4), telemetry::generate(1000, 4));
+    assert_eq!(short.features.values, long.features.values[..2800]);
+    assert_ne!(short.features.values, telemetry::generate(700, 5).features.values);
+    assert!(telemetry::generate(0, 1).labels.is_empty());
 }
