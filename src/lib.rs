@@ -27,6 +27,7 @@
 //! Where to look:
 //! - [`kmeans`]: exact k-means, and the palette of a picture;
 //! - [`matmul`]: products with quantized weights, in the number formats of [`mod@format`];
+//! - [`classify`]: quantized classifiers;
 //! - [`audit`]: what an INT8 classifier lost, and with what certainty;
 //! - [`quantize`]: the weights of a file in another number format;
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
@@ -36,6 +37,7 @@
 
 pub mod audit;
 pub mod cases;
+pub mod classify;
 mod error;
 pub mod format;
 pub mod gpu;

@@ -21,6 +21,7 @@ pub mod matvec;
 pub mod matvec_integer;
 mod quantized;
 pub mod radix_sort;
+pub mod rank;
 pub mod read_xor;
 pub mod row_scale;
 pub mod seed;
@@ -101,6 +102,7 @@ pub const REGISTRY: &[Entry] = &[
     matmul_integer::ENTRY,
     row_scale::ENTRY,
     matmul_matrix::ENTRY,
+    rank::ENTRY,
 ];
 
 /// One kernel at one size.

@@ -4,6 +4,7 @@
 mod audit;
 mod checkpoint;
 mod comparer;
+mod csv;
 mod format;
 mod gguf;
 mod io;

@@ -86,6 +86,7 @@ fn imports_run_one_way() {
             "src/quantize",
             &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::roofline", "wgpu"],
         ),
+        ("src/classify", &["crate::report", "crate::cases", "crate::roofline"]),
         ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
         ("src/matmul", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans"]),
         ("src/roofline", &["crate::report", "crate::kmeans"]),

@@ -26,6 +26,7 @@ mod matvec;
 mod matvec_integer;
 mod product;
 mod radix_sort;
+mod rank;
 mod read_xor;
 mod roofline;
 mod row_scale;

@@ -1,0 +1,3 @@
+//! Quantized classifiers.
+
+pub mod rank;
