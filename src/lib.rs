@@ -27,12 +27,15 @@
 //! Where to look:
 //! - [`kmeans`]: exact k-means, and the palette of a picture;
 //! - [`matmul`]: products with quantized weights, in the number formats of [`mod@format`];
+//! - [`classify`]: quantized classifiers;
+//! - [`audit`]: what an INT8 classifier lost, and with what certainty;
 //! - [`quantize`]: the weights of a file in another number format;
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
 //! - [`report`]: everything verified and timed, as a table, JSON and HTML;
 //! - [`gpu`]: the core on which a kernel stands; ARCHITECTURE.md shows how to add one;
 //! - [`cases`] and [`oracle`]: the known answers behind tests, benches and the report.
 
+pub mod audit;
 pub mod cases;
 pub mod classify;
 mod error;

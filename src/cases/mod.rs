@@ -28,6 +28,7 @@ pub mod max_pool;
 pub mod pointwise;
 mod quantized;
 pub mod radix_sort;
+pub mod rank;
 pub mod read_xor;
 pub mod row_scale;
 pub mod seed;
@@ -125,6 +126,7 @@ pub const REGISTRY: &[Entry] = &[
     average_pool::ENTRY,
     softmax::ENTRY,
     gather::ENTRY,
+    rank::ENTRY,
 ];
 
 /// One kernel at one size.

@@ -12,3 +12,5 @@ pub mod pooling;
 pub mod softmax;
 pub mod steps;
 pub mod window;
+//! Quantized classifiers.
+pub mod rank;

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
+pub mod csv;
 pub mod gguf;
 pub mod npy;
 pub mod output;
 pub mod picture;
 pub mod safetensors;
+pub mod table;
 
 /// The most key-value pairs of metadata. Models have about 50.
 const MAX_PAIRS: u64 = 1 << 16;

@@ -22,6 +22,7 @@ pub mod matvec_integer;
 pub mod max_pool;
 pub mod pointwise;
 pub mod radix_sort;
+pub mod rank;
 pub mod read_xor;
 pub mod row_scale;
 pub mod seed;

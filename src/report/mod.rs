@@ -1,5 +1,6 @@
 //! The report: roofs, every kernel against them, a real picture; as a table, as JSON, and as one HTML file.
 
+pub mod audit;
 pub mod compare;
 pub mod html;
 pub mod kernels;
@@ -7,6 +8,7 @@ pub mod model;
 pub mod photo;
 pub mod plan;
 pub mod products;
+pub mod roc;
 pub mod svg;
 pub mod table;
 pub mod trace;

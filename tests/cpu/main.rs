@@ -1,8 +1,10 @@
 //! Everything that needs no device.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
 mod checkpoint;
 mod comparer;
+mod csv;
 mod format;
 mod gguf;
 mod io;

@@ -77,11 +77,16 @@ fn imports_run_one_way() {
         ("src/oracle", &["crate::gpu", "crate::report", "crate::kmeans", "crate::roofline", "wgpu"]),
         ("src/gpu", &["crate::kmeans", "crate::matmul", "crate::roofline", "crate::report", "crate::cases"]),
         ("src/io", &["crate::gpu", "crate::kmeans", "crate::roofline", "crate::report", "wgpu"]),
+        (
+            "src/audit",
+            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
+        ),
         ("src/format", &["crate::gpu", "crate::kmeans", "crate::io", "crate::report", "wgpu"]),
         (
             "src/quantize",
             &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::roofline", "wgpu"],
         ),
+        ("src/classify", &["crate::report", "crate::cases", "crate::roofline"]),
         ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
         ("src/matmul", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans"]),
         ("src/roofline", &["crate::report", "crate::kmeans"]),

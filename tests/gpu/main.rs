@@ -32,6 +32,7 @@ mod max_pool;
 mod pointwise;
 mod product;
 mod radix_sort;
+mod rank;
 mod read_xor;
 mod roofline;
 mod row_scale;

@@ -1,0 +1,114 @@
+//! How certain a drop is when rows come in groups: a block bootstrap.
+//!
+//! Rows of one print or layer resemble each other, and then DeLong's error, which takes rows for independent, is too
+//! small. Here whole groups are drawn with replacement, as many as there are, again and again (Field and Welsh, Journal
+//! of the Royal Statistical Society B 69, 2007); the drop of each such sample shows how much the drop depends on which
+//! groups were measured.
+
+use serde::Serialize;
+
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// Samples of one class only are drawn again, at most so many times for each sample that is kept.
+const PATIENCE: usize = 20;
+
+/// What the bootstrap found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bootstrap {
+    /// The number of groups.
+    pub groups: usize,
+    /// Samples drawn.
+    pub replicates: usize,
+    /// Samples of one class only, which were drawn again.
+    pub redrawn: usize,
+    /// The seed of the drawing.
+    pub seed: u64,
+    /// The least drop that `confidence` of the samples do not exceed.
+    pub upper_bound: f64,
+}
+
+/// One model's rows in the order of their scores.
+struct Ranked {
+    /// Group and label of each row.
+    rows: Vec<(u32, bool)>,
+    /// Where rows of the same score end.
+    ends: Vec<usize>,
+}
+
+impl Ranked {
+    fn new(labels: &[bool], scores: &[f32], groups: &[u32]) -> Self {
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+        let ends =
+            (1..=order.len()).filter(|&i| i == order.len() || scores[order[i - 1]] != scores[order[i]]);
+        Self { ends: ends.collect(), rows: order.iter().map(|&row| (groups[row], labels[row])).collect() }
+    }
+
+    /// Twice the number of pairs that are in order, ties by halves, where group g is there `weights[g]` times.
+    fn ordered(&self, weights: &[u64]) -> u128 {
+        let (mut sum, mut below, mut start) = (0u128, 0u64, 0);
+        for &end in &self.ends {
+            let mut here = [0u64; 2];
+            for &(group, label) in &self.rows[start..end] {
+                here[usize::from(label)] += weights[group as usize];
+            }
+            sum += u128::from(here[1]) * u128::from(2 * below + here[0]);
+            below += here[0];
+            start = end;
+        }
+        sum
+    }
+}
+
+/// Draws `replicates` samples of groups. The inputs are as long as each other and have no NaN.
+pub(super) fn bootstrap(
+    labels: &[bool],
+    [baseline, quantized]: [&[f32]; 2],
+    groups: &[i32],
+    confidence: f64,
+    (replicates, seed): (usize, u64),
+) -> Result<Bootstrap> {
+    let mut names = groups.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() < 2 || replicates == 0 {
+        return Err(Error::Input(format!(
+            "a bootstrap needs two groups and one sample: there are {} groups and {replicates} samples",
+            names.len()
+        )));
+    }
+    let places: Vec<u32> =
+        groups.iter().map(|group| names.partition_point(|name| name < group) as u32).collect();
+    let mut classes = vec![[0u64; 2]; names.len()];
+    for (&place, &label) in places.iter().zip(labels) {
+        classes[place as usize][usize::from(label)] += 1;
+    }
+    let (a, b) = (Ranked::new(labels, baseline, &places), Ranked::new(labels, quantized, &places));
+    let (mut random, mut redrawn) = (Random::new(seed), 0);
+    let mut drops = Vec::new();
+    while drops.len() < replicates {
+        let mut weights = vec![0u64; names.len()];
+        for _ in 0..names.len() {
+            weights[random.below(names.len() as u64) as usize] += 1;
+        }
+        let [negatives, positives] = [0, 1].map(|class| {
+            classes.iter().zip(&weights).map(|(group, weight)| group[class] * weight).sum::<u64>()
+        });
+        if negatives == 0 || positives == 0 {
+            redrawn += 1;
+            if redrawn > PATIENCE * replicates {
+                return Err(Error::Input(
+                    "almost no sample of the groups has positives and negatives: use finer groups, or none"
+                        .into(),
+                ));
+            }
+            continue;
+        }
+        let difference = a.ordered(&weights) as i128 - b.ordered(&weights) as i128;
+        drops.push(difference as f64 / (2.0 * positives as f64 * negatives as f64));
+    }
+    drops.sort_unstable_by(f64::total_cmp);
+    let place = ((confidence * replicates as f64).ceil() as usize).clamp(1, replicates) - 1;
+    Ok(Bootstrap { groups: names.len(), replicates, redrawn, seed, upper_bound: drops[place] })
+}

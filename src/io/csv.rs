@@ -1,0 +1,232 @@
+//! Tables of text: cells separated by commas, semicolons or tabs, with or without a line of names.
+//!
+//! The first line decides: its separator (a semicolon or a tab, if there is one outside of quotes, else a comma), and
+//! whether it has names, which is where any of its cells is neither a number nor empty. Cells may be quoted, lines end
+//! by CRLF or LF, empty lines do not count, a byte order mark is dropped. Numbers have a decimal point.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
+
+use super::npy::Matrix;
+use super::{near, quoted};
+use crate::{Error, Result};
+
+/// What is looked at to find the separator.
+const PEEK: usize = 1 << 16;
+
+/// An open table whose first line has been read.
+pub struct Csv {
+    path: PathBuf,
+    reader: Reader<BufReader<File>>,
+    names: Option<Vec<String>>,
+    columns: usize,
+    /// The first line, if it has no names.
+    first: Option<StringRecord>,
+    /// Where the text begins.
+    mark: usize,
+}
+
+impl Csv {
+    /// Opens a table.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::File`] if its first line is no text or there is none.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (file, _) = super::open(path)?;
+        let mut input = BufReader::with_capacity(PEEK, file);
+        let begin = input.fill_buf().map_err(|e| Error::io(path, e))?;
+        let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let separator = separator(begin.get(mark..).unwrap_or_default());
+        input.consume(mark);
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(Trim::All)
+            .delimiter(separator)
+            .from_reader(input);
+        let mut table = Self { path: path.to_owned(), reader, names: None, columns: 0, first: None, mark };
+        let mut first = StringRecord::new();
+        if !table.next(&mut first)? {
+            return Err(Error::file(path, "there is no line in it"));
+        }
+        table.columns = first.len();
+        if first.iter().any(|cell| !cell.is_empty() && cell.parse::<f64>().is_err()) {
+            table.names = Some(first.iter().map(str::to_owned).collect());
+        } else {
+            table.first = Some(first);
+        }
+        Ok(table)
+    }
+
+    /// The names of the columns, if the first line has them.
+    pub fn names(&self) -> Option<&[String]> {
+        self.names.as_deref()
+    }
+
+    /// How many columns there are.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The place of the column that is called so.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is none or more than one.
+    pub fn column(&self, name: &str) -> Result<usize> {
+        let error = |problem| Err(Error::file(&self.path, problem));
+        let Some(names) = self.names() else {
+            let name = quoted(name);
+            return error(format!("its columns have no names: a first line with {name} in it is missing"));
+        };
+        let mut places = (0..names.len()).filter(|&at| names.get(at).is_some_and(|found| found == name));
+        match (places.next(), places.next()) {
+            (Some(place), None) => Ok(place),
+            (Some(_), Some(_)) => error(format!("two columns are called {}", quoted(name))),
+            (None, _) => {
+                let near: Vec<_> =
+                    near(name, names.iter().map(String::as_str)).into_iter().map(quoted).collect();
+                let hint = if near.is_empty() {
+                    let all: Vec<_> = names.iter().take(8).map(|name| quoted(name)).collect();
+                    format!("there are {}{}", all.join(", "), if names.len() > 8 { ", …" } else { "" })
+                } else {
+                    format!("near it are {}", near.join(", "))
+                };
+                error(format!("no column is called {}; {hint}", quoted(name)))
+            }
+        }
+    }
+
+    /// Reads the numbers of these columns, in this order; the others may hold anything.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; [`Error::File`] if a line has another number of cells than the first one,
+    /// a cell is empty or no finite number (with line and column), or there is no line of numbers.
+    pub fn read(self, columns: &[usize]) -> Result<Matrix> {
+        let mut values = Vec::new();
+        let rows = self.each(columns, |cell, wrong| {
+            let number: f32 = cell.parse().map_err(|_| {
+                let comma = cell.replacen(',', ".", 1).parse::<f32>().is_ok();
+                wrong(if comma { "is no number: it has to have a decimal point" } else { "is no number" })
+            })?;
+            if !number.is_finite() {
+                return Err(wrong("is no finite number"));
+            }
+            values.push(number);
+            Ok(())
+        })?;
+        Ok(Matrix { rows, cols: columns.len(), values })
+    }
+
+    /// Visits the cells of these columns, line by line, with a function that makes an error about the cell; how many
+    /// lines there are.
+    ///
+    /// # Errors
+    /// Those of [`Csv::read`], except that cells may be anything but empty; those of `visit`.
+    pub(super) fn each(
+        mut self,
+        columns: &[usize],
+        mut visit: impl FnMut(&str, &dyn Fn(&str) -> Error) -> Result<()>,
+    ) -> Result<usize> {
+        let mut rows = 0;
+        let mut record = StringRecord::new();
+        loop {
+            match self.first.take() {
+                Some(first) => record = first,
+                None if self.next(&mut record)? => {}
+                None => break,
+            }
+            let line = || self.line(record.position());
+            if record.len() != self.columns {
+                let (found, wanted, line) = (record.len(), self.columns, line());
+                return Err(Error::file(
+                    &self.path,
+                    format!("line {line} has {found} cells; the first line has {wanted}"),
+                ));
+            }
+            for &column in columns {
+                let cell = record.get(column).unwrap_or("");
+                let wrong = |problem: &str| {
+                    let name = self.names().and_then(|names| names.get(column));
+                    let name = name.map_or(String::new(), |name| format!(" ({})", quoted(name)));
+                    let subject = if cell.is_empty() { "the cell".into() } else { quoted(cell) };
+                    let (line, at) = (line(), column + 1);
+                    Error::file(&self.path, format!("line {line}, column {at}{name}: {subject} {problem}"))
+                };
+                if cell.is_empty() {
+                    return Err(wrong("is empty"));
+                }
+                visit(cell, &wrong)?;
+            }
+            rows += 1;
+        }
+        if rows == 0 {
+            return Err(Error::file(&self.path, "there is no line behind the names of the columns"));
+        }
+        Ok(rows)
+    }
+
+    /// The number of the line, from 1, that begins at a position or behind the ends of lines there.
+    // The crate's own number is that of the end of the line before, which differs with CRLF and empty lines.
+    fn line(&self, position: Option<&csv::Position>) -> u64 {
+        let Some(position) = position else { return 0 };
+        let start = self.mark as u64 + position.byte();
+        let mut bytes = File::open(&self.path)
+            .into_iter()
+            .flat_map(|file| BufReader::new(file).bytes())
+            .map_while(std::result::Result::ok);
+        let before = bytes.by_ref().take(start as usize).filter(|byte| *byte == b'\n').count();
+        let empty =
+            bytes.take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| *byte == b'\n').count();
+        1 + (before + empty) as u64
+    }
+
+    /// Reads the next line that is not empty; false at the end.
+    fn next(&mut self, record: &mut StringRecord) -> Result<bool> {
+        loop {
+            let more = self.reader.read_record(record).map_err(|error| {
+                let line = self.line(error.position());
+                match error.into_kind() {
+                    ErrorKind::Io(reason) => Error::io(&self.path, reason),
+                    ErrorKind::Utf8 { .. } => {
+                        Error::file(&self.path, format!("this is not a table: line {line} is no UTF-8 text"))
+                    }
+                    _ => Error::file(&self.path, format!("line {line} cannot be read")),
+                }
+            })?;
+            // A line of blanks in a table of several columns.
+            let blank = record.len() == 1 && record.get(0) == Some("") && self.columns != 1;
+            if !more || !blank {
+                return Ok(more);
+            }
+        }
+    }
+}
+
+/// The separator of a table that begins so.
+fn separator(begin: &[u8]) -> u8 {
+    let mut inside = false;
+    let mut found = b',';
+    let line = begin.iter().skip_while(|byte| byte.is_ascii_whitespace());
+    for &byte in line.take_while(|&&byte| byte != b'\n') {
+        match byte {
+            b'"' => inside = !inside,
+            b';' if !inside => return b';',
+            b'\t' if !inside => found = b'\t',
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Reads a table of which every cell is a number: the names of its columns, if there are any, and the numbers.
+///
+/// # Errors
+/// Those of [`Csv::open`] and [`Csv::read`].
+pub fn read(path: &Path) -> Result<(Option<Vec<String>>, Matrix)> {
+    let table = Csv::open(path)?;
+    let (names, all) = (table.names.clone(), (0..table.columns()).collect::<Vec<_>>());
+    Ok((names, table.read(&all)?))
+}
