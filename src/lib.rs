@@ -33,7 +33,9 @@
 //! - [`gpu`]: the core on which a kernel stands; ARCHITECTURE.md shows how to add one;
 //! - [`cases`] and [`oracle`]: the known answers behind tests, benches and the report.
 
+pub mod calibration;
 pub mod cases;
+pub mod classify;
 mod error;
 pub mod format;
 pub mod gpu;

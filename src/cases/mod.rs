@@ -11,8 +11,10 @@ pub mod copy;
 pub mod dequantize;
 pub mod distance;
 pub mod dot_i8;
+pub mod extent;
 pub mod fma_f16;
 pub mod fma_f32;
+pub mod histogram;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;
@@ -101,6 +103,8 @@ pub const REGISTRY: &[Entry] = &[
     matmul_integer::ENTRY,
     row_scale::ENTRY,
     matmul_matrix::ENTRY,
+    extent::ENTRY,
+    histogram::ENTRY,
 ];
 
 /// One kernel at one size.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 pub mod gguf;
+pub mod hash;
 pub mod npy;
 pub mod output;
 pub mod picture;

@@ -1,6 +1,7 @@
 //! Everything that needs no device.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calibration;
 mod checkpoint;
 mod comparer;
 mod format;
