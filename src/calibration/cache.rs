@@ -149,8 +149,8 @@ impl Cache {
         for (name, scale) in &self.entries {
             let fault =
                 |problem| Err(Error::Input(format!("calibration cache: tensor {} {problem}", quoted(name))));
-            if name.trim().is_empty() || name.contains(['\n', '\r']) {
-                return fault("cannot stand in a line of text".into());
+            if let Err(problem) = check_name(name) {
+                return fault(problem.into());
             }
             if !names.insert(name) {
                 return fault("comes twice".into());
@@ -185,9 +185,11 @@ impl Cache {
                 continue;
             }
             // A name may hold colons, the bits cannot.
-            let Some((name, bits)) = line.rsplit_once(':').filter(|(name, _)| !name.trim().is_empty()) else {
+            let Some((name, bits)) = line.rsplit_once(':') else {
                 return Err(format!("line {number} is {}; `name: bits` is expected", quoted(line)));
             };
+            check_name(name)
+                .map_err(|problem| format!("line {number}: tensor {} {problem}", quoted(name)))?;
             let bits = bits.trim();
             let digits = (1..=8).contains(&bits.len()) && bits.bytes().all(|digit| digit.is_ascii_hexdigit());
             let Some(scale) =
@@ -208,6 +210,13 @@ impl Cache {
         }
         Ok(Self { header, entries })
     }
+}
+
+fn check_name(name: &str) -> std::result::Result<(), &'static str> {
+    if name.trim().is_empty() || name.contains(char::is_control) {
+        return Err("is empty or has control characters, and cannot stand in a line of text");
+    }
+    Ok(())
 }
 
 fn check_scale(scale: f32) -> std::result::Result<(), String> {
