@@ -36,6 +36,7 @@
 //! - [`cases`] and [`oracle`]: the known answers behind tests, benches and the report.
 
 pub mod audit;
+pub mod calibration;
 pub mod cases;
 pub mod classify;
 mod error;

@@ -15,9 +15,11 @@ pub mod dequantize;
 pub mod distance;
 pub mod dot_i8;
 mod examples;
+pub mod extent;
 pub mod fma_f16;
 pub mod fma_f32;
 pub mod gather;
+pub mod histogram;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;
@@ -127,6 +129,8 @@ pub const REGISTRY: &[Entry] = &[
     softmax::ENTRY,
     gather::ENTRY,
     rank::ENTRY,
+    extent::ENTRY,
+    histogram::ENTRY,
 ];
 
 /// One kernel at one size.

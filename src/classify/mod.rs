@@ -14,3 +14,6 @@ pub mod steps;
 pub mod window;
 //! Quantized classifiers.
 pub mod rank;
+//! Classifiers: calibrated INT8 networks, and the audit of what they lose.
+pub mod extent;
+pub mod histogram;

@@ -12,6 +12,7 @@ use crate::{Error, Result};
 
 pub mod csv;
 pub mod gguf;
+pub mod hash;
 pub mod npy;
 pub mod output;
 pub mod picture;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lowbit::Result;
+use lowbit::calibration::{Cache, Manifest};
 use lowbit::io::gguf::Gguf;
 use lowbit::io::safetensors::Safetensors;
 
@@ -58,6 +59,21 @@ fn every_safetensors_seed_is_read_or_refused() {
             assert_eq!(data, bytes[tensor.offset as usize..][..data.len()], "{}", path.display());
             assert_eq!(file.tensor(&tensor.name)?, tensor);
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn every_cache_seed_is_read_or_refused() {
+    check("cache", |path, bytes| {
+        // A manifest is JSON; every other file is to be a cache.
+        if bytes.starts_with(b"{") || bytes.starts_with(b"[") {
+            return Manifest::read(path).map(drop);
+        }
+        let cache = Cache::read(path)?;
+        let again = tempfile::NamedTempFile::new().unwrap();
+        cache.write(again.path())?;
+        assert_eq!(Cache::read(again.path())?, cache, "{}", path.display());
         Ok(())
     });
 }

@@ -4,6 +4,8 @@
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz/targets gguf CORPUS tests/fuzz/seeds/gguf`. New inputs go to
 //! the folder CORPUS; what finds something becomes a seed, which `cargo test` reads from then on.
 
+#[path = "../../../../src/calibration/mod.rs"]
+pub mod calibration;
 #[path = "../../../../src/error.rs"]
 mod error;
 #[path = "../../../../src/io/mod.rs"]
