@@ -1,19 +1,18 @@
-//! Classifiers on the device: the kernels of networks, over activations that lie as [`layout`] says.
+//! Classifiers on the device: the kernels of networks, over activations that lie as [`layout`] says; the [`engine`] that binds
+//! them; calibration and the audit of what int8 loses.
 
 pub mod average_pool;
 pub mod dense;
 pub mod dense_integer;
 pub mod engine;
+pub mod extent;
 pub mod gather;
+pub mod histogram;
 pub mod layout;
 pub mod max_pool;
 pub mod pointwise;
 pub mod pooling;
+pub mod rank;
 pub mod softmax;
 pub mod steps;
 pub mod window;
-//! Quantized classifiers.
-pub mod rank;
-//! Classifiers: calibrated INT8 networks, and the audit of what they lose.
-pub mod extent;
-pub mod histogram;
