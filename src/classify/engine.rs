@@ -263,6 +263,16 @@ impl Engine {
         self.batch
     }
 
+    /// One example of the input.
+    pub fn input(&self) -> &Value {
+        &self.values[self.input]
+    }
+
+    /// One example of the output.
+    pub fn output(&self) -> &Value {
+        &self.values[self.output]
+    }
+
     /// Dispatches of a batch.
     pub fn passes(&self) -> &[Bound] {
         &self.passes

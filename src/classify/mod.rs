@@ -2,12 +2,14 @@
 //! them; calibration and the audit of what int8 loses.
 
 pub mod average_pool;
+pub mod calibrate;
 pub mod dense;
 pub mod dense_integer;
 pub mod engine;
 pub mod extent;
 pub mod gather;
 pub mod histogram;
+pub mod judge;
 pub mod layout;
 pub mod max_pool;
 pub mod pointwise;

@@ -1,0 +1,212 @@
+//! The audit of a classifier: the f32 engine and the INT8 engine on a labelled test set, and what each layer costs.
+
+use serde::Serialize;
+
+use super::engine::{Engine, Keep};
+use super::rank;
+use crate::audit::{self, Audit, Input, Options};
+use crate::calibration::{self, Range};
+use crate::gpu::{Buffer, Context};
+use crate::network::quantize::{LayerPlan, Quantized, quantize};
+use crate::network::{Element, Network, Op};
+use crate::{Error, Result};
+
+/// Examples that run at once.
+const BATCH: u64 = 4096;
+
+/// A labelled test set.
+#[derive(Clone, Copy, Debug)]
+pub struct Test<'a> {
+    /// Examples, channels first.
+    pub rows: &'a [f32],
+    /// What is true of each.
+    pub labels: &'a [bool],
+    /// Which print, layer or patient each belongs to, if they are not independent.
+    pub groups: Option<&'a [i32]>,
+    /// Which output is the probability of a positive.
+    pub class: usize,
+}
+
+/// A layer with weights: how it runs, and what it costs.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerRow {
+    /// How it runs.
+    #[serde(flatten)]
+    pub plan: LayerPlan,
+    /// The drop of the AUC where it alone is quantized; none for a layer that is not.
+    pub drop_alone: Option<f64>,
+}
+
+/// A tensor of int8 activations.
+#[derive(Clone, Debug, Serialize)]
+pub struct TensorRow {
+    /// Its name.
+    pub name: String,
+    /// The size of a step.
+    pub scale: f32,
+    /// The largest size that has a code of its own.
+    pub threshold: f32,
+    /// Least and largest value in calibration, where known.
+    pub calibrated: Option<(f32, f32)>,
+    /// The share of calibration values beyond the threshold, where known.
+    pub clipped: Option<f64>,
+    /// How many codes of the test set are 127 or -127 (or -128).
+    pub saturated: u64,
+    /// Codes of the test set.
+    pub codes: u64,
+}
+
+/// The weights of a layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct WeightRow {
+    /// The layer.
+    pub layer: String,
+    /// Least and largest weight.
+    pub range: (f32, f32),
+    /// Output channels, each with a scale of its own.
+    pub channels: usize,
+    /// Least and largest scale.
+    pub scales: (f32, f32),
+    /// How many channels are all zero.
+    pub zero_channels: usize,
+}
+
+/// An audit, and where the drop comes from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judgement {
+    /// The verdict.
+    #[serde(flatten)]
+    pub audit: Audit,
+    /// Layers with weights, the most costly first.
+    pub layers: Vec<LayerRow>,
+    /// Activations of int8.
+    pub tensors: Vec<TensorRow>,
+    /// Weights of layers that are quantized.
+    pub weights: Vec<WeightRow>,
+    /// Probabilities by the f32 engine.
+    #[serde(skip)]
+    pub baseline: Vec<f32>,
+    /// Probabilities by the INT8 engine.
+    #[serde(skip)]
+    pub quantized: Vec<f32>,
+}
+
+/// The probability of a positive for each example.
+///
+/// # Errors
+/// [`Error::Input`] if there is no such output; those of [`Engine::run`].
+pub fn probabilities(gpu: &Context, engine: &Engine, rows: &[f32], class: usize) -> Result<Vec<f32>> {
+    let outputs = engine.output().elements();
+    if class >= outputs {
+        return Err(Error::Input(format!("there is no output {class}: the model has {outputs}, counted from 0")));
+    }
+    let all = engine.run(gpu, rows)?;
+    Ok(all.chunks_exact(outputs).map(|outputs| outputs[class]).collect())
+}
+
+/// Runs `network` as it is and quantized, and audits the difference. `ranges` are of calibration; `scale_of` gives the scale of
+/// a tensor. `progress` hears what is done.
+///
+/// # Errors
+/// Those of [`audit::audit`]; the device's.
+pub fn judge(
+    gpu: &Context,
+    network: &Network,
+    ranges: &[Range],
+    scale_of: &dyn Fn(&str) -> Option<f32>,
+    test: &Test<'_>,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Judgement> {
+    let batch = BATCH.min(test.labels.len() as u64);
+    let run = |network: &Network| {
+        let engine = Engine::new(gpu, network, batch, Keep::Output)?;
+        probabilities(gpu, &engine, test.rows, test.class)
+    };
+    progress("running the f32 engine");
+    let baseline = run(network)?;
+    let Quantized { network: integers, layers } = quantize(network, scale_of, |_| true);
+    progress("running the INT8 engine");
+    let quantized = run(&integers)?;
+    let mut counts = |x: &[f32], others: &[f32]| rank::counts(gpu, x, others);
+    let input = Input { labels: test.labels, baseline: &baseline, quantized: &quantized, groups: test.groups };
+    let audit = audit::audit(&input, options, &mut counts)?;
+    let mut rows = Vec::new();
+    for plan in layers {
+        // A layer that was quantized in the file has no f32 form to compare with.
+        let dense = network.layers.iter().any(|l| l.name == plan.layer && matches!(l.op, Op::Dense(_)));
+        let drop_alone = if plan.int8 && dense {
+            progress(&format!("quantizing {} alone", plan.layer));
+            let alone = quantize(network, scale_of, |name| name == plan.layer);
+            let area = audit::area(test.labels, &run(&alone.network)?, &mut counts)?;
+            Some(audit.auc_fp32_baseline - area)
+        } else {
+            None
+        };
+        rows.push(LayerRow { plan, drop_alone });
+    }
+    rows.sort_by(|a, b| b.drop_alone.unwrap_or(f64::MIN).total_cmp(&a.drop_alone.unwrap_or(f64::MIN)));
+    progress("counting saturated codes");
+    let tensors = tensors(gpu, &integers, ranges, test.rows, batch)?;
+    let weights = weights(network, &rows)?;
+    Ok(Judgement { audit, layers: rows, tensors, weights, baseline, quantized })
+}
+
+/// The int8 activations of `integers`, and how many of their codes are the largest there are.
+fn tensors(
+    gpu: &Context,
+    integers: &Network,
+    ranges: &[Range],
+    rows: &[f32],
+    batch: u64,
+) -> Result<Vec<TensorRow>> {
+    let engine = Engine::new(gpu, integers, batch, Keep::All)?;
+    let mut found: Vec<(TensorRow, &Buffer)> = Vec::new();
+    for layer in &integers.layers {
+        let Op::Quantize(affine) = &layer.op else { continue };
+        let Some((value, buffer)) = engine.buffer(layer.output) else { continue };
+        let from = &integers.values[layer.inputs[0]].name;
+        let range = ranges.iter().find(|range| range.name == *from);
+        let scale = affine.scale.first().copied().unwrap_or(0.0);
+        let row = TensorRow {
+            name: from.clone(),
+            scale,
+            threshold: scale * calibration::LEVELS as f32,
+            calibrated: range.map(|range| (range.min, range.max)),
+            clipped: range.map(|range| range.clipped),
+            saturated: 0,
+            codes: (rows.len() / integers.values[integers.input].elements() * value.elements()) as u64,
+        };
+        found.push((row, buffer));
+    }
+    engine.run_batches(gpu, rows, |count, _| {
+        for (row, buffer) in &mut found {
+            let codes: Vec<i8> = buffer.read(gpu)?;
+            let bytes = (count * buffer.bytes() / buffer.rows().max(1)) as usize;
+            // Padding is 0.
+            row.saturated += codes[..bytes].iter().filter(|code| code.unsigned_abs() >= 127).count() as u64;
+        }
+        Ok(())
+    })?;
+    debug_assert!(integers.values.iter().any(|value| value.element == Element::I8) || found.is_empty());
+    Ok(found.into_iter().map(|(row, _)| row).collect())
+}
+
+fn weights(network: &Network, rows: &[LayerRow]) -> Result<Vec<WeightRow>> {
+    let int8 = |name: &str| rows.iter().any(|row| row.plan.layer == name && row.plan.int8);
+    let mut found = Vec::new();
+    for layer in network.layers.iter().filter(|layer| int8(&layer.name)) {
+        let Op::Dense(dense) = &layer.op else { continue };
+        let channels = calibration::channels(&layer.name, &dense.weights, dense.bias.len())?;
+        let least = channels.scales.iter().copied().fold(f32::MAX, f32::min);
+        let most = channels.scales.iter().copied().fold(0.0, f32::max);
+        found.push(WeightRow {
+            layer: layer.name.clone(),
+            range: (channels.min, channels.max),
+            channels: dense.bias.len(),
+            scales: (least, most),
+            zero_channels: channels.zero,
+        });
+    }
+    Ok(found)
+}
