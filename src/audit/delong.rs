@@ -72,7 +72,11 @@ pub fn areas(labels: &[bool], baseline: &[f32], quantized: &[f32], counts: &mut 
                 .collect()
         };
         let (positive, negative) = (part(true), part(false));
-        Ok([counts(&positive, &negative)?, counts(&negative, &positive)?])
+        let found = [counts(&positive, &negative)?, counts(&negative, &positive)?];
+        if found.each_ref().map(Vec::len) != [positive.len(), negative.len()] {
+            return Err(Error::Input("there has to be a count for each score".into()));
+        }
+        Ok(found)
     };
     let ([positive_a, negative_a], [positive_b, negative_b]) = (count(baseline)?, count(quantized)?);
     // psi of a positive is its count over twice the negatives, that of a negative 1 less its count over twice the

@@ -3,6 +3,7 @@
 //! The gate is the drop of the area under the ROC curve. It passes where the drop, and the upper bound of it at the wanted
 //! confidence (`drop + z * standard error`, one-sided, DeLong's error; with groups the larger of that and a block
 //! bootstrap's), stay within the limit: the claim is non-inferiority, so that too few rows fail instead of passing unseen.
+//! A baseline that ranks no better than chance fails too: its drop means nothing, and inverted labels look like that.
 //!
 //! ```
 //! use lowbit::audit::{Input, Options, Status, audit, on_cpu};

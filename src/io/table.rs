@@ -58,7 +58,9 @@ pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) 
         .map(|(_, name)| quoted(name))
         .collect();
     if !left.is_empty() {
-        notices.push(format!("{}: columns that are no features: {}", path.display(), left.join(", ")));
+        let (shown, path) = (left.iter().take(8).cloned().collect::<Vec<_>>().join(", "), path.display());
+        let more = if left.len() > 8 { format!(" and {} more", left.len() - 8) } else { String::new() };
+        notices.push(format!("{path}: columns that are no features: {shown}{more}"));
     }
     if !columns.is_sorted() {
         notices.push(format!("{}: the columns were put into the model's order, by name", path.display()));

@@ -126,7 +126,7 @@ mod tests {
         let mut random = Random::new(3);
         let labels: Vec<bool> = (0..30_000).map(|_| random.below(10) == 0).collect();
         let scores: Vec<f32> =
-            labels.iter().map(|&label| (random.unit() + f64::from(u8::from(label))) as f32).collect();
+            labels.iter().map(|&label| (random.unit() + 0.3 * f64::from(u8::from(label))) as f32).collect();
         let thin = curve(&labels, &scores);
         assert!(thin.len() > 100 && thin.len() <= POINTS, "{}", thin.len());
         assert_eq!((thin[0], thin[thin.len() - 1]), ((0.0, 0.0), (1.0, 1.0)));

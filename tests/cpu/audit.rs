@@ -333,6 +333,8 @@ fn whoever_counts_may_fail() {
     let mut broken = |_: &[f32], _: &[f32]| Err(Error::DeviceLost("gone".into()));
     let error = areas(&[true, true, false, false], &[0.0; 4], &[0.0; 4], &mut broken).unwrap_err();
     assert_eq!(error.exit_code(), 3);
+    let mut short = |_: &[f32], _: &[f32]| Ok(vec![1]);
+    assert!(areas(&[true, true, false, false], &[0.0; 4], &[0.0; 4], &mut short).is_err());
 }
 
 #[test]

@@ -226,3 +226,41 @@ fn other_labels_are_refused_with_row_and_value() {
         refused(npy::read_binary_labels(&path), &path, &[words]);
     }
 }
+
+#[test]
+fn damaged_tables_are_read_or_refused_but_nothing_else() {
+    let folder = Folder::new();
+    let whole = b"\xef\xbb\xbf\"a\",b,c\r\n1,\"2\",3\n\n0,5,-7e1\n\"1\",6,7\r\n0,9,.5\n";
+    let mut random = lowbit::random::Random::new(2);
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..1000 {
+        let mut bytes = whole.to_vec();
+        for _ in 0..1 + random.below(6) {
+            let at = random.below(bytes.len() as u64) as usize;
+            match random.below(4) {
+                0 => bytes.truncate(at + 1),
+                1 => drop(bytes.remove(at)),
+                2 => bytes[at] = b"\",;\t\r\n0\xff"[random.below(8) as usize],
+                _ => bytes.insert(at, b"\",;\t\r\n0\xff"[random.below(8) as usize]),
+            }
+            if bytes.is_empty() {
+                bytes.push(b',');
+            }
+        }
+        let path = folder.file("x.csv", &bytes);
+        let label = Column { path: path.clone(), name: Some("a".into()) };
+        for error in [csv::read(&path).err(), label.read_binary_labels().err(), label.read_groups().err()] {
+            match error {
+                None => read += 1,
+                Some(error) => {
+                    assert!(
+                        !error.to_string().trim_start_matches(path.to_str().unwrap()).contains('\n'),
+                        "{error}"
+                    );
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(read > 200 && refused > 1000, "{read} {refused}");
+}
