@@ -102,7 +102,7 @@ impl Histogram {
     pub fn clipped(&self, threshold: f64) -> f64 {
         let all: u64 = self.bins.iter().sum();
         let at = threshold / self.width();
-        if all == 0 || !at.is_finite() {
+        if all == 0 || self.contents() == Contents::Zero {
             return 0.0;
         }
         let above = |(bin, &count): (usize, &u64)| count as f64 * (bin as f64 + 1.0 - at).clamp(0.0, 1.0);

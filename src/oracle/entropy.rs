@@ -12,14 +12,14 @@ pub fn divergence(bins: &[u64], i: usize) -> f64 {
     let mut p = inside.to_vec();
     p[i - 1] += counts[i..].iter().sum::<f64>();
 
-    let mut q = vec![0.0; i];
-    for level in 0..128 {
-        let members: Vec<usize> = (0..i).filter(|bin| bin * 128 / i == level && inside[*bin] > 0.0).collect();
-        let mass: f64 = members.iter().map(|&bin| inside[bin]).sum();
-        for &bin in &members {
-            q[bin] = mass / members.len() as f64;
-        }
+    let level = |bin: usize| bin * 128 / i;
+    let (mut mass, mut occupied) = ([0.0; 128], [0.0; 128]);
+    for bin in (0..i).filter(|&bin| inside[bin] > 0.0) {
+        mass[level(bin)] += inside[bin];
+        occupied[level(bin)] += 1.0;
     }
+    let spread = |bin: usize| if inside[bin] > 0.0 { mass[level(bin)] / occupied[level(bin)] } else { 0.0 };
+    let q: Vec<f64> = (0..i).map(spread).collect();
     let (p_sum, q_sum): (f64, f64) = (p.iter().sum(), q.iter().sum());
     let mut divergence = 0.0;
     for (p, q) in p.iter().zip(&q).filter(|(p, _)| **p > 0.0) {

@@ -3,7 +3,7 @@
 use lowbit::calibration::{BINS, Histogram};
 use lowbit::classify::extent::Layout;
 use lowbit::classify::histogram::Observer;
-use lowbit::gpu::{Buffer, Context, Recorder};
+use lowbit::gpu::{Bound, Buffer, Context, Recorder};
 use lowbit::random::Random;
 use lowbit::{Result, oracle};
 
@@ -32,7 +32,7 @@ impl Data {
             }
             x.write_rows(gpu, 0, &padded).map(|()| (batch.len() / row) as u64)
         };
-        let submit = |bound| {
+        let submit = |bound: &Bound| {
             let mut record = Recorder::new(gpu);
             record.dispatch(bound);
             record.submit()
