@@ -1,7 +1,8 @@
 //! Cases of `extent`, and the tensors that those of `histogram` share.
 
 use super::{Case, Entry, Expected, Prepared, Random};
-use crate::classify::extent::{Extent, Layout, START, VARIANTS, value_of};
+use crate::classify::extent::{Extent, START, VARIANTS, value_of};
+use crate::classify::layout::Layout;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::{Result, oracle};
 
@@ -29,7 +30,7 @@ impl Tensor {
         }
         let end = rows * positions * place;
         x[end..].fill(1e30);
-        let layout = Layout { positions: positions as u64, channels: channels as u64 };
+        let layout = Layout { positions, channels };
         Self { x, rows, layout, part }
     }
 
@@ -51,7 +52,7 @@ impl Tensor {
     pub(super) fn strange(mut self) -> Self {
         let odd = [0.0, -0.0, 1e-42, -1e-42, f32::MAX, f32::MIN, f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
         let odd = odd.into_iter().chain([f32::from_bits(0xffff_ffff), f32::from_bits(0x7f80_0001)]);
-        let place = self.layout.channels.next_multiple_of(4) as usize;
+        let place = self.layout.channels.next_multiple_of(4);
         for (position, value) in self.x.chunks_mut(place).take(self.rows).step_by(3).zip(odd.cycle()) {
             position[0] = value;
         }
@@ -76,7 +77,7 @@ impl Tensor {
 
     pub(super) fn upload(&self, gpu: &Context) -> Result<Buffer> {
         let limit = self.part.unwrap_or(gpu.adapter.max_binding_bytes);
-        let x = Buffer::with_limit(gpu, "x", self.rows as u64 + 2, 16 * self.layout.words(), limit)?;
+        let x = Buffer::with_limit(gpu, "x", self.rows as u64 + 2, 16 * self.layout.words() as u64, limit)?;
         x.write(gpu, &self.x)?;
         Ok(x)
     }

@@ -17,13 +17,10 @@ pub const BATCH: u64 = 4096;
 
 /// The places of the values that are calibrated: those of floats, but for mere reshapes of others.
 fn observed(network: &Network) -> Vec<usize> {
-    let reshaped = |at: usize| {
-        network.layers.iter().any(|layer| layer.output == at && matches!(layer.op, Op::Reshape))
-    };
+    let reshaped =
+        |at: usize| network.layers.iter().any(|layer| layer.output == at && matches!(layer.op, Op::Reshape));
     let floats = |at: &usize| network.values[*at].element == Element::F32;
-    let used = |at: &usize| {
-        *at == network.input || network.layers.iter().any(|layer| layer.output == *at)
-    };
+    let used = |at: &usize| *at == network.input || network.layers.iter().any(|layer| layer.output == *at);
     (0..network.values.len()).filter(floats).filter(used).filter(|&at| !reshaped(at)).collect()
 }
 
@@ -82,7 +79,9 @@ pub fn histograms(gpu: &Context, network: &Network, rows: &[f32]) -> Result<Vec<
 pub fn ranges(gpu: &Context, network: &Network, rows: &[f32], method: Method) -> Result<Vec<Range>> {
     let histograms = histograms(gpu, network, rows)?;
     let input = &network.values[network.input].name;
-    if let Some((name, found)) = histograms.iter().find(|(name, found)| name == input && found.min == found.max) {
+    if let Some((name, found)) =
+        histograms.iter().find(|(name, found)| name == input && found.min == found.max)
+    {
         return Err(Error::Input(format!(
             "the calibration data is {} throughout ({}): ranges need data as the model will see it",
             found.min,

@@ -1,7 +1,9 @@
 //! Host of `extent`: the least and the largest activation, over any number of batches.
 
+use super::layout::Layout;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::network::Element;
 
 const FILE: Spec = Spec::new("classify/extent");
 
@@ -25,32 +27,11 @@ params! {
     }
 }
 
-/// How an example of a tensor lies in its row: for each position, `ceil(channels / 4)` words of 4 channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// Height times width; 1 for plain features.
-    pub positions: u64,
-    /// Channels at each.
-    pub channels: u64,
-}
-
-impl Layout {
-    /// Words of 16 bytes in a row.
-    pub fn words(&self) -> u64 {
-        self.positions * self.channels.div_ceil(4)
-    }
-
-    /// Values in a row, without padding.
-    pub fn values(&self) -> u64 {
-        self.positions * self.channels
-    }
-
-    /// Of `variants` from one row for each workgroup to thousands, the one whose workgroups take about 4,096 words:
-    /// enough to outweigh what each adds to the whole, few enough for many groups.
-    pub fn choose<'v>(&self, variants: &'v [Spec]) -> &'v Spec {
-        let place = [2049, 257, 33, 5].partition_point(|&words| self.words() < words);
-        &variants[place.min(variants.len() - 1)]
-    }
+/// Of `variants` from one row for each workgroup to thousands, the one whose workgroups take about 4,096 words:
+/// enough to outweigh what each adds to the whole, few enough for many groups.
+pub(super) fn choose(layout: Layout, variants: &[Spec]) -> &Spec {
+    let place = [2049, 257, 33, 5].partition_point(|&words| layout.words() < words);
+    &variants[place.min(variants.len() - 1)]
 }
 
 /// The compiled kernel.
@@ -80,7 +61,8 @@ impl Extent {
             words: to_u32(layout.words(), "the words of a row")?,
             channels: to_u32(layout.channels, "the number of channels")?,
         };
-        let work = Work { bytes: 16 * rows * layout.words(), ops: 2 * rows * layout.values() };
+        let work =
+            Work { bytes: rows * layout.row_bytes(Element::F32), ops: 2 * rows * layout.elements() as u64 };
         self.0.bind(gpu, &[("x", x), ("state", state)], params, work)
     }
 }

@@ -4,9 +4,11 @@
 //! with larger values than those before would mean to widen the bins, and to spread counts over bins that nobody knows
 //! any more; with two, bins are what they would be for all data at once, in whatever order they come.
 
-use super::extent::{Extent, Layout, START, value_of};
+use super::extent::{Extent, START, choose, value_of};
+use super::layout::Layout;
 use crate::calibration::{BINS, Histogram};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::network::Element;
 use crate::{Error, Result};
 
 const FILE: Spec = Spec::new("classify/histogram");
@@ -59,7 +61,8 @@ impl Count {
             channels: to_u32(layout.channels, "the number of channels")?,
             scale,
         };
-        let work = Work { bytes: 16 * rows * layout.words(), ops: 2 * rows * layout.values() };
+        let work =
+            Work { bytes: rows * layout.row_bytes(Element::F32), ops: 2 * rows * layout.elements() as u64 };
         self.0.bind(gpu, &[("x", x), ("counts", counts)], params, work)
     }
 }
@@ -93,9 +96,9 @@ impl Observer {
         let observer = Self {
             name: name.to_owned(),
             layout,
-            extent: Extent::load(gpu, layout.choose(super::extent::VARIANTS))?,
+            extent: Extent::load(gpu, choose(layout, super::extent::VARIANTS))?,
             state: Buffer::new(gpu, "extent", 3, 4)?,
-            count: Count::load(gpu, layout.choose(VARIANTS))?,
+            count: Count::load(gpu, choose(layout, VARIANTS))?,
             counts: Buffer::new(gpu, "histogram", BINS as u64, 4)?,
             bound: Vec::new(),
             waiting: 0,
@@ -194,7 +197,7 @@ impl Observer {
 
     /// Makes room on the device for the counts of `rows` more rows.
     fn expect(&mut self, gpu: &Context, rows: u64) -> Result<()> {
-        let values = rows.saturating_mul(self.layout.values());
+        let values = rows.saturating_mul(self.layout.elements() as u64);
         if values > u64::from(u32::MAX) {
             return Err(
                 self.fault(&format!("a batch of {values} values; at most {} can be counted", u32::MAX))

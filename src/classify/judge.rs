@@ -98,7 +98,9 @@ pub struct Judgement {
 pub fn probabilities(gpu: &Context, engine: &Engine, rows: &[f32], class: usize) -> Result<Vec<f32>> {
     let outputs = engine.output().elements();
     if class >= outputs {
-        return Err(Error::Input(format!("there is no output {class}: the model has {outputs}, counted from 0")));
+        return Err(Error::Input(format!(
+            "there is no output {class}: the model has {outputs}, counted from 0"
+        )));
     }
     let all = engine.run(gpu, rows)?;
     Ok(all.chunks_exact(outputs).map(|outputs| outputs[class]).collect())
@@ -129,7 +131,8 @@ pub fn judge(
     progress("running the INT8 engine");
     let quantized = run(&integers)?;
     let mut counts = |x: &[f32], others: &[f32]| rank::counts(gpu, x, others);
-    let input = Input { labels: test.labels, baseline: &baseline, quantized: &quantized, groups: test.groups };
+    let input =
+        Input { labels: test.labels, baseline: &baseline, quantized: &quantized, groups: test.groups };
     let audit = audit::audit(&input, options, &mut counts)?;
     let mut rows = Vec::new();
     for plan in layers {

@@ -1,8 +1,8 @@
 //! Counts of sizes, and the observer that collects them over batches.
 
 use lowbit::calibration::{BINS, Histogram};
-use lowbit::classify::extent::Layout;
 use lowbit::classify::histogram::Observer;
+use lowbit::classify::layout::Layout;
 use lowbit::gpu::{Bound, Buffer, Context, Recorder};
 use lowbit::random::Random;
 use lowbit::{Result, oracle};
@@ -21,9 +21,9 @@ struct Data {
 
 impl Data {
     fn observe(&self, gpu: &Context) -> Result<Histogram> {
-        let (row, place) = (self.layout.values() as usize, 4 * self.layout.words() as usize);
+        let (row, place) = (self.layout.elements(), 4 * self.layout.words());
         let x = Buffer::new(gpu, "x", self.batch as u64, 4 * place as u64)?;
-        let channels = self.layout.channels as usize;
+        let channels = self.layout.channels;
         let upload = |batch: &[f32]| {
             let mut padded = Vec::new();
             for position in batch.chunks(channels) {
