@@ -17,8 +17,12 @@ pub const VARIANTS: &[Spec] = &[
     OWN.consts(&[("SITES", 2), ("COLUMNS", 4)]),
     OWN.consts(&[("SITES", 4), ("COLUMNS", 1)]),
     SHARED.consts(&[("SITES", 4), ("COLUMNS", 2)]),
-    SHARED.consts(&[("SITES", 4), ("COLUMNS", 1)]),
+    SHARED.consts(&[("SITES", 2), ("COLUMNS", 4)]),
+    SHARED.consts(&[("SITES", 2), ("COLUMNS", 8)]),
+    SHARED.consts(&[("SITES", 4), ("COLUMNS", 4)]),
+    SHARED.consts(&[("SITES", 8), ("COLUMNS", 2)]),
     SHARED.consts(&[("SITES", 8), ("COLUMNS", 1)]),
+    SHARED.consts(&[("SITES", 2), ("COLUMNS", 1)]),
 ];
 
 /// The other shaders of the operation.

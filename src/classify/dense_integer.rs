@@ -19,8 +19,12 @@ pub const VARIANTS: &[Spec] = &[
     WIDE32.consts(&[("SITES", 2), ("COLUMNS", 4)]),
     WIDE32.consts(&[("SITES", 4), ("COLUMNS", 1)]),
     WIDE64.consts(&[("SITES", 4), ("COLUMNS", 2)]),
-    WIDE64.consts(&[("SITES", 4), ("COLUMNS", 1)]),
-    WIDE64.consts(&[("SITES", 2), ("COLUMNS", 4)]),
+    WIDE64.consts(&[("SITES", 1), ("COLUMNS", 8)]),
+    WIDE64.consts(&[("SITES", 2), ("COLUMNS", 8)]),
+    WIDE64.consts(&[("SITES", 4), ("COLUMNS", 4)]),
+    WIDE64.consts(&[("SITES", 4), ("COLUMNS", 8)]),
+    WIDE64.consts(&[("SITES", 8), ("COLUMNS", 2)]),
+    WIDE64.consts(&[("SITES", 8), ("COLUMNS", 4)]),
 ];
 
 /// The other shaders of the operation.
