@@ -12,6 +12,7 @@ use crate::{Error, Result};
 
 pub mod gguf;
 pub mod npy;
+pub mod onnx;
 pub mod output;
 pub mod picture;
 pub mod safetensors;
