@@ -15,7 +15,6 @@
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;           // [out_words]
 @group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
-@group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
 
 const SITES: u32 = 2u;
 const COLUMNS: u32 = 1u;
@@ -74,8 +73,7 @@ fn dense(
             if (site + s < params.sites && column + c < params.out_words) {
                 let element = (site + s) % positions * params.out_words + column + c;
                 let sum = sums[s * COLUMNS + c] + bias[column + c];
-                y[(site + s) * params.out_words + column + c] =
-                    sink_of(after(sum, column + c, element), real_channels(column + c));
+                write(site + s, column + c, after(sum, column + c, element));
             }
         }
     }

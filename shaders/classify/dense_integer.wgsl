@@ -17,7 +17,6 @@
 @group(0) @binding(2) var<storage, read> weights: array<Wide>;             // [planes, out_words, taps, group_words]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<i32>>;           // [2, out_words] behind them the zero points
 @group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
-@group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
 
 const SITES: u32 = 2u;
 const COLUMNS: u32 = 1u;
@@ -90,13 +89,12 @@ fn dense_integer(
     for (var s = 0u; s < SITES; s++) {
         for (var c = 0u; c < COLUMNS; c++) {
             if (site + s < params.sites && column + c < params.out_words) {
-                let at = (site + s) * params.out_words + column + c;
                 let sum = sums[s * COLUMNS + c];
                 if (SUM == 1u) {
-                    y[at] = sum_of(sum, real_channels(column + c));
+                    write_sum(site + s, column + c, sum);
                 } else {
                     let element = (site + s) % positions * params.out_words + column + c;
-                    y[at] = sink_of(after(vec4<f32>(sum), column + c, element), real_channels(column + c));
+                    write(site + s, column + c, after(vec4<f32>(sum), column + c, element));
                 }
             }
         }

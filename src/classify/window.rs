@@ -1,7 +1,7 @@
 //! The places of a convolution: what its kernels are told of shapes, and the order of its weights.
 
 use super::layout::Layout;
-use crate::gpu::{Spec, params, to_u32};
+use crate::gpu::{Context, Spec, params, to_u32, tune};
 use crate::network::{Value, Window};
 use crate::{Error, Result};
 
@@ -58,6 +58,30 @@ impl Tile {
         Self { sites: value("SITES").unwrap_or(2), columns: value("COLUMNS").unwrap_or(1), lanes }
     }
 }
+
+/// Of `variants`, those that can serve these shapes and may be the fastest, the likeliest first: small tiles where there
+/// is little to do or groups see different channels, larger ones where many places share the weights.
+pub fn candidates(gpu: &Context, geometry: &Geometry, variants: &[Spec]) -> Result<Vec<Spec>> {
+    let places = geometry.batch * Layout::of(&geometry.output).positions as u64;
+    let words = geometry.out_words() as u64;
+    let fits = |spec: &Spec| {
+        let Tile { sites, columns, .. } = Tile::of(spec);
+        match places {
+            _ if geometry.groups > 1 => columns == 1 && (sites == 1) == (places < FEW),
+            0..FEW => sites == 1,
+            _ => sites > 1 && (columns > 1) == (words > 1),
+        }
+    };
+    let mut able: Vec<Spec> = tune::supported(gpu, variants)?.into_iter().copied().filter(fits).collect();
+    // A processor that plays a GPU loads each component by itself, and the last ones are made for that.
+    if gpu.adapter.is_software() {
+        able.reverse();
+    }
+    Ok(able)
+}
+
+/// Below so many places, a device is not filled anyway.
+const FEW: u64 = 256;
 
 /// Invocations of a workgroup of these kernels.
 const WORKGROUP: u64 = 64;
