@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [1, rows]
 @group(0) @binding(2) var<storage, read> other: array<Source>;             // [1, rows]
-@group(0) @binding(3) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
+@group(0) @binding(3) var<storage, read> constants: array<Wide>;           // [10, slab]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;

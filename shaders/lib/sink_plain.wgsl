@@ -1,8 +1,11 @@
 // Results of F32 for the host: channel by channel, without padding.
+// Channels of the widest word.
+override WIDEST: u32 = 4u;
+
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;      // [sites, out_channels]
 
 fn write(site: u32, word: u32, x: vec4<f32>) {
-    for (var i = 0u; i < 4u; i++) {
+    for (var i = 0u; i < WIDEST; i++) {
         if (word * 4u + i < params.out_channels) {
             y[site * params.out_channels + word * 4u + i] = x[i];
         }

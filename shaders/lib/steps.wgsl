@@ -1,3 +1,4 @@
+//! slot wide
 // Chains of operations on four channels, in front of a kernel's work and behind it. Which ones is said by overrides, so
 // that a driver compiles no others. The kernel has `params.slab`, `params.out_channels` and the binding `constants`: a slab for each step, with
 // a word for each word of channels, or (codes from BY_POSITION on) for each word of an example.
@@ -26,7 +27,8 @@ fn step_of(code: u32, slab: u32, x: vec4<f32>, word: u32, element: u32) -> vec4<
             default: { return x; }
         }
     }
-    let c = constants[slab * params.slab + select(word, element, code >= BY_POSITION)];
+    let place = slab * params.slab + select(word, element, code >= BY_POSITION);
+    let c = bitcast<vec4<f32>>(words(constants[place]));
     switch code % BY_POSITION {
         case 16u: { return x + c; }
         case 17u: { return x - c; }

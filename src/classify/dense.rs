@@ -2,16 +2,16 @@
 
 use super::layout::Layout;
 use super::steps::{Chains, Step, sink};
-use super::window::{self, Geometry, Tile, WindowParams};
+use super::window::{Geometry, Tile, WindowParams};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work};
 use crate::network::Dense;
 
 const FILE: Spec = Spec::new("classify/dense").slot("sink", "lib/sink_f32");
 const OWN: Spec = FILE.slot("wide", "lib/wide32").slot("weights", "lib/weights_own");
-const SHARED: Spec = FILE.slot("wide", "lib/wide64").slot("weights", window::SHARED);
+const SHARED: Spec = FILE.slot("wide", "lib/wide64").slot("weights", "lib/weights_shared");
 
-/// Tiles of places by words: see [`window::candidates`].
+/// Tiles of places by words: see [`super::window::candidates`].
 pub const VARIANTS: &[Spec] = &[
     OWN.consts(&[("SITES", 1), ("COLUMNS", 1)]),
     OWN.consts(&[("SITES", 4), ("COLUMNS", 1)]),
@@ -24,6 +24,11 @@ const OTHER: Spec = Spec::new("classify/dense").slot("wide", "lib/wide32").slot(
 
 /// The other shaders of the operation.
 pub const STAGES: &[Spec] = &[OTHER.slot("sink", "lib/sink_i8"), OTHER.slot("sink", "lib/sink_plain")];
+
+/// Channels of the widest word of the output.
+pub(super) fn widest(geometry: &Geometry) -> u32 {
+    geometry.output.channels().min(4) as u32
+}
 
 /// What a convolution works on.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +69,7 @@ pub fn bind(gpu: &Context, spec: &Spec, dense: &Dense, on: &Operands<'_>) -> Res
     let geometry = on.geometry;
     let spec =
         spec.refill("sink", sink(geometry.output.element, on.plain)).set("POINT", geometry.is_point().into());
+    let spec = if on.plain { spec.set("WIDEST", widest(geometry)) } else { spec };
     let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec))?;
     let blocks: Vec<f32> = geometry.arrange(&dense.weights).into_iter().flatten().flatten().collect();
     let out_words = Layout::of(&geometry.output).c4();

@@ -1,6 +1,6 @@
 //! Host of `dense_integer`: convolutions and products with matrices of int8, with exact sums.
 
-use super::dense::Operands;
+use super::dense::{Operands, widest};
 use super::layout::Layout;
 use super::steps::{sink, source};
 use super::window::{Geometry, Tile, WindowParams};
@@ -63,6 +63,9 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
         .refill("source", source(geometry.input.element))
         .refill("sink", sink(geometry.output.element, on.plain))
         .set("POINT", geometry.is_point().into());
+    if on.plain {
+        spec = spec.set("WIDEST", widest(geometry));
+    }
     if zeros {
         spec = spec.set("ZEROS", 1);
     }

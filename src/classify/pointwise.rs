@@ -26,9 +26,9 @@ pub fn choose(gpu: &Context) -> &'static Spec {
 pub const STAGES: &[Spec] = &[
     WIDE.slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
     WIDE.slot("source", "lib/source_f32").slot("sink", "lib/sink_plain"),
-    FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_f32"),
-    FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
-    FILE.slot("source", "lib/source_i32").slot("sink", "lib/sink_f32"),
+    WIDE.slot("source", "lib/source_i8").slot("sink", "lib/sink_f32"),
+    WIDE.slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
+    WIDE.slot("source", "lib/source_i32").slot("sink", "lib/sink_f32"),
 ];
 
 params! {
@@ -68,8 +68,6 @@ pub struct Operands<'a> {
 /// # Errors
 /// [`crate::Error::Input`] for more words than u32 counts.
 pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
-    // Only sources of F32 have wide words.
-    let spec = if on.elements.0 == Element::F32 { *spec } else { FILE };
     let mut spec = spec.refill("source", source(on.elements.0)).refill("sink", sink(on.elements.1, on.plain));
     if let Some((arithmetic, _)) = on.other {
         spec = spec.set("ARITHMETIC", 1 + arithmetic as u32);

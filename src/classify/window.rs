@@ -38,14 +38,14 @@ params! {
 /// Four input channels (rows) by four output channels of one element of a window.
 pub type Block<T> = [[T; 4]; 4];
 
-/// What a lane computes, and how many lanes compute the same words at neighbouring places.
+/// What a lane computes, and how many neighbouring lanes compute the same words.
 #[derive(Clone, Copy, Debug)]
 pub struct Tile {
     /// Places.
     pub sites: u64,
     /// Words of four channels.
     pub columns: u64,
-    /// Lanes that share their weights.
+    /// Lanes of the same words: all of a workgroup, where it computes several places in each.
     pub lanes: u64,
 }
 
@@ -53,9 +53,8 @@ impl Tile {
     /// That of a variant.
     pub fn of(spec: &Spec) -> Self {
         let value = |name| spec.consts.iter().find(|(n, _)| *n == name).map(|(_, value)| u64::from(*value));
-        let shares = spec.slots.iter().flatten().any(|(_, file)| *file == SHARED);
-        let lanes = if shares { WORKGROUP } else { 1 };
-        Self { sites: value("SITES").unwrap_or(2), columns: value("COLUMNS").unwrap_or(1), lanes }
+        let (sites, columns) = (value("SITES").unwrap_or(2), value("COLUMNS").unwrap_or(1));
+        Self { sites, columns, lanes: if sites > 1 { WORKGROUP } else { 1 } }
     }
 }
 
@@ -85,9 +84,6 @@ const FEW: u64 = 256;
 
 /// Invocations of a workgroup of these kernels.
 const WORKGROUP: u64 = 64;
-
-/// The file by which the lanes of a subgroup share the weights that they load.
-pub const SHARED: &str = "lib/weights_shared";
 
 /// The shapes of a convolution.
 #[derive(Clone, Debug)]
