@@ -15,6 +15,7 @@ pub mod matmul_integer;
 pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
+pub mod network;
 pub mod radix_sort;
 pub mod read_xor;
 pub mod row_scale;

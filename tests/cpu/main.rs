@@ -7,6 +7,7 @@ mod format;
 mod gguf;
 mod io;
 mod names;
+mod onnx;
 mod oracle;
 mod plan;
 mod quantize;

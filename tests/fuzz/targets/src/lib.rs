@@ -8,6 +8,8 @@
 mod error;
 #[path = "../../../../src/io/mod.rs"]
 pub mod io;
+#[path = "../../../../src/network/mod.rs"]
+pub mod network;
 
 pub use error::{Error, Result};
 
