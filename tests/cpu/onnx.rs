@@ -88,7 +88,7 @@ fn patterns_become_few_layers() {
         ("qdq_weights_only", &["Dense"]),
         ("conv_batch_normalization", &["Dense"]),
         ("batch_normalization", &["Constant", "Constant"]),
-        ("channel_shuffle", &["Gather", "Unary"]),
+        ("channel_shuffle", &["Unary", "Gather"]),
         ("flatten_of_pytorch", &["Reshape"]),
         ("identity", &[]),
         ("softmax_channels", &["Softmax"]),

@@ -88,9 +88,7 @@ fn common(a: &[usize], b: &[usize]) -> Outcome<Vec<usize>> {
 impl<'m> Lowering<'m> {
     pub fn unary(&mut self, site: Site<'m>, unary: Unary) -> Outcome {
         let view = self.view(site, 0, Element::F32)?;
-        let value = self.natural(site, 0, &view)?;
-        self.finish_node(site, vec![value], Op::Unary(unary), view.dims, Element::F32)?;
-        Ok(())
+        self.single(site, view, Op::Unary(unary), Element::F32, false)
     }
 
     pub fn clip(&mut self, site: Site<'m>) -> Outcome {
