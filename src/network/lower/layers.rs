@@ -248,21 +248,22 @@ impl<'m> Lowering<'m> {
         if let (Some(layer), None, true) = (before, &view.index, alone) {
             let own = self.values[view.value].shape[0] == channels
                 && self.values[view.value].name == site.node.inputs[0];
-            if let Op::Dense(dense) = &mut layer.op {
-                if own && dense.quantized.is_none() {
-                    let each = dense.weights.len() / channels;
-                    for (o, weights) in dense.weights.chunks_exact_mut(each).enumerate() {
-                        weights.iter_mut().for_each(|w| *w = (f64::from(*w) * factor(o)) as f32);
-                    }
-                    for (o, bias) in dense.bias.iter_mut().enumerate() {
-                        *bias = (f64::from(*bias) * factor(o) + offset(o)) as f32;
-                    }
-                    self.bias_codes.remove(&view.value);
-                    let name = super::unique(&mut self.value_names, site.output().to_owned());
-                    self.values[view.value].name = name;
-                    self.set(site, Flow::View(view));
-                    return Ok(());
+            if let Op::Dense(dense) = &mut layer.op
+                && own
+                && dense.quantized.is_none()
+            {
+                let each = dense.weights.len() / channels;
+                for (o, weights) in dense.weights.chunks_exact_mut(each).enumerate() {
+                    weights.iter_mut().for_each(|w| *w = (f64::from(*w) * factor(o)) as f32);
                 }
+                for (o, bias) in dense.bias.iter_mut().enumerate() {
+                    *bias = (f64::from(*bias) * factor(o) + offset(o)) as f32;
+                }
+                self.bias_codes.remove(&view.value);
+                let name = super::unique(&mut self.value_names, site.output().to_owned());
+                self.values[view.value].name = name;
+                self.set(site, Flow::View(view));
+                return Ok(());
             }
         }
         let value = self.natural(site, 0, &view)?;
