@@ -57,12 +57,12 @@ impl Shares {
     }
 
     /// `of` each position's channels, in the order of the device.
-    fn packed(&self, of: fn(&[f32]) -> Vec<f64>) -> Vec<f64> {
+    fn packed(&self, of: fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
         let Layout { channels, positions } = self.layout;
         let mut values = vec![0.0; self.values.len()];
         for at in 0..self.rows * positions {
             let place = |c| (at / positions * channels + c) * positions + at % positions;
-            let x: Vec<f32> = (0..channels).map(|c| self.values[place(c)]).collect();
+            let x: Vec<f64> = (0..channels).map(|c| f64::from(self.values[place(c)])).collect();
             of(&x).into_iter().enumerate().for_each(|(c, value)| values[place(c)] = value);
         }
         // Padding channels must be 0 exactly.

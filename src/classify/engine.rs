@@ -307,7 +307,7 @@ impl Engine {
         Some((&self.values[at], buffer))
     }
 
-    /// Runs examples, channels first, and gives the output of each. Any number of them, in batches.
+    /// Runs examples, channels first, and gives the output of each: integers as floats. Any number of them, in batches.
     ///
     /// # Errors
     /// [`Error::Input`] for values that are no examples; the device's.
@@ -339,19 +339,26 @@ impl Engine {
         let Some((x, y)) = self.buffers[self.input].as_ref().zip(self.buffers[self.output].as_ref()) else {
             return Err(Error::Input("the network has no input".into()));
         };
-        let width = if self.plain { output.elements() } else { 4 * output.words() };
-        let mut rows = vec![0f32; self.batch as usize * width];
+        let mut bytes = vec![0u8; y.bytes() as usize];
         for examples in examples.chunks(self.batch as usize * input.elements()) {
             let count = examples.len() / input.elements();
             x.write_rows(gpu, 0, &input.pack_f32(examples))?;
             let mut record = Recorder::new(gpu);
             self.passes.iter().for_each(|pass| record.dispatch(pass));
-            let rows = &mut rows[..count * width];
+            let rows = &mut bytes[..count * (y.bytes() / y.rows()) as usize];
             record.read(y, &self.readback, rows)?;
-            match self.plain {
-                true => done(count as u64, rows)?,
-                false => done(count as u64, &output.unpack_f32(rows))?,
-            }
+            let outputs = match self.values[self.output].element {
+                Element::F32 if self.plain => bytemuck::pod_collect_to_vec(rows),
+                Element::F32 => output.unpack_f32(&bytemuck::pod_collect_to_vec(rows)),
+                Element::I8 => {
+                    output.unpack_i8(bytemuck::cast_slice(rows)).into_iter().map(f32::from).collect()
+                }
+                Element::I32 => {
+                    let sums = output.unpack(&bytemuck::pod_collect_to_vec::<u8, i32>(rows));
+                    sums.into_iter().map(|sum| sum as f32).collect()
+                }
+            };
+            done(count as u64, &outputs)?;
         }
         Ok(())
     }

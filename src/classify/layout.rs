@@ -121,7 +121,8 @@ impl Layout {
         rows
     }
 
-    fn unpack<T: Copy + Default>(&self, rows: &[T]) -> Vec<T> {
+    /// Examples of any elements from the device, channels first.
+    pub fn unpack<T: Copy + Default>(&self, rows: &[T]) -> Vec<T> {
         if self.is_plain() {
             return rows.to_vec();
         }

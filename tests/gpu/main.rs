@@ -5,6 +5,7 @@ mod cli;
 mod core;
 mod harness;
 mod kmeans;
+mod network;
 mod plan;
 mod quantize;
 
