@@ -106,6 +106,41 @@ pub fn probabilities(gpu: &Context, engine: &Engine, rows: &[f32], class: usize)
     Ok(all.chunks_exact(outputs).map(|outputs| outputs[class]).collect())
 }
 
+/// Two engines on one test set.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// The verdict.
+    pub audit: Audit,
+    /// Probabilities by the f32 engine.
+    pub baseline: Vec<f32>,
+    /// Probabilities by the INT8 engine.
+    pub quantized: Vec<f32>,
+}
+
+/// Runs `network` and what is to take its place, and audits the difference.
+///
+/// # Errors
+/// Those of [`audit::audit`]; the device's.
+pub fn compare(
+    gpu: &Context,
+    network: &Network,
+    integers: &Network,
+    test: &Test<'_>,
+    options: &Options,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Compared> {
+    let mut run = |network: &Network, name: &str| {
+        progress(&format!("running the {name} engine"));
+        let engine = Engine::new(gpu, network, BATCH.min(test.labels.len() as u64), Keep::Output)?;
+        probabilities(gpu, &engine, test.rows, test.class)
+    };
+    let (baseline, quantized) = (run(network, "f32")?, run(integers, "INT8")?);
+    let input =
+        Input { labels: test.labels, baseline: &baseline, quantized: &quantized, groups: test.groups };
+    let audit = audit::audit(&input, options, &mut |x, others| rank::counts(gpu, x, others))?;
+    Ok(Compared { audit, baseline, quantized })
+}
+
 /// Runs `network` as it is and quantized, and audits the difference. `ranges` are of calibration; `scale_of` gives the scale of
 /// a tensor. `progress` hears what is done.
 ///
@@ -120,20 +155,14 @@ pub fn judge(
     options: &Options,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Judgement> {
+    let Quantized { network: integers, layers } = quantize(network, scale_of, |_| true);
+    let Compared { audit, baseline, quantized } = compare(gpu, network, &integers, test, options, progress)?;
     let batch = BATCH.min(test.labels.len() as u64);
     let run = |network: &Network| {
         let engine = Engine::new(gpu, network, batch, Keep::Output)?;
         probabilities(gpu, &engine, test.rows, test.class)
     };
-    progress("running the f32 engine");
-    let baseline = run(network)?;
-    let Quantized { network: integers, layers } = quantize(network, scale_of, |_| true);
-    progress("running the INT8 engine");
-    let quantized = run(&integers)?;
     let mut counts = |x: &[f32], others: &[f32]| rank::counts(gpu, x, others);
-    let input =
-        Input { labels: test.labels, baseline: &baseline, quantized: &quantized, groups: test.groups };
-    let audit = audit::audit(&input, options, &mut counts)?;
     let mut rows = Vec::new();
     for plan in layers {
         // A layer that was quantized in the file has no f32 form to compare with.

@@ -4,6 +4,7 @@
 mod cli;
 mod core;
 mod harness;
+mod judge;
 mod kmeans;
 mod network;
 mod plan;
