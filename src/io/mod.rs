@@ -14,6 +14,7 @@ pub mod csv;
 pub mod gguf;
 pub mod hash;
 pub mod npy;
+pub mod onnx;
 pub mod output;
 pub mod picture;
 pub mod safetensors;

@@ -5,6 +5,7 @@
 //! features, `[8, 14, 14]` 8 channels of a picture, `[8, 100]` 8 channels of a signal. The order of elements is
 //! row-major, as in ONNX. There are no unsigned bytes: lowering takes 128 off uint8 values and their zero points.
 
+pub mod lower;
 pub mod quantize;
 
 /// The type of a value's elements.
