@@ -151,7 +151,8 @@ pub fn judge(
     rows.sort_by(|a, b| b.drop_alone.unwrap_or(f64::MIN).total_cmp(&a.drop_alone.unwrap_or(f64::MIN)));
     progress("counting saturated codes");
     let tensors = tensors(gpu, &integers, ranges, test.rows, batch)?;
-    let weights = weights(network, &rows)?;
+    let int8 = |name: &str| rows.iter().any(|row| row.plan.layer == name && row.plan.int8);
+    let weights = weights(network, int8)?;
     Ok(Judgement { audit, layers: rows, tensors, weights, baseline, quantized })
 }
 
@@ -195,10 +196,13 @@ fn tensors(
     Ok(found.into_iter().map(|(row, _)| row).collect())
 }
 
-fn weights(network: &Network, rows: &[LayerRow]) -> Result<Vec<WeightRow>> {
-    let int8 = |name: &str| rows.iter().any(|row| row.plan.layer == name && row.plan.int8);
+/// The weights of floats of those layers of `network` that `wanted` names.
+///
+/// # Errors
+/// Those of [`calibration::channels`].
+pub fn weights(network: &Network, wanted: impl Fn(&str) -> bool) -> Result<Vec<WeightRow>> {
     let mut found = Vec::new();
-    for layer in network.layers.iter().filter(|layer| int8(&layer.name)) {
+    for layer in network.layers.iter().filter(|layer| wanted(&layer.name)) {
         let Op::Dense(dense) = &layer.op else { continue };
         let channels = calibration::channels(&layer.name, &dense.weights, dense.bias.len())?;
         let least = channels.scales.iter().copied().fold(f32::MAX, f32::min);
