@@ -13,14 +13,20 @@
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;           // [out_words]
-@group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
-@group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
+@group(0) @binding(3) var<storage, read> bias: array<Wide>;                // [out_words]
+@group(0) @binding(4) var<storage, read> constants: array<Wide>;           // [10, slab]
 
 const SITES: u32 = 2u;
 const COLUMNS: u32 = 1u;
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
+
+// The places of a tile are so far from each other: neighbouring lanes compute neighbouring places.
+const STRIDE: u32 = WG;
+
+fn first_site(tile: u32) -> u32 {
+    return tile / STRIDE * STRIDE * SITES + tile % STRIDE;
+}
 
 @compute @workgroup_size(WG)
 fn dense(
@@ -34,7 +40,7 @@ fn dense(
         return;
     }
     let column = tile / params.site_tiles * COLUMNS;
-    let site = tile % params.site_tiles * SITES;
+    let site = first_site(tile % params.site_tiles);
     let first = first_word(column);
     let column_weights = params.taps * params.group_words * 4u;
     var sums: array<vec4<f32>, SITES * COLUMNS>;
@@ -44,7 +50,7 @@ fn dense(
     for (var tap = 0u; tap < params.taps; tap++) {
         var places: array<u32, SITES>;
         for (var s = 0u; s < SITES; s++) {
-            places[s] = source_at(min(site + s, params.sites - 1u), tap);
+            places[s] = source_at(min(site + s * STRIDE, params.sites - 1u), tap);
         }
         for (var word = 0u; word < params.group_words; word++) {
             let element = first + word;
@@ -71,11 +77,11 @@ fn dense(
     let positions = params.out_height * params.out_width;
     for (var s = 0u; s < SITES; s++) {
         for (var c = 0u; c < COLUMNS; c++) {
-            if (site + s < params.sites && column + c < params.out_words) {
-                let element = (site + s) % positions * params.out_words + column + c;
-                let sum = sums[s * COLUMNS + c] + bias[column + c];
-                y[(site + s) * params.out_words + column + c] =
-                    sink_of(after(sum, column + c, element), real_channels(column + c));
+            let to = site + s * STRIDE;
+            if (to < params.sites && column + c < params.out_words) {
+                let element = to % positions * params.out_words + column + c;
+                let sum = sums[s * COLUMNS + c] + bitcast<vec4<f32>>(words(bias[column + c]));
+                write(to, column + c, after(sum, column + c, element));
             }
         }
     }

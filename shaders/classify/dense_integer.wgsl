@@ -15,9 +15,8 @@
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
 @group(0) @binding(2) var<storage, read> weights: array<Wide>;             // [planes, out_words, taps, group_words]
-@group(0) @binding(3) var<storage, read> bias: array<vec4<i32>>;           // [2, out_words] behind them the zero points
-@group(0) @binding(4) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
-@group(0) @binding(5) var<storage, read_write> y: array<Sink>;             // [sites, out_words]
+@group(0) @binding(3) var<storage, read> bias: array<Wide>;                // [2, out_words] behind them the zero points
+@group(0) @binding(4) var<storage, read> constants: array<Wide>;           // [10, slab]
 
 const SITES: u32 = 2u;
 const COLUMNS: u32 = 1u;
@@ -38,6 +37,13 @@ fn products(weight: vec4<u32>, word: u32) -> vec4<i32> {
     );
 }
 
+// The places of a tile are so far from each other: neighbouring lanes compute neighbouring places.
+const STRIDE: u32 = WG;
+
+fn first_site(tile: u32) -> u32 {
+    return tile / STRIDE * STRIDE * SITES + tile % STRIDE;
+}
+
 @compute @workgroup_size(WG)
 fn dense_integer(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -49,17 +55,17 @@ fn dense_integer(
         return;
     }
     let column = tile / params.site_tiles * COLUMNS;
-    let site = tile % params.site_tiles * SITES;
+    let site = first_site(tile % params.site_tiles);
     let first = first_word(column);
     let column_weights = params.taps * params.group_words;
     var sums: array<vec4<i32>, SITES * COLUMNS>;
     for (var i = 0u; i < SITES * COLUMNS; i++) {
-        sums[i] = bias[min(column + i % COLUMNS, params.out_words - 1u)];
+        sums[i] = bitcast<vec4<i32>>(words(bias[min(column + i % COLUMNS, params.out_words - 1u)]));
     }
     for (var tap = 0u; tap < params.taps; tap++) {
         var places: array<u32, SITES>;
         for (var s = 0u; s < SITES; s++) {
-            places[s] = source_at(min(site + s, params.sites - 1u), tap);
+            places[s] = source_at(min(site + s * STRIDE, params.sites - 1u), tap);
         }
         for (var word = 0u; word < params.group_words; word++) {
             let element = first + word;
@@ -78,7 +84,8 @@ fn dense_integer(
                 }
                 if (ZEROS == 1u) {
                     let present = words(weights[params.out_words * column_weights + at]);
-                    let zero = bias[params.out_words + min(column + c, params.out_words - 1u)];
+                    let zero_at = params.out_words + min(column + c, params.out_words - 1u);
+                    let zero = bitcast<vec4<i32>>(words(bias[zero_at]));
                     for (var s = 0u; s < SITES; s++) {
                         sums[s * COLUMNS + c] -= zero * products(present, codes[s]);
                     }
@@ -89,14 +96,14 @@ fn dense_integer(
     let positions = params.out_height * params.out_width;
     for (var s = 0u; s < SITES; s++) {
         for (var c = 0u; c < COLUMNS; c++) {
-            if (site + s < params.sites && column + c < params.out_words) {
-                let at = (site + s) * params.out_words + column + c;
+            let to = site + s * STRIDE;
+            if (to < params.sites && column + c < params.out_words) {
                 let sum = sums[s * COLUMNS + c];
                 if (SUM == 1u) {
-                    y[at] = sum_of(sum, real_channels(column + c));
+                    write_sum(to, column + c, sum);
                 } else {
-                    let element = (site + s) % positions * params.out_words + column + c;
-                    y[at] = sink_of(after(vec4<f32>(sum), column + c, element), real_channels(column + c));
+                    let element = to % positions * params.out_words + column + c;
+                    write(to, column + c, after(vec4<f32>(sum), column + c, element));
                 }
             }
         }

@@ -12,16 +12,16 @@
 struct Params {
     rows: u32,          // words of all examples
     words: u32,         // words of an example
-    channels: u32,
-    channel_words: u32,
+    sites: u32,         // places of all examples
+    out_words: u32,     // words at one place
+    out_channels: u32,
     slab: u32,          // words of constants for a step
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [1, rows]
 @group(0) @binding(2) var<storage, read> other: array<Source>;             // [1, rows]
-@group(0) @binding(3) var<storage, read> constants: array<vec4<f32>>;      // [10, slab]
-@group(0) @binding(4) var<storage, read_write> y: array<Sink>;             // [1, rows]
+@group(0) @binding(3) var<storage, read> constants: array<Wide>;           // [10, slab]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
@@ -40,7 +40,7 @@ fn pointwise(
         return;
     }
     let element = at % params.words;
-    let word = element % params.channel_words;
+    let word = element % params.out_words;
     var value = before(value_of(x[at]), word, element);
     if (ARITHMETIC != 0u) {
         let right = value_of(other[at]);
@@ -51,6 +51,5 @@ fn pointwise(
             default: { value /= right; }
         }
     }
-    let real = vec4<u32>(word * 4u) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.channels);
-    y[at] = sink_of(after(value, word, element), real);
+    write(at / params.out_words, word, after(value, word, element));
 }

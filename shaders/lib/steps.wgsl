@@ -1,5 +1,6 @@
+//! slot wide
 // Chains of operations on four channels, in front of a kernel's work and behind it. Which ones is said by overrides, so
-// that a driver compiles no others. The kernel has `params.slab` and the binding `constants`: a slab for each step, with
+// that a driver compiles no others. The kernel has `params.slab`, `params.out_channels` and the binding `constants`: a slab for each step, with
 // a word for each word of channels, or (codes from BY_POSITION on) for each word of an example.
 const BY_POSITION: u32 = 64u;
 
@@ -26,7 +27,8 @@ fn step_of(code: u32, slab: u32, x: vec4<f32>, word: u32, element: u32) -> vec4<
             default: { return x; }
         }
     }
-    let c = constants[slab * params.slab + select(word, element, code >= BY_POSITION)];
+    let place = slab * params.slab + select(word, element, code >= BY_POSITION);
+    let c = bitcast<vec4<f32>>(words(constants[place]));
     switch code % BY_POSITION {
         case 16u: { return x + c; }
         case 17u: { return x - c; }
@@ -54,4 +56,9 @@ fn after(x: vec4<f32>, word: u32, element: u32) -> vec4<f32> {
     let four = step_of(AFTER3, 7u, three, word, element);
     let five = step_of(AFTER4, 8u, four, word, element);
     return step_of(AFTER5, 9u, five, word, element);
+}
+
+// Which of the four channels of a word of results exist.
+fn real_channels(word: u32) -> vec4<bool> {
+    return vec4<u32>(word * 4u) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.out_channels);
 }

@@ -56,8 +56,3 @@ fn first_word(column: u32) -> u32 {
     let word = column * 4u / params.group_out * params.group_in / 4u;
     return min(word, params.in_words - params.group_words);
 }
-
-// Which of the four channels of output word `column` exist.
-fn real_channels(column: u32) -> vec4<bool> {
-    return vec4<u32>(column * 4u) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.out_channels);
-}

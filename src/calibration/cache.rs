@@ -145,6 +145,10 @@ impl Cache {
 
     /// The file's text.
     fn text(&self) -> Result<String> {
+        if !check_header(&self.header.version, &self.header.algorithm) {
+            let header = quoted(&self.header.to_string());
+            return Err(Error::Input(format!("calibration cache: {header} is not TRT-<version>-<method>")));
+        }
         let mut text = format!("{}\n", self.header);
         let mut names = HashSet::new();
         for (name, scale) in &self.entries {
@@ -169,8 +173,7 @@ impl Cache {
         let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).enumerate();
         let first = lines.next().map_or("", |(_, line)| line);
         let header = first.strip_prefix("TRT-").and_then(|rest| rest.split_once('-'));
-        let header =
-            header.filter(|(version, algorithm)| !version.is_empty() && !algorithm.trim().is_empty());
+        let header = header.filter(|(version, algorithm)| check_header(version, algorithm));
         let Some((version, algorithm)) = header else {
             return Err(format!(
                 "line 1 is {}; a calibration cache begins with TRT-<version>-<method>, such as \
@@ -211,6 +214,11 @@ impl Cache {
         }
         Ok(Self { header, entries })
     }
+}
+
+fn check_header(version: &str, algorithm: &str) -> bool {
+    let fits = |text: &str| !text.trim().is_empty() && !text.contains(char::is_control);
+    fits(version) && fits(algorithm) && !version.contains('-')
 }
 
 fn check_name(name: &str) -> std::result::Result<(), &'static str> {

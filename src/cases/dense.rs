@@ -133,9 +133,15 @@ impl Case for Convolving {
         let x = Buffer::new(gpu, "x", batch, input.row_bytes(Element::F32))?;
         x.write(gpu, &input.pack_f32(&self.x))?;
         let y = Buffer::new(gpu, "y", batch, output.row_bytes(Element::F32))?;
-        let spec = if self.geometry.groups > 1 { dense::VARIANTS[0] } else { *spec };
-        let on =
-            Operands { geometry: &self.geometry, before: &self.before, after: &self.after, x: &x, y: &y };
+        let spec = if self.geometry.groups > 1 { dense::VARIANTS[1] } else { *spec };
+        let on = Operands {
+            geometry: &self.geometry,
+            before: &self.before,
+            after: &self.after,
+            x: &x,
+            y: &y,
+            plain: false,
+        };
         let bound = dense::bind(gpu, &spec, &self.dense, &on)?;
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: Vec::new() })
     }

@@ -97,13 +97,14 @@ impl Case for Convolving {
             _ => x.write(gpu, &from.pack_f32(&self.x))?,
         }
         let y = Buffer::new(gpu, "y", self.geometry.batch, to.row_bytes(output.element))?;
-        let spec = if self.geometry.groups > 1 { dense_integer::VARIANTS[0] } else { *spec };
+        let spec = if self.geometry.groups > 1 { dense_integer::VARIANTS[1] } else { *spec };
         let before = match input.element {
             Element::F32 => Step::of(&Op::Quantize(self.affine.clone())).unwrap_or_default(),
             _ => Vec::new(),
         };
         let after = Step::of_output(&self.integer.output);
-        let on = Operands { geometry: &self.geometry, before: &before, after: &after, x: &x, y: &y };
+        let on =
+            Operands { geometry: &self.geometry, before: &before, after: &after, x: &x, y: &y, plain: false };
         let bound = dense_integer::bind(gpu, &spec, &self.integer, &on)?;
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: Vec::new() })
     }

@@ -120,6 +120,7 @@ impl Case for Stepping {
             after: &after,
             x: &x,
             y: &y,
+            plain: false,
         };
         let bound = pointwise::bind(gpu, spec, &on)?;
         Ok(Prepared {

@@ -2,30 +2,33 @@
 
 use super::layout::Layout;
 use super::steps::{Chains, Step, sink};
-use super::window::{self, Geometry, Tile, WindowParams};
+use super::window::{Geometry, Tile, WindowParams};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work};
 use crate::network::Dense;
 
 const FILE: Spec = Spec::new("classify/dense").slot("sink", "lib/sink_f32");
 const OWN: Spec = FILE.slot("wide", "lib/wide32").slot("weights", "lib/weights_own");
-const SHARED: Spec = FILE.slot("wide", "lib/wide64").slot("weights", window::SHARED);
+const SHARED: Spec = FILE.slot("wide", "lib/wide64").slot("weights", "lib/weights_shared");
 
-/// Tiles of places by words. The first is for few places, and for several groups; the others are for one group.
+/// Tiles of places by words: see [`super::window::candidates`].
 pub const VARIANTS: &[Spec] = &[
     OWN.consts(&[("SITES", 1), ("COLUMNS", 1)]),
-    OWN.consts(&[("SITES", 2), ("COLUMNS", 4)]),
     OWN.consts(&[("SITES", 4), ("COLUMNS", 1)]),
-    SHARED.consts(&[("SITES", 4), ("COLUMNS", 2)]),
+    OWN.consts(&[("SITES", 2), ("COLUMNS", 4)]),
     SHARED.consts(&[("SITES", 4), ("COLUMNS", 1)]),
-    SHARED.consts(&[("SITES", 8), ("COLUMNS", 1)]),
+    SHARED.consts(&[("SITES", 4), ("COLUMNS", 4)]),
 ];
 
+const OTHER: Spec = Spec::new("classify/dense").slot("wide", "lib/wide32").slot("weights", "lib/weights_own");
+
 /// The other shaders of the operation.
-pub const STAGES: &[Spec] = &[Spec::new("classify/dense")
-    .slot("sink", "lib/sink_i8")
-    .slot("wide", "lib/wide32")
-    .slot("weights", "lib/weights_own")];
+pub const STAGES: &[Spec] = &[OTHER.slot("sink", "lib/sink_i8"), OTHER.slot("sink", "lib/sink_plain")];
+
+/// Channels of the widest word of the output.
+pub(super) fn widest(geometry: &Geometry) -> u32 {
+    geometry.output.channels().min(4) as u32
+}
 
 /// What a convolution works on.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +41,10 @@ pub struct Operands<'a> {
     pub after: &'a [Step],
     /// `[batch, words]` of the input's layout.
     pub x: &'a Buffer,
-    /// `[batch, words]` of the output's.
+    /// `[batch, words]` of the output's; without padding, if it is plain.
     pub y: &'a Buffer,
+    /// Whether y is F32 without padding, for the host.
+    pub plain: bool,
 }
 
 impl Operands<'_> {
@@ -56,26 +61,15 @@ impl Operands<'_> {
     }
 }
 
-/// The variant for these shapes.
-pub fn choose(geometry: &Geometry) -> &'static Spec {
-    if let Ok(v) = std::env::var("V")
-        && geometry.batch > 1
-    {
-        return &VARIANTS[v.parse::<usize>().unwrap()];
-    }
-    match geometry {
-        Geometry { groups: 2.., .. } | Geometry { batch: 1, .. } => &VARIANTS[0],
-        _ => &VARIANTS[1],
-    }
-}
-
 /// Compiles `spec` for these operands and binds it.
 ///
 /// # Errors
 /// [`crate::Error::Input`] for shapes beyond what u32 counts.
 pub fn bind(gpu: &Context, spec: &Spec, dense: &Dense, on: &Operands<'_>) -> Result<Bound> {
     let geometry = on.geometry;
-    let spec = spec.refill("sink", sink(geometry.output.element)).set("POINT", geometry.is_point().into());
+    let spec =
+        spec.refill("sink", sink(geometry.output.element, on.plain)).set("POINT", geometry.is_point().into());
+    let spec = if on.plain { spec.set("WIDEST", widest(geometry)) } else { spec };
     let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec))?;
     let blocks: Vec<f32> = geometry.arrange(&dense.weights).into_iter().flatten().flatten().collect();
     let out_words = Layout::of(&geometry.output).c4();

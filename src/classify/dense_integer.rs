@@ -1,6 +1,6 @@
 //! Host of `dense_integer`: convolutions and products with matrices of int8, with exact sums.
 
-use super::dense::Operands;
+use super::dense::{Operands, widest};
 use super::layout::Layout;
 use super::steps::{sink, source};
 use super::window::{Geometry, Tile, WindowParams};
@@ -13,14 +13,13 @@ const BYTES: Spec = FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_
 const WIDE32: Spec = BYTES.slot("wide", "lib/wide32");
 const WIDE64: Spec = BYTES.slot("wide", "lib/wide64");
 
-/// Tiles of places by words. The first is for few places, and for several groups; the others are for one group.
+/// Tiles of places by words: see [`super::window::candidates`].
 pub const VARIANTS: &[Spec] = &[
     WIDE32.consts(&[("SITES", 1), ("COLUMNS", 1)]),
-    WIDE32.consts(&[("SITES", 2), ("COLUMNS", 4)]),
     WIDE32.consts(&[("SITES", 4), ("COLUMNS", 1)]),
-    WIDE64.consts(&[("SITES", 4), ("COLUMNS", 2)]),
+    WIDE32.consts(&[("SITES", 2), ("COLUMNS", 4)]),
     WIDE64.consts(&[("SITES", 4), ("COLUMNS", 1)]),
-    WIDE64.consts(&[("SITES", 2), ("COLUMNS", 4)]),
+    WIDE64.consts(&[("SITES", 4), ("COLUMNS", 4)]),
 ];
 
 /// The other shaders of the operation.
@@ -28,6 +27,8 @@ pub const STAGES: &[Spec] = &[
     FILE.slot("wide", "lib/wide32").slot("source", "lib/source_f32").slot("sink", "lib/sink_f32"),
     FILE.slot("wide", "lib/wide32").slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
     FILE.slot("wide", "lib/wide32").slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
+    FILE.slot("wide", "lib/wide32").slot("source", "lib/source_i8").slot("sink", "lib/sink_plain"),
+    FILE.slot("wide", "lib/wide32").slot("source", "lib/source_f32").slot("sink", "lib/sink_plain"),
 ];
 
 /// What is added to the sum of `w q`, so that the whole is `bias + sum (w - weight_zero) (q - input_zero)`.
@@ -51,19 +52,6 @@ pub fn bias(integer: &Integer) -> Result<Vec<i32>> {
     Ok(all)
 }
 
-/// The variant for these shapes.
-pub fn choose(geometry: &Geometry) -> &'static Spec {
-    if let Ok(v) = std::env::var("V")
-        && geometry.batch > 1
-    {
-        return &VARIANTS[v.parse::<usize>().unwrap()];
-    }
-    match geometry {
-        Geometry { groups: 2.., .. } | Geometry { batch: 1, .. } => &VARIANTS[0],
-        _ => &VARIANTS[1],
-    }
-}
-
 /// Compiles `spec` for these operands and binds it. A source of F32 is quantized by the steps in front.
 ///
 /// # Errors
@@ -73,8 +61,11 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     let zeros = integer.weight_zero.iter().any(|&zero| zero != 0);
     let mut spec = spec
         .refill("source", source(geometry.input.element))
-        .refill("sink", sink(geometry.output.element))
+        .refill("sink", sink(geometry.output.element, on.plain))
         .set("POINT", geometry.is_point().into());
+    if on.plain {
+        spec = spec.set("WIDEST", widest(geometry));
+    }
     if zeros {
         spec = spec.set("ZEROS", 1);
     }

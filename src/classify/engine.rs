@@ -4,6 +4,8 @@
 //! pass of their own. Between passes lie activations as [`super::layout`] says. The same plan runs networks of floats,
 //! of integers, and of both.
 
+use std::time::Duration;
+
 use super::average_pool::AveragePool;
 use super::gather::Gather;
 use super::layout::Layout;
@@ -11,9 +13,9 @@ use super::max_pool::MaxPool;
 use super::pooling::Pooling;
 use super::softmax::Softmax;
 use super::steps::{AFTER, BEFORE, Step};
-use super::window::Geometry;
+use super::window::{Geometry, candidates};
 use super::{average_pool, dense, dense_integer, gather, max_pool, pointwise, softmax};
-use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Work};
+use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Spec, Work, time, tune};
 use crate::network::{Arithmetic, Element, Network, Op, Value};
 use crate::{Error, Result};
 
@@ -53,6 +55,8 @@ struct Plan<'n> {
     passes: Vec<Pass<'n>>,
     /// Where each value lies: at itself, or at another of the same order.
     root: Vec<usize>,
+    /// The value that lies without padding: the output, if its kernel can write it so and nobody on the device reads it.
+    plain: Option<usize>,
 }
 
 /// A second pass would read less than this many words again for each of its own.
@@ -79,12 +83,20 @@ impl<'n> Plan<'n> {
         if keep == Keep::All {
             uses.iter_mut().for_each(|uses| *uses += 1);
         }
-        let mut plan = Self { values, passes: Vec::new(), root };
+        let mut plan = Self { values, passes: Vec::new(), root, plain: None };
         for layer in &network.layers {
             if plan.root[layer.output] == layer.output {
                 let inputs: Vec<usize> = layer.inputs.iter().map(|&input| plan.root[input]).collect();
                 plan.add(&layer.op, &inputs, layer.output, &uses);
             }
+        }
+        let output = plan.root[network.output];
+        if let Some(maker) = plan.maker(output, &uses).map(|at| &plan.passes[at])
+            && matches!(maker.kind, Kind::Pointwise(_) | Kind::Layer(Op::Dense(_) | Op::Integer(_)))
+            && plan.values[output].element == Element::F32
+            && Layout::of(&plan.values[output]).positions == 1
+        {
+            plan.plain = Some(output);
         }
         Ok(plan)
     }
@@ -211,6 +223,7 @@ pub struct Engine {
     passes: Vec<Bound>,
     input: usize,
     output: usize,
+    plain: bool,
     readback: Readback,
 }
 
@@ -224,10 +237,12 @@ impl Engine {
         let mut live = vec![false; plan.values.len()];
         live[plan.root[network.input]] = true;
         plan.passes.iter().for_each(|pass| live[pass.target] = true);
-        let row_bytes = |value: &Value| Layout::of(value).row_bytes(value.element);
+        let row_bytes = |at: usize| match (&plan.values[at], plan.plain) {
+            (value, Some(plain)) if plain == at => 4 * value.elements() as u64,
+            (value, _) => Layout::of(value).row_bytes(value.element),
+        };
         let alive = |at: usize| live.get(at) == Some(&true);
-        let rows = plan.values.iter().enumerate().filter(|(at, _)| alive(*at));
-        let largest = rows.map(|(_, value)| row_bytes(value)).max().unwrap_or(16);
+        let largest = (0..plan.values.len()).filter(|&at| alive(at)).map(row_bytes).max().unwrap_or(16);
         let fit = gpu.adapter.max_binding_bytes / largest;
         if fit == 0 {
             return Err(Error::Input(format!(
@@ -239,17 +254,18 @@ impl Engine {
         let batch = batch.clamp(1, fit).min((u64::from(u32::MAX) / 4 / largest).max(1) * 4);
         let mut buffers = Vec::new();
         for (at, value) in plan.values.iter().enumerate() {
-            let buffer = alive(at).then(|| Buffer::new(gpu, &value.name, batch, row_bytes(value)));
+            let buffer = alive(at).then(|| Buffer::new(gpu, &value.name, batch, row_bytes(at)));
             buffers.push(buffer.transpose()?);
         }
-        let passes = plan.passes.iter().map(|pass| bind(gpu, &plan.values, pass, &buffers, batch));
+        let passes = plan.passes.iter().map(|pass| bind(gpu, &plan, pass, &buffers, batch));
         let passes = passes.collect::<Result<Vec<Bound>>>()?;
         let output = plan.root[network.output];
-        let readback = Readback::new(gpu, "output", batch * row_bytes(&plan.values[output]))?;
+        let readback = Readback::new(gpu, "output", batch * row_bytes(output))?;
         Ok(Self {
             batch,
             input: plan.root[network.input],
             output,
+            plain: plan.plain.is_some(),
             values: plan.values,
             root: plan.root,
             buffers,
@@ -323,33 +339,64 @@ impl Engine {
         let Some((x, y)) = self.buffers[self.input].as_ref().zip(self.buffers[self.output].as_ref()) else {
             return Err(Error::Input("the network has no input".into()));
         };
-        let mut rows = vec![0f32; self.batch as usize * 4 * output.words()];
+        let width = if self.plain { output.elements() } else { 4 * output.words() };
+        let mut rows = vec![0f32; self.batch as usize * width];
         for examples in examples.chunks(self.batch as usize * input.elements()) {
             let count = examples.len() / input.elements();
             x.write_rows(gpu, 0, &input.pack_f32(examples))?;
             let mut record = Recorder::new(gpu);
             self.passes.iter().for_each(|pass| record.dispatch(pass));
-            let rows = &mut rows[..count * 4 * output.words()];
+            let rows = &mut rows[..count * width];
             record.read(y, &self.readback, rows)?;
-            done(count as u64, &output.unpack_f32(rows))?;
+            match self.plain {
+                true => done(count as u64, rows)?,
+                false => done(count as u64, &output.unpack_f32(rows))?,
+            }
         }
         Ok(())
+    }
+}
+
+/// Products in a batch from which on it pays to try variants: below, compiling them takes longer than they save.
+const MOST_UNTRIED: u64 = 1 << 28;
+
+/// Bound as the variant that is fastest on these shapes.
+fn fastest(
+    gpu: &Context,
+    geometry: &Geometry,
+    variants: &[Spec],
+    bind: impl Fn(&Spec) -> Result<Bound>,
+) -> Result<Bound> {
+    let list = candidates(gpu, geometry, variants)?;
+    match list.as_slice() {
+        [first, _, ..] if geometry.products() > MOST_UNTRIED => {
+            let (k, n) = (geometry.products() / geometry.batch, geometry.output.elements());
+            let class = format!("{} b{} k{k} n{n}", first.label(), geometry.batch.next_power_of_two());
+            let time = |spec: &Spec| Ok(time(gpu, &[vec![&bind(spec)?]], Duration::from_millis(20))?.low_us);
+            bind(tune::choose(gpu, &list, &class, time)?)
+        }
+        [first, ..] => bind(first),
+        [] => Err(Error::Input(format!("no kernel computes {}", geometry.output.name))),
     }
 }
 
 /// Binds a pass.
 fn bind(
     gpu: &Context,
-    values: &[Value],
+    plan: &Plan<'_>,
     pass: &Pass<'_>,
     buffers: &[Option<Buffer>],
     batch: u64,
 ) -> Result<Bound> {
+    let values = &plan.values;
     let buffer = |at: usize| {
         let missing = || Error::Input(format!("{} is read before it is computed", values[at].name));
         buffers[at].as_ref().ok_or_else(missing)
     };
     let (source, target) = (&values[pass.source], &values[pass.target]);
+    let plain = plan.plain == Some(pass.target);
+    let geometry =
+        |window, groups| Geometry { batch, input: source.clone(), output: target.clone(), window, groups };
     let (x, y) = (buffer(pass.source)?, buffer(pass.target)?);
     let layout = Layout::of(target);
     let pooling = |window| Pooling::of(source, target, window);
@@ -365,8 +412,9 @@ fn bind(
                 after: &pass.after,
                 x,
                 y,
+                plain,
             };
-            pointwise::bind(gpu, &pointwise::VARIANTS[0], &on)
+            pointwise::bind(gpu, pointwise::choose(gpu), &on)
         }
         Kind::Gather(other, index) => {
             let mut inputs = vec![(x, Layout::of(source))];
@@ -379,21 +427,31 @@ fn bind(
             let spec = gather::spec(layout, source.element)?;
             Gather::load(gpu, &spec)?.bind(gpu, &inputs, &index, (y, layout))
         }
-        Kind::Layer(op @ (Op::Dense(_) | Op::Integer(_))) => {
-            let (window, groups) = match op {
-                Op::Dense(dense) => (dense.window, dense.groups),
-                Op::Integer(integer) => (integer.window, integer.groups),
-                _ => return Err(Error::Input("no convolution".into())),
+        Kind::Layer(Op::Dense(dense)) => {
+            let geometry = geometry(dense.window, dense.groups);
+            let on = dense::Operands {
+                geometry: &geometry,
+                before: &pass.before,
+                after: &pass.after,
+                x,
+                y,
+                plain,
             };
-            let geometry = Geometry { batch, input: source.clone(), output: target.clone(), window, groups };
-            let on = dense::Operands { geometry: &geometry, before: &pass.before, after: &pass.after, x, y };
-            match op {
-                Op::Integer(integer) => {
-                    dense_integer::bind(gpu, dense_integer::choose(&geometry), integer, &on)
-                }
-                Op::Dense(op) => dense::bind(gpu, dense::choose(&geometry), op, &on),
-                _ => Err(Error::Input("no convolution".into())),
-            }
+            fastest(gpu, &geometry, dense::VARIANTS, |spec| dense::bind(gpu, spec, dense, &on))
+        }
+        Kind::Layer(Op::Integer(integer)) => {
+            let geometry = geometry(integer.window, integer.groups);
+            let on = dense::Operands {
+                geometry: &geometry,
+                before: &pass.before,
+                after: &pass.after,
+                x,
+                y,
+                plain,
+            };
+            fastest(gpu, &geometry, dense_integer::VARIANTS, |spec| {
+                dense_integer::bind(gpu, spec, integer, &on)
+            })
         }
         Kind::Layer(Op::MaxPool(window)) => {
             let pooling = pooling(*window);

@@ -15,20 +15,29 @@ pub const VARIANTS: &[Spec] = &[
     FILE.slot("wide", "lib/wide64").slot("source", "lib/source_f32").slot("sink", "lib/sink_f32"),
 ];
 
+/// The likeliest to be fastest.
+pub fn choose(gpu: &Context) -> &'static Spec {
+    // As for tiles of products: see window::candidates.
+    let wide64 = gpu.adapter.is_software() && gpu.adapter.shader_int64;
+    &VARIANTS[usize::from(wide64)]
+}
+
 /// The same for other types of elements.
 pub const STAGES: &[Spec] = &[
     WIDE.slot("source", "lib/source_f32").slot("sink", "lib/sink_i8"),
-    FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_f32"),
-    FILE.slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
-    FILE.slot("source", "lib/source_i32").slot("sink", "lib/sink_f32"),
+    WIDE.slot("source", "lib/source_f32").slot("sink", "lib/sink_plain"),
+    WIDE.slot("source", "lib/source_i8").slot("sink", "lib/sink_f32"),
+    WIDE.slot("source", "lib/source_i8").slot("sink", "lib/sink_i8"),
+    WIDE.slot("source", "lib/source_i32").slot("sink", "lib/sink_f32"),
 ];
 
 params! {
     struct PointwiseParams {
         rows: u32,
         words: u32,
-        channels: u32,
-        channel_words: u32,
+        sites: u32,
+        out_words: u32,
+        out_channels: u32,
         slab: u32,
     }
 }
@@ -48,8 +57,10 @@ pub struct Operands<'a> {
     pub after: &'a [Step],
     /// `[batch, words]`
     pub x: &'a Buffer,
-    /// `[batch, words]`
+    /// `[batch, words]`; without padding, if it is plain.
     pub y: &'a Buffer,
+    /// Whether y is F32 without padding, for the host.
+    pub plain: bool,
 }
 
 /// Compiles the shader for these operands and binds it.
@@ -57,9 +68,7 @@ pub struct Operands<'a> {
 /// # Errors
 /// [`crate::Error::Input`] for more words than u32 counts.
 pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
-    // Only sources of F32 have wide words.
-    let spec = if on.elements.0 == Element::F32 { *spec } else { FILE };
-    let mut spec = spec.refill("source", source(on.elements.0)).refill("sink", sink(on.elements.1));
+    let mut spec = spec.refill("source", source(on.elements.0)).refill("sink", sink(on.elements.1, on.plain));
     if let Some((arithmetic, _)) = on.other {
         spec = spec.set("ARITHMETIC", 1 + arithmetic as u32);
     }
@@ -70,8 +79,9 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
     let params = PointwiseParams {
         rows: to_u32(rows, "the number of words of a layer")?,
         words: to_u32(on.layout.words(), "the number of words of an example")?,
-        channels: to_u32(on.layout.channels, "the number of channels")?,
-        channel_words: to_u32(on.layout.c4(), "the number of channels")?,
+        sites: to_u32(on.x.rows() * on.layout.positions as u64, "the number of places of a layer")?,
+        out_words: to_u32(on.layout.c4(), "the number of channels")?,
+        out_channels: to_u32(on.layout.channels, "the number of channels")?,
         slab: to_u32(slab, "a layer's constants")?,
     };
     let other = on.other.map_or(on.x, |(_, other)| other);

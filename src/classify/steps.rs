@@ -180,9 +180,10 @@ pub fn source(element: Element) -> &'static str {
     }
 }
 
-/// The file for the slot `sink`.
-pub fn sink(element: Element) -> &'static str {
+/// The file for the slot `sink`; `plain` is F32 without padding, for the host.
+pub fn sink(element: Element, plain: bool) -> &'static str {
     match element {
+        Element::F32 if plain => "lib/sink_plain",
         Element::F32 | Element::I32 => "lib/sink_f32",
         Element::I8 => "lib/sink_i8",
     }

@@ -1,7 +1,7 @@
 //! The places of a convolution: what its kernels are told of shapes, and the order of its weights.
 
 use super::layout::Layout;
-use crate::gpu::{Spec, params, to_u32};
+use crate::gpu::{Context, Spec, params, to_u32, tune};
 use crate::network::{Value, Window};
 use crate::{Error, Result};
 
@@ -38,14 +38,14 @@ params! {
 /// Four input channels (rows) by four output channels of one element of a window.
 pub type Block<T> = [[T; 4]; 4];
 
-/// What a lane computes, and how many lanes compute the same words at neighbouring places.
+/// What a lane computes, and how many neighbouring lanes compute the same words.
 #[derive(Clone, Copy, Debug)]
 pub struct Tile {
     /// Places.
     pub sites: u64,
     /// Words of four channels.
     pub columns: u64,
-    /// Lanes that share their weights.
+    /// Lanes of the same words: all of a workgroup, where it computes several places in each.
     pub lanes: u64,
 }
 
@@ -53,17 +53,37 @@ impl Tile {
     /// That of a variant.
     pub fn of(spec: &Spec) -> Self {
         let value = |name| spec.consts.iter().find(|(n, _)| *n == name).map(|(_, value)| u64::from(*value));
-        let shares = spec.slots.iter().flatten().any(|(_, file)| *file == SHARED);
-        let lanes = if shares { WORKGROUP } else { 1 };
-        Self { sites: value("SITES").unwrap_or(2), columns: value("COLUMNS").unwrap_or(1), lanes }
+        let (sites, columns) = (value("SITES").unwrap_or(2), value("COLUMNS").unwrap_or(1));
+        Self { sites, columns, lanes: if sites > 1 { WORKGROUP } else { 1 } }
     }
 }
 
+/// Of `variants`, those that can serve these shapes and may be the fastest, the likeliest first: small tiles where there
+/// is little to do or groups see different channels, larger ones where many places share the weights.
+pub fn candidates(gpu: &Context, geometry: &Geometry, variants: &[Spec]) -> Result<Vec<Spec>> {
+    let places = geometry.batch * Layout::of(&geometry.output).positions as u64;
+    let words = geometry.out_words() as u64;
+    let fits = |spec: &Spec| {
+        let Tile { sites, columns, .. } = Tile::of(spec);
+        match places {
+            _ if geometry.groups > 1 => columns == 1 && (sites == 1) == (places < FEW),
+            0..FEW => sites == 1,
+            _ => sites > 1 && (columns > 1) == (words > 1),
+        }
+    };
+    let mut able: Vec<Spec> = tune::supported(gpu, variants)?.into_iter().copied().filter(fits).collect();
+    // A processor that plays a GPU loads each component by itself, and the last ones are made for that.
+    if gpu.adapter.is_software() {
+        able.reverse();
+    }
+    Ok(able)
+}
+
+/// Below so many places, a device is not filled anyway.
+const FEW: u64 = 256;
+
 /// Invocations of a workgroup of these kernels.
 const WORKGROUP: u64 = 64;
-
-/// The file by which the lanes of a subgroup share the weights that they load.
-pub const SHARED: &str = "lib/weights_shared";
 
 /// The shapes of a convolution.
 #[derive(Clone, Debug)]
