@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::super::place;
-use super::{Calibrated, Loaded, ModelArguments, Session, Traced, check_outputs, method};
+use super::{Calibrated, Loaded, ModelArguments, Session, Traced, about, check_outputs, method};
 use lowbit::Error;
 use lowbit::audit::{Options, check_labels};
 use lowbit::calibration::{Method, Range};
@@ -118,7 +118,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     loaded.check_floats()?;
     let class = arguments.class(&loaded)?;
     let labels = arguments.labels.read_binary_labels()?;
-    check_labels(&labels).map_err(|error| Error::file(&arguments.labels.path, error.to_string()))?;
+    check_labels(&labels).map_err(about(&arguments.labels.path))?;
     let groups = arguments.groups.as_ref().map(Column::read_groups).transpose()?;
     let source = arguments.source(&loaded, session)?;
     let names = match &source {
@@ -226,10 +226,7 @@ impl Arguments {
             Source::Data { path, features } => {
                 let method = self.method.unwrap_or(Method::Entropy);
                 let ranges = calibrate::ranges(gpu, &loaded.network, &features.matrix.values, method)
-                    .map_err(|error| match error {
-                        Error::Input(problem) => Error::file(path, problem),
-                        other => other,
-                    })?;
+                    .map_err(about(path))?;
                 let rows = features.matrix.rows as u64;
                 let warnings = classify::warnings(&ranges, rows);
                 let scales = ranges.iter().map(|range| (range.name.clone(), range.scale)).collect();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{ModelArguments, Session, Traced, check_outputs, method};
+use super::{ModelArguments, Session, Traced, about, check_outputs, method};
 use lowbit::calibration::{Cache, Data, Manifest, Method, Model, manifest_path};
 use lowbit::classify::{calibrate, judge};
 use lowbit::report::classify;
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         spinner.set_message(format!("calibrating with {rows} rows"));
         let ranges = calibrate::ranges(gpu, &loaded.network, &features.matrix.values, *method);
         spinner.finish_and_clear();
-        let ranges = ranges?;
+        let ranges = ranges.map_err(about(data))?;
         let weights = judge::weights(&loaded.network, |_| true)?;
         let warnings = classify::warnings(&ranges, rows);
         let model = Model::of(&arguments.model.model, &loaded.model.sha256);

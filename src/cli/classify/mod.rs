@@ -72,7 +72,7 @@ impl ModelArguments {
         if network.values[network.output].element != Element::F32 {
             let problem = format!(
                 "its output '{}' is of integers: put a DequantizeLinear behind it",
-                network.values[network.output].name
+                network.values[network.output].name.escape_debug()
             );
             return Err(Error::file(&self.model, problem).into());
         }
@@ -119,12 +119,7 @@ impl Loaded {
         let values = self.network.values.iter().map(|value| value.name.as_str());
         let known: Vec<&str> = nodes.chain(values).collect();
         let needed = calibrated(&self.network);
-        cache.check(manifest.as_ref(), accept, &self.model.sha256, &needed, &known).map_err(|error| {
-            match error {
-                Error::Input(problem) => Error::file(path, problem),
-                other => other,
-            }
-        })?;
+        cache.check(manifest.as_ref(), accept, &self.model.sha256, &needed, &known).map_err(about(path))?;
         let warning = manifest.is_none().then(|| {
             format!("{}: without a manifest nothing says which model and data it was made of", path.display())
         });
@@ -143,6 +138,14 @@ impl Calibrated {
     /// The names of the features in the model's order, where known.
     fn features(&self) -> Option<&[String]> {
         self.manifest.as_ref()?.data.features.as_deref()
+    }
+}
+
+/// Says which file an error is about.
+fn about(path: &Path) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Input(problem) => Error::file(path, problem),
+        other => other,
     }
 }
 
