@@ -23,6 +23,7 @@ pub mod matmul_matrix;
 pub mod matvec;
 pub mod matvec_integer;
 pub mod max_pool;
+pub mod network;
 pub mod pointwise;
 pub mod radix_sort;
 pub mod rank;

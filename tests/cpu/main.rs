@@ -10,6 +10,7 @@ mod format;
 mod gguf;
 mod io;
 mod names;
+mod onnx;
 mod oracle;
 mod plan;
 mod quantize;

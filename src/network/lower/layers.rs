@@ -88,9 +88,7 @@ fn common(a: &[usize], b: &[usize]) -> Outcome<Vec<usize>> {
 impl<'m> Lowering<'m> {
     pub fn unary(&mut self, site: Site<'m>, unary: Unary) -> Outcome {
         let view = self.view(site, 0, Element::F32)?;
-        let value = self.natural(site, 0, &view)?;
-        self.finish_node(site, vec![value], Op::Unary(unary), view.dims, Element::F32)?;
-        Ok(())
+        self.single(site, view, Op::Unary(unary), Element::F32, false)
     }
 
     pub fn clip(&mut self, site: Site<'m>) -> Outcome {
@@ -250,21 +248,22 @@ impl<'m> Lowering<'m> {
         if let (Some(layer), None, true) = (before, &view.index, alone) {
             let own = self.values[view.value].shape[0] == channels
                 && self.values[view.value].name == site.node.inputs[0];
-            if let Op::Dense(dense) = &mut layer.op {
-                if own && dense.quantized.is_none() {
-                    let each = dense.weights.len() / channels;
-                    for (o, weights) in dense.weights.chunks_exact_mut(each).enumerate() {
-                        weights.iter_mut().for_each(|w| *w = (f64::from(*w) * factor(o)) as f32);
-                    }
-                    for (o, bias) in dense.bias.iter_mut().enumerate() {
-                        *bias = (f64::from(*bias) * factor(o) + offset(o)) as f32;
-                    }
-                    self.bias_codes.remove(&view.value);
-                    let name = super::unique(&mut self.value_names, site.output().to_owned());
-                    self.values[view.value].name = name;
-                    self.set(site, Flow::View(view));
-                    return Ok(());
+            if let Op::Dense(dense) = &mut layer.op
+                && own
+                && dense.quantized.is_none()
+            {
+                let each = dense.weights.len() / channels;
+                for (o, weights) in dense.weights.chunks_exact_mut(each).enumerate() {
+                    weights.iter_mut().for_each(|w| *w = (f64::from(*w) * factor(o)) as f32);
                 }
+                for (o, bias) in dense.bias.iter_mut().enumerate() {
+                    *bias = (f64::from(*bias) * factor(o) + offset(o)) as f32;
+                }
+                self.bias_codes.remove(&view.value);
+                let name = super::unique(&mut self.value_names, site.output().to_owned());
+                self.values[view.value].name = name;
+                self.set(site, Flow::View(view));
+                return Ok(());
             }
         }
         let value = self.natural(site, 0, &view)?;

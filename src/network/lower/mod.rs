@@ -392,6 +392,24 @@ impl<'m> Lowering<'m> {
         Ok(value)
     }
 
+    /// Adds the layer of a function of single elements. Below the order of elements, where there is one: the order may
+    /// then meet another one, and a product the QuantizeLinear behind it.
+    fn single(&mut self, site: Site<'m>, view: View, op: Op, element: Element, unsigned: bool) -> Outcome {
+        let from = &self.values[view.value];
+        let count: usize = view.dims.iter().product();
+        let view = if view.index.is_some() && from.elements() <= count {
+            let shape = from.shape.clone();
+            let value = self.emit(site, "channels", vec![view.value], op, shape, element)?;
+            View { value, unsigned, ..view }
+        } else {
+            let value = self.natural(site, 0, &view)?;
+            let value = self.emit(site, "", vec![value], op, natural(&view.dims), element)?;
+            View { value, index: None, unsigned, ..view }
+        };
+        self.set(site, Flow::View(view));
+        Ok(())
+    }
+
     fn finish(self, output: &'m str) -> Outcome<Network> {
         let Some(Flow::View(view)) = self.flows.get(output).cloned() else {
             return Err(format!("its output {} does not depend on the input's values", quoted(output)));

@@ -45,10 +45,10 @@ impl<'m> Lowering<'m> {
     }
 
     pub fn dropout(&mut self, site: Site<'m>) -> Outcome {
-        if let Some(training) = self.constant(site, 2, "training_mode")? {
-            if !matches!(&training.numbers, Numbers::Bool(values) if values.as_slice() == [false]) {
-                return Err("it is in training mode: export the model for inference".into());
-            }
+        if let Some(training) = self.constant(site, 2, "training_mode")?
+            && !matches!(&training.numbers, Numbers::Bool(values) if values.as_slice() == [false])
+        {
+            return Err("it is in training mode: export the model for inference".into());
         }
         self.identity(site)
     }

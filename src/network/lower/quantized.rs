@@ -125,6 +125,9 @@ impl<'m> Lowering<'m> {
         }
         let view = self.view(site, 0, Element::F32)?;
         Self::check_axis(site, &affine, &view.dims)?;
+        if affine.scale.len() == 1 {
+            return self.single(site, view, Op::Quantize(affine), Element::I8, unsigned);
+        }
         let value = self.natural(site, 0, &view)?;
         let value =
             self.finish_node(site, vec![value], Op::Quantize(affine), view.dims.clone(), Element::I8)?;
@@ -139,6 +142,9 @@ impl<'m> Lowering<'m> {
         let view = self.view(site, 0, Element::I8)?;
         let (affine, _) = self.affine(site, 1, Some(view.unsigned))?;
         Self::check_axis(site, &affine, &view.dims)?;
+        if affine.scale.len() == 1 {
+            return self.single(site, view, Op::Dequantize(affine), Element::F32, false);
+        }
         let value = self.natural(site, 0, &view)?;
         self.finish_node(site, vec![value], Op::Dequantize(affine), view.dims, Element::F32)?;
         Ok(())

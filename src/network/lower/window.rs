@@ -114,8 +114,8 @@ impl<'m> Lowering<'m> {
         let out = if dims.len() == 1 { vec![*channels, columns] } else { vec![*channels, rows, columns] };
         elements(&out)?;
         let input = if dims.len() == 1 { [1, dims[0]] } else { [dims[0], dims[1]] };
-        for axis in 0..2 {
-            if (0..geometry.out[axis]).any(|to| geometry.inside(axis, to, 0, input[axis] as i64) == 0) {
+        for (axis, &size) in input.iter().enumerate() {
+            if (0..geometry.out[axis]).any(|to| geometry.inside(axis, to, 0, size as i64) == 0) {
                 return Err("a window lies in the padding alone".into());
             }
         }

@@ -10,6 +10,8 @@ pub mod calibration;
 mod error;
 #[path = "../../../../src/io/mod.rs"]
 pub mod io;
+#[path = "../../../../src/network/mod.rs"]
+pub mod network;
 
 pub use error::{Error, Result};
 
