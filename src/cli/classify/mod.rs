@@ -27,7 +27,7 @@ pub enum Command {
     /// Run an ONNX classifier, in f32 or in INT8
     Run(run::Arguments),
     /// Judge whether INT8 costs too much: exit code 1 where the AUC drops by more than the limit
-    Audit(audit::Arguments),
+    Audit(Box<audit::Arguments>),
     /// Measure latency and throughput, in f32 and in INT8
     Bench(bench::Arguments),
     /// Write synthetic telemetry of a 3D printer, to try calibration and audits with
