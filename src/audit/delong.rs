@@ -34,6 +34,21 @@ pub struct Areas {
     pub standard_error: f64,
 }
 
+/// Counts positives and negatives.
+///
+/// # Errors
+/// [`Error::Input`] if there are fewer than two of either.
+pub fn check_labels(labels: &[bool]) -> Result<(usize, usize)> {
+    let positives = labels.iter().filter(|&&label| label).count();
+    let negatives = labels.len() - positives;
+    if positives < 2 || negatives < 2 {
+        return Err(Error::Input(format!(
+            "the labels have {positives} positives and {negatives} negatives: an AUC and its error need two of each"
+        )));
+    }
+    Ok((positives, negatives))
+}
+
 /// Compares two scores of the same rows.
 ///
 /// # Errors
@@ -49,13 +64,7 @@ pub fn areas(labels: &[bool], baseline: &[f32], quantized: &[f32], counts: &mut 
             return Err(Error::Input(format!("row {row} (from 0): the {name} score is NaN")));
         }
     }
-    let positives = labels.iter().filter(|&&label| label).count();
-    let negatives = labels.len() - positives;
-    if positives < 2 || negatives < 2 {
-        return Err(Error::Input(format!(
-            "the labels have {positives} positives and {negatives} negatives: an AUC and its error need two of each"
-        )));
-    }
+    let (positives, negatives) = check_labels(labels)?;
     if labels.len() >= 1 << 31 {
         return Err(Error::Input(format!(
             "there are {} rows; fewer than 2^31 can be compared",

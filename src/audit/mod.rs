@@ -25,7 +25,7 @@ pub mod telemetry;
 use serde::Serialize;
 
 pub use bootstrap::Bootstrap;
-pub use delong::{Areas, Counts, area, areas, on_cpu};
+pub use delong::{Areas, Counts, area, areas, check_labels, on_cpu};
 pub use scores::{Figures, Flips, roc};
 
 use crate::{Error, Result};
@@ -65,6 +65,26 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { max_drop: 0.01, confidence: 0.95, threshold: 0.5, point: false, replicates: 1000, seed: 0 }
+    }
+}
+
+impl Options {
+    /// Whether every option is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for the first that is not.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |problem: String| Err(Error::Input(problem));
+        if !(0.5..1.0).contains(&self.confidence) {
+            return wrong(format!("the confidence is {}: it has to be in [0.5, 1)", self.confidence));
+        }
+        if !(0.0..=1.0).contains(&self.max_drop) {
+            return wrong(format!("the largest drop is {}: it has to be in [0, 1]", self.max_drop));
+        }
+        if !(0.0..1.0).contains(&self.threshold) {
+            return wrong(format!("the threshold is {}: it has to be in [0, 1)", self.threshold));
+        }
+        Ok(())
     }
 }
 
@@ -244,16 +264,8 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
 
 fn check(input: &Input, options: &Options) -> Result<()> {
     let &Input { labels, baseline, quantized, groups } = input;
+    options.check()?;
     let wrong = |problem: String| Err(Error::Input(problem));
-    if !(0.5..1.0).contains(&options.confidence) {
-        return wrong(format!("the confidence is {}: it has to be in [0.5, 1)", options.confidence));
-    }
-    if !(0.0..=1.0).contains(&options.max_drop) {
-        return wrong(format!("the largest drop is {}: it has to be in [0, 1]", options.max_drop));
-    }
-    if !(0.0..1.0).contains(&options.threshold) {
-        return wrong(format!("the threshold is {}: it has to be in [0, 1)", options.threshold));
-    }
     let rows = labels.len();
     if let Some(groups) = groups.filter(|groups| groups.len() != rows) {
         return wrong(format!("there are {rows} labels, but {} groups: one for each row", groups.len()));

@@ -82,9 +82,9 @@ impl Cache {
         self.entries.iter().find(|(entry, _)| entry == name).map(|(_, scale)| *scale)
     }
 
-    /// Whether this is the cache of a model: `model_sha256` is its file's hash, and `tensors` are the names that it needs.
-    /// Without a manifest nothing says what the scales were made of; `accept_missing` takes that, and only names are
-    /// checked.
+    /// Whether this is the cache of a model: `model_sha256` is its hash, `needed` are the names of the tensors that its
+    /// quantization asks for, and `known` those that a cache of it may have besides. Without a manifest nothing says what
+    /// the scales were made of; `accept_missing` takes that, and only names are checked.
     ///
     /// # Errors
     /// [`Error::Input`] that names what does not match: the model's hash, or a tensor.
@@ -93,7 +93,8 @@ impl Cache {
         manifest: Option<&Manifest>,
         accept_missing: bool,
         model_sha256: &str,
-        tensors: &[&str],
+        needed: &[&str],
+        known: &[&str],
     ) -> Result<()> {
         let fault = |problem: String| {
             Err(Error::Input(format!("the calibration cache does not fit: {problem}; calibrate again")))
@@ -102,7 +103,7 @@ impl Cache {
             None if !accept_missing => {
                 return Err(Error::Input(
                     "the calibration cache has no manifest beside it, so nothing says which model and data it was made \
-                     of; calibrate again, or accept it as it is"
+                     of; calibrate again, or accept it as it is (--accept-cache)"
                         .into(),
                 ));
             }
@@ -131,12 +132,12 @@ impl Cache {
                 }
             }
         }
-        let known: HashSet<&str> = self.entries.iter().map(|(name, _)| name.as_str()).collect();
-        if let Some(missing) = tensors.iter().find(|name| !known.contains(**name)) {
+        let found: HashSet<&str> = self.entries.iter().map(|(name, _)| name.as_str()).collect();
+        if let Some(missing) = needed.iter().find(|name| !found.contains(**name)) {
             return fault(format!("the model's tensor {} is not in it", quoted(missing)));
         }
-        let wanted: HashSet<&str> = tensors.iter().copied().collect();
-        if let Some((unknown, _)) = self.entries.iter().find(|(name, _)| !wanted.contains(name.as_str())) {
+        let known: HashSet<&str> = needed.iter().chain(known).copied().collect();
+        if let Some((unknown, _)) = self.entries.iter().find(|(name, _)| !known.contains(name.as_str())) {
             return fault(format!("it has a tensor {}, which the model has not", quoted(unknown)));
         }
         Ok(())

@@ -34,8 +34,16 @@ pub struct Manifest {
 pub struct Model {
     /// Its name without its folder.
     pub file: String,
-    /// Its hash: 64 hexadecimal digits.
+    /// Its hash, which covers its external data: 64 hexadecimal digits.
     pub sha256: String,
+}
+
+impl Model {
+    /// The file at `path`, with this hash.
+    pub fn of(path: &Path, sha256: &str) -> Self {
+        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { file, sha256: sha256.to_owned() }
+    }
 }
 
 /// Calibration data.
@@ -45,6 +53,19 @@ pub struct Data {
     pub sha256: String,
     /// How many rows were used.
     pub rows: u64,
+    /// The names of its columns in the model's order, where it is a table that has names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+}
+
+impl Data {
+    /// Of the file at `path`, which is read for its hash.
+    ///
+    /// # Errors
+    /// Those of [`io::hash::sha256_file`].
+    pub fn of(path: &Path, rows: u64, features: Option<Vec<String>>) -> Result<Self> {
+        Ok(Self { sha256: io::hash::sha256_file(path)?, rows, features })
+    }
 }
 
 /// The manifest of the cache at `cache`: the same with `.json` behind it.
@@ -55,19 +76,9 @@ pub fn manifest_path(cache: &Path) -> PathBuf {
 }
 
 impl Manifest {
-    /// A manifest of the calibration of the file `model` with `rows` rows of the file `data`; reads both for their hashes.
-    ///
-    /// # Errors
-    /// Those of [`io::hash::sha256_file`].
-    pub fn new(method: Method, model: &Path, data: &Path, rows: u64, ranges: Vec<Range>) -> Result<Self> {
-        let file = model.file_name().unwrap_or(model.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self {
-            lowbit: env!("CARGO_PKG_VERSION").into(),
-            method,
-            model: Model { file, sha256: io::hash::sha256_file(model)? },
-            data: Data { sha256: io::hash::sha256_file(data)?, rows },
-            ranges,
-        })
+    /// A manifest by this version.
+    pub fn new(method: Method, model: Model, data: Data, ranges: Vec<Range>) -> Self {
+        Self { lowbit: env!("CARGO_PKG_VERSION").into(), method, model, data, ranges }
     }
 
     /// Reads the manifest beside the cache at `cache`; none if there is no such file.

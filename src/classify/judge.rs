@@ -7,12 +7,15 @@ use super::rank;
 use crate::audit::{self, Audit, Input, Options};
 use crate::calibration::{self, Range};
 use crate::gpu::{Buffer, Context};
-use crate::network::quantize::{LayerPlan, Quantized, quantize};
+use crate::network::quantize::{LayerPlan, Quantized, calibrated_as, quantize};
 use crate::network::{Element, Network, Op};
 use crate::{Error, Result};
 
 /// Examples that run at once.
 const BATCH: u64 = 4096;
+
+/// A tensor is warned of if more than this share of its codes is saturated.
+const MOST_SATURATED: f64 = 0.05;
 
 /// A labelled test set.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +166,9 @@ pub fn judge(
         probabilities(gpu, &engine, test.rows, test.class)
     };
     let mut counts = |x: &[f32], others: &[f32]| rank::counts(gpu, x, others);
+    let input =
+        Input { labels: test.labels, baseline: &baseline, quantized: &quantized, groups: test.groups };
+    let mut audit = audit::audit(&input, options, &mut counts)?;
     let mut rows = Vec::new();
     for plan in layers {
         // A layer that was quantized in the file has no f32 form to compare with.
@@ -180,7 +186,19 @@ pub fn judge(
     rows.sort_by(|a, b| b.drop_alone.unwrap_or(f64::MIN).total_cmp(&a.drop_alone.unwrap_or(f64::MIN)));
     progress("counting saturated codes");
     let tensors = tensors(gpu, &integers, ranges, test.rows, batch)?;
-    let weights = weights(network, &rows)?;
+    for row in &tensors {
+        let share = row.saturated as f64 / row.codes.max(1) as f64;
+        if share > MOST_SATURATED {
+            audit.warnings.push(format!(
+                "{:.1} % of the codes of {} are saturated: its range is too small, or the test set is unlike the \
+                 calibration data",
+                share * 100.0,
+                crate::io::quoted(&row.name)
+            ));
+        }
+    }
+    let int8 = |name: &str| rows.iter().any(|row| row.plan.layer == name && row.plan.int8);
+    let weights = weights(network, int8)?;
     Ok(Judgement { audit, layers: rows, tensors, weights, baseline, quantized })
 }
 
@@ -197,11 +215,11 @@ fn tensors(
     for layer in &integers.layers {
         let Op::Quantize(affine) = &layer.op else { continue };
         let Some((value, buffer)) = engine.buffer(layer.output) else { continue };
-        let from = &integers.values[layer.inputs[0]].name;
-        let range = ranges.iter().find(|range| range.name == *from);
+        let from = calibrated_as(integers, layer.inputs[0]);
+        let range = ranges.iter().find(|range| range.name == from);
         let scale = affine.scale.first().copied().unwrap_or(0.0);
         let row = TensorRow {
-            name: from.clone(),
+            name: from.to_owned(),
             scale,
             threshold: scale * calibration::LEVELS as f32,
             calibrated: range.map(|range| (range.min, range.max)),
@@ -224,10 +242,13 @@ fn tensors(
     Ok(found.into_iter().map(|(row, _)| row).collect())
 }
 
-fn weights(network: &Network, rows: &[LayerRow]) -> Result<Vec<WeightRow>> {
-    let int8 = |name: &str| rows.iter().any(|row| row.plan.layer == name && row.plan.int8);
+/// The weights of floats of those layers of `network` that `wanted` names.
+///
+/// # Errors
+/// Those of [`calibration::channels`].
+pub fn weights(network: &Network, wanted: impl Fn(&str) -> bool) -> Result<Vec<WeightRow>> {
     let mut found = Vec::new();
-    for layer in network.layers.iter().filter(|layer| int8(&layer.name)) {
+    for layer in network.layers.iter().filter(|layer| wanted(&layer.name)) {
         let Op::Dense(dense) = &layer.op else { continue };
         let channels = calibration::channels(&layer.name, &dense.weights, dense.bias.len())?;
         let least = channels.scales.iter().copied().fold(f32::MAX, f32::min);

@@ -10,6 +10,7 @@ pub mod extent;
 pub mod gather;
 pub mod histogram;
 pub mod judge;
+pub mod latency;
 pub mod layout;
 pub mod max_pool;
 pub mod pointwise;

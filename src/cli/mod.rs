@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_matmul;
+mod classify;
 mod devices;
 mod inspect;
 mod kmeans;
@@ -82,6 +83,11 @@ enum Command {
         #[command(subcommand)]
         command: kmeans::Command,
     },
+    /// Classifiers in INT8: calibrate, run, audit the AUC against a limit, measure
+    Classify {
+        #[command(subcommand)]
+        command: classify::Command,
+    },
 }
 
 /// For every command that measures.
@@ -147,6 +153,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Matmul(arguments) => matmul::run(arguments, session),
         Command::Plan(arguments) => plan::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
+        Command::Classify { command } => classify::run(command, session),
     }
 }
 

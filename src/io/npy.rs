@@ -69,6 +69,29 @@ pub fn read_matrix(path: &Path) -> Result<Matrix> {
     read_values(array, rows, cols)
 }
 
+/// As [`read_matrix`], for examples of any shape: an array of the shape `[rows, …]` with at least one axis more, which
+/// become the columns. Gives the shape of one example too.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn read_examples(path: &Path) -> Result<(Matrix, Vec<usize>)> {
+    let array = Array::open(path)?;
+    let [rows, ref example @ ..] = *array.shape.as_slice() else {
+        return Err(array.wrong_shape("2-D or more, [rows, …]"));
+    };
+    if example.is_empty() {
+        return Err(array.wrong_shape("2-D or more, [rows, …]"));
+    }
+    let cols = example.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
+    let shape: Option<Vec<usize>> = example.iter().map(|&n| usize::try_from(n).ok()).collect();
+    let (Some(cols), Some(shape)) = (cols, shape) else {
+        return Err(
+            array.error(format!("the header says shape {}: no file is that large", array.shape_text()))
+        );
+    };
+    Ok((read_values(array, rows, cols)?, shape))
+}
+
 /// As [`read_matrix`], for columns that need not be several: an array of the shape `[rows, cols]`, or `[rows]`, which is
 /// one column. Says whether it was that.
 ///

@@ -16,13 +16,56 @@ use crate::{Error, Result};
 pub struct Features {
     /// The rows.
     pub matrix: Matrix,
+    /// The shape of one row, where the file is an array of more than two dimensions.
+    pub shape: Option<Vec<usize>>,
     /// The names of its columns, if the file has names.
     pub names: Option<Vec<String>>,
     /// What the user should know: columns that were not taken, or taken in another order.
     pub notices: Vec<String>,
 }
 
-/// Reads rows of features: a `.npy` matrix of float32 or float16, or a table of text.
+impl Features {
+    /// Holds the rows against the model's input, which has this `name` and, for one row, this `shape`.
+    ///
+    /// # Errors
+    /// [`Error::File`] that names both shapes, or the first value that is not finite.
+    pub fn check(&self, path: &Path, name: &str, shape: &[usize]) -> Result<()> {
+        let (elements, found, name) = (shape.iter().product::<usize>(), self.matrix.cols, quoted(name));
+        // A model's axes behind the second may be counted as one.
+        let folded = |dims: &[usize]| match dims {
+            [channels, height, rest @ ..] if rest.len() > 1 => {
+                vec![*channels, *height, rest.iter().product()]
+            }
+            dims => dims.to_vec(),
+        };
+        let problem = match &self.shape {
+            Some(own) if folded(own) != folded(shape) => {
+                format!("an example has the shape {own:?}; the model's input {name} takes {shape:?}")
+            }
+            _ if found != elements => {
+                let few = if found == 1 { "1 feature".into() } else { format!("{found} features") };
+                let hint = match self.names {
+                    Some(_) => "; --without NAME leaves a column out",
+                    None => "",
+                };
+                format!("it has {few}; the model's input {name} takes {elements}{hint}")
+            }
+            _ => match self.matrix.first_non_finite() {
+                Some((row, column)) => {
+                    let value = self.matrix.values[row * found + column];
+                    format!(
+                        "row {row}, column {column} (counted from 0) is {value}: leave such rows out, or fill them"
+                    )
+                }
+                None => return Ok(()),
+            },
+        };
+        Err(Error::file(path, problem))
+    }
+}
+
+/// Reads rows of features: a `.npy` array of float32 or float16, of which all axes behind the first are the features, or
+/// a table of text.
 ///
 /// Where a table has names and the model's `names` are known, its columns are taken by name, in the model's order, and
 /// others are left out with a notice. Otherwise all are taken as they come, but for those called as in `without` (a
@@ -33,13 +76,15 @@ pub struct Features {
 /// or the file is no matrix of numbers: that names the line and the column.
 pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) -> Result<Features> {
     if npy::is_npy(path)? {
-        let matrix = npy::read_matrix(path)?;
-        return Ok(Features { matrix, names: None, notices: Vec::new() });
+        let (matrix, shape) = npy::read_examples(path)?;
+        let shape = Some(shape).filter(|shape| shape.len() > 1);
+        return Ok(Features { matrix, shape, names: None, notices: Vec::new() });
     }
     let table = Csv::open(path)?;
     let Some(found) = table.names().map(<[String]>::to_vec) else {
         let all: Vec<usize> = (0..table.columns()).collect();
-        return Ok(Features { matrix: table.read(&all)?, names: None, notices: Vec::new() });
+        let matrix = table.read(&all)?;
+        return Ok(Features { matrix, shape: None, names: None, notices: Vec::new() });
     };
     let columns: Vec<usize> = match names {
         Some(names) => names.iter().map(|name| table.column(name)).collect::<Result<_>>()?,
@@ -66,7 +111,7 @@ pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) 
         notices.push(format!("{}: the columns were put into the model's order, by name", path.display()));
     }
     let names = columns.iter().filter_map(|&at| found.get(at).cloned()).collect();
-    Ok(Features { matrix: table.read(&columns)?, names: Some(names), notices })
+    Ok(Features { matrix: table.read(&columns)?, shape: None, names: Some(names), notices })
 }
 
 /// One value for each row: a 1-D `.npy` file, or a column of a table, written `data.csv:column`. The column's name may be

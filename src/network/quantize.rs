@@ -34,12 +34,22 @@ const MOST: f32 = 127.0;
 pub fn calibrated(network: &Network) -> Vec<&str> {
     let dense = network.layers.iter().filter(|layer| matches!(layer.op, Op::Dense(_)));
     let mut names: Vec<&str> = Vec::new();
-    for name in dense.map(|layer| network.values[layer.inputs[0]].name.as_str()) {
+    for name in dense.map(|layer| calibrated_as(network, layer.inputs[0])) {
         if !names.contains(&name) {
             names.push(name);
         }
     }
     names
+}
+
+/// The name under which the value at `at` is calibrated: a reshape has the range of what it reshapes.
+pub fn calibrated_as(network: &Network, mut at: usize) -> &str {
+    for layer in network.layers.iter().rev() {
+        if layer.output == at && matches!(layer.op, Op::Reshape) {
+            at = layer.inputs[0];
+        }
+    }
+    &network.values[at].name
 }
 
 /// `network` with those of its layers on integers that `wanted` names. `scale_of` gives the size of a step of the value of
@@ -61,7 +71,7 @@ pub fn quantize(
             Op::Dense(dense) => {
                 let from = layer.inputs[0];
                 let value = &network.values[from];
-                let scale = scale_of(&value.name);
+                let scale = scale_of(calibrated_as(network, from));
                 let made = match wanted(&layer.name) {
                     true => integer(dense, value, scale),
                     false => Err("it was not asked for".into()),

@@ -1,6 +1,7 @@
 //! The report: roofs, every kernel against them, a real picture; as a table, as JSON, and as one HTML file.
 
 pub mod audit;
+pub mod classify;
 pub mod compare;
 pub mod html;
 pub mod kernels;

@@ -300,22 +300,25 @@ fn a_manifest_binds_a_cache_to_its_model() {
     let path = folder.0.path().join("model.cache");
     assert_eq!(Manifest::beside(&path).unwrap(), None);
     Cache::new(Method::Mse, &ranges()).write(&path).unwrap();
-    Manifest::new(Method::Mse, &model, &data, 500, ranges()).unwrap().write(&manifest_path(&path)).unwrap();
+    let hash = sha256_file(&model).unwrap();
+    let features = Some(vec!["heat".to_owned(), "speed".to_owned()]);
+    let (of, made) = (Model::of(&model, &hash), Data::of(&data, 500, features.clone()).unwrap());
+    Manifest::new(Method::Mse, of, made, ranges()).write(&manifest_path(&path)).unwrap();
 
     let cache = Cache::read(&path).unwrap();
     let manifest = Manifest::beside(&path).unwrap().unwrap();
     assert_eq!(manifest_path(&path), folder.0.path().join("model.cache.json"));
     assert_eq!(manifest.model, Model { file: "model.onnx".into(), sha256: sha256(b"a model") });
-    assert_eq!(manifest.data, Data { sha256: sha256(b"data"), rows: 500 });
+    assert_eq!(manifest.data, Data { sha256: sha256(b"data"), rows: 500, features });
     assert_eq!((manifest.lowbit.as_str(), manifest.method), (env!("CARGO_PKG_VERSION"), Method::Mse));
     assert_eq!(cache.header.to_string(), "TRT-8601-MseCalibration");
 
-    let hash = sha256_file(&model).unwrap();
     let names = ["output", "input", "hidden: 1"];
-    cache.check(Some(&manifest), false, &hash, &names).unwrap();
-    cache.check(None, true, &hash, &names).unwrap();
+    cache.check(Some(&manifest), false, &hash, &names, &[]).unwrap();
+    cache.check(Some(&manifest), false, &hash, &names[1..], &["more", "output"]).unwrap();
+    cache.check(None, true, &hash, &[], &names).unwrap();
     let refused = |manifest: Option<&Manifest>, hash: &str, names: &[&str]| {
-        cache.check(manifest, false, hash, names).unwrap_err().to_string()
+        cache.check(manifest, false, hash, names, &["unused"]).unwrap_err().to_string()
     };
     assert!(refused(None, &hash, &names).contains("has no manifest beside it"));
     let other = refused(Some(&manifest), &sha256(b"another"), &names);
@@ -328,7 +331,7 @@ fn a_manifest_binds_a_cache_to_its_model() {
     );
     let more = ["input", "output", "hidden: 1", "more"];
     assert!(refused(Some(&manifest), &hash, &more).contains("the model's tensor 'more' is not in it"));
-    assert!(cache.check(None, true, &hash, &more).is_err());
+    assert!(cache.check(None, true, &hash, &more, &names).is_err());
     // A cache of another run beside this manifest.
     let mut edited = manifest.clone();
     edited.ranges[1].scale *= 1.001;
@@ -341,7 +344,8 @@ fn a_manifest_binds_a_cache_to_its_model() {
 fn what_is_no_manifest_is_refused() {
     let folder = Folder::new();
     let (model, data) = (folder.file("model.onnx", "a model"), folder.file("data.npy", "data"));
-    let manifest = Manifest::new(Method::Percentile(99.9), &model, &data, 500, ranges()).unwrap();
+    let (model, data) = (Model::of(&model, &sha256(b"a model")), Data::of(&data, 500, None).unwrap());
+    let manifest = Manifest::new(Method::Percentile(99.9), model, data, ranges());
     let path = folder.0.path().join("manifest");
     manifest.write(&path).unwrap();
     let read = Manifest::read(&path).unwrap();

@@ -264,3 +264,40 @@ fn damaged_tables_are_read_or_refused_but_nothing_else() {
     }
     assert!(read > 200 && refused > 1000, "{read} {refused}");
 }
+
+#[test]
+fn examples_are_held_against_the_model() {
+    let folder = Folder::new();
+    let path = folder.file("x.csv", "a,b,c\n1,2,3\n4,5,6\n");
+    let found = read_features(&path, None, &[]).unwrap();
+    found.check(&path, "x", &[3]).unwrap();
+    found.check(&path, "x", &[1, 1, 3]).unwrap();
+    refused(
+        found.check(&path, "x", &[2]),
+        &path,
+        &["it has 3 features; the model's input 'x' takes 2", "--without"],
+    );
+
+    let write = |shape: &str| {
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.bytes());
+        (0..24).for_each(|i| bytes.extend((if i == 17 { f32::NAN } else { i as f32 }).to_le_bytes()));
+        folder.file("x.npy", bytes)
+    };
+    let path = write("(2, 3, 2, 2)");
+    let found = read_features(&path, None, &[]).unwrap();
+    assert_eq!((found.matrix.rows, found.matrix.cols, found.shape.as_deref()), (2, 12, Some(&[3, 2, 2][..])));
+    refused(found.check(&path, "x", &[3, 2, 2]), &path, &["row 1, column 5 (counted from 0) is NaN"]);
+    refused(found.check(&path, "x", &[2, 2, 3]), &path, &["[3, 2, 2]", "takes [2, 2, 3]"]);
+    // A network counts axes behind the second as one.
+    let folded = read_features(&write("(1, 3, 2, 2, 2)"), None, &[]).unwrap();
+    refused(folded.check(&path, "x", &[3, 2, 4]), &path, &["row 0, column 17"]);
+    let plain = read_features(&write("(2, 12)"), None, &[]).unwrap();
+    assert_eq!(plain.shape, None);
+    for (shape, word) in [("(24,)", "1-D"), ("()", "0-D"), ("(0, 24)", "empty"), ("(24, 0)", "empty")] {
+        let path = write(shape);
+        refused(read_features(&path, None, &[]), &path, &[word]);
+    }
+}

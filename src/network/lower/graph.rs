@@ -107,7 +107,7 @@ pub fn plan<'m>(model: &'m Model, names: &Names) -> Result<Plan<'m>, String> {
         }
         (_, several) => Err(format!(
             "its output {of} needs {} inputs, {}: lowbit runs networks of one input; choose another output \
-             (--output NAME), or make the other inputs constants of the model",
+             (--model-output NAME), or make the other inputs constants of the model",
             several.len(),
             list(several.iter().map(|info| info.name.as_str()))
         )),
@@ -123,9 +123,11 @@ fn output<'m>(model: &'m Model, wanted: Option<&str>) -> Result<&'m ValueInfo, S
             found.ok_or_else(|| format!("it has no output {}; there is: {}", quoted(name), all()))
         }
         (None, [output]) => Ok(output),
-        (None, several) => {
-            Err(format!("it has {} outputs, {}: name one of them (--output NAME)", several.len(), all()))
-        }
+        (None, several) => Err(format!(
+            "it has {} outputs, {}: name one of them (--model-output NAME)",
+            several.len(),
+            all()
+        )),
     }
 }
 

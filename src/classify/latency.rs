@@ -1,0 +1,112 @@
+//! How fast an engine answers: one example at a time, as a control loop asks, and in batches.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::engine::Engine;
+use crate::gpu::{Bound, Context, Timing, time};
+use crate::network::quantize::{Quantized, quantize};
+use crate::network::{Network, Op};
+use crate::{Error, Result};
+
+/// Runs before the first that counts.
+const WARM_UP: usize = 200;
+/// Least runs: of fewer there is no p99.9.
+pub const LEAST_RUNS: usize = 1000;
+/// What a loop of 1 kHz has for an answer, in microseconds.
+pub const DEADLINE_US: f64 = 1000.0;
+
+/// The times from an example on the host to its answer on the host: upload, every pass, read-back, wait. Each run is one
+/// call of [`Engine::run`], by the wall clock.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    /// Runs, after a warm-up.
+    pub runs: usize,
+    /// Median, in microseconds.
+    pub p50_us: f64,
+    /// Of 99 % of the runs, in microseconds.
+    pub p99_us: f64,
+    /// Of 99.9 % of the runs, in microseconds.
+    pub p999_us: f64,
+    /// The longest, in microseconds.
+    pub max_us: f64,
+    /// Runs that took longer than [`DEADLINE_US`]: cycles that a loop of 1 kHz would have missed.
+    pub missed: usize,
+}
+
+impl Latency {
+    /// Of times in microseconds. A percentile is the least time that so many do not exceed.
+    fn of(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        let runs = times.len();
+        let at = |share: f64| {
+            let rank = (share * runs as f64).ceil() as usize;
+            times.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+        };
+        Self {
+            runs,
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: at(1.0),
+            missed: times.iter().filter(|&&us| us > DEADLINE_US).count(),
+        }
+    }
+}
+
+/// Times `runs` answers to `example`.
+///
+/// # Errors
+/// [`Error::Input`] for fewer than [`LEAST_RUNS`]; those of [`Engine::run`].
+pub fn latency(gpu: &Context, engine: &Engine, example: &[f32], runs: usize) -> Result<Latency> {
+    if runs < LEAST_RUNS {
+        return Err(Error::Input(format!("{runs} runs are too few for a p99.9: it takes {LEAST_RUNS}")));
+    }
+    for _ in 0..WARM_UP {
+        engine.run(gpu, example)?;
+    }
+    let mut times = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        let begun = Instant::now();
+        engine.run(gpu, example)?;
+        times.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(Latency::of(times))
+}
+
+/// Times a batch on the device: every pass, without upload and read-back. The same buffers serve every run, so that a
+/// batch which fits into a cache is timed from there.
+///
+/// # Errors
+/// The device's.
+pub fn batch(gpu: &Context, engine: &Engine, budget: Duration) -> Result<Timing> {
+    let passes: Vec<&Bound> = engine.passes().iter().collect();
+    if passes.is_empty() {
+        return Err(Error::Input("the network computes nothing".into()));
+    }
+    time(gpu, &[passes], budget)
+}
+
+/// `network` in integers by scales that are made up: as fast as by calibrated ones, and no good for anything else.
+pub fn made_up(network: &Network) -> Quantized {
+    quantize(network, |_| Some(4.0 / 127.0), |_| true)
+}
+
+/// Whether some of it runs on integers.
+pub fn has_integers(network: &Network) -> bool {
+    network.layers.iter().any(|layer| matches!(layer.op, Op::Integer(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_times_that_occurred() {
+        let times = (1..=1000).rev().map(f64::from).chain([5000.0; 10]).collect();
+        let found = Latency::of(times);
+        assert_eq!((found.runs, found.p50_us, found.p99_us), (1010, 505.0, 1000.0));
+        assert_eq!((found.p999_us, found.max_us, found.missed), (5000.0, 5000.0, 10));
+    }
+}

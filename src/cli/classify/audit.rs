@@ -1,0 +1,237 @@
+//! `lowbit classify audit`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::super::place;
+use super::{Calibrated, Loaded, ModelArguments, Session, Traced, about, check_outputs, method};
+use lowbit::Error;
+use lowbit::audit::{Options, check_labels};
+use lowbit::calibration::{Method, Range};
+use lowbit::classify::calibrate;
+use lowbit::classify::judge::{Judgement, Test, judge};
+use lowbit::gpu::{AdapterReport, Context};
+use lowbit::io::output;
+use lowbit::io::table::{Column, Features};
+use lowbit::report::{classify, roc};
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Calibrate with these rows: .npy, float32 or float16, [rows, …], or a .csv
+    #[arg(long, value_name = "DATA", required_unless_present = "cache", conflicts_with = "cache")]
+    calibration: Option<PathBuf>,
+    /// Take the scales of this calibration cache
+    #[arg(long)]
+    cache: Option<PathBuf>,
+    /// Take a cache that has no manifest beside it
+    #[arg(long, requires = "cache")]
+    accept_cache: bool,
+    /// The rows to judge by, which calibration has not seen: .npy or .csv, as --calibration
+    #[arg(long, value_name = "X")]
+    test: PathBuf,
+    /// Their labels, 0 and 1 or True and False: .npy, or a column of a table, as data.csv:label
+    #[arg(long, value_name = "Y")]
+    labels: Column,
+    /// Which print, layer or patient each row belongs to, if rows are not independent: as --labels
+    #[arg(long, value_name = "G")]
+    groups: Option<Column>,
+    /// How ranges are chosen: entropy, min-max, percentile:99.99 or mse [default: entropy]
+    #[arg(long, value_parser = method, conflicts_with = "cache")]
+    method: Option<Method>,
+    /// The largest drop of the AUC that passes
+    #[arg(long, default_value_t = Options::default().max_drop, allow_negative_numbers = true)]
+    max_drop: f64,
+    /// The confidence of the drop's upper bound
+    #[arg(long, default_value_t = Options::default().confidence, allow_negative_numbers = true)]
+    confidence: f64,
+    /// A probability above it is a positive
+    #[arg(long, default_value_t = Options::default().threshold, allow_negative_numbers = true)]
+    threshold: f32,
+    /// Which output is the probability of a positive, from 0 [default: the only one, or the second of two]
+    #[arg(long)]
+    class: Option<usize>,
+    /// Gate on the drop alone, however uncertain it is
+    #[arg(long)]
+    point: bool,
+    /// A column of the tables that is no feature
+    #[arg(long, value_name = "COLUMN")]
+    without: Vec<String>,
+    /// Draw the ROC curves here
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+/// The verdict, and what it is about.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    judgement: &'a Judgement,
+    model: &'a Path,
+    model_sha256: &'a str,
+    class: usize,
+    /// None for a cache that does not say.
+    method: Option<Method>,
+    /// None for a cache that does not say.
+    calibration_rows: Option<u64>,
+    cache: Option<&'a Path>,
+    test: &'a Path,
+    adapter: &'a AdapterReport,
+    version: &'static str,
+}
+
+/// Where scales come from.
+enum Source {
+    Data { path: PathBuf, features: Features },
+    Cache(Calibrated),
+}
+
+/// Scales, and what is known of their making.
+struct Scales {
+    scales: Vec<(String, f32)>,
+    ranges: Vec<Range>,
+    method: Option<Method>,
+    rows: Option<u64>,
+    warnings: Vec<String>,
+}
+
+pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
+    let options = Options {
+        max_drop: arguments.max_drop,
+        confidence: arguments.confidence,
+        threshold: arguments.threshold,
+        point: arguments.point,
+        ..Options::default()
+    };
+    options.check()?;
+    let inputs = [&arguments.model.model, &arguments.test, &arguments.labels.path].into_iter();
+    let inputs = inputs.chain(&arguments.calibration).chain(&arguments.cache);
+    let inputs = inputs.chain(arguments.groups.iter().map(|groups| &groups.path));
+    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
+    check_outputs(arguments.svg.iter().map(PathBuf::as_path).collect(), &inputs, &arguments.traced)?;
+    let loaded = arguments.model.load()?;
+    loaded.check_floats()?;
+    let class = arguments.class(&loaded)?;
+    let labels = arguments.labels.read_binary_labels()?;
+    check_labels(&labels).map_err(about(&arguments.labels.path))?;
+    let groups = arguments.groups.as_ref().map(Column::read_groups).transpose()?;
+    let source = arguments.source(&loaded, session)?;
+    let names = match &source {
+        Source::Data { features, .. } => features.names.as_deref(),
+        Source::Cache(found) => found.features(),
+    };
+    let without = arguments.without();
+    let test = loaded.examples(&arguments.test, names, &without, &session.terminal)?;
+    let groups_rows = groups.as_ref().map(|groups| ("groups", groups.len()));
+    for (what, count) in [Some(("labels", labels.len())), groups_rows].into_iter().flatten() {
+        if count != test.matrix.rows {
+            let problem = format!("it has {} rows, but there are {count} {what}", test.matrix.rows);
+            return Err(Error::file(&arguments.test, problem).into());
+        }
+    }
+    let mut verdict = None;
+    session.with_device(&arguments.traced, |gpu| {
+        let spinner = session.terminal.spinner();
+        spinner.set_message("calibrating");
+        let scales = arguments.scales(gpu, &loaded, &source)?;
+        let scale_of =
+            |name: &str| scales.scales.iter().find(|(tensor, _)| tensor == name).map(|(_, scale)| *scale);
+        let data = Test { rows: &test.matrix.values, labels: &labels, groups: groups.as_deref(), class };
+        let mut progress = |step: &str| spinner.set_message(step.to_owned());
+        let judgement =
+            judge(gpu, &loaded.network, &scales.ranges, &scale_of, &data, &options, &mut progress);
+        spinner.finish_and_clear();
+        let mut judgement = judgement?;
+        judgement.audit.warnings.extend(scales.warnings);
+        if let Some(path) = &arguments.svg {
+            let picture = roc::svg(&judgement.audit, &labels, &judgement.baseline, &judgement.quantized)?;
+            output::write_whole(path, |out| out.write_all(picture.as_bytes()))?;
+            session.terminal.notice(&format!("written: {}", path.display()));
+        }
+        let document = Document {
+            judgement: &judgement,
+            model: &arguments.model.model,
+            model_sha256: &loaded.model.sha256,
+            class,
+            method: scales.method,
+            calibration_rows: scales.rows,
+            cache: arguments.cache.as_deref(),
+            test: &arguments.test,
+            adapter: &gpu.adapter,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        session.terminal.result(&document, || classify::judgement(&judgement))?;
+        verdict = Some(judgement.audit);
+        Ok(None)
+    })?;
+    verdict.map_or(Ok(()), |audit| Ok(audit.gate()?))
+}
+
+impl Arguments {
+    /// Which output is judged.
+    fn class(&self, loaded: &Loaded) -> anyhow::Result<usize> {
+        let output = &loaded.network.values[loaded.network.output];
+        let outputs = output.elements();
+        let problem = match (self.class, outputs) {
+            (Some(class), _) if class < outputs => return Ok(class),
+            (None, 1) => return Ok(0),
+            (None, 2) => return Ok(1),
+            (Some(class), _) => format!(
+                "there is no output {class}: '{}' has {outputs}, counted from 0",
+                output.name.escape_debug()
+            ),
+            (None, _) => format!(
+                "'{}' has {outputs} outputs: say which is the probability of a positive, as --class 0",
+                output.name.escape_debug()
+            ),
+        };
+        Err(Error::file(&self.model.model, problem).into())
+    }
+
+    /// Columns that are no features: labels and groups from the table of the features too.
+    fn without(&self) -> Vec<String> {
+        let test = place(&self.test);
+        let columns = [Some(&self.labels), self.groups.as_ref()].into_iter().flatten();
+        let own =
+            columns.filter(|column| place(&column.path) == test).filter_map(|column| column.name.clone());
+        self.without.iter().cloned().chain(own).collect()
+    }
+
+    fn source(&self, loaded: &Loaded, session: &Session) -> anyhow::Result<Source> {
+        Ok(match (&self.cache, &self.calibration) {
+            (Some(path), _) => Source::Cache(loaded.cache(path, self.accept_cache)?),
+            (None, Some(path)) => {
+                let features = loaded.examples(path, None, &self.without(), &session.terminal)?;
+                Source::Data { path: path.clone(), features }
+            }
+            (None, None) => anyhow::bail!("give --calibration DATA or --cache CACHE"),
+        })
+    }
+
+    fn scales(&self, gpu: &Context, loaded: &Loaded, source: &Source) -> anyhow::Result<Scales> {
+        Ok(match source {
+            Source::Cache(Calibrated { cache, manifest, warning }) => {
+                let ranges = manifest.as_ref().map_or(Vec::new(), |manifest| manifest.ranges.clone());
+                let rows = manifest.as_ref().map(|manifest| manifest.data.rows);
+                let mut warnings = rows.map_or(Vec::new(), |rows| classify::warnings(&ranges, rows));
+                warnings.extend(warning.clone());
+                let method = manifest.as_ref().map(|manifest| manifest.method);
+                Scales { scales: cache.entries.clone(), ranges, method, rows, warnings }
+            }
+            Source::Data { path, features } => {
+                let method = self.method.unwrap_or(Method::Entropy);
+                let ranges = calibrate::ranges(gpu, &loaded.network, &features.matrix.values, method)
+                    .map_err(about(path))?;
+                let rows = features.matrix.rows as u64;
+                let warnings = classify::warnings(&ranges, rows);
+                let scales = ranges.iter().map(|range| (range.name.clone(), range.scale)).collect();
+                Scales { scales, ranges, method: Some(method), rows: Some(rows), warnings }
+            }
+        })
+    }
+}

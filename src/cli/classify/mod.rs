@@ -1,0 +1,155 @@
+//! `lowbit classify calibrate|run|audit|bench|telemetry`
+
+mod audit;
+mod bench;
+mod calibrate;
+mod run;
+mod telemetry;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::terminal::Terminal;
+use super::{Session, Traced, check_outputs};
+use lowbit::Error;
+use lowbit::calibration::{Cache, Manifest, Method};
+use lowbit::io::onnx::{self, Model};
+use lowbit::io::table::{Features, read_features};
+use lowbit::network::lower::{Names, lower};
+use lowbit::network::quantize::calibrated;
+use lowbit::network::{Element, Network};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find the range of every tensor of an ONNX classifier, and write them as a calibration cache
+    Calibrate(calibrate::Arguments),
+    /// Run an ONNX classifier, in f32 or in INT8
+    Run(run::Arguments),
+    /// Judge whether INT8 costs too much: exit code 1 where the AUC drops by more than the limit
+    Audit(Box<audit::Arguments>),
+    /// Measure latency and throughput, in f32 and in INT8
+    Bench(bench::Arguments),
+    /// Write synthetic telemetry of a 3D printer, to try calibration and audits with
+    Telemetry(telemetry::Arguments),
+}
+
+pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
+    match command {
+        Command::Calibrate(arguments) => calibrate::run(arguments, session),
+        Command::Run(arguments) => run::run(arguments, session),
+        Command::Audit(arguments) => audit::run(arguments, session),
+        Command::Bench(arguments) => bench::run(arguments, session),
+        Command::Telemetry(arguments) => telemetry::run(arguments, session),
+    }
+}
+
+/// Which network.
+#[derive(Args, Debug)]
+struct ModelArguments {
+    /// An ONNX classifier
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    /// The model's input, where it has several
+    #[arg(long, value_name = "NAME")]
+    model_input: Option<String>,
+    /// The model's output, where it has several
+    #[arg(long, value_name = "NAME")]
+    model_output: Option<String>,
+}
+
+/// A model as it is in its file, and as it runs.
+struct Loaded {
+    model: Model,
+    network: Network,
+}
+
+impl ModelArguments {
+    fn load(&self) -> anyhow::Result<Loaded> {
+        let model = onnx::read(&self.model)?;
+        let names = Names { input: self.model_input.clone(), output: self.model_output.clone() };
+        let network = lower(&model, &names)?;
+        if network.values[network.output].element != Element::F32 {
+            let problem = format!(
+                "its output '{}' is of integers: put a DequantizeLinear behind it",
+                network.values[network.output].name.escape_debug()
+            );
+            return Err(Error::file(&self.model, problem).into());
+        }
+        Ok(Loaded { model, network })
+    }
+}
+
+impl Loaded {
+    /// Refuses a network with nothing to quantize.
+    fn check_floats(&self) -> anyhow::Result<()> {
+        if calibrated(&self.network).is_empty() {
+            let problem = "it has no layer to quantize: no Gemm, MatMul or Conv with weights of floats";
+            return Err(Error::file(&self.model.path, problem).into());
+        }
+        Ok(())
+    }
+
+    /// Reads examples of the network's input. `names` are its features, where known; columns called as in `without` are
+    /// none.
+    fn examples(
+        &self,
+        path: &Path,
+        names: Option<&[String]>,
+        without: &[String],
+        terminal: &Terminal,
+    ) -> anyhow::Result<Features> {
+        let input = &self.network.values[self.network.input];
+        let names = names.filter(|names| names.len() == input.elements());
+        let features = read_features(path, names, without)?;
+        features.check(path, &input.name, &input.shape)?;
+        for notice in &features.notices {
+            terminal.notice(notice);
+        }
+        Ok(features)
+    }
+
+    /// Reads a calibration cache, and checks that it is this model's.
+    fn cache(&self, path: &Path, accept: bool) -> anyhow::Result<Calibrated> {
+        self.check_floats()?;
+        let cache = Cache::read(path)?;
+        let manifest = Manifest::beside(path)?;
+        // A cache may also have what lowering left out.
+        let nodes = self.model.nodes.iter().flat_map(|node| &node.outputs).map(String::as_str);
+        let values = self.network.values.iter().map(|value| value.name.as_str());
+        let known: Vec<&str> = nodes.chain(values).collect();
+        let needed = calibrated(&self.network);
+        cache.check(manifest.as_ref(), accept, &self.model.sha256, &needed, &known).map_err(about(path))?;
+        let warning = manifest.is_none().then(|| {
+            format!("{}: without a manifest nothing says which model and data it was made of", path.display())
+        });
+        Ok(Calibrated { cache, manifest, warning })
+    }
+}
+
+/// A cache, and what is known of it.
+struct Calibrated {
+    cache: Cache,
+    manifest: Option<Manifest>,
+    warning: Option<String>,
+}
+
+impl Calibrated {
+    /// The names of the features in the model's order, where known.
+    fn features(&self) -> Option<&[String]> {
+        self.manifest.as_ref()?.data.features.as_deref()
+    }
+}
+
+/// Says which file an error is about.
+fn about(path: &Path) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Input(problem) => Error::file(path, problem),
+        other => other,
+    }
+}
+
+/// A method by its name.
+fn method(text: &str) -> Result<Method, String> {
+    text.parse().map_err(|error: Error| error.to_string())
+}

@@ -1,0 +1,48 @@
+//! `lowbit classify telemetry`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Session, Traced, check_outputs};
+use lowbit::Error;
+use lowbit::audit::telemetry::{self, FEATURES};
+use lowbit::io::npy::{self, Matrix};
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Write calibration.npy, test.npy, labels.npy and groups.npy into this folder
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+}
+
+pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
+    let folder = arguments.output.as_path();
+    std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    let paths = ["calibration.npy", "test.npy", "labels.npy", "groups.npy"].map(|name| folder.join(name));
+    check_outputs(paths.iter().map(PathBuf::as_path).collect(), &[], &Traced::default())?;
+    let [calibration, features, labels, groups] = &paths;
+    let (seen, test) = (telemetry::calibration(), telemetry::test());
+    let matrix =
+        |path: &Path, matrix: &Matrix| npy::write_matrix(path, matrix.rows, matrix.cols, &matrix.values);
+    matrix(calibration, &seen.features)?;
+    matrix(features, &test.features)?;
+    npy::write_labels(labels, &test.labels.iter().map(|&label| i32::from(label)).collect::<Vec<_>>())?;
+    npy::write_labels(groups, &test.groups)?;
+    let positives = test.labels.iter().filter(|&&label| label).count();
+    let (rows, tests) = (seen.features.rows, test.features.rows);
+    let document = json!({
+        "synthetic": true, "features": FEATURES, "calibration_rows": rows, "test_rows": tests, "positives": positives,
+        "calibration": calibration, "test": features, "labels": labels, "groups": groups,
+    });
+    session.terminal.result(&document, || {
+        let files: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        format!(
+            "synthetic telemetry, made here and from no machine: {}\n{rows} rows to calibrate with, {tests} to judge by, of \
+             which {positives} are positive; the group is the layer\nwritten: {}\n",
+            FEATURES.join(", "),
+            files.join(", ")
+        )
+    })
+}
