@@ -84,7 +84,7 @@ impl Tensor {
 
     pub(super) fn counted(&self) -> Vec<f32> {
         let Layout { positions, channels } = self.layout;
-        oracle::extent::counted(&self.x, self.rows, positions as usize, channels as usize)
+        oracle::extent::counted(&self.x, self.rows, positions, channels)
     }
 }
 

@@ -5,7 +5,7 @@ use super::histogram::Observer;
 use super::layout::Layout;
 use crate::calibration::{Histogram, Method, Range};
 use crate::gpu::{Buffer, Context, Recorder};
-use crate::network::{Element, Network};
+use crate::network::{Element, Network, Op};
 use crate::{Error, Result};
 
 /// Least rows: with fewer, ranges say more about the sample than about the data.
@@ -15,11 +15,14 @@ pub const WANTED_ROWS: usize = 100_000;
 /// Examples that run at once.
 pub const BATCH: u64 = 4096;
 
-/// The places of the values that are calibrated: those of floats.
+/// The places of the values that are calibrated: those of floats, but for reshapes, which have the range of what they
+/// reshape.
 fn observed(network: &Network) -> Vec<usize> {
+    let reshaped =
+        |at: usize| network.layers.iter().any(|layer| layer.output == at && matches!(layer.op, Op::Reshape));
     let floats = |at: &usize| network.values[*at].element == Element::F32;
     let used = |at: &usize| *at == network.input || network.layers.iter().any(|layer| layer.output == *at);
-    (0..network.values.len()).filter(floats).filter(used).collect()
+    (0..network.values.len()).filter(floats).filter(used).filter(|&at| !reshaped(at)).collect()
 }
 
 /// The names of the tensors that a calibration has scales of.

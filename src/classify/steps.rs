@@ -73,7 +73,7 @@ impl Step {
             Op::Quantize(affine) => Self::quantize(affine),
             Op::Dequantize(Affine { scale, zero }) => {
                 let zero: Vec<f32> = zero.iter().map(|&zero| zero as f32).collect();
-                let shift = zero.iter().any(|&zero| zero != 0.0).then(|| Self::With(With::Sub, zero));
+                let shift = zero.iter().any(|&zero| zero != 0.0).then_some(Self::With(With::Sub, zero));
                 shift.into_iter().chain([with(With::Mul, scale)]).collect()
             }
             Op::Cast => Vec::new(),
@@ -101,7 +101,7 @@ impl Step {
     fn quantize(Affine { scale, zero }: &Affine) -> Vec<Self> {
         let reciprocal = scale.iter().map(|scale| 1.0 / scale).collect();
         let zero: Vec<f32> = zero.iter().map(|&zero| zero as f32).collect();
-        let shift = zero.iter().any(|&zero| zero != 0.0).then(|| Self::With(With::Add, zero));
+        let shift = zero.iter().any(|&zero| zero != 0.0).then_some(Self::With(With::Add, zero));
         [Self::With(With::Mul, reciprocal), Self::Round].into_iter().chain(shift).collect()
     }
 

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::{Affine, Dense, Element, Integer, Layer, Network, Op, Output, Value};
+use crate::calibration;
 
 /// A layer with weights, and how it runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,7 +74,7 @@ pub fn quantize(
                 let value = &network.values[from];
                 let scale = scale_of(calibrated_as(network, from));
                 let made = match wanted(&layer.name) {
-                    true => integer(dense, value, scale),
+                    true => integer(&layer.name, dense, value, scale),
                     false => Err("it was not asked for".into()),
                 };
                 layers.push(plan(made.is_ok(), made.as_ref().err().cloned()));
@@ -108,7 +109,7 @@ pub fn quantize(
 }
 
 /// The layer in integers and the scale of its input, or why there is none.
-fn integer(dense: &Dense, input: &Value, scale: Option<f32>) -> Result<(Integer, f32), String> {
+fn integer(name: &str, dense: &Dense, input: &Value, scale: Option<f32>) -> Result<(Integer, f32), String> {
     let scale = scale.ok_or_else(|| format!("no range is known of its input {}", input.name))?;
     if !(scale > 0.0 && scale.is_finite() && (1.0 / scale).is_finite()) {
         return Err(format!("its input {} was 0 throughout calibration", input.name));
@@ -119,6 +120,7 @@ fn integer(dense: &Dense, input: &Value, scale: Option<f32>) -> Result<(Integer,
     if each as u64 * 127 * 128 > (i32::MAX / 2) as u64 {
         return Err(format!("sums of {each} products do not fit 32 bits"));
     }
+    let channels = calibration::channels(name, &dense.weights, outs).map_err(|error| error.to_string())?;
     let mut made = Integer {
         weights: Vec::with_capacity(dense.weights.len()),
         weight_zero: vec![0; outs],
@@ -129,8 +131,8 @@ fn integer(dense: &Dense, input: &Value, scale: Option<f32>) -> Result<(Integer,
         output: Output::Sum,
     };
     let mut scales = Vec::with_capacity(outs);
-    for (out, (weights, &bias)) in dense.weights.chunks_exact(each.max(1)).zip(&dense.bias).enumerate() {
-        let step = weight_scale(weights);
+    let weights = dense.weights.chunks_exact(each.max(1));
+    for (out, ((weights, &bias), &step)) in weights.zip(&dense.bias).zip(&channels.scales).enumerate() {
         made.weights.extend(weights.iter().map(|w| (w / step).round_ties_even().clamp(-MOST, MOST) as i8));
         let unit = f64::from(scale) * f64::from(step);
         let bias = (f64::from(bias) / unit).round_ties_even();
@@ -145,11 +147,4 @@ fn integer(dense: &Dense, input: &Value, scale: Option<f32>) -> Result<(Integer,
     }
     made.output = Output::Scaled { scale: scales };
     Ok((made, scale))
-}
-
-/// The size of a step of an output channel's weights: the largest magnitude over 127; 1 where all are 0.
-pub fn weight_scale(weights: &[f32]) -> f32 {
-    let largest = weights.iter().fold(0f32, |most, w| most.max(w.abs()));
-    // A step too small to have a reciprocal is as good as none.
-    if largest / MOST >= f32::MIN_POSITIVE { largest / MOST } else { 1.0 }
 }
