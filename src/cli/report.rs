@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Measured, Session, Traced, check_outputs};
 use lowbit::io::output;
-use lowbit::report::{ReportOptions, html, make};
+use lowbit::report::{ReportOptions, classifiers, html, make};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -26,6 +26,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     check_outputs(vec![&json, &page], &[], &arguments.traced)?;
     let options =
         ReportOptions { effort: arguments.measured.effort(), peak_gbs: arguments.measured.peak_gbs };
+    let mut gate = Ok(());
     session.with_device(&arguments.traced, |gpu| {
         let spinner = terminal.spinner();
         let report = make(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
@@ -39,6 +40,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         }
         terminal.result(&report, || report.text())?;
         terminal.notice(&format!("written: {} and {}", json.display(), page.display()));
+        gate = classifiers::gate(&report.classifiers);
         Ok(Some(report.roofs))
-    })
+    })?;
+    Ok(gate?)
 }

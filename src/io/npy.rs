@@ -75,7 +75,18 @@ pub fn read_matrix(path: &Path) -> Result<Matrix> {
 /// # Errors
 /// Those of [`read_matrix`].
 pub fn read_examples(path: &Path) -> Result<(Matrix, Vec<usize>)> {
-    let array = Array::open(path)?;
+    examples(Array::open(path)?)
+}
+
+/// As [`read_examples`], from memory; errors call it `name`.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn parse_examples(name: &Path, bytes: &[u8]) -> Result<(Matrix, Vec<usize>)> {
+    examples(Array::begin(name, bytes, bytes.len() as u64)?)
+}
+
+fn examples<R: Read>(array: Array<'_, R>) -> Result<(Matrix, Vec<usize>)> {
     let [rows, ref example @ ..] = *array.shape.as_slice() else {
         return Err(array.wrong_shape("2-D or more, [rows, …]"));
     };
@@ -106,7 +117,7 @@ pub fn read_columns(path: &Path) -> Result<(Matrix, bool)> {
     }
 }
 
-fn read_values(mut array: Array<'_>, rows: u64, cols: u64) -> Result<Matrix> {
+fn read_values<R: Read>(mut array: Array<'_, R>, rows: u64, cols: u64) -> Result<Matrix> {
     let width = match array.kind() {
         "f4" => 4,
         "f2" => 2,
@@ -268,7 +279,18 @@ pub fn read_labels(path: &Path) -> Result<Vec<i32>> {
 /// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above, with the first
 /// row and value that are wrong.
 pub fn read_binary_labels(path: &Path) -> Result<Vec<bool>> {
-    let mut array = Array::open(path)?;
+    binary_labels(Array::open(path)?)
+}
+
+/// As [`read_binary_labels`], from memory; errors call it `name`.
+///
+/// # Errors
+/// Those of [`read_binary_labels`].
+pub fn parse_binary_labels(name: &Path, bytes: &[u8]) -> Result<Vec<bool>> {
+    binary_labels(Array::begin(name, bytes, bytes.len() as u64)?)
+}
+
+fn binary_labels<R: Read>(mut array: Array<'_, R>) -> Result<Vec<bool>> {
     let kind = array.dtype.trim_start_matches(['<', '>', '|']).to_owned();
     let (float, width) = match kind.as_str() {
         "b1" | "i1" | "u1" => (false, 1),
@@ -404,9 +426,9 @@ fn write_array<T: NoUninit>(path: &Path, kind: &str, shape: &str, values: &[T]) 
 }
 
 /// An open file whose header has been read.
-struct Array<'a> {
+struct Array<'a, R = File> {
     path: &'a Path,
-    file: File,
+    file: R,
     /// What follows the header, in bytes.
     data: u64,
     /// The byte order (`<`, `>` or `|`) and the type, such as `<f4`.
@@ -416,7 +438,14 @@ struct Array<'a> {
 
 impl<'a> Array<'a> {
     fn open(path: &'a Path) -> Result<Self> {
-        let (mut file, size) = super::open(path)?;
+        let (file, size) = super::open(path)?;
+        Self::begin(path, file, size)
+    }
+}
+
+impl<'a, R: Read> Array<'a, R> {
+    /// Reads the header of an array that is `size` bytes long, header included.
+    fn begin(path: &'a Path, mut file: R, size: u64) -> Result<Self> {
         let error = |problem: &str| Error::file(path, problem);
         let mut left = size;
         let mut take = |bytes: &mut [u8]| {

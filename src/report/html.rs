@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::classifiers::{self, ClassifierRow};
 use super::kernels::KernelRow;
 use super::photo::PhotoRow;
 use super::{Report, svg};
@@ -17,13 +18,14 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 
 p.sub { color: #57606a; margin-top: .2rem; } .notice { background: #fff8e1; border-left: 4px solid #e0a800; padding: .4rem .8rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d8dee4; white-space: nowrap; }
-td.w { white-space: normal; min-width: 7rem; }
+td.w, th.w { white-space: normal; } td.w { min-width: 7rem; }
+table.figures :is(th, td):not(:first-child) { text-align: right; } table.figures td:first-child { white-space: normal; }
 th { color: #57606a; font-weight: 600; } td.n, th.n { text-align: right; }
 .meter { display: inline-block; width: 80px; height: 9px; background: #eaeef2; margin-right: .5rem; }
 .meter i { display: block; height: 100%; background: #1f61b5; }
 svg { max-width: 100%; height: auto; border: 1px solid #d8dee4; }
 figure { display: inline-block; width: 48%; margin: 0 1% 0 0; vertical-align: top; } figure img { width: 100%; }
-figcaption { color: #57606a; } .swatches { display: flex; height: 34px; margin: .6rem 0 1.4rem; }
+.curves figure { width: 32%; } figcaption { color: #57606a; } .swatches { display: flex; height: 34px; margin: .6rem 0 1.4rem; }
 @media (max-width: 640px) { figure { width: 100%; } }
 ";
 
@@ -49,6 +51,7 @@ pub fn page(report: &Report) -> Result<String> {
     }
     let _ = writeln!(html, "{}", svg::roofline(roofs, &report.kernels)?);
     kernels_table(&mut html, &report.kernels);
+    classifiers_section(&mut html, &report.classifiers);
     html.push_str("<h2>Roofs</h2>");
     roofs_table(&mut html, report);
     if roofs.sweep.len() > 1 {
@@ -131,6 +134,26 @@ fn kernels_table(html: &mut String, rows: &[KernelRow]) {
         );
     }
     html.push_str("</table></div>\n");
+}
+
+fn classifiers_section(html: &mut String, rows: &[ClassifierRow]) {
+    let header: String =
+        classifiers::HEADER.iter().map(|name| format!("<th class=\"w\">{name}</th>")).collect();
+    let _ = write!(
+        html,
+        "<h2>INT8 classifiers</h2><div class=\"wide\"><table class=\"figures\"><tr>{header}</tr>"
+    );
+    for row in rows {
+        let cells = classifiers::cells(row).map(|cell| format!("<td>{}</td>", escape(&cell)));
+        let _ = write!(html, "<tr>{}</tr>", cells.concat());
+    }
+    let _ = writeln!(html, "</table></div><p class=\"sub\">{}.</p><div class=\"curves\">", classifiers::NOTE);
+    for row in rows {
+        let verdict = escape(&row.judgement.audit.verdict);
+        let _ =
+            writeln!(html, "<figure>{}<figcaption>{}: {verdict}</figcaption></figure>", row.curves, row.name);
+    }
+    html.push_str("</div>\n");
 }
 
 fn photo_section(html: &mut String, photo: &PhotoRow) {

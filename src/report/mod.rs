@@ -1,6 +1,7 @@
-//! The report: roofs, every kernel against them, a real picture; as a table, as JSON, and as one HTML file.
+//! The report: roofs, every kernel against them, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
 
 pub mod audit;
+pub mod classifiers;
 pub mod classify;
 pub mod compare;
 pub mod html;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::gpu::Context;
 use crate::roofline::{self, Effort, MeasureOptions, Roofs};
+use classifiers::ClassifierRow;
 use kernels::KernelRow;
 use photo::PhotoRow;
 
@@ -29,6 +31,8 @@ pub struct Report {
     pub roofs: Roofs,
     /// A row for each kernel of the registry.
     pub kernels: Vec<KernelRow>,
+    /// Classifiers in INT8, judged.
+    pub classifiers: Vec<ClassifierRow>,
     /// Real pictures.
     pub photos: Vec<PhotoRow>,
     /// What must be known before trusting a number.
@@ -52,13 +56,14 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
     let measure = MeasureOptions { effort: options.effort, peak_gbs: options.peak_gbs, sweep: true };
     let roofs = roofline::measure(gpu, &measure, progress)?;
     let kernels = kernels::measure(gpu, &roofs, options.effort, progress)?;
+    let classifiers = classifiers::rows(gpu, &roofs, options.effort, progress)?;
     progress("drawing the pictures");
     let photos = photo::rows(gpu)?;
     let mut notices = gpu.notices();
     for row in kernels.iter().filter(|row| !row.share.valid) {
         notices.push(format!("{}: more than its roof allows; this row is no measurement", row.kernel));
     }
-    Ok(Report { roofs, kernels, photos, notices })
+    Ok(Report { roofs, kernels, classifiers, photos, notices })
 }
 
 impl Report {
@@ -67,6 +72,8 @@ impl Report {
         let mut text = table::roofs(&self.roofs);
         text += "\n";
         text += &kernels::text(&self.kernels);
+        text += "\n";
+        text += &classifiers::text(&self.classifiers);
         for photo in &self.photos {
             text += "\n";
             text += &photo.text();

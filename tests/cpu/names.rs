@@ -81,12 +81,20 @@ fn imports_run_one_way() {
             "src/audit",
             &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
         ),
+        (
+            "src/calibration",
+            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
+        ),
+        (
+            "src/network",
+            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::audit", "wgpu"],
+        ),
         ("src/format", &["crate::gpu", "crate::kmeans", "crate::io", "crate::report", "wgpu"]),
         (
             "src/quantize",
             &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::roofline", "wgpu"],
         ),
-        ("src/classify", &["crate::report", "crate::cases", "crate::roofline"]),
+        ("src/classify", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
         ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
         ("src/matmul", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans"]),
         ("src/roofline", &["crate::report", "crate::kmeans"]),

@@ -799,11 +799,23 @@ fn report_writes_one_page_and_one_document() {
     for row in kernels {
         assert!(row["share"]["value"].is_number() && row["verified"].as_u64() > Some(0), "{row}");
     }
+    let classifiers = report["classifiers"].as_array().unwrap();
+    let names: Vec<&str> = classifiers.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["breast cancer", "digits, is it an 8", "delamination"]);
+    for row in classifiers {
+        assert_eq!(row["status"], "PASS", "{row}");
+        // Only the real test sets are too small for a bound.
+        assert_eq!(row["point"], row["data"] == "real", "{row}");
+        assert_eq!(row["engines"].as_array().unwrap().len(), 2, "{row}");
+        assert!(row["engines"][1]["latency"]["p99_us"].as_f64().unwrap() > 0.0, "{row}");
+    }
     let photos = report["photos"].as_array().unwrap();
     assert!(!photos.is_empty() && photos.iter().all(|photo| photo["colours"].is_array()));
 
     let page = std::str::from_utf8(&written["report.html"]).unwrap();
-    for word in ["<svg", "data:image/png;base64,", "lowbit report", "</html>"] {
+    for word in
+        ["<svg", "data:image/png;base64,", "lowbit report", "delamination (synthetic data)", "</html>"]
+    {
         assert!(page.contains(word), "{word}");
     }
     // Nothing is fetched: what is left of addresses are names of XML namespaces.

@@ -2,12 +2,20 @@
 
 use std::path::PathBuf;
 
+use lowbit::audit;
+use lowbit::calibration::Method;
+use lowbit::classify::calibrate;
+use lowbit::classify::engine::{Engine, Keep};
+use lowbit::classify::judge::{Test, judge, probabilities};
 use lowbit::format::Format;
 use lowbit::gpu::{Buffer, Context, Options, Recorder};
 use lowbit::io::gguf::Gguf;
-use lowbit::io::npy::{read_labels, read_matrix};
+use lowbit::io::npy::{read_binary_labels, read_columns, read_labels, read_matrix};
+use lowbit::io::onnx;
 use lowbit::kmeans::{Init, KMeans};
 use lowbit::matmul::{Activations, Path, Weights, dequantize};
+use lowbit::network::Network;
+use lowbit::network::lower::{Names, lower};
 use lowbit::oracle;
 
 /// The folder that LOWBIT_SHARED names.
@@ -174,4 +182,36 @@ fn shared_weights_multiply_as_the_f64_reference() {
         compared += 1;
     }
     assert_eq!(compared, 14);
+}
+
+/// A classifier of the shared folder: its model, and what lies beside it.
+fn shared_classifier(folder: &str, model: &str) -> (Network, impl Fn(&str) -> Vec<f32>, Vec<bool>) {
+    let folder = shared("classifier").join(folder);
+    let network = lower(&onnx::read(&folder.join(model)).unwrap(), &Names::default()).unwrap();
+    let labels = read_binary_labels(&folder.join("labels.npy")).unwrap();
+    (network, move |file: &str| read_columns(&folder.join(file)).unwrap().0.values, labels)
+}
+
+#[test]
+#[ignore = "reads LOWBIT_SHARED: make check-shared"]
+fn shared_classifiers_give_onnxruntimes_probabilities_and_pass_the_audit() {
+    let gpu = Context::open(&Options::default()).unwrap();
+    // The samples of all but the paragraphs are too small for a bound.
+    for (name, point) in [("breast_cancer", true), ("digits_8", true), ("paragraphs", false)] {
+        let (network, floats, labels) = shared_classifier(name, "model.onnx");
+        let test = floats("test.npy");
+        let engine = Engine::new(&gpu, &network, 4096, Keep::Output).unwrap();
+        let found = probabilities(&gpu, &engine, &test, 0).unwrap();
+        let furthest = found.iter().zip(floats("probability_fp32.npy")).map(|(a, b)| (a - b).abs());
+        let furthest = furthest.fold(0.0, f32::max);
+        assert!(furthest <= 1e-5, "{name}: {furthest:e}");
+
+        let ranges = calibrate::ranges(&gpu, &network, &floats("calibration.npy"), Method::Entropy).unwrap();
+        let scale_of = |name: &str| ranges.iter().find(|range| range.name == name).map(|range| range.scale);
+        let of = Test { rows: &test, labels: &labels, groups: None, class: 0 };
+        let options = audit::Options { point, ..audit::Options::default() };
+        let found = judge(&gpu, &network, &ranges, &scale_of, &of, &options, &mut |_| ()).unwrap().audit;
+        println!("{name}: f32 within {furthest:e} of onnxruntime; {}", found.verdict);
+        found.gate().unwrap();
+    }
 }

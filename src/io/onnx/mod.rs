@@ -227,14 +227,21 @@ pub fn read(path: &Path) -> Result<Model> {
     }
     let mut bytes = vec![0; size as usize];
     Positioned::new(path, file).read_exact(0, &mut bytes).map_err(|e| Error::io(path, e))?;
+    parse(path, &bytes)
+}
+
+/// As [`read`], from memory. External data lies beside `path`, which errors name.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Model> {
     let mut digest = Sha256::new();
-    digest.update(&bytes);
+    digest.update(bytes);
     let error = |problem: String| Error::file(path, problem);
-    let model = proto::Model::decode(bytes.as_slice()).map_err(|reason| {
+    let model = proto::Model::decode(bytes).map_err(|reason| {
         let reason: String = reason.to_string().chars().flat_map(char::escape_debug).take(120).collect();
         error(format!("it is truncated or damaged, or not an ONNX model at all: {reason}"))
     })?;
-    drop(bytes);
     let Some(graph) = model.graph.filter(|_| model.ir_version.is_some()) else {
         return Err(error("this is not an ONNX model: it has no IR version or no graph".into()));
     };
