@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         cache.write(&path).expect("what was read can be written");
         assert_eq!(Cache::read(&path).expect("and read again"), cache);
         let names: Vec<&str> = cache.entries.iter().map(|(name, _)| name.as_str()).collect();
-        cache.check(None, true, "", &names).expect("it has the names that it has");
+        cache.check(None, true, "", &names, &[]).expect("it has the names that it has");
     }
     if let Ok(manifest) = manifest {
         manifest.write(&path).expect("what was read can be written");
