@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::io::{npy, onnx};
+use lowbit::io::onnx;
 use lowbit::network::lower::{Names, lower};
 use lowbit::network::{Network, Op, Output};
 use lowbit::oracle::network::{Values, run};
@@ -423,24 +423,4 @@ fn every_type_of_constant_is_read() {
     assert_eq!(raw(9, &[1, 0]), Data::Bool(vec![true, false]));
     assert_eq!(typed(6, &[1, -2]), Data::Int32(vec![1, -2]));
     assert_eq!(raw(7, bytemuck::cast_slice(&[1_i64, -2])), Data::Int64(vec![1, -2]));
-}
-
-/// Against onnxruntime's probabilities for the project's classifiers: `--ignored`, with LOWBIT_SHARED set to their folder.
-#[test]
-#[ignore = "needs LOWBIT_SHARED, the folder of the shared classifiers"]
-fn shared_classifiers() {
-    let folder = PathBuf::from(std::env::var("LOWBIT_SHARED").unwrap());
-    for name in ["breast_cancer", "digits_8", "paragraphs"] {
-        let network = network(&folder.join(name).join("model.onnx"));
-        let input = npy::read_matrix(&folder.join(name).join("test.npy")).unwrap();
-        let (expected, _) = npy::read_columns(&folder.join(name).join("probability_fp32.npy")).unwrap();
-        let values = run(&network, &input.values);
-        let found = values[network.output].floats();
-        assert_eq!(found.len(), expected.values.len());
-        let far =
-            found.iter().zip(&expected.values).map(|(a, &b)| (a - f64::from(b)).abs()).fold(0.0, f64::max);
-        println!("{name}: {far:e}");
-        assert!(far < 1e-5, "{name}: {far}");
-    }
-    assert_eq!(network(&folder.join("delamination/model.onnx")).layers.len(), 2);
 }
