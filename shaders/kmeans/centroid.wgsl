@@ -1,37 +1,33 @@
-//! centroid: next[c] = sums[c] / counts[c] with sums[c] += sum of the partial sums of cluster c; shift[c] = |next - old|^2
-//! One workgroup = one cluster. `lanes` invocations (a power of two) take the vec4s of the dimension; the others share
-//! out the cluster's partial sums, and the shares are added in a fixed order.
-//! Points that come in several blocks add up over several dispatches: `first` starts the sums, `last` divides them.
+//! centroid: sums[c] += sum of the partial sums of cluster c; counts[c] += its points
+//! One workgroup = one cluster. `lanes` invocations (a power of two) take the columns; the others share out the cluster's
+//! partial sums. Points that come in several blocks add up over several dispatches, of which the first starts at zero.
 //!
-//! Contract: f32 in a fixed order, the same bits every run; counts are exact. An empty cluster keeps its centroid.
+//! Contract: exact.
 //! Oracle: src/oracle/centroid.rs    Needs: no optional feature
 //!
 //! use lib/grid
-//! use lib/reduce
+//! use lib/exact
 
 struct Params {
     rows: u32,          // clusters
-    d4: u32,
+    columns: u32,       // vec4s of the dimension, and one for weights
     slots: u32,         // runs + clusters
     run_length: u32,
-    lanes: u32,         // invocations side by side along the dimension: a power of two, at most WG
+    lanes: u32,         // invocations side by side along the columns: a power of two, at most WG
     first: u32,         // 1: sums and counts start at zero
-    last: u32,          // 1: next and shift are written
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> start: array<u32>;                    // [rows+1]
-@group(0) @binding(2) var<storage, read> partial: array<vec4<f32>>;            // [slots, d4]
-@group(0) @binding(3) var<storage, read> centroids: array<vec4<f32>>;          // [rows+0, d4]
-@group(0) @binding(4) var<storage, read_write> sums: array<vec4<f32>>;         // [rows+0, d4]
-@group(0) @binding(5) var<storage, read_write> counts: array<u32>;             // [rows+0]
-@group(0) @binding(6) var<storage, read_write> next: array<vec4<f32>>;         // [rows+0, d4]
-@group(0) @binding(7) var<storage, read_write> shift: array<f32>;              // [rows+0]
+@group(0) @binding(2) var<storage, read> partial: array<vec4<i32>>;            // [slots, columns, 2]
+@group(0) @binding(3) var<storage, read_write> sums: array<vec4<u32>>;         // [rows+0, columns, 4]
+@group(0) @binding(4) var<storage, read_write> counts: array<u32>;             // [rows+0]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
 
-var<workgroup> shares: array<vec4<f32>, WG>;
+var<workgroup> coarse_shares: array<Whole, WG>;
+var<workgroup> fine_shares: array<Whole, WG>;
 
 @compute @workgroup_size(WG)
 fn centroid(
@@ -45,52 +41,43 @@ fn centroid(
     }
     let begin = start[cluster];
     let end = start[cluster + 1u];
-    let count = end - begin + select(counts[cluster], 0u, params.first == 1u);
     let first_run = begin / params.run_length;
     let runs = select((end - 1u) / params.run_length - first_run + 1u, 0u, begin == end);
     let width = params.lanes;
     let share = lane / width;
     let share_count = WG / width;
-    var moved = 0.0;
-    for (var block = 0u; block < params.d4; block += width) {
+    for (var block = 0u; block < params.columns; block += width) {
         let column = block + lane % width;
-        var sum = vec4<f32>();
-        if (column < params.d4) {
+        var coarse = Whole();
+        var fine = Whole();
+        if (column < params.columns) {
             for (var run = share; run < runs; run += share_count) {
-                sum += partial[(first_run + run + cluster) * params.d4 + column];
+                let at = ((first_run + run + cluster) * params.columns + column) * 2u;
+                coarse = add_word(coarse, partial[at]);
+                fine = add_word(fine, partial[at + 1u]);
             }
         }
-        shares[lane] = sum;
+        coarse_shares[lane] = coarse;
+        fine_shares[lane] = fine;
         workgroupBarrier();
-        if (share == 0u && column < params.d4) {
+        if (share == 0u && column < params.columns) {
             for (var other = 1u; other < share_count; other++) {
-                sum += shares[other * width + lane];
+                coarse = add_whole(coarse, coarse_shares[other * width + lane]);
+                fine = add_whole(fine, fine_shares[other * width + lane]);
             }
-            let at = cluster * params.d4 + column;
+            let at = (cluster * params.columns + column) * 4u;
             if (params.first == 0u) {
-                sum += sums[at];
+                coarse = add_whole(coarse, Whole(sums[at], sums[at + 1u]));
+                fine = add_whole(fine, Whole(sums[at + 2u], sums[at + 3u]));
             }
-            sums[at] = sum;
-            if (params.last == 1u) {
-                let old = centroids[at];
-                var mean = old;
-                if (count > 0u) {
-                    // Division may be off by 2.5 units; the remainder takes it back, so that adapters agree.
-                    let n = f32(count);
-                    mean = sum / n;
-                    mean += fma(-mean, vec4(n), sum) / n;
-                }
-                next[at] = mean;
-                moved += dot(mean - old, mean - old);
-            }
+            sums[at] = coarse.low;
+            sums[at + 1u] = coarse.high;
+            sums[at + 2u] = fine.low;
+            sums[at + 3u] = fine.high;
         }
         workgroupBarrier();
     }
-    let total = reduce_add_f32(moved, lane);
     if (lane == 0u) {
-        if (params.last == 1u) {
-            shift[cluster] = total;
-        }
-        counts[cluster] = count;
+        counts[cluster] = end - begin + select(counts[cluster], 0u, params.first == 1u);
     }
 }

@@ -1,29 +1,48 @@
 //! centroid_partial: partial[run + c] = sum of the points of cluster c among the sorted points [run RUN, (run + 1) RUN)
-//! One workgroup = WG sums: an invocation adds up one vec4 of the dimension over one run of `run_length` sorted
-//! points, and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c names each sum once: no atomics, and
-//! at most runs + k slots (the sort-inverse update, Flash-KMeans 2025, without its float atomics).
+//! One workgroup = WG sums: an invocation adds up one column, a vec4 of the dimension, over one run of `run_length` sorted
+//! points, and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c
+//! names each sum once: no atomics, and at most runs + k slots (the sort-inverse update, Flash-KMeans 2025, without its
+//! float atomics). With weights, points count by theirs, and a last column adds these up.
 //!
-//! Contract: f32 sums in a fixed order; slots that belong to no (run, cluster) are not written.
+//! Contract: sums of whole steps (lib/exact), so without rounding but for that of a weight times a value; slots that
+//! belong to no (run, cluster) are not written.
 //! Oracle: src/oracle/centroid.rs    Needs: no optional feature
 //!
 //! use lib/grid
+//! use lib/exact
 
 struct Params {
-    rows: u32,          // runs * d4
+    rows: u32,          // runs * columns
     n: u32,             // points
     d4: u32,
+    columns: u32,       // d4, and one for weights
     slots: u32,         // runs + k
-    run_length: u32,
+    run_length: u32,    // at most 64
+    weighted: u32,      // n with weights, 1 without
+    scale: f32,
+    weight_scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
-@group(0) @binding(2) var<storage, read> order: array<u32>;                    // [n] point of each sorted place
-@group(0) @binding(3) var<storage, read> sorted_labels: array<u32>;            // [n]
-@group(0) @binding(4) var<storage, read_write> partial: array<vec4<f32>>;      // [slots, d4]
+@group(0) @binding(2) var<storage, read> weights: array<f32>;                  // [weighted]
+@group(0) @binding(3) var<storage, read> order: array<u32>;                    // [n] point of each sorted place
+@group(0) @binding(4) var<storage, read> sorted_labels: array<u32>;            // [n]
+@group(0) @binding(5) var<storage, read_write> partial: array<vec4<i32>>;      // [slots, columns, 2]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
+
+fn value_of(point: u32, column: u32) -> vec4<f32> {
+    if (params.columns == params.d4) {
+        return points[point * params.d4 + column];
+    }
+    let weight = weights[point];
+    if (column == params.d4) {
+        return vec4(weight, 0.0, 0.0, 0.0);
+    }
+    return weight * points[point * params.d4 + column];
+}
 
 @compute @workgroup_size(WG)
 fn centroid_partial(
@@ -35,27 +54,27 @@ fn centroid_partial(
     if (row >= params.rows) {
         return;
     }
-    let run = row / params.d4;
-    let column = row % params.d4;
+    let run = row / params.columns;
+    let column = row % params.columns;
+    let scale = select(params.scale, params.weight_scale, column == params.d4);
     let first = run * params.run_length;
     let last = min(first + params.run_length, params.n);
     var label = sorted_labels[first];
-    // Sixteen points at a time are added up by themselves, so that a long sum rounds seldom.
-    var sum = vec4<f32>();
-    var few = vec4<f32>();
+    var sum = Steps();
     for (var at = first; at < last; at++) {
         let next = sorted_labels[at];
         if (next != label) {
-            partial[(run + label) * params.d4 + column] = sum + few;
+            let to = ((run + label) * params.columns + column) * 2u;
+            partial[to] = sum.coarse;
+            partial[to + 1u] = sum.fine;
             label = next;
-            sum = vec4<f32>();
-            few = vec4<f32>();
+            sum = Steps();
         }
-        few += points[order[at] * params.d4 + column];
-        if (at % 16u == 15u) {
-            sum += few;
-            few = vec4<f32>();
-        }
+        let steps = steps_of(value_of(order[at], column), scale);
+        sum.coarse += steps.coarse;
+        sum.fine += steps.fine;
     }
-    partial[(run + label) * params.d4 + column] = sum + few;
+    let to = ((run + label) * params.columns + column) * 2u;
+    partial[to] = sum.coarse;
+    partial[to + 1u] = sum.fine;
 }

@@ -1,15 +1,18 @@
-//! distance: distance[i] = |x_i - centroid_label(i)|^2
+//! distance: distance[i] = |x_i - centroid_label(i)|^2, half of it for unit vectors (1 - cosine), or -x_i . centroid_label(i)
 //! One workgroup = WG points, one per invocation.
 //!
-//! Contract: an f32 sum of squares in order of the dimension.
+//! Contract: an f32 sum in order of the dimension.
 //! Oracle: src/oracle/distance.rs    Needs: no optional feature
 //!
 //! use lib/grid
+//! use lib/metric
+//! use lib/product
 
 struct Params {
     rows: u32,
     k: u32,
     d4: u32,
+    metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,8 +37,19 @@ fn distance(
     let centroid = labels[row] * params.d4;
     var sum = 0.0;
     for (var at = 0u; at < params.d4; at++) {
-        let difference = points[row * params.d4 + at] - centroids[centroid + at];
-        sum += dot(difference, difference);
+        let x = points[row * params.d4 + at];
+        let c = centroids[centroid + at];
+        if (params.metric == DOT) {
+            sum = add_product(sum, x, c);
+        } else {
+            let difference = x - c;
+            sum = add_product(sum, difference, difference);
+        }
+    }
+    if (params.metric == DOT) {
+        sum = -sum;
+    } else if (params.metric == COSINE) {
+        sum *= 0.5;
     }
     distances[row] = sum;
 }

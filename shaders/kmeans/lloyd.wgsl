@@ -14,7 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> counts: array<u32>;           // [k]
+@group(0) @binding(1) var<storage, read> mass: array<f32>;             // [k] points of each cluster, or their weights
 @group(0) @binding(2) var<storage, read> shift: array<f32>;            // [k]
 @group(0) @binding(3) var<storage, read_write> changed: array<u32>;    // [1] labels changed; back to zero for the next
 @group(0) @binding(4) var<storage, read_write> control: Control;
@@ -26,7 +26,7 @@ fn lloyd(@builtin(local_invocation_index) lane: u32) {
     var empty = 0u;
     var moved = 0.0;
     for (var c = lane; c < params.k; c += WG) {
-        empty += select(0u, 1u, counts[c] == 0u);
+        empty += select(0u, 1u, mass[c] == 0.0);
         moved += shift[c];
     }
     let all_empty = reduce_add_u32(empty, lane);

@@ -1,4 +1,5 @@
-//! lloyd_commit: centroids[c] = next[c] if the iteration was accepted; norms[c] = |centroids[c]|^2
+//! lloyd_commit: centroids[c] = next[c] if the iteration was accepted; norms[c] = |centroids[c]|^2, or 0 where the product
+//! alone ranks centroids
 //! One workgroup = one centroid.
 //!
 //! Contract: norms are f32 sums in a fixed order; rows from k on are padding, which no point may choose.
@@ -6,6 +7,7 @@
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/metric
 //! use lib/product
 //! use lib/reduce
 
@@ -14,6 +16,7 @@ struct Params {
     k: u32,         // centroids
     d4: u32,
     always: u32,    // 1: next is taken over whatever the control says
+    metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,6 +50,6 @@ fn lloyd_commit(
     }
     let norm = reduce_add_f32(sum, lane);
     if (lane == 0u) {
-        norms[row] = select(HUGE, norm, row < params.k);
+        norms[row] = select(HUGE, select(0.0, norm, params.metric == EUCLIDEAN), row < params.k);
     }
 }

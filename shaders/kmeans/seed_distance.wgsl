@@ -1,4 +1,4 @@
-//! seed_distance: nearest[i, t] = min(nearest before, |x_i - x_candidate(t)|^2); potential[g, t] = sum over the group
+//! seed_distance: nearest[i, t] = min(nearest before, weight_i |x_i - x_candidate(t)|^2); potential[g, t] = sum over the group
 //! One workgroup = WG x ITEMS points against `trials` candidates (greedy k-means++, Arthur and Vassilvitskii 2007, with the
 //! several trials per step of their code).
 //!
@@ -15,6 +15,7 @@ struct Params {
     d4: u32,
     trials: u32,
     groups: u32,    // workgroups
+    weighted: u32,  // rows with weights, 1 without
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -24,6 +25,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [1, rows, trials] of the step before
 @group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
 @group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
+@group(0) @binding(7) var<storage, read> weights: array<f32>;                  // [weighted]
 
 const WG: u32 = 128u;
 const ITEMS: u32 = 4u;
@@ -62,6 +64,7 @@ fn seed_distance(
                     least.z = add_product(least.z, to_c, to_c);
                     least.w = add_product(least.w, to_d, to_d);
                 }
+                least *= weights[min(row, params.weighted - 1u)];
                 if (pick.step > 0u) {
                     least = min(least, vec4(nearest[row * params.trials + pick.best]));
                 }

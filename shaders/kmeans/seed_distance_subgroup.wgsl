@@ -15,6 +15,7 @@ struct Params {
     d4: u32,
     trials: u32,
     groups: u32,    // workgroups
+    weighted: u32,  // rows with weights, 1 without
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -24,6 +25,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [1, rows, trials] of the step before
 @group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
 @group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
+@group(0) @binding(7) var<storage, read> weights: array<f32>;                  // [weighted]
 
 const WG: u32 = 128u;
 const ITEMS: u32 = 4u;
@@ -74,12 +76,13 @@ fn seed_distance_subgroup(
         for (var i = 0u; i < ITEMS; i++) {
             let row = first + i * WG;
             if (row < params.rows) {
+                let weight = weights[min(row, params.weighted - 1u)];
                 var before = HUGE;
                 if (pick.step > 0u) {
                     before = nearest[row * params.trials + pick.best];
                 }
                 for (var c = 0u; c < 8u; c++) {
-                    let least = min(before, sum[c * ITEMS + i]);
+                    let least = min(before, weight * sum[c * ITEMS + i]);
                     if (trial + c < params.trials) {
                         nearest_next[row * params.trials + trial + c] = least;
                     }

@@ -3,8 +3,8 @@
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::kmeans::centroid::{Centroid, Means, STAGES};
-use crate::kmeans::lloyd::pad;
+use crate::kmeans::centroid::{Centroid, Means, STAGES, SUM_WORDS, Scales, Weighted};
+use crate::kmeans::points::pad;
 use crate::kmeans::radix_sort::RadixSort;
 use crate::oracle;
 
@@ -35,9 +35,12 @@ fn tests() -> Vec<Box<dyn Case>> {
     let mut cases: Vec<Box<dyn Case>> = Vec::new();
     for (i, &size) in sizes.iter().enumerate() {
         cases.push(Box::new(Updating::new(size, Random::new(i as u64), 1)));
+        cases.push(Box::new(Updating::new(size, Random::new(i as u64), 1).weighted()));
     }
     // Points in three blocks, as a file larger than a binding has them.
     cases.push(Box::new(Updating::new((1000, 9, 6), Random::new(99), 3)));
+    cases.push(Box::new(Updating::new((1000, 9, 6), Random::new(98), 3).weighted()));
+    cases.push(Box::new(Updating { spherical: true, ..Updating::new((1000, 9, 6), Random::new(97), 1) }));
     cases
 }
 
@@ -50,9 +53,11 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
 struct Updating {
     points: Vec<f32>,
     labels: Vec<u32>,
+    weights: Option<Vec<f32>>,
     old: Vec<f32>,
     d: usize,
     blocks: usize,
+    spherical: bool,
 }
 
 impl Updating {
@@ -62,53 +67,90 @@ impl Updating {
             if r.word().is_multiple_of(2) { (k / 2) as u64 } else { r.below((k as u64 * 3).div_ceil(4)) }
         };
         let labels = (0..n).map(|_| label(&mut random) as u32).collect();
-        Self { points: random.floats(n * d), labels, old: random.floats(k * d), d, blocks }
+        let (points, old) = (random.floats(n * d), random.floats(k * d));
+        Self { points, labels, weights: None, old, d, blocks, spherical: false }
+    }
+
+    /// The same with weights, some of them 0.
+    fn weighted(mut self) -> Self {
+        let mut random = Random::new(self.labels.len() as u64);
+        let weight = |_| if random.below(5) == 0 { 0.0 } else { 3.0 * random.unit() as f32 };
+        self.weights = Some((0..self.labels.len()).map(weight).collect());
+        self
     }
 }
 
 impl Case for Updating {
     fn name(&self) -> String {
-        format!("n={} k={} d={} blocks={}", self.labels.len(), self.old.len() / self.d, self.d, self.blocks)
+        let (k, weighted) = (self.old.len() / self.d, if self.weights.is_some() { " weighted" } else { "" });
+        let spherical = if self.spherical { " spherical" } else { "" };
+        format!("n={} k={k} d={} blocks={}{weighted}{spherical}", self.labels.len(), self.d, self.blocks)
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
         let (d, k) = (self.d as u64, (self.old.len() / self.d) as u64);
-        let (d4, zero) = (d.div_ceil(4), vec![0.0; self.d]);
+        let d4 = d.div_ceil(4);
+        let size = |values: &[f32]| f64::from(values.iter().fold(0.0, |most: f32, x| most.max(x.abs())));
+        let scales = Scales::new(size(&self.points), self.weights.as_deref().map(size));
+        let columns = Centroid::columns(d, scales);
         let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu)?);
         let per_block = self.labels.len().div_ceil(self.blocks);
         let sort_scratch = sorter.scratch(gpu, per_block as u64)?;
-        let sum_scratch = summer.scratch(gpu, per_block as u64, k, d4)?;
-        let centroids = Buffer::from_slice(gpu, "old", k, &pad(&self.old, &zero))?;
-        let sums = Buffer::new(gpu, "sums", k, 16 * d4)?;
+        let sum_scratch = summer.scratch(gpu, per_block as u64, k, columns)?;
+        let centroids = Buffer::from_slice(gpu, "old", k, &pad(&self.old, self.d))?;
+        let sums = Buffer::new(gpu, "sums", k, 4 * SUM_WORDS * columns)?;
         let counts = Buffer::new(gpu, "counts", k, 4)?;
         let next = Buffer::new(gpu, "next", k, 16 * d4)?;
         let shift = Buffer::new(gpu, "shift", k, 4)?;
-        let means = Means { centroids: &centroids, sums: &sums, counts: &counts, next: &next, shift: &shift };
+        let mass = Buffer::new(gpu, "mass", k, 4)?;
+        let means = Means {
+            centroids: &centroids,
+            sums: &sums,
+            counts: &counts,
+            next: &next,
+            shift: &shift,
+            mass: &mass,
+        };
         let bits = u64::BITS - (k - 1).leading_zeros();
         let (mut passes, mut others) = (Vec::new(), Vec::new());
-        let blocks = self.points.chunks(per_block * self.d).zip(self.labels.chunks(per_block));
-        for (i, (points, labels)) in blocks.enumerate() {
+        let one = [1.0];
+        let weights: Vec<&[f32]> = match &self.weights {
+            Some(weights) => weights.chunks(per_block).collect(),
+            None => vec![&one; self.blocks],
+        };
+        let blocks = self.points.chunks(per_block * self.d).zip(self.labels.chunks(per_block)).zip(weights);
+        for (i, ((points, labels), weights)) in blocks.enumerate() {
             let n = labels.len() as u64;
-            let points = Buffer::from_slice(gpu, "points", n, &pad(points, &zero))?;
+            let points = Buffer::from_slice(gpu, "points", n, &pad(points, self.d))?;
             let labels = Buffer::from_slice(gpu, "labels", n, labels)?;
+            let weights = Buffer::from_slice(gpu, "weights", weights.len() as u64, weights)?;
             let sort = sorter.bind(gpu, &labels, None, bits, &sort_scratch)?;
-            let ends = (i == 0, i == self.blocks - 1);
-            let sums = summer.bind(gpu, &points, &sort, &means, &sum_scratch, (k, d), ends)?;
+            let block = Weighted { points: &points, weights: &weights };
+            let sums = summer.bind(gpu, block, &sort, &means, &sum_scratch, (k, d), scales, i == 0)?;
             passes.extend(sort.passes);
             passes.extend(sums);
-            others.extend([points, labels]);
+            others.extend([points, labels, weights]);
         }
+        passes.push(summer.bind_mean(gpu, &means, d, scales, self.spherical)?);
         others.extend([centroids, sums]);
         Ok(Prepared {
             passes,
-            outputs: vec![("counts", counts), ("next", next), ("shift", shift)],
+            outputs: vec![("counts", counts), ("mass", mass), ("next", next), ("shift", shift)],
             others,
             before: Vec::new(),
         })
     }
 
     fn expected(&self) -> Vec<Expected> {
-        let means = oracle::centroid::centroid(&self.points, &self.labels, &self.old, self.d);
+        let weights = self.weights.as_deref();
+        let means = oracle::centroid::centroid(
+            &self.points,
+            &self.labels,
+            weights,
+            &self.old,
+            self.d,
+            self.spherical,
+        );
         let padded = |values: &[f64]| {
             let width = self.d.next_multiple_of(4);
             let row = |row: &[f64]| {
@@ -118,6 +160,10 @@ impl Case for Updating {
         };
         vec![
             Expected::Exact(means.counts),
+            Expected::Within {
+                bounds: means.mass.iter().map(|mass| 1e-7 * mass).collect(),
+                values: means.mass.clone(),
+            },
             Expected::Within { values: padded(&means.next), bounds: padded(&means.next_bounds) },
             Expected::Within { values: means.shift, bounds: means.shift_bounds },
         ]

@@ -3,8 +3,9 @@
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::kmeans::Metric;
 use crate::kmeans::distance::{Distance, SPEC};
-use crate::kmeans::lloyd::pad;
+use crate::kmeans::points::pad;
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -20,12 +21,21 @@ pub const ENTRY: Entry = Entry {
 
 fn tests() -> Vec<Box<dyn Case>> {
     let sizes = [(0, 1, 1), (1, 1, 1), (63, 3, 3), (64, 5, 4), (65, 2, 7), (997, 31, 384), (5, 2, 1000)];
-    sizes.iter().map(|&size| Box::new(Measuring::new(size)) as Box<dyn Case>).collect()
+    let mut cases: Vec<Box<dyn Case>> = Vec::new();
+    for size in sizes {
+        cases.push(Box::new(Measuring::new(size, Metric::Euclidean)));
+    }
+    cases.push(Box::new(Measuring::new((65, 5, 7), Metric::Cosine)));
+    cases.push(Box::new(Measuring::new((65, 5, 7), Metric::Dot)));
+    cases
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let d = 64;
-    vec![Box::new(Measuring::new(((bytes as usize / (4 * d)).clamp(4_096, 1 << 20), 256, d)))]
+    vec![Box::new(Measuring::new(
+        ((bytes as usize / (4 * d)).clamp(4_096, 1 << 20), 256, d),
+        Metric::Euclidean,
+    ))]
 }
 
 struct Measuring {
@@ -33,13 +43,14 @@ struct Measuring {
     centroids: Vec<f32>,
     labels: Vec<u32>,
     d: usize,
+    metric: Metric,
 }
 
 impl Measuring {
-    fn new((n, k, d): (usize, usize, usize)) -> Self {
+    fn new((n, k, d): (usize, usize, usize), metric: Metric) -> Self {
         let mut random = Random::new(n as u64);
         let labels = (0..n).map(|_| random.below(k as u64) as u32).collect();
-        Self { points: random.floats(n * d), centroids: random.floats(k * d), labels, d }
+        Self { points: random.floats(n * d), centroids: random.floats(k * d), labels, d, metric }
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
@@ -50,18 +61,18 @@ impl Measuring {
 
 impl Case for Measuring {
     fn name(&self) -> String {
-        format!("n={} k={} d={}", self.labels.len(), self.centroids.len() / self.d, self.d)
+        format!("n={} k={} d={} {:?}", self.labels.len(), self.centroids.len() / self.d, self.d, self.metric)
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
-        let (n, zero) = (self.labels.len() as u64, vec![0.0; self.d]);
+        let n = self.labels.len() as u64;
         let k = (self.centroids.len() / self.d) as u64;
-        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, &zero))?;
-        let centroids = Buffer::from_slice(gpu, "centroids", k, &pad(&self.centroids, &zero))?;
+        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, self.d))?;
+        let centroids = Buffer::from_slice(gpu, "centroids", k, &pad(&self.centroids, self.d))?;
         let labels = Buffer::from_slice(gpu, "labels", n, &self.labels)?;
         let distances = Buffer::new(gpu, "distances", n, 4)?;
-        let bound =
-            Distance::load(gpu)?.bind(gpu, &points, &centroids, &labels, &distances, self.d as u64)?;
+        let to = (&centroids, &labels);
+        let bound = Distance::load(gpu)?.bind(gpu, &points, to, &distances, self.d as u64, self.metric)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("distances", distances)],
@@ -71,9 +82,14 @@ impl Case for Measuring {
     }
 
     fn expected(&self) -> Vec<Expected> {
+        let (distance, bound): (fn(&[f32], &[f32]) -> f64, fn(&[f32], &[f32]) -> f64) = match self.metric {
+            Metric::Dot => (|x, c| -oracle::distance::product(x, c), oracle::distance::product_bound),
+            _ => (oracle::distance::distance, oracle::distance::bound),
+        };
+        let factor = if self.metric == Metric::Cosine { 0.5 } else { 1.0 };
         vec![Expected::Within {
-            values: self.pairs().map(|(x, c)| oracle::distance::distance(x, c)).collect(),
-            bounds: self.pairs().map(|(x, c)| oracle::distance::bound(x, c)).collect(),
+            values: self.pairs().map(|(x, c)| factor * distance(x, c)).collect(),
+            bounds: self.pairs().map(|(x, c)| bound(x, c)).collect(),
         }]
     }
 }

@@ -3,8 +3,10 @@
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::kmeans::Metric;
 use crate::kmeans::centroid::Means;
-use crate::kmeans::lloyd::{Control, Decision, STAGES, pad};
+use crate::kmeans::lloyd::{Control, Decision, STAGES};
+use crate::kmeans::points::pad;
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -31,19 +33,25 @@ fn tests() -> Vec<Box<dyn Case>> {
     }
     for (k, d) in [(1, 1), (15, 3), (16, 64), (17, 300)] {
         for (accept, always) in [(true, false), (false, false), (false, true)] {
-            cases.push(Box::new(Committing::new(k, d, accept, always)));
+            cases.push(Box::new(Committing::new((k, d), Metric::Euclidean, accept, always)));
         }
+        cases.push(Box::new(Committing::new((k, d), Metric::Dot, true, false)));
     }
     cases
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
-    vec![Box::new(Committing::new((bytes as usize / 4096).clamp(16, 1 << 16), 512, true, false))]
+    vec![Box::new(Committing::new(
+        ((bytes as usize / 4096).clamp(16, 1 << 16), 512),
+        Metric::Euclidean,
+        true,
+        false,
+    ))]
 }
 
 struct Deciding {
     before: Control,
-    counts: Vec<u32>,
+    mass: Vec<f32>,
     shift: Vec<f32>,
     changed: u32,
     tol: f32,
@@ -53,21 +61,21 @@ struct Deciding {
 impl Deciding {
     fn new(k: usize, state: u32, empty: bool, relocate: bool, changed: u32, tol: f32) -> Self {
         let mut random = Random::new(k as u64);
-        let mut counts: Vec<u32> = (0..k).map(|_| 1 + random.below(1000) as u32).collect();
+        let mut mass: Vec<f32> = (0..k).map(|_| 1.0 + random.below(1000) as f32).collect();
         if empty {
-            counts[k - 1] = 0;
+            mass[k - 1] = 0.0;
         }
         // Whole numbers below 2^24 in sum: no rounding.
         let shift = (0..k).map(|_| random.below(1000) as f32).collect();
         let before = Control { state, n_iter: 7, accept: 1, empty: 3, changed: 11, shift: 0.5 };
-        Self { before, counts, shift, changed, tol, relocate }
+        Self { before, mass, shift, changed, tol, relocate }
     }
 }
 
 impl Case for Deciding {
     fn name(&self) -> String {
-        let empty = self.counts.contains(&0);
-        let (k, state, relocate) = (self.counts.len(), self.before.state, self.relocate);
+        let empty = self.mass.contains(&0.0);
+        let (k, state, relocate) = (self.mass.len(), self.before.state, self.relocate);
         format!(
             "k={k} state={state} empty={empty} relocate={relocate} changed={} tol={}",
             self.changed, self.tol
@@ -75,20 +83,21 @@ impl Case for Deciding {
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
-        let k = self.counts.len() as u64;
-        let counts = Buffer::from_slice(gpu, "counts", k, &self.counts)?;
+        let k = self.mass.len() as u64;
+        let mass = Buffer::from_slice(gpu, "mass", k, &self.mass)?;
         let shift = Buffer::from_slice(gpu, "shift", k, &self.shift)?;
         let changed = Buffer::new(gpu, "changed", 1, 4)?;
         let control = Buffer::new(gpu, "control", 1, size_of::<Control>() as u64)?;
+        let other = &mass;
         let means =
-            Means { centroids: &counts, sums: &counts, counts: &counts, next: &counts, shift: &shift };
+            Means { centroids: other, sums: other, counts: other, next: other, shift: &shift, mass: &mass };
         let decision = Decision::load(gpu)?;
         let bound = decision.bind_decide(gpu, &means, &changed, &control, self.tol, self.relocate)?;
         let words = bytemuck::cast_slice(std::slice::from_ref(&self.before)).to_vec();
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("control", control), ("changed", changed)],
-            others: vec![counts, shift],
+            others: vec![mass, shift],
             before: vec![("control", words), ("changed", vec![self.changed])],
         })
     }
@@ -104,7 +113,7 @@ impl Case for Deciding {
             shift: b.shift,
         };
         let after =
-            oracle::lloyd::decide(before, &self.counts, &self.shift, self.changed, self.tol, self.relocate);
+            oracle::lloyd::decide(before, &self.mass, &self.shift, self.changed, self.tol, self.relocate);
         let words =
             vec![after.state, after.n_iter, after.accept, after.empty, after.changed, after.shift.to_bits()];
         // An iteration that counts takes its changes with it; one to be finished later keeps them.
@@ -116,6 +125,7 @@ impl Case for Deciding {
 struct Committing {
     next: Vec<f32>,
     d: usize,
+    metric: Metric,
     accept: bool,
     always: bool,
 }
@@ -123,8 +133,8 @@ struct Committing {
 const OLD: f32 = 7.0;
 
 impl Committing {
-    fn new(k: usize, d: usize, accept: bool, always: bool) -> Self {
-        Self { next: Random::new(k as u64).integers(k * d, 8), d, accept, always }
+    fn new((k, d): (usize, usize), metric: Metric, accept: bool, always: bool) -> Self {
+        Self { next: Random::new(k as u64).integers(k * d, 8), d, metric, accept, always }
     }
 
     fn rows(&self) -> usize {
@@ -134,19 +144,21 @@ impl Committing {
 
 impl Case for Committing {
     fn name(&self) -> String {
-        format!("k={} d={} accept={} always={}", self.next.len() / self.d, self.d, self.accept, self.always)
+        let (k, metric) = (self.next.len() / self.d, self.metric);
+        format!("k={k} d={} {metric:?} accept={} always={}", self.d, self.accept, self.always)
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
         let (k, rows, width) = (self.next.len() / self.d, self.rows(), self.d.next_multiple_of(4));
-        let next = Buffer::from_slice(gpu, "next", k as u64, &pad(&self.next, &vec![0.0; self.d]))?;
+        let next = Buffer::from_slice(gpu, "next", k as u64, &pad(&self.next, self.d))?;
         let control = Control { accept: u32::from(self.accept), ..Control::default() };
         let control = Buffer::from_slice(gpu, "control", 1, &[control])?;
         let centroids = Buffer::new(gpu, "centroids", rows as u64, 4 * width as u64)?;
         let norms = Buffer::new(gpu, "norms", rows as u64, 4)?;
         let into = (&centroids, &norms);
+        let d = self.d as u64;
         let bound =
-            Decision::load(gpu)?.bind_commit(gpu, &next, &control, into, self.d as u64, self.always)?;
+            Decision::load(gpu)?.bind_commit(gpu, &next, &control, into, d, self.metric, self.always)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("centroids", centroids), ("norms", norms)],
@@ -167,8 +179,11 @@ impl Case for Committing {
         // Squares of whole numbers: no rounding.
         let mut norms: Vec<f32> =
             self.next.chunks(self.d).map(|row| row.iter().map(|x| x * x).sum()).collect();
+        if self.metric != Metric::Euclidean {
+            norms.fill(0.0);
+        }
         norms.resize(self.rows(), f32::MAX);
-        let mut centroids = pad(&self.next, &vec![0.0; self.d]);
+        let mut centroids = pad(&self.next, self.d);
         centroids.resize(self.rows() * width, 0.0);
         vec![bits(centroids), bits(norms)]
     }

@@ -3,7 +3,7 @@
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, OpKind, Spec};
-use crate::kmeans::lloyd::pad;
+use crate::kmeans::points::pad;
 use crate::kmeans::seed::{STAGES, Seed, State, VARIANTS, trials};
 use crate::oracle;
 
@@ -29,6 +29,10 @@ fn tests() -> Vec<Box<dyn Case>> {
             cases.push(Box::new(Step::new((n, k, d), step, Which::Choice)));
         }
     }
+    for n in [513, 1009] {
+        let weights = Some((0..n).map(|i| (i % 3) as f32).collect());
+        cases.push(Box::new(Step { weights, ..Step::new((n, 60, 5), 1, Which::Distance) }));
+    }
     cases.push(Box::new(Step { before: vec![0.0; 300], ..Step::new((300, 5, 2), 3, Which::Choice) }));
     cases
 }
@@ -48,6 +52,7 @@ enum Which {
 struct Step {
     points: Vec<f32>,
     before: Vec<f64>,
+    weights: Option<Vec<f32>>,
     candidates: Vec<u32>,
     k: usize,
     d: usize,
@@ -63,7 +68,7 @@ impl Step {
         let candidates = (0..trials(k as u64)).map(|_| random.below(n as u64) as u32).collect();
         let points = random.integers(n * d, 3);
         let before = (0..n).map(|_| random.below(9 * d as u64) as f64).collect();
-        Self { points, before, candidates, k, d, step, which }
+        Self { points, before, weights: None, candidates, k, d, step, which }
     }
 
     /// `[n, trials]`: what the step before left behind; its best trial is number 1 where there is one.
@@ -91,26 +96,27 @@ fn narrow(values: &[f64]) -> Vec<u32> {
 impl Case for Step {
     fn name(&self) -> String {
         let which = if self.which == Which::Distance { "distances" } else { "choice" };
-        format!("{which} n={} k={} d={} step={}", self.before.len(), self.k, self.d, self.step)
+        let weighted = if self.weights.is_some() { " weighted" } else { "" };
+        format!("{which} n={} k={} d={} step={}{weighted}", self.before.len(), self.k, self.d, self.step)
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (n, d) = (self.before.len() as u64, self.d as u64);
         let kernels = Seed::load(gpu, spec)?;
-        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, &vec![0.0; self.d]))?;
-        let state = kernels.state(gpu, n, self.k as u64, 0)?;
+        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, self.d))?;
+        let state = kernels.state(gpu, n, self.k as u64, 0, self.weights.as_deref())?;
         let trials = self.candidates.len();
         let nearest = self.nearest();
         state.candidates.write(gpu, &self.candidates)?;
         state.pick.write(gpu, &[self.step, 1])?;
         let [distance, choice]: [Bound; 2] = kernels.bind(gpu, &points, &state, d, RANDOM_SEED, 0)?;
-        let State { nearest: [written, read], potential, candidates, chosen, pick, .. } = state;
+        let State { nearest: [written, read], potential, candidates, chosen, pick, weights, .. } = state;
         if self.which == Which::Distance {
             read.write(gpu, &narrow(&nearest))?;
             return Ok(Prepared {
                 passes: vec![distance],
                 outputs: vec![("nearest", written), ("potential", potential)],
-                others: vec![points, read, candidates, chosen, pick],
+                others: vec![points, read, candidates, chosen, pick, weights],
                 before: Vec::new(),
             });
         }
@@ -119,7 +125,7 @@ impl Case for Step {
         Ok(Prepared {
             passes: vec![choice],
             outputs: vec![("candidates", candidates), ("chosen", chosen), ("pick", pick)],
-            others: vec![points, read, written, potential],
+            others: vec![points, read, written, potential, weights],
             before: vec![
                 ("candidates", self.candidates.clone()),
                 ("chosen", vec![u32::MAX; self.k]),
@@ -134,7 +140,9 @@ impl Case for Step {
             // Before the first step there is no nearest seed yet.
             let before =
                 if self.step == 0 { vec![f64::INFINITY; self.before.len()] } else { self.before.clone() };
-            let (nearest, _) = oracle::seed::nearest(&self.points, &before, &self.candidates, self.d);
+            let weights = self.weights.as_deref();
+            let (nearest, _) =
+                oracle::seed::nearest(&self.points, weights, &before, &self.candidates, self.d);
             let potential = Self::potential(&nearest, trials);
             return vec![Expected::Exact(narrow(&nearest)), Expected::Exact(narrow(&potential))];
         }

@@ -1,8 +1,9 @@
 //! Storage buffers as rows of equal size, cut into parts where the adapter's limits demand it.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use super::Context;
+use super::context::lock;
 use crate::{Error, Result};
 
 /// Guard bytes before and behind each part in guarded mode; also the largest offset alignment any adapter asks for.
@@ -272,11 +273,11 @@ fn read_raw(gpu: &Context, label: &str, raw: &wgpu::Buffer, start: u64, target: 
         return Ok(());
     }
     let readback = Readback::new(gpu, label, target.len() as u64)?;
-    gpu.scoped(label, target.len() as u64, || {
+    readback.sent(gpu.scoped(label, target.len() as u64, || {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(raw, start, &readback.raw, 0, target.len() as u64);
-        gpu.queue.submit([encoder.finish()]);
-    })?;
+        gpu.queue.submit([encoder.finish()])
+    })?);
     readback.fetch(gpu, target)
 }
 
@@ -285,6 +286,8 @@ fn read_raw(gpu: &Context, label: &str, raw: &wgpu::Buffer, start: u64, target: 
 pub struct Readback {
     raw: wgpu::Buffer,
     label: String,
+    /// What the copy was sent with.
+    sent: Mutex<Option<wgpu::SubmissionIndex>>,
 }
 
 impl Readback {
@@ -298,7 +301,7 @@ impl Readback {
                 mapped_at_creation: false,
             })
         })?;
-        Ok(Self { raw, label: label.to_owned() })
+        Ok(Self { raw, label: label.to_owned(), sent: Mutex::default() })
     }
 
     /// Records the copy of the first bytes of `buffer`, as many as fit and as it has; it must lie in one part.
@@ -309,8 +312,17 @@ impl Readback {
         }
     }
 
-    /// Waits for the device, and takes the first bytes of what was copied.
-    pub(super) fn fetch(&self, gpu: &Context, target: &mut [u8]) -> Result<()> {
+    /// The copy is on its way with this submission.
+    pub(super) fn sent(&self, with: wgpu::SubmissionIndex) {
+        *lock(&self.sent) = Some(with);
+    }
+
+    /// Waits for what was sent last, and takes the first values of it; later submissions go on meanwhile.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn fetch<T: bytemuck::Pod>(&self, gpu: &Context, target: &mut [T]) -> Result<()> {
+        let target: &mut [u8] = bytemuck::cast_slice_mut(target);
         let lost = |reason: String| {
             gpu.lost_error().unwrap_or(Error::DeviceLost(format!("{}: {reason}", self.label)))
         };
@@ -322,7 +334,7 @@ impl Readback {
                 let _ = sender.send(result);
             });
         })?;
-        gpu.wait()?;
+        gpu.wait_for(lock(&self.sent).take())?;
         receiver.recv().map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;
         {
             let view = self.raw.get_mapped_range(range).map_err(|e| lost(e.to_string()))?;

@@ -301,7 +301,12 @@ impl Context {
 
     /// Waits until everything submitted has run.
     pub fn wait(&self) -> Result<()> {
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait_for(None)
+    }
+
+    /// Waits for this submission, or for all.
+    pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let polled = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
         match (self.lost_error(), polled) {
             (Some(lost), _) => Err(lost),
             (None, Err(error)) => Err(Error::DeviceLost(error.to_string())),

@@ -47,19 +47,26 @@ impl<'a> Recorder<'a> {
     /// for them: one submission.
     pub fn read<T: bytemuck::Pod>(self, buffer: &Buffer, readback: &Readback, into: &mut [T]) -> Result<()> {
         let gpu = self.gpu;
+        self.submit_copy(buffer, readback)?;
+        readback.fetch(gpu, into)
+    }
+
+    /// As [`Recorder::read`], without waiting: [`Readback::fetch`] does.
+    pub fn submit_copy(self, buffer: &Buffer, readback: &Readback) -> Result<()> {
+        let gpu = self.gpu;
         let steps: &[&Bound] = if gpu.profile { &[] } else { &self.steps };
         let commands = encode(gpu, &[steps], None, Some((buffer, readback)))?;
         if gpu.profile {
             self.submit()?;
         }
-        send(gpu, commands)?;
-        readback.fetch(gpu, bytemuck::cast_slice_mut(into))
+        readback.sent(send(gpu, commands)?);
+        Ok(())
     }
 
     /// Sends everything to the device. In profile mode it also waits, and keeps each pass's time.
     pub fn submit(self) -> Result<()> {
         if !self.gpu.profile {
-            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None, None)?);
+            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None, None)?).map(drop);
         }
         if !self.gpu.adapter.timestamps {
             for step in &self.steps {
@@ -128,8 +135,8 @@ pub(super) fn encode(
 }
 
 /// Sends what [`encode`] recorded.
-pub(super) fn send(gpu: &Context, buffer: wgpu::CommandBuffer) -> Result<()> {
-    gpu.scoped("submission", 0, || gpu.queue.submit([buffer])).map(drop)
+pub(super) fn send(gpu: &Context, buffer: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex> {
+    gpu.scoped("submission", 0, || gpu.queue.submit([buffer]))
 }
 
 /// Keeps a pass for [`Context::take_passes`].

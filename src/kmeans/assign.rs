@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::lloyd::{Control, NO_LABEL, pad};
+use super::lloyd::{Control, NO_LABEL};
+use super::points::pad;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, time, to_u32, tune};
 use crate::random::Random;
@@ -108,15 +109,14 @@ impl Trial {
     /// Uploads `points` (`[n, d]`) and `centroids` (`[k, d]`).
     pub fn upload(gpu: &Context, points: &[f32], centroids: &[f32], d: usize) -> Result<Self> {
         let (n, k) = ((points.len() / d) as u64, centroids.len() / d);
-        let zero = vec![0.0; d];
         let padded = (k as u64).next_multiple_of(PAD);
         let norm = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() as f32;
         let mut norms: Vec<f32> = centroids.chunks(d).map(norm).collect();
         norms.resize(padded as usize, f32::MAX);
-        let mut rows = pad(centroids, &zero);
+        let mut rows = pad(centroids, d);
         rows.resize(padded as usize * d.next_multiple_of(4), 0.0);
         Ok(Self {
-            points: Buffer::from_slice(gpu, "points", n, &pad(points, &zero))?,
+            points: Buffer::from_slice(gpu, "points", n, &pad(points, d))?,
             centroids: Buffer::from_slice(gpu, "centroids", padded, &rows)?,
             norms: Buffer::from_slice(gpu, "norms", padded, &norms)?,
             control: Buffer::from_slice(gpu, "control", 1, &[Control::default()])?,

@@ -1,17 +1,29 @@
 //! Host of `centroid`: the mean of the points of each label, from a sort by label, without float atomics.
+//!
+//! Sums are exact: of whole steps of a scale that follows from the largest value ([`Scales`]). So they are the same however
+//! the points are cut into blocks, and whoever adds the blocks up.
 
 use super::radix_sort::Sort;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 
-/// Where each cluster begins, the partial sums of runs, and their merging into means.
-pub const STAGES: &[Spec] =
-    &[Spec::new("kmeans/centroid_start"), Spec::new("kmeans/centroid_partial"), Spec::new("kmeans/centroid")];
+/// Where each cluster begins, the partial sums of runs, their sums by cluster, and the means.
+pub const STAGES: &[Spec] = &[
+    Spec::new("kmeans/centroid_start"),
+    Spec::new("kmeans/centroid_partial"),
+    Spec::new("kmeans/centroid"),
+    Spec::new("kmeans/centroid_mean"),
+];
 
-/// Most sorted points that one invocation adds up in a row: it bounds the rounding error of a sum.
-const LONGEST_RUN: u64 = 256;
+/// Most sorted points that one invocation adds up in a row: so many sums of steps fit into a word.
+const LONGEST_RUN: u64 = 64;
 /// Invocations that keep a device busy; runs are made shorter where there would be fewer.
 const ENOUGH_INVOCATIONS: u64 = 1 << 16;
+/// Values below this are summed up as if they were as large as this: it keeps steps within the range of f32.
+const LEAST_SIZE: f64 = 1e-22;
+
+/// Words of a sum: low and high of the coarse steps, low and high of the fine ones; of four neighbouring values each.
+pub const SUM_WORDS: u64 = 16;
 
 params! {
     struct Start {
@@ -24,20 +36,59 @@ params! {
         rows: u32,
         n: u32,
         d4: u32,
+        columns: u32,
         slots: u32,
         run_length: u32,
+        weighted: u32,
+        scale: f32,
+        weight_scale: f32,
     }
 }
 params! {
     struct Merge {
         rows: u32,
-        d4: u32,
+        columns: u32,
         slots: u32,
         run_length: u32,
         lanes: u32,
         first: u32,
-        last: u32,
     }
+}
+params! {
+    struct Mean {
+        rows: u32,
+        d4: u32,
+        columns: u32,
+        spherical: u32,
+        step: f32,
+        weight_step: f32,
+    }
+}
+
+/// Steps to the unit of what is summed up: powers of two.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scales {
+    /// Of the points, times their weights where they have any.
+    pub points: f32,
+    /// Of the weights; none if every point counts as one.
+    pub weights: Option<f32>,
+}
+
+impl Scales {
+    /// For points whose values are at most `size` in size, and weights of at most `weight`, if any.
+    pub fn new(size: f64, weight: Option<f64>) -> Self {
+        let scale = |size: f64| (24.0 - size.max(LEAST_SIZE).log2().ceil()).exp2() as f32;
+        // A product of f32 may round up.
+        let most = weight.map_or(size, |weight| size * weight * (1.0 + 1e-6));
+        Self { points: scale(most), weights: weight.map(scale) }
+    }
+}
+
+/// `value` in coarse and fine steps, as `lib/exact` counts them.
+pub fn steps_of(value: f32, scale: f32) -> [i64; 2] {
+    let scaled = value * scale;
+    let coarse = scaled.round_ties_even();
+    [coarse as i64, ((scaled - coarse) * 16_777_216.0).round_ties_even() as i64]
 }
 
 /// The compiled stages.
@@ -46,6 +97,7 @@ pub struct Centroid {
     start: Kernel<Start>,
     partial: Kernel<Partial>,
     merge: Kernel<Merge>,
+    mean: Kernel<Mean>,
 }
 
 /// Room for the sums of up to a number of points.
@@ -57,19 +109,30 @@ pub struct Scratch {
     run_length: u64,
 }
 
-/// What the means are computed from and into; all `[k, d4]` vec4s unless said otherwise.
+/// Points and their weights, if they have any.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighted<'a> {
+    /// `[n, d4]` vec4s.
+    pub points: &'a Buffer,
+    /// `[n]`, or `[1]` unused where the scales say that there are none.
+    pub weights: &'a Buffer,
+}
+
+/// What the means are computed from and into.
 #[derive(Clone, Copy, Debug)]
 pub struct Means<'a> {
-    /// The centroids before.
+    /// `[k, d4]` vec4s: the centroids before.
     pub centroids: &'a Buffer,
-    /// Sums over all blocks of points so far.
+    /// `[k, columns]` sums of [`SUM_WORDS`] words over all blocks of points so far.
     pub sums: &'a Buffer,
     /// `[k]` points of each cluster in all blocks so far.
     pub counts: &'a Buffer,
-    /// The centroids after.
+    /// `[k, d4]` vec4s: the centroids after.
     pub next: &'a Buffer,
     /// `[k]` squared distance between the two.
     pub shift: &'a Buffer,
+    /// `[k]` points of each cluster, or the sum of their weights.
+    pub mass: &'a Buffer,
 }
 
 /// Sorted points in a run, for blocks of up to `n` points.
@@ -84,38 +147,45 @@ impl Centroid {
             start: Kernel::load(gpu, &STAGES[0])?,
             partial: Kernel::load(gpu, &STAGES[1])?,
             merge: Kernel::load(gpu, &STAGES[2])?,
+            mean: Kernel::load(gpu, &STAGES[3])?,
         })
     }
 
-    /// Room for blocks of up to `n` points in `k` clusters.
-    pub fn scratch(&self, gpu: &Context, n: u64, k: u64, d4: u64) -> Result<Scratch> {
-        let run_length = run_length(n, d4);
+    /// Vec4s of a sum over points of `d` dimensions.
+    pub fn columns(d: u64, scales: Scales) -> u64 {
+        d.div_ceil(4) + u64::from(scales.weights.is_some())
+    }
+
+    /// Room for blocks of up to `n` points in `k` clusters, sums of so many columns.
+    pub fn scratch(&self, gpu: &Context, n: u64, k: u64, columns: u64) -> Result<Scratch> {
+        let run_length = run_length(n, columns);
         let slots = n.div_ceil(run_length) + k;
         Ok(Scratch {
             run_length,
             start: Buffer::new(gpu, "cluster starts", k + 1, 4)?,
-            partial: Buffer::new(gpu, "partial sums", slots, 16 * d4)?,
+            partial: Buffer::new(gpu, "partial sums", slots, 32 * columns)?,
         })
     }
 
-    /// Binds the sums of one block of `points`, sorted by label; `first` and `last` say which block of all it is.
+    /// Binds the sums of one block, sorted by label; the `first` of all starts them.
     #[allow(clippy::too_many_arguments, reason = "they are the kernel's own inputs, each of another kind")]
     pub fn bind(
         &self,
         gpu: &Context,
-        points: &Buffer,
+        block: Weighted<'_>,
         sort: &Sort<'_>,
         means: &Means<'_>,
         scratch: &Scratch,
         (k, d): (u64, u64),
-        (first, last): (bool, bool),
-    ) -> Result<Vec<Bound>> {
-        let (n, d4) = (points.rows(), d.div_ceil(4));
+        scales: Scales,
+        first: bool,
+    ) -> Result<[Bound; 3]> {
+        let (n, columns) = (block.points.rows(), Self::columns(d, scales));
         let run = scratch.run_length;
         let runs = n.div_ceil(run);
         let slots = to_u32(runs + k, "the number of partial sums")?;
         let (n32, k32) = (to_u32(n, "the number of points")?, to_u32(k, "the number of clusters")?);
-        let (d4_32, run_length) = (to_u32(d4, "the dimension")?, to_u32(run, "the run length")?);
+        let (columns32, run_length) = (to_u32(columns, "the dimension")?, to_u32(run, "the run length")?);
         let start = self.start.bind(
             gpu,
             &[("sorted_labels", sort.keys), ("start", &scratch.start)],
@@ -125,37 +195,76 @@ impl Centroid {
         let partial = self.partial.bind(
             gpu,
             &[
-                ("points", points),
+                ("points", block.points),
+                ("weights", block.weights),
                 ("order", sort.values),
                 ("sorted_labels", sort.keys),
                 ("partial", &scratch.partial),
             ],
-            Partial { rows: to_u32(runs * d4, "the number of sums")?, n: n32, d4: d4_32, slots, run_length },
-            Work { bytes: 4 * (n * d + 2 * n + runs.max(k) * d), ops: n * d },
+            Partial {
+                rows: to_u32(runs * columns, "the number of sums")?,
+                n: n32,
+                d4: to_u32(d.div_ceil(4), "the dimension")?,
+                columns: columns32,
+                slots,
+                run_length,
+                weighted: if scales.weights.is_some() { n32 } else { 1 },
+                scale: scales.points,
+                weight_scale: scales.weights.unwrap_or(1.0),
+            },
+            Work { bytes: 4 * (n * d + 2 * n + 2 * runs.max(k) * d), ops: n * d },
         )?;
-        let lanes = d4_32.next_power_of_two().min(64);
         let merge = self.merge.bind(
             gpu,
             &[
                 ("start", &scratch.start),
                 ("partial", &scratch.partial),
-                ("centroids", means.centroids),
                 ("sums", means.sums),
                 ("counts", means.counts),
-                ("next", means.next),
-                ("shift", means.shift),
             ],
             Merge {
                 rows: k32,
-                d4: d4_32,
+                columns: columns32,
                 slots,
                 run_length,
-                lanes,
+                lanes: columns32.next_power_of_two().min(64),
                 first: u32::from(first),
-                last: u32::from(last),
             },
-            Work { bytes: 4 * (runs.max(k) * d + 3 * k * d), ops: (runs.max(k) + 4 * k) * d },
+            Work { bytes: 4 * (2 * runs.max(k) * d + 4 * k * d), ops: (runs.max(k) + k) * d },
         )?;
-        Ok(vec![start, partial, merge])
+        Ok([start, partial, merge])
+    }
+
+    /// Binds the means of the sums; `spherical` ones are unit vectors.
+    pub fn bind_mean(
+        &self,
+        gpu: &Context,
+        means: &Means<'_>,
+        d: u64,
+        scales: Scales,
+        spherical: bool,
+    ) -> Result<Bound> {
+        let k = means.counts.rows();
+        let fine = 1.0 / 16_777_216.0;
+        self.mean.bind(
+            gpu,
+            &[
+                ("sums", means.sums),
+                ("counts", means.counts),
+                ("centroids", means.centroids),
+                ("next", means.next),
+                ("shift", means.shift),
+                ("mass", means.mass),
+            ],
+            Mean {
+                rows: to_u32(k, "the number of clusters")?,
+                d4: to_u32(d.div_ceil(4), "the dimension")?,
+                columns: to_u32(Self::columns(d, scales), "the dimension")?,
+                spherical: u32::from(spherical),
+                step: fine / scales.points,
+                weight_step: fine / scales.weights.unwrap_or(1.0),
+            },
+            Work { bytes: 4 * k * (6 * d + 3), ops: 4 * k * d },
+        )
     }
 }

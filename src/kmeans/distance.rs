@@ -1,5 +1,6 @@
-//! Host of `distance`: the squared distance of every point to the centroid of its label.
+//! Host of `distance`: the distance of every point to the centroid of its label.
 
+use super::Metric;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 
@@ -11,6 +12,7 @@ params! {
         rows: u32,
         k: u32,
         d4: u32,
+        metric: u32,
     }
 }
 
@@ -24,21 +26,22 @@ impl Distance {
         Kernel::load(gpu, &SPEC).map(Self)
     }
 
-    /// Binds `distances[i] = |points[i] - centroids[labels[i]]|^2` for points of `d` dimensions.
+    /// Binds the distances of points of `d` dimensions to the centroid that `labels` says.
     pub fn bind(
         &self,
         gpu: &Context,
         points: &Buffer,
-        centroids: &Buffer,
-        labels: &Buffer,
+        (centroids, labels): (&Buffer, &Buffer),
         distances: &Buffer,
         d: u64,
+        metric: Metric,
     ) -> Result<Bound> {
         let n = points.rows();
         let params = DistanceParams {
             rows: to_u32(n, "the number of points")?,
             k: to_u32(centroids.rows(), "the number of centroids")?,
             d4: to_u32(d.div_ceil(4), "the dimension")?,
+            metric: metric as u32,
         };
         let work = Work { bytes: 4 * (n * d + centroids.rows() * d + 2 * n), ops: 3 * n * d };
         let buffers =

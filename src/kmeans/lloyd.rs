@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::Metric;
 use super::assign::{self, Assign, Assignment};
-use super::centroid::{Centroid, Means};
+use super::centroid::{Centroid, Means, SUM_WORDS, Scales, Weighted, steps_of};
 use super::distance::Distance;
+use super::points::Points;
 use super::radix_sort::RadixSort;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
 use crate::{Error, Result};
@@ -26,6 +28,7 @@ params! {
         k: u32,
         d4: u32,
         always: u32,
+        metric: u32,
     }
 }
 
@@ -87,9 +90,9 @@ impl Decision {
         tol: f32,
         relocate: bool,
     ) -> Result<Bound> {
-        let k = means.counts.rows();
+        let k = means.mass.rows();
         let buffers =
-            [("counts", means.counts), ("shift", means.shift), ("changed", changed), ("control", control)];
+            [("mass", means.mass), ("shift", means.shift), ("changed", changed), ("control", control)];
         let params = Decide { k: to_u32(k, "the number of clusters")?, relocate: u32::from(relocate), tol };
         self.decide.bind(gpu, &buffers, params, Work { bytes: 8 * k, ops: 2 * k })
     }
@@ -103,6 +106,7 @@ impl Decision {
         control: &Buffer,
         (centroids, norms): (&Buffer, &Buffer),
         d: u64,
+        metric: Metric,
         always: bool,
     ) -> Result<Bound> {
         let (k, rows) = (next.rows(), centroids.rows());
@@ -111,92 +115,11 @@ impl Decision {
             k: to_u32(k, "the number of clusters")?,
             d4: to_u32(d.div_ceil(4), "the dimension")?,
             always: u32::from(always),
+            metric: metric as u32,
         };
         let buffers = [("next", next), ("control", control), ("centroids", centroids), ("norms", norms)];
         self.commit.bind(gpu, &buffers, params, Work { bytes: 4 * (2 * k * d + k), ops: 2 * k * d })
     }
-}
-
-/// Points that one set of bindings can see: `[rows, d4]` vec4s and their labels.
-#[derive(Debug)]
-struct Block {
-    points: Buffer,
-    labels: Buffer,
-}
-
-/// Rows of `d` floats each, cut into blocks that fit the adapter's bindings and padded to vec4s.
-#[derive(Debug)]
-pub struct Points {
-    blocks: Vec<Block>,
-    n: u64,
-    d: u64,
-}
-
-impl Points {
-    /// Uploads `values` (`[n, d]`) less `shift` (`[d]`), in blocks of at most `most_rows` points.
-    pub fn upload(gpu: &Context, values: &[f32], shift: &[f64], most_rows: u64) -> Result<Self> {
-        let d = shift.len() as u64;
-        let n = values.len() as u64 / d.max(1);
-        let row_bytes = 16 * d.div_ceil(4);
-        let rows = (gpu.adapter.max_binding_bytes / row_bytes).min(most_rows).max(1);
-        let mut blocks = Vec::new();
-        for chunk in values.chunks((rows * d) as usize) {
-            let here = chunk.len() as u64 / d;
-            blocks.push(Block {
-                points: Buffer::from_slice(gpu, "points", here, &pad(chunk, shift))?,
-                labels: Buffer::from_slice(gpu, "labels", here, &vec![NO_LABEL; here as usize])?,
-            });
-        }
-        Ok(Self { blocks, n, d })
-    }
-
-    /// Number of points.
-    pub fn n(&self) -> u64 {
-        self.n
-    }
-
-    fn largest_block(&self) -> u64 {
-        self.blocks.iter().map(|block| block.points.rows()).max().unwrap_or(0)
-    }
-
-    /// All points, if one block holds them.
-    pub fn whole(&self) -> Option<&Buffer> {
-        match self.blocks.as_slice() {
-            [block] => Some(&block.points),
-            _ => None,
-        }
-    }
-
-    /// The label of every point.
-    pub fn labels(&self, gpu: &Context) -> Result<Vec<u32>> {
-        let mut all = Vec::with_capacity(self.n as usize);
-        for block in &self.blocks {
-            all.extend(block.labels.read::<u32>(gpu)?);
-        }
-        Ok(all)
-    }
-
-    fn write_labels(&self, gpu: &Context, labels: &[u32]) -> Result<()> {
-        let mut rest = labels;
-        for block in &self.blocks {
-            let (here, behind) = rest.split_at(block.labels.rows() as usize);
-            block.labels.write(gpu, here)?;
-            rest = behind;
-        }
-        Ok(())
-    }
-}
-
-/// Rows less `shift`, each padded with zeros to whole vec4s.
-pub fn pad(values: &[f32], shift: &[f64]) -> Vec<f32> {
-    let width = shift.len().next_multiple_of(4);
-    let mut padded = vec![0.0; values.len() / shift.len().max(1) * width];
-    for (row, target) in values.chunks(shift.len().max(1)).zip(padded.chunks_mut(width.max(1))) {
-        for ((&value, &by), target) in row.iter().zip(shift).zip(target) {
-            *target = (f64::from(value) - by) as f32;
-        }
-    }
-    padded
 }
 
 /// What the host learns between batches.
@@ -233,10 +156,9 @@ pub struct Outcome {
 }
 
 /// Labelling by given centroids: what prediction needs, and the first half of the loop.
-#[derive(Debug)]
 pub struct Labeller<'a> {
     gpu: &'a Context,
-    points: &'a Points,
+    points: &'a Points<'a>,
     k: u64,
     centroids: Buffer,
     /// `[k, d4]` what the centroids become with the next commit.
@@ -244,6 +166,7 @@ pub struct Labeller<'a> {
     control: Buffer,
     changed: Buffer,
     distances: Buffer,
+    /// For each block.
     assign: Vec<Bound>,
     distance: Vec<Bound>,
     commit: Bound,
@@ -255,8 +178,8 @@ impl<'a> Labeller<'a> {
     ///
     /// # Errors
     /// [`Error::Input`] for more centroids than a binding of the adapter holds.
-    pub fn new(gpu: &'a Context, points: &'a Points, k: u64) -> Result<Self> {
-        let d = points.d;
+    pub fn new(gpu: &'a Context, points: &'a Points<'a>, k: u64, metric: Metric) -> Result<Self> {
+        let d = points.d();
         let row_bytes = 16 * d.div_ceil(4);
         let padded = k.next_multiple_of(assign::PAD);
         let most = gpu.adapter.max_binding_bytes / row_bytes;
@@ -270,13 +193,13 @@ impl<'a> Labeller<'a> {
         let next = Buffer::new(gpu, "next centroids", k, row_bytes)?;
         let changed = Buffer::from_slice(gpu, "changed labels", 1, &[0u32])?;
         let control = Buffer::from_slice(gpu, "control", 1, &[Control::default()])?;
-        let distances = Buffer::new(gpu, "distances", points.largest_block(), 4)?;
+        let distances = Buffer::new(gpu, "distances", points.largest(), 4)?;
 
         let assigner = Assign::load(gpu, assign::tuned(gpu, k, d)?)?;
         let distancer = Distance::load(gpu)?;
         let decision = Decision::load(gpu)?;
         let (mut assign, mut distance) = (Vec::new(), Vec::new());
-        for block in &points.blocks {
+        for block in points.blocks() {
             let on = Assignment {
                 points: &block.points,
                 centroids: &centroids,
@@ -286,11 +209,12 @@ impl<'a> Labeller<'a> {
                 changed: &changed,
             };
             assign.push(assigner.bind(gpu, &on, k, d)?);
-            distance.push(distancer.bind(gpu, &block.points, &centroids, &block.labels, &distances, d)?);
+            let to = (&centroids, &block.labels);
+            distance.push(distancer.bind(gpu, &block.points, to, &distances, d, metric)?);
         }
         let into = (&centroids, &norms);
-        let commit = decision.bind_commit(gpu, &next, &control, into, d, false)?;
-        let commit_always = decision.bind_commit(gpu, &next, &control, into, d, true)?;
+        let commit = decision.bind_commit(gpu, &next, &control, into, d, metric, false)?;
+        let commit_always = decision.bind_commit(gpu, &next, &control, into, d, metric, true)?;
         Ok(Self {
             gpu,
             points,
@@ -307,9 +231,11 @@ impl<'a> Labeller<'a> {
         })
     }
 
-    /// Takes these centroids: `[k, d]`, already less the points' shift, padded as [`pad`] does.
+    /// Takes these centroids: `[k, d]`, transformed and padded as the points are. A new loop begins.
     pub fn start_from(&self, padded: &[f32]) -> Result<()> {
         self.next.write(self.gpu, padded)?;
+        self.control.write(self.gpu, &[Control::default()])?;
+        self.changed.write(self.gpu, &[0u32])?;
         self.submit([&self.commit_always])
     }
 
@@ -317,12 +243,12 @@ impl<'a> Labeller<'a> {
     pub fn label(&self) -> Result<()> {
         let control = self.control()?;
         self.control.write(self.gpu, &[Control { state: RUNNING, ..control }])?;
-        self.submit(&self.assign)
+        self.points.sweep(self.gpu, &|_, block| vec![&self.assign[block]], None)
     }
 
     /// The centroids, `[k, d]` without padding.
     pub fn centroids(&self) -> Result<Vec<f32>> {
-        let d = self.points.d as usize;
+        let d = self.points.d() as usize;
         let padded: Vec<f32> = self.centroids.read(self.gpu)?;
         Ok(padded
             .chunks(d.next_multiple_of(4))
@@ -332,21 +258,30 @@ impl<'a> Labeller<'a> {
             .collect())
     }
 
-    /// The sum of the squared distances of the points to the centroids of their labels.
+    /// The sum of the distances of the points to the centroids of their labels, times their weights, in the order of
+    /// the points.
     pub fn inertia(&self) -> Result<f64> {
-        Ok(self.distances()?.iter().map(|&x| f64::from(x)).sum())
+        let mut sum = 0.0;
+        self.distances(&mut |first, distances| {
+            for (point, &distance) in (first..).zip(distances) {
+                sum += f64::from(distance) * f64::from(self.points.weight(point));
+            }
+        })?;
+        Ok(sum)
     }
 
-    /// The squared distance of every point to the centroid of its label.
-    pub fn distances(&self) -> Result<Vec<f32>> {
-        let mut all = Vec::with_capacity(self.points.n as usize);
-        for (bound, block) in self.distance.iter().zip(&self.points.blocks) {
-            self.submit([bound])?;
-            let mut here: Vec<f32> = self.distances.read(self.gpu)?;
-            here.truncate(block.points.rows() as usize);
-            all.extend(here);
-        }
-        Ok(all)
+    /// Shows the distance of every point to the centroid of its label, from some first point on.
+    fn distances(&self, each: &mut dyn FnMut(u64, &[f32])) -> Result<()> {
+        let passes = |_, block: usize| vec![&self.distance[block]];
+        self.points.sweep(
+            self.gpu,
+            &passes,
+            Some(&mut |block, first| {
+                let distances: Vec<f32> = self.distances.read(self.gpu)?;
+                each(first, &distances[..block.points.rows() as usize]);
+                Ok(())
+            }),
+        )
     }
 
     fn control(&self) -> Result<Control> {
@@ -363,30 +298,52 @@ impl<'a> Labeller<'a> {
     }
 }
 
-/// Lloyd's loop over some points: every buffer and binding it needs, made once.
+/// What adds a block's points to the sums of their clusters.
 #[derive(Debug)]
+struct Update {
+    /// The sort, and the sums of runs.
+    passes: Vec<Bound>,
+    merge: Bound,
+    /// The same, starting at zero.
+    merge_first: Bound,
+}
+
+/// Lloyd's loop over some points: every buffer and binding it needs, made once.
 pub struct Lloyd<'a> {
     /// The first half of an iteration, with the centroids.
     pub labeller: Labeller<'a>,
+    scales: Scales,
+    sums: Buffer,
     counts: Buffer,
-    update: Vec<Bound>,
+    mass: Buffer,
+    /// For each block.
+    update: Vec<Update>,
+    mean: Bound,
     decide: Bound,
     decide_with_empty: Bound,
 }
 
 impl<'a> Lloyd<'a> {
     /// Prepares the loop for `k` clusters that ends at squared shifts of `tol` in sum.
-    pub fn new(gpu: &'a Context, points: &'a Points, k: u64, tol: f32) -> Result<Self> {
-        let labeller = Labeller::new(gpu, points, k)?;
-        let d = points.d;
-        let d4 = d.div_ceil(4);
-        let sums = Buffer::new(gpu, "sums", k, 16 * d4)?;
+    pub fn new(
+        gpu: &'a Context,
+        points: &'a Points<'a>,
+        k: u64,
+        metric: Metric,
+        scales: Scales,
+        tol: f32,
+    ) -> Result<Self> {
+        let labeller = Labeller::new(gpu, points, k, metric)?;
+        let d = points.d();
+        let columns = Centroid::columns(d, scales);
+        let sums = Buffer::new(gpu, "sums", k, 4 * SUM_WORDS * columns)?;
         let counts = Buffer::new(gpu, "counts", k, 4)?;
+        let mass = Buffer::new(gpu, "mass", k, 4)?;
         let shift = Buffer::new(gpu, "shifts", k, 4)?;
         let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu)?);
-        let largest = points.largest_block();
+        let largest = points.largest();
         let sort_scratch = sorter.scratch(gpu, largest)?;
-        let sum_scratch = summer.scratch(gpu, largest, k, d4)?;
+        let sum_scratch = summer.scratch(gpu, largest, k, columns)?;
         let bits = u64::BITS - (k - 1).leading_zeros();
         let means = Means {
             centroids: &labeller.centroids,
@@ -394,35 +351,61 @@ impl<'a> Lloyd<'a> {
             counts: &counts,
             next: &labeller.next,
             shift: &shift,
+            mass: &mass,
         };
         let mut update = Vec::new();
-        let last = points.blocks.len().saturating_sub(1);
-        for (i, block) in points.blocks.iter().enumerate() {
-            let sort = sorter.bind(gpu, &block.labels, None, bits, &sort_scratch)?;
-            let ends = (i == 0, i == last);
-            let sums = summer.bind(gpu, &block.points, &sort, &means, &sum_scratch, (k, d), ends)?;
-            update.extend(sort.passes);
-            update.extend(sums);
+        for block in points.blocks() {
+            let mut sort = sorter.bind(gpu, &block.labels, None, bits, &sort_scratch)?;
+            let mut passes = std::mem::take(&mut sort.passes);
+            let weighted = Weighted { points: &block.points, weights: &block.weights };
+            let bind = |first| summer.bind(gpu, weighted, &sort, &means, &sum_scratch, (k, d), scales, first);
+            let [start, partial, merge] = bind(false)?;
+            let [_, _, merge_first] = bind(true)?;
+            passes.extend([start, partial]);
+            update.push(Update { passes, merge, merge_first });
         }
+        let mean = summer.bind_mean(gpu, &means, d, scales, metric == Metric::Cosine)?;
         let decision = Decision::load(gpu)?;
         let (changed, control) = (&labeller.changed, &labeller.control);
         let decide = decision.bind_decide(gpu, &means, changed, control, tol, true)?;
         let decide_with_empty = decision.bind_decide(gpu, &means, changed, control, tol, false)?;
-        Ok(Self { labeller, counts, update, decide, decide_with_empty })
+        Ok(Self { labeller, scales, sums, counts, mass, update, mean, decide, decide_with_empty })
+    }
+
+    /// What an iteration does with a chunk of points that lies in `block`.
+    fn passes(&self, chunk: u64, block: usize) -> Vec<&Bound> {
+        let update = &self.update[block];
+        let merge = if chunk == 0 { &update.merge_first } else { &update.merge };
+        std::iter::once(&self.labeller.assign[block]).chain(&update.passes).chain([merge]).collect()
+    }
+
+    fn finish(&self) -> [&Bound; 3] {
+        [&self.mean, &self.decide, &self.labeller.commit]
+    }
+
+    /// Starts `size` iterations; of points that do not all stay on the device, one.
+    fn iterate(&self, size: u32) -> Result<u32> {
+        let Labeller { gpu, points, .. } = self.labeller;
+        if !points.all_resident() {
+            points.sweep(gpu, &|chunk, block| self.passes(chunk, block), None)?;
+            self.labeller.submit(self.finish())?;
+            return Ok(1);
+        }
+        let chunks = || (0..points.blocks().len()).flat_map(|at| self.passes(at as u64, at));
+        self.labeller.submit((0..size).flat_map(|_| chunks().chain(self.finish())))?;
+        Ok(size)
     }
 
     /// Iterates until the loop ends or `max_iter` iterations are done, then makes labels and centroids agree.
-    pub fn run(&self, max_iter: u32, mut progress: impl FnMut(Progress)) -> Result<Outcome> {
+    pub fn run(&self, max_iter: u32, progress: &mut dyn FnMut(Progress)) -> Result<Outcome> {
         let labeller = &self.labeller;
         let mut batch = Batch::new(LONGEST_BATCH);
         let mut done = Control::default();
         // Relocated centroids have not seen an assignment yet.
         let mut labels_current = false;
         while done.n_iter < max_iter {
-            let (from, size) = (Instant::now(), batch.size.min(max_iter - done.n_iter));
-            let iteration =
-                || labeller.assign.iter().chain(&self.update).chain([&self.decide, &labeller.commit]);
-            labeller.submit((0..size).flat_map(|_| iteration()))?;
+            let from = Instant::now();
+            let size = self.iterate(batch.size.min(max_iter - done.n_iter))?;
             done = labeller.control()?;
             batch.took(from.elapsed(), size);
             let mut relocated = false;
@@ -447,28 +430,54 @@ impl<'a> Lloyd<'a> {
     /// become the centroids of the empty clusters and leave their own. Whether any was moved.
     fn relocate(&self, found: Control) -> Result<bool> {
         let Labeller { gpu, points, .. } = self.labeller;
-        let counts: Vec<u32> = self.counts.read(gpu)?;
-        let empty: Vec<u32> =
-            (0u32..).zip(&counts).filter(|(_, count)| **count == 0).map(|(c, _)| c).collect();
-        let distances = self.labeller.distances()?;
-        let farthest = farthest(&distances, empty.len());
-        let moves = farthest.first().is_some_and(|&i| distances[i] > 0.0);
+        let mass: Vec<f32> = self.mass.read(gpu)?;
+        let empty: Vec<usize> = (0..mass.len()).filter(|&c| mass[c] == 0.0).collect();
+        let mut far: Vec<(f32, u64)> = Vec::new();
+        self.labeller.distances(&mut |first, distances| {
+            far.extend((first..).zip(distances).map(|(point, &distance)| (distance, point)));
+            farthest(&mut far, empty.len());
+        })?;
         self.labeller.control.write(gpu, &[Control { state: RUNNING, ..found }])?;
-        let finish = [&self.decide_with_empty, &self.labeller.commit];
-        if !moves {
-            self.labeller.submit(finish)?;
-            return Ok(false);
+        let moves = far.first().is_some_and(|&(distance, _)| distance > 0.0);
+        if moves {
+            let labels = points.labels(gpu)?;
+            let columns = Centroid::columns(points.d(), self.scales) as usize;
+            let mut sums: Vec<u32> = self.sums.read(gpu)?;
+            let mut counts: Vec<u32> = self.counts.read(gpu)?;
+            for (&(_, point), &cluster) in far.iter().zip(&empty) {
+                let donor = labels[point as usize] as usize;
+                let weight = points.weight(point);
+                let mut values = points.row(point)?;
+                if self.scales.weights.is_some() {
+                    values.iter_mut().for_each(|value| *value *= weight);
+                }
+                for (cluster, sign) in [(donor, -1), (cluster, 1)] {
+                    let sums = &mut sums[cluster * columns * SUM_WORDS as usize..];
+                    for (at, &value) in values.iter().enumerate() {
+                        add_steps(sums, at, value, self.scales.points, sign);
+                    }
+                    if let Some(scale) = self.scales.weights {
+                        add_steps(sums, 4 * (columns - 1), weight, scale, sign);
+                    }
+                    counts[cluster] = counts[cluster].wrapping_add_signed(sign as i32);
+                }
+            }
+            self.sums.write(gpu, &sums)?;
+            self.counts.write(gpu, &counts)?;
         }
-        let labels = points.labels(gpu)?;
-        let mut moved = labels.clone();
-        for (&point, &cluster) in farthest.iter().zip(&empty) {
-            moved[point] = cluster;
-        }
-        points.write_labels(gpu, &moved)?;
-        self.labeller.submit(self.update.iter().chain(finish))?;
-        // The next iteration counts its changes against the assignment, not against the relocation.
-        points.write_labels(gpu, &labels)?;
-        Ok(true)
+        self.labeller.submit([&self.mean, &self.decide_with_empty, &self.labeller.commit])?;
+        Ok(moves)
+    }
+}
+
+/// Adds `sign` times `value` to number `at` of a cluster's sums.
+fn add_steps(sums: &mut [u32], at: usize, value: f32, scale: f32, sign: i64) {
+    let words = &mut sums[at / 4 * SUM_WORDS as usize + at % 4..];
+    for (i, steps) in steps_of(value, scale).into_iter().enumerate() {
+        let [low, high] = [8 * i, 8 * i + 4];
+        let sum = (i64::from(words[high]) << 32) | i64::from(words[low]);
+        let sum = sum.wrapping_add(sign * steps);
+        (words[low], words[high]) = (sum as u32, (sum >> 32) as u32);
     }
 }
 
@@ -506,17 +515,15 @@ impl Batch {
     }
 }
 
-/// The indices of the `count` largest distances, the largest first, the highest index first among equals: scikit-learn's
-/// order in the cases whose answers it publishes.
-fn farthest(distances: &[f32], count: usize) -> Vec<usize> {
-    let mut all: Vec<usize> = (0..distances.len()).collect();
-    let order = |a: &usize, b: &usize| distances[*b].total_cmp(&distances[*a]).then(b.cmp(a));
-    if count < all.len() {
-        all.select_nth_unstable_by(count, order);
-        all.truncate(count);
+/// Leaves the `count` largest distances, the largest first, the highest index first among equals: scikit-learn's order in
+/// the cases whose answers it publishes.
+fn farthest(distances: &mut Vec<(f32, u64)>, count: usize) {
+    let order = |a: &(f32, u64), b: &(f32, u64)| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1));
+    if count < distances.len() {
+        distances.select_nth_unstable_by(count, order);
+        distances.truncate(count);
     }
-    all.sort_unstable_by(order);
-    all
+    distances.sort_unstable_by(order);
 }
 
 #[cfg(test)]
@@ -525,9 +532,14 @@ mod tests {
 
     #[test]
     fn farthest_are_ordered_and_ties_take_the_highest_index() {
-        assert_eq!(farthest(&[1.0, 3.0, 3.0, 0.0], 2), [2, 1]);
-        assert_eq!(farthest(&[1.0, 3.0, 2.0, 3.0], 3), [3, 1, 2]);
-        assert_eq!(farthest(&[1.0, 2.0], 5), [1, 0]);
-        assert!(farthest(&[], 1).is_empty());
+        let of = |distances: &[f32], count| {
+            let mut all: Vec<(f32, u64)> = distances.iter().copied().zip(0..).collect();
+            farthest(&mut all, count);
+            all.into_iter().map(|(_, point)| point).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[1.0, 3.0, 3.0, 0.0], 2), [2, 1]);
+        assert_eq!(of(&[1.0, 3.0, 2.0, 3.0], 3), [3, 1, 2]);
+        assert_eq!(of(&[1.0, 2.0], 5), [1, 0]);
+        assert!(of(&[], 1).is_empty());
     }
 }

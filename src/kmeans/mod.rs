@@ -1,13 +1,15 @@
 //! Exact k-means on the GPU: FlashAssign and the sort-inverse update (Flash-KMeans, 2025), with scikit-learn's semantics.
 //!
 //! The points lie on the device as rows of vec4s, less their mean: distances between far-away points would otherwise
-//! lose the digits that tell them apart.
+//! lose the digits that tell them apart. Sums are exact, so that a result depends neither on how the points are cut into
+//! chunks nor on how many of them fit the device.
 
 pub mod assign;
 pub mod centroid;
 pub mod distance;
 pub mod lloyd;
 pub mod palette;
+pub mod points;
 pub mod radix_sort;
 pub mod seed;
 
@@ -19,8 +21,11 @@ use crate::gpu::{Buffer, Context};
 use crate::io::npy::Matrix;
 use crate::random::Random;
 use crate::{Error, Result};
+use centroid::Scales;
 pub use lloyd::Progress;
-use lloyd::{Labeller, Lloyd, Points};
+use lloyd::{Labeller, Lloyd};
+pub use points::Source;
+use points::{Points, Room, Statistics, Transform};
 
 /// Where the first centroids come from.
 #[derive(Clone, Debug)]
@@ -33,15 +38,31 @@ pub enum Init {
     Centroids(Matrix),
 }
 
+/// What "near" means, and what a centroid is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Squared euclidean distance; centroids are means.
+    #[default]
+    Euclidean = 0,
+    /// 1 - cosine: rows count by their direction alone, and centroids are unit vectors (spherical k-means).
+    Cosine = 1,
+    /// The negative inner product; centroids are means.
+    Dot = 2,
+}
+
 /// Settings of a clustering; the defaults are scikit-learn's.
 #[derive(Clone, Debug)]
 pub struct KMeans {
     k: usize,
     init: Init,
+    metric: Metric,
+    n_init: u32,
     seed: u64,
     max_iter: u32,
     tol: f64,
-    block_rows: u64,
+    room: Room,
+    seed_bytes: u64,
 }
 
 /// A clustering.
@@ -53,12 +74,16 @@ pub struct Fitted {
     pub d: usize,
     /// Clusters.
     pub k: usize,
-    /// Iterations.
+    /// What "near" means.
+    pub metric: Metric,
+    /// Iterations, of the best start.
     pub n_iter: u32,
     /// Whether the loop ended by itself: no label changed, or the centroids moved by no more than the tolerance.
     pub converged: bool,
-    /// Sum of the squared distances of the points to their centroids.
+    /// Sum of the distances of the points to their centroids, squared ones for [`Metric::Euclidean`], times their weights.
     pub inertia: f64,
+    /// `k` times the sum of the squared sizes of the clusters over the square of their sum: 1 if all are of one size.
+    pub imbalance: f64,
     /// Mean time of an iteration, the first left out where there are more: it includes the driver's compilation.
     pub ms_per_iteration: f64,
     /// Time of the whole call: transfers, seeding, and the trying of variants where it was due.
@@ -77,16 +102,40 @@ pub struct Fitted {
 
 /// Labels are i32.
 const MOST_CLUSTERS: usize = 1 << 31;
+/// With fewer points for each cluster, centroids say more about the sample than about the data (FAISS).
+const ENOUGH_POINTS: usize = 39;
+/// The most bytes of points that k-means++ chooses among. A constant, so that the choice does not depend on the room.
+const SEED_BYTES: u64 = 128 << 20;
 
 impl KMeans {
-    /// `k` clusters; k-means++, seed 0, at most 300 iterations, tolerance 1e-4.
+    /// `k` clusters; k-means++, euclidean, one start, seed 0, at most 300 iterations, tolerance 1e-4.
     pub fn new(k: usize) -> Self {
-        Self { k, init: Init::PlusPlus, seed: 0, max_iter: 300, tol: 1e-4, block_rows: u64::MAX }
+        Self {
+            k,
+            init: Init::PlusPlus,
+            metric: Metric::Euclidean,
+            n_init: 1,
+            seed: 0,
+            max_iter: 300,
+            tol: 1e-4,
+            room: Room::default(),
+            seed_bytes: SEED_BYTES,
+        }
     }
 
     /// Sets where the first centroids come from.
     pub fn init(self, init: Init) -> Self {
         Self { init, ..self }
+    }
+
+    /// Sets what "near" means.
+    pub fn metric(self, metric: Metric) -> Self {
+        Self { metric, ..self }
+    }
+
+    /// Sets how many starts are tried, of which that of the least inertia counts. Given centroids are one start.
+    pub fn n_init(self, n_init: u32) -> Self {
+        Self { n_init, ..self }
     }
 
     /// Sets the seed of every random choice; one seed gives the same result in every run on one adapter.
@@ -105,59 +154,89 @@ impl KMeans {
         Self { tol, ..self }
     }
 
-    /// Sets how many points one block holds at most, which otherwise follows from the adapter's binding limit.
+    /// Sets how many bytes of the device's memory points may take. What does not fit is sent again in each iteration; the
+    /// result is the same.
+    pub fn memory(self, bytes: u64) -> Self {
+        Self { room: Room { bytes, ..self.room }, ..self }
+    }
+
+    /// Sets how many points one chunk holds at most, which otherwise follows from the adapter and the memory.
     #[doc(hidden)]
-    pub fn block_rows(self, block_rows: u64) -> Self {
-        Self { block_rows, ..self }
+    pub fn chunk_rows(self, chunk: u64) -> Self {
+        Self { room: Room { chunk, ..self.room }, ..self }
+    }
+
+    /// Sets the most bytes that k-means++ chooses among.
+    #[doc(hidden)]
+    pub fn seed_bytes(self, seed_bytes: u64) -> Self {
+        Self { seed_bytes, ..self }
     }
 
     /// Clusters the rows of `data` (`[n, d]`).
     ///
     /// # Errors
     /// [`Error::Input`] for k = 0, more clusters than points, values that are not finite, centroids of the wrong shape;
-    /// the device's errors.
-    pub fn fit(&self, gpu: &Context, data: &Matrix, mut progress: impl FnMut(Progress)) -> Result<Fitted> {
-        let begun = Instant::now();
-        let (n, d, k) = (data.rows, data.cols, self.k);
-        self.check(data)?;
-        let (mean, variance) = mean_and_variance(data);
-        check_magnitude(data, &mean, "row")?;
-        let points = Points::upload(gpu, &data.values, &mean, self.block_rows)?;
-        let mut notices = Vec::new();
-        let first = match &self.init {
-            Init::Centroids(given) => {
-                check_magnitude(given, &mean, "initial centroid")?;
-                lloyd::pad(&given.values, &mean)
-            }
-            Init::Random => {
-                let chosen = sample(n, k, &mut Random::new(self.seed));
-                lloyd::pad(&rows_of(data, &chosen), &mean)
-            }
-            Init::PlusPlus => {
-                let chosen = self.plus_plus(gpu, data, &mean, &points, &mut notices, &mut progress)?;
-                lloyd::pad(&rows_of(data, &chosen), &mean)
-            }
-        };
-        let tol = (self.tol * variance) as f32;
-        let lloyd = Lloyd::new(gpu, &points, k as u64, tol)?;
-        lloyd.labeller.start_from(&first)?;
-        let outcome = lloyd.run(self.max_iter, progress)?;
+    /// those of reading; the device's.
+    pub fn fit(&self, gpu: &Context, data: &dyn Source, progress: impl FnMut(Progress)) -> Result<Fitted> {
+        self.fit_weighted(gpu, data, None, progress)
+    }
 
-        let labels = points.labels(gpu)?;
-        let inertia = lloyd.labeller.inertia()?;
-        let mut cluster_centers = lloyd.labeller.centroids()?;
-        for row in cluster_centers.chunks_mut(d) {
-            for (value, by) in row.iter_mut().zip(&mean) {
-                *value = (f64::from(*value) + by) as f32;
+    /// As [`KMeans::fit`], with a weight for each row (`[n]`): it counts as often. Rows of weight 0 get a label too.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit`]; [`Error::Input`] for weights that are negative, not finite, all 0, or not `n`.
+    pub fn fit_weighted(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        let begun = Instant::now();
+        let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
+        let statistics = Statistics::of(data, "X")?;
+        self.check(n, d)?;
+        let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
+        let transform = self.transform(&statistics)?;
+        let size = self.check_magnitude(&statistics)?;
+        let points = Points::new(gpu, data, weights, &transform, self.room)?;
+        let tol = (self.tol * statistics.variance) as f32;
+        let scales = Scales::new(size, heaviest);
+        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, scales, tol)?;
+        let mut notices = Vec::new();
+        let mut random = Random::new(self.seed);
+        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
+        let mut best: Option<(f64, lloyd::Outcome, Vec<f32>, Vec<u32>)> = None;
+        for start in 0..starts {
+            let first = match &self.init {
+                Init::Centroids(given) => self.given(given, &transform, "init")?,
+                Init::Random => rows_of(&points, &choose(n, k, weights, &mut random))?,
+                Init::PlusPlus => {
+                    let notices = if start == 0 { &mut notices } else { &mut Vec::new() };
+                    rows_of(&points, &self.plus_plus(gpu, &points, &mut random, notices, &mut progress)?)?
+                }
+            };
+            points.forget_labels(gpu)?;
+            lloyd.labeller.start_from(&first)?;
+            let outcome = lloyd.run(self.max_iter, &mut progress)?;
+            let inertia = lloyd.labeller.inertia()?;
+            if best.as_ref().is_none_or(|(least, ..)| inertia < *least) {
+                best = Some((inertia, outcome, lloyd.labeller.centroids()?, points.labels(gpu)?));
             }
         }
-        let mut used = vec![false; k];
-        for &label in &labels {
-            if let Some(used) = used.get_mut(label as usize) {
-                *used = true;
+        let Some((inertia, outcome, mut cluster_centers, labels)) = best else {
+            return Err(Error::Input("n_init=0 should be >= 1".into()));
+        };
+        if let Transform::Centred(mean) = &transform {
+            for row in cluster_centers.chunks_mut(d) {
+                for (value, by) in row.iter_mut().zip(mean) {
+                    *value = (f64::from(*value) + by) as f32;
+                }
             }
         }
-        let distinct_clusters = used.iter().filter(|used| **used).count();
+        let mut sizes = vec![0u64; k];
+        labels.iter().for_each(|&label| sizes[label as usize] += 1);
+        let distinct_clusters = sizes.iter().filter(|&&size| size > 0).count();
         if distinct_clusters < k {
             notices.push(format!(
                 "Number of distinct clusters ({distinct_clusters}) found smaller than n_clusters ({k}). \
@@ -167,13 +246,20 @@ impl KMeans {
         if !outcome.converged {
             notices.push(format!("not converged after {} iterations (--max-iter)", outcome.n_iter));
         }
+        if n / k < ENOUGH_POINTS {
+            notices
+                .push(format!("{n} points for {k} clusters: {ENOUGH_POINTS} or more for each are advised"));
+        }
+        let squares: f64 = sizes.iter().map(|&size| (size as f64).powi(2)).sum();
         Ok(Fitted {
             n,
             d,
             k,
+            metric: self.metric,
             n_iter: outcome.n_iter,
             converged: outcome.converged,
             inertia,
+            imbalance: k as f64 * squares / (n as f64).powi(2),
             ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
@@ -183,9 +269,32 @@ impl KMeans {
         })
     }
 
-    fn check(&self, data: &Matrix) -> Result<()> {
-        let (n, d, k) = (data.rows, data.cols, self.k);
-        check_points(data, "X")?;
+    /// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`), by this metric and memory.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for shapes that do not match or values that are not finite; those of reading; the device's.
+    pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
+        // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
+        let statistics = Statistics::of(data, "X")?;
+        let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
+        if d != centroids.cols {
+            let cols = centroids.cols;
+            return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
+        }
+        let transform = self.transform(&statistics)?;
+        self.check_magnitude(&statistics)?;
+        let first = self.given(centroids, &transform, "centroids")?;
+        let points = Points::new(gpu, data, None, &transform, self.room)?;
+        let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
+        labeller.start_from(&first)?;
+        labeller.label()?;
+        let inertia = labeller.inertia()?;
+        let labels = to_labels(&points.labels(gpu)?)?;
+        Ok(Predicted { n, d, k, inertia, labels })
+    }
+
+    fn check(&self, n: usize, d: usize) -> Result<()> {
+        let k = self.k;
         if k == 0 {
             return Err(Error::Input("n_clusters=0 should be >= 1".into()));
         }
@@ -195,11 +304,17 @@ impl KMeans {
         if k > MOST_CLUSTERS {
             return Err(Error::Input(format!("n_clusters={k} should be <= {MOST_CLUSTERS}")));
         }
+        if n as u64 >= 1 << 32 {
+            return Err(Error::Input(format!("n_samples={n} should be < 2^32")));
+        }
         if !(self.tol >= 0.0 && self.tol.is_finite()) {
             return Err(Error::Input(format!("tol={} should be a number >= 0", self.tol)));
         }
         if self.max_iter == 0 {
             return Err(Error::Input("max_iter=0 should be >= 1".into()));
+        }
+        if self.n_init == 0 {
+            return Err(Error::Input("n_init=0 should be >= 1".into()));
         }
         if let Init::Centroids(given) = &self.init {
             if given.rows != k {
@@ -214,44 +329,101 @@ impl KMeans {
                     given.rows, given.cols
                 )));
             }
-            check_points(given, "init")?;
         }
         Ok(())
     }
 
-    /// The rows that k-means++ chooses. Data in several blocks, or of more points than a 24-bit random number can tell
-    /// apart, is seeded from a uniform sample of it.
+    fn transform(&self, statistics: &Statistics) -> Result<Transform> {
+        match (self.metric, statistics.zero) {
+            (Metric::Euclidean, _) => Ok(Transform::Centred(statistics.mean.clone())),
+            (Metric::Cosine, Some(row)) => {
+                Err(Error::Input(format!("row {row} is 0 throughout: it has no direction for metric=cosine")))
+            }
+            (Metric::Cosine, None) => Ok(Transform::Unit),
+            (Metric::Dot, _) => Ok(Transform::Plain),
+        }
+    }
+
+    /// The largest size of a value as it lies on the device; refuses those whose products would overflow an f32.
+    fn check_magnitude(&self, statistics: &Statistics) -> Result<f64> {
+        let size = match self.metric {
+            Metric::Euclidean => statistics.spread,
+            Metric::Cosine => return Ok(1.0),
+            Metric::Dot => statistics.size,
+        };
+        let most = (f64::from(f32::MAX) / (16.0 * statistics.mean.len() as f64)).sqrt();
+        if size > most {
+            return Err(Error::Input(format!(
+                "values lie as far as {size:.3e} from the mean: squared distances would overflow beyond {most:.3e}; \
+                 scale the data down"
+            )));
+        }
+        Ok(size)
+    }
+
+    /// Given centroids, transformed as the points are; errors call them `what`.
+    fn given(&self, given: &Matrix, transform: &Transform, what: &str) -> Result<Vec<f32>> {
+        let statistics = Statistics::of(given, what)?;
+        if let (Metric::Cosine, Some(row)) = (self.metric, statistics.zero) {
+            return Err(Error::Input(format!("row {row} of {what} is 0 throughout: it has no direction")));
+        }
+        let centroids = transform.apply(&given.values, given.cols);
+        let most = (f64::from(f32::MAX) / (16.0 * given.cols as f64)).sqrt() as f32;
+        if let Some(at) = centroids.iter().position(|value| value.abs() > most) {
+            let row = at / given.cols.next_multiple_of(4);
+            return Err(Error::Input(format!(
+                "row {row} of {what} lies farther than {most:.3e} from the mean: squared distances would overflow"
+            )));
+        }
+        Ok(centroids)
+    }
+
+    /// The points that k-means++ chooses. Of more than a 24-bit random number can tell apart, or of very many bytes, it
+    /// sees a uniform sample.
     fn plus_plus(
         &self,
         gpu: &Context,
-        data: &Matrix,
-        mean: &[f64],
-        points: &Points,
+        points: &Points<'_>,
+        random: &mut Random,
         notices: &mut Vec<String>,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<usize>> {
-        let mut random = Random::new(self.seed);
-        let (n, d, k) = (data.rows as u64, data.cols as u64, self.k as u64);
+    ) -> Result<Vec<u64>> {
+        let (n, d, k) = (points.n(), points.d(), self.k as u64);
         let row_bytes = (16 * d.div_ceil(4)).max(4 * seed::trials(k));
-        let most = (gpu.adapter.max_binding_bytes / row_bytes).min(1 << 24);
-        let mut choose = |random: &mut Random, from: &Buffer| {
-            seed::Seed::tuned(gpu, d, k)?.choose(gpu, from, d, k, random, progress)
+        let most = (gpu.adapter.max_binding_bytes.min(self.seed_bytes) / row_bytes).min(1 << 24);
+        let mut choose = |random: &mut Random, from: &Buffer, weights: Option<&[f32]>| {
+            seed::Seed::tuned(gpu, d, k)?.choose(gpu, from, weights, d, k, random, progress)
         };
-        if let Some(whole) = points.whole().filter(|_| n <= most) {
-            return Ok(choose(&mut random, whole)?.into_iter().map(|i| i as usize).collect());
+        if n <= most
+            && let Some(block) = points.whole()
+        {
+            let chosen = choose(random, &block.points, points.weights())?;
+            return Ok(chosen.into_iter().map(u64::from).collect());
         }
-        let size = most.min(n).min(self.block_rows);
-        if size < k {
-            return Err(Error::Input(format!(
-                "k-means++ can choose among at most {size} points of this size on this adapter, fewer than \
-                 n_clusters={k}: use --init random"
-            )));
+        let rows: Vec<u64> = if n <= most {
+            (0..n).collect()
+        } else {
+            if most < k {
+                return Err(Error::Input(format!(
+                    "k-means++ can choose among at most {most} points of this size on this adapter, fewer than \
+                     n_clusters={k}: use --init random"
+                )));
+            }
+            notices.push(format!("k-means++ chose among a uniform sample of {most} of the {n} points"));
+            let mut rows = sample(n, most, random);
+            // In the order in which they lie in a file.
+            rows.sort_unstable();
+            rows
+        };
+        let values = rows_of(points, &rows)?;
+        let weights: Option<Vec<f32>> =
+            points.weights().map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
+        if let Some(weights) = &weights {
+            check_weights(weights, rows.len(), self.k)?;
         }
-        notices.push(format!("k-means++ chose among a uniform sample of {size} of the {n} points"));
-        let rows = sample(data.rows, size as usize, &mut random);
-        let values = lloyd::pad(&rows_of(data, &rows), mean);
-        let points = Buffer::from_slice(gpu, "points to choose from", size, &values)?;
-        Ok(choose(&mut random, &points)?.into_iter().map(|i| rows[i as usize]).collect())
+        let from = Buffer::from_slice(gpu, "points to choose from", rows.len() as u64, &values)?;
+        let chosen = choose(random, &from, weights.as_deref())?;
+        Ok(chosen.into_iter().map(|i| rows[i as usize]).collect())
     }
 }
 
@@ -274,86 +446,62 @@ pub struct Predicted {
 /// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`).
 ///
 /// # Errors
-/// [`Error::Input`] for shapes that do not match or values that are not finite; the device's errors.
-pub fn predict(gpu: &Context, data: &Matrix, centroids: &Matrix) -> Result<Predicted> {
-    check_points(data, "X")?;
-    check_points(centroids, "centroids")?;
-    if data.cols != centroids.cols {
+/// Those of [`KMeans::predict`].
+pub fn predict(gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
+    KMeans::new(centroids.rows).predict(gpu, data, centroids)
+}
+
+/// The largest of `n` weights, at least `k` of which have to be more than 0.
+fn check_weights(weights: &[f32], n: usize, k: usize) -> Result<f64> {
+    let found = weights.len();
+    if found != n {
+        return Err(Error::Input(format!("there are {found} weights for {n} points")));
+    }
+    if let Some(row) = weights.iter().position(|&weight| !(weight >= 0.0 && weight.is_finite())) {
         return Err(Error::Input(format!(
-            "X has {} features, but the centroids have {}",
-            data.cols, centroids.cols
+            "the weight of row {row} is {}: weights are numbers >= 0",
+            weights[row]
         )));
     }
-    // Any common shift serves; the data's own mean is the one that `fit` uses.
-    let (mean, _) = mean_and_variance(data);
-    check_magnitude(data, &mean, "row")?;
-    check_magnitude(centroids, &mean, "centroid")?;
-    let points = Points::upload(gpu, &data.values, &mean, u64::MAX)?;
-    let labeller = Labeller::new(gpu, &points, centroids.rows as u64)?;
-    labeller.start_from(&lloyd::pad(&centroids.values, &mean))?;
-    labeller.label()?;
-    let inertia = labeller.inertia()?;
-    let labels = to_labels(&points.labels(gpu)?)?;
-    Ok(Predicted { n: data.rows, d: data.cols, k: centroids.rows, inertia, labels })
+    let heavy = weights.iter().filter(|&&weight| weight > 0.0).count();
+    if heavy < k {
+        return Err(Error::Input(format!(
+            "{heavy} points have a weight above 0: there should be at least n_clusters={k}"
+        )));
+    }
+    Ok(f64::from(weights.iter().copied().fold(0.0, f32::max)))
 }
 
-fn check_points(data: &Matrix, what: &str) -> Result<()> {
-    if data.rows.checked_mul(data.cols) != Some(data.values.len()) {
-        let (rows, cols, values) = (data.rows, data.cols, data.values.len());
-        return Err(Error::Input(format!("{what} has {values} values, which are not {rows} rows of {cols}")));
+/// Points as they lie on the device, padded.
+fn rows_of(points: &Points<'_>, rows: &[u64]) -> Result<Vec<f32>> {
+    let width = (points.d() as usize).next_multiple_of(4);
+    let mut values = Vec::with_capacity(rows.len() * width);
+    for &row in rows {
+        values.extend(points.row(row)?);
+        values.resize(values.len().next_multiple_of(width), 0.0);
     }
-    if data.rows == 0 || data.cols == 0 {
-        return Err(Error::Input(format!("{what} is empty: {} rows of {} values", data.rows, data.cols)));
-    }
-    if let Some((row, col)) = data.first_non_finite() {
-        let value = data.values[row * data.cols + col];
-        let name = if value.is_nan() { "NaN" } else { "infinity" };
-        return Err(Error::Input(format!("Input {what} contains {name}: row {row}, column {col}.")));
-    }
-    Ok(())
+    Ok(values)
 }
 
-/// Refuses values whose squared distances would overflow an f32.
-fn check_magnitude(data: &Matrix, mean: &[f64], what: &str) -> Result<()> {
-    let most = (f64::from(f32::MAX) / (16.0 * data.cols as f64)).sqrt();
-    for (i, row) in data.values.chunks(data.cols).enumerate() {
-        if row.iter().zip(mean).any(|(&value, by)| (f64::from(value) - by).abs() > most) {
-            return Err(Error::Input(format!(
-                "{what} {i} lies farther than {most:.3e} from the mean: squared distances would overflow; \
-                 scale the data down"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// The mean of each column, and the mean of the columns' variances.
-fn mean_and_variance(data: &Matrix) -> (Vec<f64>, f64) {
-    let n = data.rows as f64;
-    let mut mean = vec![0.0; data.cols];
-    for row in data.values.chunks(data.cols) {
-        for (sum, &value) in mean.iter_mut().zip(row) {
-            *sum += f64::from(value);
-        }
-    }
-    mean.iter_mut().for_each(|sum| *sum /= n);
-    let mut squares = 0.0;
-    for row in data.values.chunks(data.cols) {
-        squares += row.iter().zip(&mean).map(|(&value, by)| (f64::from(value) - by).powi(2)).sum::<f64>();
-    }
-    (mean, squares / n / data.cols as f64)
-}
-
-fn rows_of(data: &Matrix, rows: &[usize]) -> Vec<f32> {
-    rows.iter().flat_map(|&row| &data.values[row * data.cols..(row + 1) * data.cols]).copied().collect()
+/// `k` different points, drawn by their weights if they have any.
+fn choose(n: usize, k: usize, weights: Option<&[f32]>, random: &mut Random) -> Vec<u64> {
+    let Some(weights) = weights else { return sample(n as u64, k as u64, random) };
+    // The largest of u^(1/w) (Efraimidis and Spirakis 2006).
+    let mut keys: Vec<(f64, u64)> = (0..)
+        .zip(weights)
+        .filter(|(_, weight)| **weight > 0.0)
+        .map(|(row, &weight)| (random.unit().max(f64::MIN_POSITIVE).ln() / f64::from(weight), row))
+        .collect();
+    keys.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    keys.into_iter().take(k).map(|(_, row)| row).collect()
 }
 
 /// `k` different numbers below `n`, uniformly drawn (Floyd's method), in random order.
-fn sample(n: usize, k: usize, random: &mut Random) -> Vec<usize> {
+fn sample(n: u64, k: u64, random: &mut Random) -> Vec<u64> {
     let mut seen = std::collections::HashSet::new();
-    let mut chosen = Vec::with_capacity(k);
+    let mut chosen = Vec::with_capacity(k as usize);
     for last in n - k..n {
-        let drawn = random.below(last as u64 + 1) as usize;
+        let drawn = random.below(last + 1);
         let taken = if seen.insert(drawn) { drawn } else { last };
         seen.insert(taken);
         chosen.push(taken);
@@ -381,7 +529,7 @@ mod tests {
             let mut drawn = sample(n, k, &mut random);
             drawn.sort_unstable();
             drawn.dedup();
-            assert_eq!(drawn.len(), k);
+            assert_eq!(drawn.len() as u64, k);
             assert!(drawn.iter().all(|&i| i < n));
         }
     }

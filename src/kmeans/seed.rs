@@ -22,6 +22,7 @@ params! {
         d4: u32,
         trials: u32,
         groups: u32,
+        weighted: u32,
     }
 }
 params! {
@@ -55,6 +56,8 @@ pub struct State {
     pub chosen: Buffer,
     /// Steps done, and the trial that won.
     pub pick: Buffer,
+    /// `[n]`, or `[1]`: 1 for every point.
+    pub weights: Buffer,
     trials: u64,
     groups: u64,
 }
@@ -84,7 +87,7 @@ impl Seed {
                 }
             };
             let kernels = Self::load(gpu, spec)?;
-            let state = kernels.state(gpu, n, k, 0)?;
+            let state = kernels.state(gpu, n, k, 0, None)?;
             let [distance, _] = kernels.bind(gpu, points, &state, d, 0, 0)?;
             Ok(time(gpu, &[vec![&distance]], Duration::ZERO)?.us)
         })?;
@@ -95,8 +98,8 @@ impl Seed {
         self.distance.reflection().rows_per_group.unwrap_or(1)
     }
 
-    /// Buffers for choosing `k` of `n` points, of which `first` is the first.
-    pub fn state(&self, gpu: &Context, n: u64, k: u64, first: u32) -> Result<State> {
+    /// Buffers for choosing `k` of `n` points, of which `first` is the first, by these weights if they have any.
+    pub fn state(&self, gpu: &Context, n: u64, k: u64, first: u32, weights: Option<&[f32]>) -> Result<State> {
         let trials = trials(k);
         let groups = n.div_ceil(u64::from(self.group_rows()));
         Ok(State {
@@ -108,6 +111,10 @@ impl Seed {
             candidates: Buffer::from_slice(gpu, "candidates", trials, &vec![first; trials as usize])?,
             chosen: Buffer::new(gpu, "chosen", k, 4)?,
             pick: Buffer::from_slice(gpu, "pick", 2, &[0u32, 0])?,
+            weights: match weights {
+                Some(weights) => Buffer::from_slice(gpu, "weights", n, weights)?,
+                None => Buffer::from_slice(gpu, "weights", 1, &[1.0f32])?,
+            },
             trials,
             groups,
         })
@@ -135,12 +142,14 @@ impl Seed {
                 ("nearest", &state.nearest[1 - parity]),
                 ("nearest_next", &state.nearest[parity]),
                 ("potential", &state.potential),
+                ("weights", &state.weights),
             ],
             DistanceParams {
                 rows: n32,
                 d4: to_u32(d.div_ceil(4), "the dimension")?,
                 trials: trials32,
                 groups,
+                weighted: to_u32(state.weights.rows(), "the number of weights")?,
             },
             Work { bytes: 4 * (n * d + n + n * trials), ops: 3 * n * d * trials },
         )?;
@@ -167,18 +176,27 @@ impl Seed {
     }
 
     /// The indices of `k` of the points, chosen by greedy k-means++.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "they are a clustering's own settings, each of another kind"
+    )]
     pub fn choose(
         &self,
         gpu: &Context,
         points: &Buffer,
+        weights: Option<&[f32]>,
         d: u64,
         k: u64,
         random: &mut Random,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<u32>> {
-        let first = to_u32(random.below(points.rows()), "the first seed")?;
+        let first = match weights {
+            Some(weights) => heavy(weights, random),
+            None => random.below(points.rows()),
+        };
+        let first = to_u32(first, "the first seed")?;
         let seed = random.word();
-        let state = self.state(gpu, points.rows(), k, first)?;
+        let state = self.state(gpu, points.rows(), k, first, weights)?;
         let steps =
             [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];
         let mut batch = Batch::new(LONGEST_BATCH);
@@ -199,4 +217,19 @@ impl Seed {
         }
         state.chosen.read(gpu)
     }
+}
+
+/// A point, drawn by weight.
+fn heavy(weights: &[f32], random: &mut Random) -> u64 {
+    let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+    let mut left = random.unit() * total;
+    let mut last = 0;
+    for (point, &weight) in (0..).zip(weights).filter(|(_, weight)| **weight > 0.0) {
+        last = point;
+        left -= f64::from(weight);
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
 }

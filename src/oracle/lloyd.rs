@@ -19,10 +19,10 @@ pub struct Control {
     pub shift: f32,
 }
 
-/// The decision after an iteration that found `counts`, `shift` and `changed`.
+/// The decision after an iteration that found `mass`, `shift` and `changed`.
 pub fn decide(
     before: Control,
-    counts: &[u32],
+    mass: &[f32],
     shift: &[f32],
     changed: u32,
     tol: f32,
@@ -32,7 +32,7 @@ pub fn decide(
     if before.state != 0 {
         return after;
     }
-    after.empty = counts.iter().filter(|&&count| count == 0).count() as u32;
+    after.empty = mass.iter().filter(|&&mass| mass == 0.0).count() as u32;
     if after.empty > 0 && relocate {
         return Control { state: 3, ..after };
     }
@@ -86,7 +86,7 @@ pub fn lloyd(points: &[f32], init: &[f32], d: usize, max_iter: u32, tol: f64) ->
                 members[point] = cluster;
             }
         }
-        let means = super::centroid::centroid(points, &members, &centroids, d);
+        let means = super::centroid::centroid(points, &members, None, &centroids, d, false);
         centroids = means.next.iter().map(|&x| x as f32).collect();
         settled = new_labels == labels || means.shift.iter().sum::<f64>() <= tol;
         labels = new_labels;

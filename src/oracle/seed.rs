@@ -17,15 +17,23 @@ pub fn random_unit(seed: u32, step: u32, stream: u32) -> f64 {
     f64::from(random_word(seed, step, stream) >> 8) / 16_777_216.0
 }
 
-/// `nearest[i, t]` after the trial `t`, with bounds: the least of `before[i]` and the squared distance to its candidate.
-pub fn nearest(points: &[f32], before: &[f64], candidates: &[u32], d: usize) -> (Vec<f64>, Vec<f64>) {
+/// `nearest[i, t]` after the trial `t`, with bounds: the least of `before[i]` and the squared distance to its candidate, times
+/// the point's weight if there are `weights`.
+pub fn nearest(
+    points: &[f32],
+    weights: Option<&[f32]>,
+    before: &[f64],
+    candidates: &[u32],
+    d: usize,
+) -> (Vec<f64>, Vec<f64>) {
     let row = |i: usize| &points[i * d..][..d];
     let mut found = (Vec::new(), Vec::new());
     for (i, &before) in before.iter().enumerate() {
+        let weight = weights.map_or(1.0, |weights| f64::from(weights[i]));
         for &candidate in candidates {
             let c = row(candidate as usize);
-            found.0.push(before.min(distance::distance(row(i), c)));
-            found.1.push(distance::bound(row(i), c));
+            found.0.push(before.min(weight * distance::distance(row(i), c)));
+            found.1.push(weight * distance::bound(row(i), c));
         }
     }
     found

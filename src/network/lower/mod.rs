@@ -25,7 +25,7 @@ use crate::{Error, Result};
 use constant::{Constant, elements};
 
 /// The most numbers that lowering may make: indices and expanded constants.
-const MAX_MADE: usize = 1 << 25;
+const MAX_MADE: usize = 1 << 27;
 
 /// The input and the output of a network, where a model has several.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,87 @@
+//! centroid_mean: next[c] = sums[c] / mass[c], mass the points of c or their weights; shift[c] = |next[c] - centroids[c]|^2
+//! One workgroup = one cluster.
+//!
+//! Contract: the quotient of exact sums within two units of f32; shift is an f32 sum in a fixed order. A cluster without
+//! mass keeps its centroid. Spherical means are made unit vectors, but for 0.
+//! Oracle: src/oracle/centroid.rs    Needs: no optional feature
+//!
+//! use lib/grid
+//! use lib/exact
+//! use lib/reduce
+
+struct Params {
+    rows: u32,          // clusters
+    d4: u32,
+    columns: u32,       // d4, and one for weights
+    spherical: u32,     // 1: next is a unit vector
+    step: f32,          // 2^-24 over the scale of the points
+    weight_step: f32,   // the same of the weights
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> sums: array<vec4<u32>>;               // [rows+0, columns, 4]
+@group(0) @binding(2) var<storage, read> counts: array<u32>;                   // [rows+0]
+@group(0) @binding(3) var<storage, read> centroids: array<vec4<f32>>;          // [rows+0, d4]
+@group(0) @binding(4) var<storage, read_write> next: array<vec4<f32>>;         // [rows+0, d4]
+@group(0) @binding(5) var<storage, read_write> shift: array<f32>;              // [rows+0]
+@group(0) @binding(6) var<storage, read_write> mass: array<f32>;               // [rows+0]
+
+const WG: u32 = 64u;
+const ROWS_PER_GROUP: u32 = 1u;
+
+fn sum_at(at: u32, component: u32) -> Number {
+    return number_of_steps(
+        vec2(sums[at][component], sums[at + 1u][component]),
+        vec2(sums[at + 2u][component], sums[at + 3u][component]),
+    );
+}
+
+@compute @workgroup_size(WG)
+fn centroid_mean(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let cluster = flat_group(group, groups) * ROWS_PER_GROUP;
+    if (cluster >= params.rows) {
+        return;
+    }
+    let first = cluster * params.columns * 4u;
+    var total = number_of(vec3(counts[cluster], 0u, 0u));
+    var step = 1.0;
+    if (params.columns > params.d4) {
+        total = sum_at(first + params.d4 * 4u, 0u);
+        step = params.weight_step;
+    }
+    let old_first = cluster * params.d4;
+    var squares = 0.0;
+    for (var column = lane; column < params.d4; column += WG) {
+        var mean = centroids[old_first + column];
+        if (total.high > 0.0) {
+            for (var c = 0u; c < 4u; c++) {
+                mean[c] = quotient(sum_at(first + column * 4u, c), total) * (params.step / step);
+            }
+        }
+        next[old_first + column] = mean;
+        squares += dot(mean, mean);
+    }
+    var factor = 1.0;
+    if (params.spherical == 1u) {
+        let norm = sqrt(reduce_add_f32(squares, lane));
+        if (norm > 0.0) {
+            factor = 1.0 / norm;
+        }
+    }
+    var moved = 0.0;
+    for (var column = lane; column < params.d4; column += WG) {
+        let mean = next[old_first + column] * factor;
+        next[old_first + column] = mean;
+        let way = mean - centroids[old_first + column];
+        moved += dot(way, way);
+    }
+    let all_moved = reduce_add_f32(moved, lane);
+    if (lane == 0u) {
+        shift[cluster] = all_moved;
+        mass[cluster] = ldexp(total.high + total.low, total.exponent) * step;
+    }
+}

@@ -1,0 +1,471 @@
+//! Points: where they come from, and where they lie while a clustering runs. What fits stays on the device, the rest
+//! goes through two buffers in turn, again in every sweep, while the device computes.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::mpsc::sync_channel;
+
+use super::lloyd::NO_LABEL;
+use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
+use crate::io::npy::Matrix;
+use crate::{Error, Result};
+
+/// Rows of numbers on the host or in a file.
+pub trait Source: Sync {
+    /// How many there are.
+    fn rows(&self) -> u64;
+    /// The length of each.
+    fn cols(&self) -> usize;
+    /// Reads these rows into `out`, `[rows, cols]`.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()>;
+}
+
+impl Source for Matrix {
+    fn rows(&self) -> u64 {
+        self.rows as u64
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        let values = (rows.start as usize * self.cols)..(rows.end as usize * self.cols);
+        let (count, all) = (self.values.len(), (self.rows, self.cols));
+        if all.0.checked_mul(all.1) != Some(count) {
+            return Err(Error::Input(format!("{count} values, which are not {} rows of {}", all.0, all.1)));
+        }
+        let from = self.values.get(values).filter(|from| from.len() == out.len());
+        let problem = || Error::Input(format!("there are no rows {rows:?} in a matrix of {}", all.0));
+        out.copy_from_slice(from.ok_or_else(problem)?);
+        Ok(())
+    }
+}
+
+/// What is done to rows before they are clustered.
+#[derive(Clone, Debug)]
+pub enum Transform {
+    /// Less the mean of their columns: between far-away points, distances would lose the digits that tell them apart.
+    Centred(Vec<f64>),
+    /// Divided by their norm.
+    Unit,
+    /// Nothing.
+    Plain,
+}
+
+impl Transform {
+    /// Rows of `d` values so transformed, padded with zeros to whole vec4s.
+    pub fn apply(&self, values: &[f32], d: usize) -> Vec<f32> {
+        let width = d.next_multiple_of(4);
+        let mut padded = vec![0.0; values.len() / d.max(1) * width];
+        for (row, target) in values.chunks_exact(d.max(1)).zip(padded.chunks_exact_mut(width.max(1))) {
+            match self {
+                Self::Centred(mean) => {
+                    for ((&value, &by), target) in row.iter().zip(mean).zip(target) {
+                        *target = (f64::from(value) - by) as f32;
+                    }
+                }
+                Self::Unit => {
+                    let norm = norm(row);
+                    for (&value, target) in row.iter().zip(target) {
+                        *target = (f64::from(value) / norm) as f32;
+                    }
+                }
+                Self::Plain => target[..d].copy_from_slice(row),
+            }
+        }
+        padded
+    }
+}
+
+/// Rows of `d` values, padded with zeros to whole vec4s.
+pub fn pad(values: &[f32], d: usize) -> Vec<f32> {
+    Transform::Plain.apply(values, d)
+}
+
+fn norm(row: &[f32]) -> f64 {
+    row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Rows read at a time where the device does not matter.
+const GRAIN: u64 = 4096;
+
+/// What is known of all rows after reading them once.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    /// The mean of each column.
+    pub mean: Vec<f64>,
+    /// The mean of the columns' variances.
+    pub variance: f64,
+    /// The largest difference of a value from its column's mean, in size.
+    pub spread: f64,
+    /// The largest value, in size.
+    pub size: f64,
+    /// The first row of zeros.
+    pub zero: Option<u64>,
+}
+
+impl Statistics {
+    /// Reads all of `source`; the result does not depend on how much is read at a time.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for no rows, no columns, and values that are not finite, which it places in `what`; those of reading.
+    pub fn of(source: &dyn Source, what: &str) -> Result<Self> {
+        let (n, d) = (source.rows(), source.cols());
+        if n == 0 || d == 0 {
+            return Err(Error::Input(format!("{what} is empty: {n} rows of {d} values")));
+        }
+        let (mut mean, mut squares, mut zero) = (vec![0.0; d], vec![0.0; d], None);
+        let (mut low, mut high) = (vec![f32::INFINITY; d], vec![f32::NEG_INFINITY; d]);
+        let mut values = vec![0.0; GRAIN.min(n) as usize * d];
+        for start in (0..n).step_by(GRAIN as usize) {
+            let rows = GRAIN.min(n - start);
+            let values = &mut values[..rows as usize * d];
+            source.read(start..start + rows, values)?;
+            let (mut sums, mut own) = (vec![0.0; d], vec![0.0; d]);
+            for row in values.chunks_exact(d) {
+                for (i, &value) in row.iter().enumerate() {
+                    sums[i] += f64::from(value);
+                    low[i] = low[i].min(value);
+                    high[i] = high[i].max(value);
+                }
+            }
+            // A sum of finite values may not overflow, so it shows those that are not.
+            if sums.iter().any(|sum| !sum.is_finite())
+                && let Some(at) = values.iter().position(|value| !value.is_finite())
+            {
+                let name = if values[at].is_nan() { "NaN" } else { "infinity" };
+                let (row, column) = (start + (at / d) as u64, at % d);
+                return Err(Error::Input(format!(
+                    "Input {what} contains {name}: row {row}, column {column}."
+                )));
+            }
+            let means: Vec<f64> = sums.iter().map(|sum| sum / rows as f64).collect();
+            for row in values.chunks_exact(d) {
+                for ((own, &value), mean) in own.iter_mut().zip(row).zip(&means) {
+                    *own += (f64::from(value) - mean).powi(2);
+                }
+            }
+            if zero.is_none() {
+                let none = |row: &[f32]| row.iter().all(|&value| value == 0.0);
+                zero = values.chunks_exact(d).position(none).map(|row| start + row as u64);
+            }
+            // Chan, Golub and LeVeque 1979.
+            let (before, here) = (start as f64, rows as f64);
+            for i in 0..d {
+                let way = means[i] - mean[i];
+                mean[i] += way * here / (before + here);
+                squares[i] += own[i] + way * way * before * here / (before + here);
+            }
+        }
+        let variance = squares.iter().sum::<f64>() / n as f64 / d as f64;
+        let (mut spread, mut size) = (0.0f64, 0.0f64);
+        for ((&low, &high), &mean) in low.iter().zip(&high).zip(&mean) {
+            let (low, high) = (f64::from(low), f64::from(high));
+            spread = spread.max(high - mean).max(mean - low);
+            size = size.max(high.abs()).max(low.abs());
+        }
+        Ok(Self { mean, variance, spread, size, zero })
+    }
+}
+
+/// Points that one set of bindings can see.
+#[derive(Debug)]
+pub struct Block {
+    /// `[rows, d4]` vec4s.
+    pub points: Buffer,
+    /// `[rows]`
+    pub labels: Buffer,
+    /// `[rows]`, or `[1]` if every point counts as one.
+    pub weights: Buffer,
+    read: Readback,
+}
+
+impl Block {
+    fn new(gpu: &Context, rows: u64, d4: u64, weighted: bool) -> Result<Self> {
+        Ok(Self {
+            points: Buffer::new(gpu, "points", rows, 16 * d4)?,
+            labels: Buffer::new(gpu, "labels", rows, 4)?,
+            weights: Buffer::new(gpu, "weights", if weighted { rows } else { 1 }, 4)?,
+            read: Readback::new(gpu, "labels", 4 * rows)?,
+        })
+    }
+}
+
+/// What a chunk is read from.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    source: &'a dyn Source,
+    transform: &'a Transform,
+    n: u64,
+    /// Points of a chunk.
+    chunk: u64,
+}
+
+impl Reader<'_> {
+    fn range(&self, chunk: u64) -> Range<u64> {
+        chunk * self.chunk..((chunk + 1) * self.chunk).min(self.n)
+    }
+
+    fn load(&self, rows: Range<u64>, values: &mut Vec<f32>) -> Result<Vec<f32>> {
+        let d = self.source.cols();
+        values.resize((rows.end - rows.start) as usize * d, 0.0);
+        self.source.read(rows, values)?;
+        Ok(self.transform.apply(values, d))
+    }
+}
+
+/// All points of a clustering, in chunks of equal size but for the last.
+pub struct Points<'a> {
+    reader: Reader<'a>,
+    weights: Option<&'a [f32]>,
+    n: u64,
+    d: u64,
+    /// The chunks that stay, then those that others go through: two, and one for a last one that is smaller.
+    blocks: Vec<Block>,
+    resident: usize,
+    /// Labels of the chunks that do not stay.
+    labels: RefCell<Vec<u32>>,
+}
+
+/// How points are to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes of the device's memory for points and what belongs to them.
+    pub bytes: u64,
+    /// Most points of a chunk.
+    pub chunk: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: u64::MAX, chunk: u64::MAX }
+    }
+}
+
+/// Bytes of a chunk of points that do not all stay: enough for a transfer to take much longer than its submission, and
+/// little beside what the driver and this crate hold of it besides.
+const STREAMED_BYTES: u64 = 32 << 20;
+
+/// Bytes besides the point itself: label, keys and places of the sort (two lists each), distance, partial sums.
+fn bytes_besides(d4: u64, weighted: bool) -> u64 {
+    24 + 4 * u64::from(weighted) + d4
+}
+
+impl<'a> Points<'a> {
+    /// Makes room for the points of `source`, and uploads those that stay.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is too little room for a chunk; those of reading; the device's.
+    pub fn new(
+        gpu: &Context,
+        source: &'a dyn Source,
+        weights: Option<&'a [f32]>,
+        transform: &'a Transform,
+        room: Room,
+    ) -> Result<Self> {
+        let (n, d) = (source.rows(), source.cols() as u64);
+        let (d4, weighted) = (d.div_ceil(4), weights.is_some());
+        let each = 16 * d4 + bytes_besides(d4, weighted);
+        let most = (gpu.adapter.max_binding_bytes / (16 * d4)).min(room.chunk).max(1);
+        let all = n.saturating_mul(each) <= room.bytes;
+        let chunk = if all { most } else { (STREAMED_BYTES.min(room.bytes / 4) / each).min(most) };
+        if chunk == 0 {
+            return Err(Error::Input(format!(
+                "{} bytes of memory are too few for points of {d} dimensions: at least {} are needed",
+                room.bytes,
+                4 * each
+            )));
+        }
+        let chunk = chunk.min(n);
+        let chunks = n.div_ceil(chunk);
+        let resident = if all { chunks } else { (room.bytes / each / chunk).saturating_sub(2).min(chunks) };
+        let mut points = Self {
+            reader: Reader { source, transform, n, chunk },
+            weights,
+            n,
+            d,
+            blocks: Vec::new(),
+            resident: resident as usize,
+            labels: RefCell::new(vec![NO_LABEL; (n - (resident * chunk).min(n)) as usize]),
+        };
+        let mut rows: Vec<u64> =
+            (0..resident).map(|i| points.reader.range(i).end - points.reader.range(i).start).collect();
+        let streamed = chunks - resident;
+        let last = points.reader.range(chunks - 1);
+        let tail = last.end - last.start;
+        let whole = if tail < chunk { streamed.saturating_sub(1) } else { streamed };
+        rows.extend(std::iter::repeat_n(chunk, whole.min(2) as usize));
+        if streamed > whole {
+            rows.push(tail);
+        }
+        for rows in rows {
+            points.blocks.push(Block::new(gpu, rows, d4, weighted)?);
+        }
+        let mut values = Vec::new();
+        for i in 0..resident {
+            let block = &points.blocks[i as usize];
+            let range = points.reader.range(i);
+            block.points.write(gpu, &points.reader.load(range.clone(), &mut values)?)?;
+            points.write_weights(gpu, block, range)?;
+        }
+        Ok(points)
+    }
+
+    /// Number of points.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// Dimensions.
+    pub fn d(&self) -> u64 {
+        self.d
+    }
+
+    /// A weight for each point, if they have any.
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights
+    }
+
+    /// Makes every point's next label a changed one.
+    pub fn forget_labels(&self, gpu: &Context) -> Result<()> {
+        self.labels.borrow_mut().fill(NO_LABEL);
+        for block in &self.blocks[..self.resident] {
+            block.labels.write(gpu, &vec![NO_LABEL; block.labels.rows() as usize])?;
+        }
+        Ok(())
+    }
+
+    /// Points of the largest block.
+    pub fn largest(&self) -> u64 {
+        self.reader.chunk
+    }
+
+    /// Everything that bindings are made for.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Whether all points stay on the device.
+    pub fn all_resident(&self) -> bool {
+        self.resident as u64 == self.chunks()
+    }
+
+    /// All points, if they lie in one buffer.
+    pub fn whole(&self) -> Option<&Block> {
+        self.blocks.first().filter(|_| self.resident == 1 && self.chunks() == 1)
+    }
+
+    fn chunks(&self) -> u64 {
+        self.n.div_ceil(self.reader.chunk)
+    }
+
+    /// The block that a chunk lies in while it is used.
+    fn block_of(&self, chunk: u64) -> usize {
+        let range = self.reader.range(chunk);
+        match chunk.checked_sub(self.resident as u64) {
+            None => chunk as usize,
+            Some(_) if range.end - range.start < self.reader.chunk => self.blocks.len() - 1,
+            Some(streamed) => self.resident + (streamed % 2) as usize,
+        }
+    }
+
+    fn write_weights(&self, gpu: &Context, block: &Block, rows: Range<u64>) -> Result<()> {
+        match self.weights {
+            Some(weights) => block.weights.write(gpu, &weights[rows.start as usize..rows.end as usize]),
+            None => Ok(()),
+        }
+    }
+
+    /// A point as it lies on the device, without padding.
+    pub fn row(&self, point: u64) -> Result<Vec<f32>> {
+        let mut row = self.reader.load(point..point + 1, &mut Vec::new())?;
+        row.truncate(self.d as usize);
+        Ok(row)
+    }
+
+    /// The weight of a point.
+    pub fn weight(&self, point: u64) -> f32 {
+        self.weights.map_or(1.0, |weights| weights[point as usize])
+    }
+
+    /// The label of every point.
+    pub fn labels(&self, gpu: &Context) -> Result<Vec<u32>> {
+        let mut all = Vec::with_capacity(self.n as usize);
+        for block in &self.blocks[..self.resident] {
+            all.extend(block.labels.read::<u32>(gpu)?);
+        }
+        all.extend_from_slice(&self.labels.borrow());
+        Ok(all)
+    }
+
+    /// Runs what `passes` says of every chunk (its number, and the block it lies in), in order. `each` then sees every
+    /// chunk's block and first point; without it, chunks that stay are one submission.
+    pub fn sweep<'b>(
+        &self,
+        gpu: &'b Context,
+        passes: &dyn Fn(u64, usize) -> Vec<&'b Bound>,
+        mut each: Option<&mut dyn FnMut(&Block, u64) -> Result<()>>,
+    ) -> Result<()> {
+        let mut record = Recorder::new(gpu);
+        for chunk in 0..self.resident as u64 {
+            passes(chunk, chunk as usize).into_iter().for_each(|pass| record.dispatch(pass));
+            if let Some(each) = &mut each {
+                std::mem::replace(&mut record, Recorder::new(gpu)).submit()?;
+                each(&self.blocks[chunk as usize], self.reader.range(chunk).start)?;
+            }
+        }
+        record.submit()?;
+        if self.all_resident() {
+            return Ok(());
+        }
+        let streamed = self.resident as u64..self.chunks();
+        // One chunk is read while one is on its way and one computed.
+        let (sender, receiver) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let (reader, reading) = (self.reader, streamed.clone());
+            scope.spawn(move || {
+                let mut values = Vec::new();
+                for chunk in reading {
+                    let rows = reader.load(reader.range(chunk), &mut values);
+                    // Nobody listens any more once something has failed.
+                    if sender.send(rows).is_err() {
+                        return;
+                    }
+                }
+            });
+            let mut labels = self.labels.borrow_mut();
+            let first = self.reader.range(streamed.start).start;
+            let place = |chunk: u64| {
+                let range = self.reader.range(chunk);
+                (range.start - first) as usize..(range.end - first) as usize
+            };
+            let mut under_way: Option<u64> = None;
+            for chunk in streamed {
+                let lost = |_| Error::DeviceLost("the thread that reads points has ended".into());
+                let rows = receiver.recv().map_err(lost)??;
+                let at = self.block_of(chunk);
+                let block = &self.blocks[at];
+                block.points.write(gpu, &rows)?;
+                block.labels.write(gpu, &labels[place(chunk)])?;
+                self.write_weights(gpu, block, self.reader.range(chunk))?;
+                let mut record = Recorder::new(gpu);
+                passes(chunk, at).into_iter().for_each(|pass| record.dispatch(pass));
+                record.submit_copy(&block.labels, &block.read)?;
+                if let Some(each) = &mut each {
+                    each(block, self.reader.range(chunk).start)?;
+                }
+                if let Some(before) = under_way.replace(chunk) {
+                    self.blocks[self.block_of(before)].read.fetch(gpu, &mut labels[place(before)])?;
+                }
+            }
+            if let Some(last) = under_way {
+                self.blocks[self.block_of(last)].read.fetch(gpu, &mut labels[place(last)])?;
+            }
+            Ok(())
+        })
+    }
+}
