@@ -66,6 +66,9 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     if zeros {
         spec = spec.set("ZEROS", 1);
     }
+    if !gpu.integer_dot {
+        spec = spec.set("PACKED", 0);
+    }
     if geometry.output.element == Element::I32 {
         spec = spec.set("SUM", 1);
     }

@@ -242,3 +242,17 @@ fn sums_may_fill_32_bits_and_no_more() {
     assert!(!quantized.layers[0].int8);
     assert!(quantized.layers[0].reason.as_ref().unwrap().contains("do not fit 32 bits"));
 }
+
+#[test]
+fn a_driver_with_wrong_integer_dot_products_computes_them_otherwise() {
+    let mut gpu = crate::harness::device();
+    let network = convolutional();
+    let input: Vec<f32> = Random::new(13).floats(3 * 243);
+    let quantized = quantize(&network, |_| Some(0.03), |_| true);
+    let found = [true, false].map(|right| {
+        gpu.integer_dot = right;
+        let engine = Engine::new(&gpu, &quantized.network, 3, Keep::Output).unwrap();
+        engine.run(&gpu, &input).unwrap()
+    });
+    assert_eq!(found[0], found[1]);
+}
