@@ -229,6 +229,29 @@ case(
 # scikit-learn's.
 case("scaler", [3], [("Scaler", ["x"], dict(domain="ai.onnx.ml", offset=[1.0, -2.0, 0.5], scale=[2.0, 0.25, 1.5]))], domains=["ai.onnx.ml"])
 case("opset_21", [3], [("Gemm", ["x", "w"], {}), ("Softmax", ["y0"], {})], {"w": f(3, 4)}, opset=21)
+# The same elements with another height and width, in front of windows and behind them.
+picture = ("Reshape", ["x", "s"], {})
+case("conv_of_reshaped_signal", [3, 20], [picture, ("Conv", ["y0", "w"], dict(pads=[1, 1, 1, 1]))], {"s": ints(0, 3, 4, 5), "w": f(2, 3, 3, 3)})
+case("conv_point_of_reshaped_picture", [3, 4, 5], [picture, ("Conv", ["y0", "w"], {})], {"s": ints(0, 3, -1), "w": f(2, 3, 1)})
+case("max_pool_of_reshaped_signal", [3, 20], [picture, ("MaxPool", ["y0"], dict(kernel_shape=[2, 3]))], {"s": ints(0, 3, 4, 5)})
+case("average_pool_of_reshaped_picture", [3, 4, 5], [picture, ("AveragePool", ["y0"], dict(kernel_shape=[3]))], {"s": ints(0, 3, -1)})
+case(
+    "conv_reshape_relu", [3, 4, 5],
+    [("Conv", ["x", "w"], dict(pads=[1, 1, 1, 1])), ("Reshape", ["y0", "s"], {}), ("Relu", ["y1"], {}), ("MaxPool", ["y2"], dict(kernel_shape=[3]))],
+    {"w": f(2, 3, 3, 3), "s": ints(0, 2, -1)},
+)
+case(
+    "qdq_conv_of_reshaped_picture", [3, 4, 5],
+    [*qx, ("Reshape", ["y1", "s"], {}), ("DequantizeLinear", ["w", "ws", "wz"], dict(axis=0)), ("Conv", ["y2", "y3"], {})],
+    dict(xs=np.float32(0.05), xz=zu, s=ints(0, 3, -1), w=i8(3, 3, 2), ws=ws, wz=wz),
+)
+# Padding behind three channels must not become infinite where a product reads it.
+case("div_gemm", [3], [("Sub", ["x", "m"], {}), ("Div", ["y0", "d"], {}), ("Gemm", ["y1", "w"], {})], {"m": f(3), "d": np.abs(f(3)) + 0.5, "w": f(3, 2)})
+case("div_reversed_gemm", [3], [("Sigmoid", ["x"], {}), ("Div", ["c", "y0"], {}), ("Gemm", ["y1", "w"], {})], {"c": np.float32(0.3), "w": f(3, 2)})
+# As many classes as places.
+case("softmax_square", [4, 4], [("Softmax", ["x"], {})])
+case("softmax_square_flattened", [4, 4], [("Softmax", ["x"], dict(axis=2))], opset=11)
+case("concat_seven", [3], [("Relu", ["x"], {}), ("Sigmoid", ["x"], {}), ("Concat", ["x", "y0", "y1", "x", "x", "y1", "y0"], dict(axis=1))])
 
 (HERE / "cases.json").write_text(
     "{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in cases.items()) + "\n}\n"

@@ -28,12 +28,22 @@ override ZEROS: u32 = 0u;
 // Whether the sum itself is the result.
 override SUM: u32 = 0u;
 
+// Whether the driver's dot4I8Packed is right.
+override PACKED: u32 = 1u;
+
+fn product(weight: u32, word: u32) -> i32 {
+    if (PACKED == 1u) {
+        return dot4I8Packed(weight, word);
+    }
+    return dot(unpack4xI8(weight), unpack4xI8(word));
+}
+
 fn products(weight: vec4<u32>, word: u32) -> vec4<i32> {
     return vec4<i32>(
-        dot4I8Packed(weight.x, word),
-        dot4I8Packed(weight.y, word),
-        dot4I8Packed(weight.z, word),
-        dot4I8Packed(weight.w, word),
+        product(weight.x, word),
+        product(weight.y, word),
+        product(weight.z, word),
+        product(weight.w, word),
     );
 }
 

@@ -36,20 +36,17 @@ pub const STAGES: &[Spec] = &[
 /// # Errors
 /// [`Error::Input`] if a sum could leave i32.
 pub fn bias(integer: &Integer) -> Result<Vec<i32>> {
-    let outs = integer.bias.len().max(1);
-    let mut all = Vec::new();
-    for (out, weights) in integer.weights.chunks_exact((integer.weights.len() / outs).max(1)).enumerate() {
-        let (zero, input_zero) = (i64::from(integer.weight_zero[out]), i64::from(integer.input_zero));
-        let sum: i64 = weights.iter().map(|&weight| i64::from(weight) - zero).sum();
-        let bias = i64::from(integer.bias[out]) - input_zero * sum;
-        // The kernel subtracts the zero points' share in the end, so only the whole must fit.
-        let most = weights.iter().map(|&w| (i64::from(w) - zero).abs() * 255).sum::<i64>() + bias.abs();
-        if most > i64::from(i32::MAX) {
-            return Err(Error::Input(format!("the sums of output channel {out} could leave 32 bits")));
-        }
-        all.push(bias as i32);
+    if !integer.fits() {
+        return Err(Error::Input("the sums of a layer could leave 32 bits".into()));
     }
-    Ok(all)
+    let each = (integer.weights.len() / integer.bias.len().max(1)).max(1);
+    let channels = integer.weights.chunks_exact(each).zip(&integer.weight_zero).zip(&integer.bias);
+    let all = channels.map(|((weights, &zero), &bias)| {
+        let sum: i64 = weights.iter().map(|&weight| i64::from(weight) - i64::from(zero)).sum();
+        // Modulo 2^32, as the kernel adds: only the whole has to fit.
+        (i64::from(bias) - i64::from(integer.input_zero) * sum) as i32
+    });
+    Ok(all.collect())
 }
 
 /// Compiles `spec` for these operands and binds it. A source of F32 is quantized by the steps in front.
@@ -68,6 +65,9 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     }
     if zeros {
         spec = spec.set("ZEROS", 1);
+    }
+    if !gpu.integer_dot {
+        spec = spec.set("PACKED", 0);
     }
     if geometry.output.element == Element::I32 {
         spec = spec.set("SUM", 1);

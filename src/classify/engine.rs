@@ -12,11 +12,11 @@ use super::layout::Layout;
 use super::max_pool::MaxPool;
 use super::pooling::Pooling;
 use super::softmax::Softmax;
-use super::steps::{AFTER, BEFORE, Step};
+use super::steps::{AFTER, BEFORE, Step, With};
 use super::window::{Geometry, candidates};
 use super::{average_pool, dense, dense_integer, gather, max_pool, pointwise, softmax};
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Spec, Work, time, tune};
-use crate::network::{Arithmetic, Element, Network, Op, Value};
+use crate::network::{Arithmetic, Element, Layer, Network, Op, Value};
 use crate::{Error, Result};
 
 /// What an engine does besides running.
@@ -41,8 +41,9 @@ struct Pass<'n> {
 
 #[derive(Clone, Debug)]
 enum Kind<'n> {
-    /// Dense, Integer, pools and softmax: what the layer says.
-    Layer(&'n Op),
+    /// Dense, Integer, pools and softmax: what the layer says, between values of these shapes. Source and target may lie
+    /// in the same order with another height and width.
+    Layer(&'n Op, [usize; 2]),
     /// With a second input, or none.
     Pointwise(Option<(Arithmetic, usize)>),
     /// With a second input, or none; the logical index.
@@ -87,12 +88,12 @@ impl<'n> Plan<'n> {
         for layer in &network.layers {
             if plan.root[layer.output] == layer.output {
                 let inputs: Vec<usize> = layer.inputs.iter().map(|&input| plan.root[input]).collect();
-                plan.add(&layer.op, &inputs, layer.output, &uses);
+                plan.add(layer, &inputs, &uses);
             }
         }
         let output = plan.root[network.output];
         if let Some(maker) = plan.maker(output, &uses).map(|at| &plan.passes[at])
-            && matches!(maker.kind, Kind::Pointwise(_) | Kind::Layer(Op::Dense(_) | Op::Integer(_)))
+            && matches!(maker.kind, Kind::Pointwise(_) | Kind::Layer(Op::Dense(_) | Op::Integer(_), _))
             && plan.values[output].element == Element::F32
             && Layout::of(&plan.values[output]).positions == 1
         {
@@ -106,8 +107,10 @@ impl<'n> Plan<'n> {
         (uses[value] == 1).then(|| self.passes.iter().position(|pass| pass.target == value)).flatten()
     }
 
-    fn add(&mut self, op: &'n Op, inputs: &[usize], target: usize, uses: &[usize]) {
-        let source = inputs[0];
+    /// A layer whose inputs lie at `inputs`.
+    fn add(&mut self, layer: &'n Layer, inputs: &[usize], uses: &[usize]) {
+        let (op, source, target) = (&layer.op, inputs[0], layer.output);
+        let shapes = [layer.inputs[0], target];
         let pass = |kind, before, after| Pass { kind, before, after, source, target };
         if let Some(steps) = Step::of(op) {
             if let Some(maker) = self.maker(source, uses).filter(|&maker| self.takes(maker, &steps)) {
@@ -123,8 +126,8 @@ impl<'n> Plan<'n> {
                     Op::Integer(integer) => Step::of_output(&integer.output),
                     _ => Vec::new(),
                 };
-                let mut made = pass(Kind::Layer(op), Vec::new(), after);
-                if let Some(maker) = self.maker(source, uses).filter(|&maker| self.absorbs(maker, op, target))
+                let mut made = pass(Kind::Layer(op, shapes), Vec::new(), after);
+                if let Some(maker) = self.maker(source, uses).filter(|&maker| self.absorbs(maker, op, shapes))
                 {
                     let front = self.passes.remove(maker);
                     made.source = front.source;
@@ -144,14 +147,14 @@ impl<'n> Plan<'n> {
                 self.passes.push(pass(Kind::Gather(None, index), Vec::new(), Vec::new()));
             }
             Op::Gather { index } => self.gather(inputs, target, index),
-            _ => self.passes.push(pass(Kind::Layer(op), Vec::new(), Vec::new())),
+            _ => self.passes.push(pass(Kind::Layer(op, shapes), Vec::new(), Vec::new())),
         }
     }
 
     /// Whether the pass has room for further steps, and its result is not yet rounded to bytes.
     fn takes(&self, maker: usize, steps: &[Step]) -> bool {
         let pass = &self.passes[maker];
-        let kernel = matches!(pass.kind, Kind::Pointwise(_) | Kind::Layer(Op::Dense(_) | Op::Integer(_)));
+        let kernel = matches!(pass.kind, Kind::Pointwise(_) | Kind::Layer(Op::Dense(_) | Op::Integer(_), _));
         kernel
             && self.values[pass.target].element != Element::I8
             && pass.after.len() + steps.len() <= AFTER.len()
@@ -159,58 +162,83 @@ impl<'n> Plan<'n> {
 
     /// Whether a product can do the work of the element-wise pass in front of it as it reads: each of its words again for
     /// every word of results.
-    fn absorbs(&self, maker: usize, op: &Op, target: usize) -> bool {
+    fn absorbs(&self, maker: usize, op: &Op, shapes: [usize; 2]) -> bool {
         let pass = &self.passes[maker];
-        let (from, to) = (&self.values[pass.source], &self.values[target]);
+        let from = &self.values[pass.source];
+        let [input, output] = shapes.map(|at| self.values[at].clone());
+        let words = Layout::of(&output).c4();
         let steps = [pass.before.as_slice(), &pass.after].concat();
         let layout = Layout::of(from);
         let by_channel = |step: &Step| match step {
             Step::With(_, constants) => constants.len() <= layout.channels.max(1),
             _ => true,
         };
+        // The padding would be infinite, and the product multiplies it by 0.
+        let divided = |step: &Step| matches!(step, Step::With(With::DivInto, _));
         let (window, groups) = match op {
             Op::Dense(dense) => (dense.window, dense.groups),
             Op::Integer(integer) => (integer.window, integer.groups),
             _ => return false,
         };
-        let geometry = Geometry { batch: 1, input: from.clone(), output: to.clone(), window, groups };
+        let geometry = Geometry { batch: 1, input, output, window, groups };
         matches!(pass.kind, Kind::Pointwise(None))
             && from.element == Element::F32
             && steps.len() <= BEFORE.len()
             && geometry.is_point()
-            && Layout::of(to).c4() <= MOST_REPEATED
+            && words <= MOST_REPEATED
+            && !steps.iter().any(divided)
             && (layout.positions == 1 || steps.iter().all(by_channel))
     }
 
-    /// The kernel takes two inputs: more are laid one behind the other first.
+    /// The kernel takes two inputs: of more, neighbours are laid one behind the other first, again and again.
     fn gather(&mut self, inputs: &[usize], target: usize, index: &[u32]) {
-        let mut first = inputs[0];
-        let mut rest = &inputs[1..];
-        while let [second, more @ ..] = rest
-            && !more.is_empty()
-        {
-            let elements = self.values[first].elements() + self.values[*second].elements();
-            let both = self.values.len();
-            let element = self.values[first].element;
-            self.values.push(Value {
-                name: "a part of a concatenation".into(),
-                shape: vec![elements],
-                element,
+        let mut parts = inputs.to_vec();
+        while parts.len() > 2 {
+            let joined = parts.chunks(2).map(|pair| match *pair {
+                [first, second] => self.join(first, second),
+                _ => pair[0],
             });
-            self.root.push(both);
-            let kind = Kind::Gather(Some(*second), (0..elements as u32).collect());
-            self.passes.push(Pass {
-                kind,
-                before: Vec::new(),
-                after: Vec::new(),
-                source: first,
-                target: both,
-            });
-            (first, rest) = (both, more);
+            parts = joined.collect();
         }
-        let kind = Kind::Gather(rest.first().copied(), index.to_vec());
-        self.passes.push(Pass { kind, before: Vec::new(), after: Vec::new(), source: first, target });
+        self.passes.push(Pass {
+            kind: Kind::Gather(parts.get(1).copied(), index.to_vec()),
+            before: Vec::new(),
+            after: Vec::new(),
+            source: parts[0],
+            target,
+        });
     }
+
+    /// A value that has two others one behind the other.
+    fn join(&mut self, first: usize, second: usize) -> usize {
+        let (target, element) = (self.values.len(), self.values[first].element);
+        let elements = self.values[first].elements() + self.values[second].elements();
+        self.values.push(Value { name: "a part of a concatenation".into(), shape: vec![elements], element });
+        self.root.push(target);
+        let kind = Kind::Gather(Some(second), (0..elements as u32).collect());
+        self.passes.push(Pass { kind, before: Vec::new(), after: Vec::new(), source: first, target });
+        target
+    }
+}
+
+/// The most bytes that the values of a batch take in all: a larger one is cut. Words are counted in u32.
+const MOST_BYTES: u64 = 2 << 30;
+
+/// How many of `batch` examples run at once, whose values take these bytes each: at least one.
+fn fitting(batch: u64, bytes: &[u64], binding: u64) -> Result<u64> {
+    let largest = bytes.iter().copied().max().unwrap_or(0).max(1);
+    if largest > binding {
+        return Err(Error::Input(format!(
+            "a value of {largest} bytes is larger than a binding of this adapter ({binding} bytes)"
+        )));
+    }
+    let all = bytes.iter().sum::<u64>().max(1);
+    if all > MOST_BYTES {
+        return Err(Error::Input(format!(
+            "the values of one example take {all} bytes; at most {MOST_BYTES} are supported"
+        )));
+    }
+    Ok(batch.clamp(1, (binding / largest).min(MOST_BYTES / all)))
 }
 
 /// A network ready to run on batches of a fixed size.
@@ -228,7 +256,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Compiles and binds `network` for batches of up to `batch` examples, or as many as the adapter can bind.
+    /// Compiles and binds `network` for batches of up to `batch` examples, or as many as the adapter can bind and 2 GiB hold.
     ///
     /// # Errors
     /// [`Error::Input`] for a layer that is too large for the adapter; the device's.
@@ -242,16 +270,8 @@ impl Engine {
             (value, _) => Layout::of(value).row_bytes(value.element),
         };
         let alive = |at: usize| live.get(at) == Some(&true);
-        let largest = (0..plan.values.len()).filter(|&at| alive(at)).map(row_bytes).max().unwrap_or(16);
-        let fit = gpu.adapter.max_binding_bytes / largest;
-        if fit == 0 {
-            return Err(Error::Input(format!(
-                "a value of {largest} bytes is larger than a binding of this adapter ({} bytes)",
-                gpu.adapter.max_binding_bytes
-            )));
-        }
-        // Words of all examples are counted in u32.
-        let batch = batch.clamp(1, fit).min((u64::from(u32::MAX) / 4 / largest).max(1) * 4);
+        let bytes: Vec<u64> = (0..plan.values.len()).filter(|&at| alive(at)).map(row_bytes).collect();
+        let batch = fitting(batch, &bytes, gpu.adapter.max_binding_bytes)?;
         let mut buffers = Vec::new();
         for (at, value) in plan.values.iter().enumerate() {
             let buffer = alive(at).then(|| Buffer::new(gpu, &value.name, batch, row_bytes(at)));
@@ -402,11 +422,15 @@ fn bind(
     };
     let (source, target) = (&values[pass.source], &values[pass.target]);
     let plain = plan.plain == Some(pass.target);
-    let geometry =
-        |window, groups| Geometry { batch, input: source.clone(), output: target.clone(), window, groups };
+    let geometry = |shapes: &[usize; 2], window, groups| {
+        let [input, output] = shapes.map(|at| values[at].clone());
+        let (from, to) = (source.element, target.element);
+        let (input, output) = (Value { element: from, ..input }, Value { element: to, ..output });
+        Geometry { batch, input, output, window, groups }
+    };
     let (x, y) = (buffer(pass.source)?, buffer(pass.target)?);
     let layout = Layout::of(target);
-    let pooling = |window| Pooling::of(source, target, window);
+    let pooling = |[from, to]: &[usize; 2], window| Pooling::of(&values[*from], &values[*to], window);
     match &pass.kind {
         Kind::Pointwise(other) => {
             let other = other.map(|(op, at)| buffer(at).map(|other| (op, other))).transpose()?;
@@ -434,8 +458,8 @@ fn bind(
             let spec = gather::spec(layout, source.element)?;
             Gather::load(gpu, &spec)?.bind(gpu, &inputs, &index, (y, layout))
         }
-        Kind::Layer(Op::Dense(dense)) => {
-            let geometry = geometry(dense.window, dense.groups);
+        Kind::Layer(Op::Dense(dense), shapes) => {
+            let geometry = geometry(shapes, dense.window, dense.groups);
             let on = dense::Operands {
                 geometry: &geometry,
                 before: &pass.before,
@@ -446,8 +470,8 @@ fn bind(
             };
             fastest(gpu, &geometry, dense::VARIANTS, |spec| dense::bind(gpu, spec, dense, &on))
         }
-        Kind::Layer(Op::Integer(integer)) => {
-            let geometry = geometry(integer.window, integer.groups);
+        Kind::Layer(Op::Integer(integer), shapes) => {
+            let geometry = geometry(shapes, integer.window, integer.groups);
             let on = dense::Operands {
                 geometry: &geometry,
                 before: &pass.before,
@@ -460,15 +484,32 @@ fn bind(
                 dense_integer::bind(gpu, spec, integer, &on)
             })
         }
-        Kind::Layer(Op::MaxPool(window)) => {
-            let pooling = pooling(*window);
+        Kind::Layer(Op::MaxPool(window), shapes) => {
+            let pooling = pooling(shapes, *window);
             MaxPool::load(gpu, &max_pool::spec(&pooling, source.element)?)?.bind(gpu, x, y, &pooling)
         }
-        Kind::Layer(Op::AveragePool { window, include_pad }) => {
-            let pooling = pooling(*window);
+        Kind::Layer(Op::AveragePool { window, include_pad }, shapes) => {
+            let pooling = pooling(shapes, *window);
             AveragePool::load(gpu, &average_pool::spec(&pooling))?.bind(gpu, x, y, &pooling, *include_pad)
         }
-        Kind::Layer(Op::Softmax) => Softmax::load(gpu, &softmax::spec(layout))?.bind(gpu, x, y, layout),
-        Kind::Layer(_) => Err(Error::Input(format!("{}: no kernel computes it", target.name))),
+        Kind::Layer(Op::Softmax, _) => Softmax::load(gpu, &softmax::spec(layout))?.bind(gpu, x, y, layout),
+        Kind::Layer(..) => Err(Error::Input(format!("{}: no kernel computes it", target.name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_fits_bindings_and_memory() {
+        let mib = 1 << 20;
+        assert_eq!(fitting(4096, &[16, 64], 128 * mib).unwrap(), 4096);
+        assert_eq!(fitting(4096, &[mib, 16], 128 * mib).unwrap(), 128);
+        assert_eq!(fitting(4096, &[16 * mib; 32], 128 * mib).unwrap(), 4);
+        assert_eq!(fitting(0, &[], 128 * mib).unwrap(), 1);
+        let text = |bytes: &[u64]| fitting(1, bytes, 128 * mib).unwrap_err().to_string();
+        assert!(text(&[129 * mib]).contains("larger than a binding"));
+        assert!(text(&[16 * mib; 129]).contains("one example take"));
     }
 }

@@ -158,13 +158,17 @@ impl Chains<'_> {
         let mut all = vec![0f32; slabs * slab * 4];
         for (first, (steps, layout)) in [(0, self.before), (BEFORE.len(), self.after)] {
             for (step, to) in steps.iter().zip(all.chunks_exact_mut(slab * 4).skip(first)) {
-                let Step::With(_, values) = step else { continue };
+                let Step::With(with, values) = step else { continue };
                 let packed = match values.as_slice() {
-                    [one] => vec![*one; layout.c4() * 4],
+                    [one] => Layout { positions: 1, ..layout }.pack_f32(&vec![*one; layout.channels]),
                     values if by_position(values, layout) => layout.pack_f32(values),
                     values => Layout { positions: 1, ..layout }.pack_f32(values),
                 };
                 to[..packed.len()].copy_from_slice(&packed);
+                // Padding stays finite: a product behind multiplies it by 0.
+                if *with == With::Div {
+                    to.chunks_exact_mut(4 * layout.c4()).for_each(|place| place[layout.channels..].fill(1.0));
+                }
             }
         }
         Ok((Buffer::from_slice(gpu, "constants", slabs as u64, &all)?, slab as u64))

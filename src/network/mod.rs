@@ -238,6 +238,20 @@ pub struct Integer {
     pub output: Output,
 }
 
+impl Integer {
+    /// Whether no input can make a sum leave 32 bits.
+    pub fn fits(&self) -> bool {
+        // A byte is at most this far from the zero point.
+        let reach = i64::from((127 - self.input_zero).max(self.input_zero + 128));
+        let each = (self.weights.len() / self.bias.len().max(1)).max(1);
+        let channels = self.weights.chunks_exact(each).zip(&self.weight_zero).zip(&self.bias);
+        channels.into_iter().all(|((weights, &zero), &bias)| {
+            let all: i64 = weights.iter().map(|&w| (i64::from(w) - i64::from(zero)).abs()).sum();
+            all.saturating_mul(reach) <= i64::from(i32::MAX) - i64::from(bias).abs()
+        })
+    }
+}
+
 /// What becomes of a sum of integers. Every step is one operation of f32, so that each device gives the same bits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {

@@ -116,10 +116,6 @@ fn integer(name: &str, dense: &Dense, input: &Value, scale: Option<f32>) -> Resu
     }
     let outs = dense.bias.len();
     let each = dense.weights.len() / outs.max(1);
-    // Every product is at most 127 x 128, and the bias takes up to half of the range.
-    if each as u64 * 127 * 128 > (i32::MAX / 2) as u64 {
-        return Err(format!("sums of {each} products do not fit 32 bits"));
-    }
     let channels = calibration::channels(name, &dense.weights, outs).map_err(|error| error.to_string())?;
     let mut made = Integer {
         weights: Vec::with_capacity(dense.weights.len()),
@@ -137,13 +133,16 @@ fn integer(name: &str, dense: &Dense, input: &Value, scale: Option<f32>) -> Resu
         let unit = f64::from(scale) * f64::from(step);
         let bias = (f64::from(bias) / unit).round_ties_even();
         let product = unit as f32;
-        if !(bias.abs() <= f64::from(i32::MAX / 2) && product > 0.0 && product.is_finite()) {
+        if !(bias.abs() <= f64::from(i32::MAX) && product.is_normal()) {
             return Err(format!(
                 "the bias of its channel {out} does not fit 32 bits in steps of its products"
             ));
         }
         made.bias.push(bias as i32);
         scales.push(product);
+    }
+    if !made.fits() {
+        return Err(format!("its sums of {each} products and a bias do not fit 32 bits"));
     }
     made.output = Output::Scaled { scale: scales };
     Ok((made, scale))

@@ -311,6 +311,10 @@ fn what_cannot_be_is_refused_by_name() {
             one(node("QuantizeLinear", &["x", "s"], &["y"]), vec![floats("s", &[], &[0.0])]),
             &["scale is not positive"],
         ),
+        (
+            one(node("QuantizeLinear", &["x", "s"], &["y"]), vec![floats("s", &[], &[1e-40])]),
+            &["scale is too small"],
+        ),
         (one(node("Cast", &["x"], &["y"]), vec![]), &["attribute to"]),
         (
             one(with(with(node("Relu", &["x"], &["y"]), int("a", 1)), int("a", 1)), vec![]),
@@ -323,6 +327,36 @@ fn what_cannot_be_is_refused_by_name() {
             assert!(problem.contains(word), "\"{problem}\" does not say \"{word}\"");
         }
     }
+}
+
+#[test]
+fn what_would_take_any_amount_of_memory_is_refused() {
+    // No data stands against the long axes of a tensor that has an axis of 0.
+    let numbers = |name: &str| shape_of(name, &[0]);
+    for dims in [&[1_i64 << 58, 0][..], &[1 << 30, 1 << 25, 0]] {
+        for made in [
+            node("Transpose", &["w"], &["v"]),
+            with(node("Gather", &["w", "i"], &["v"]), int("axis", 1)),
+            node("Slice", &["w", "i", "j"], &["v"]),
+        ] {
+            let constants = vec![floats("w", dims, &[]), numbers("i"), shape_of("j", &[1 << 60])];
+            let model = model(vec![made, node("Add", &["x", "v"], &["y"])], constants);
+            let problem = attempt(&model.encode_to_vec(), &Names::default()).unwrap_err();
+            assert!(problem.contains("is empty") || problem.contains("no axis"), "{problem}");
+        }
+    }
+    // A large constant, over and over again.
+    let large = Tensor {
+        data_type: Some(3),
+        raw_data: Some(vec![0; 1 << 24]),
+        ..floats("v0", &[1 << 12, 1 << 12], &[])
+    };
+    let names: Vec<String> = (0..10).map(|i| format!("v{i}")).collect();
+    let copies = names.windows(2).map(|pair| node("Reshape", &[&pair[0], "s"], &[&pair[1]]));
+    let nodes = copies.chain([node("Add", &["x", "v9"], &["y"])]).collect();
+    let model = model(nodes, vec![large, shape_of("s", &[1 << 12, 1 << 12])]);
+    let problem = attempt(&model.encode_to_vec(), &Names::default()).unwrap_err();
+    assert!(problem.contains("numbers in all"), "{problem}");
 }
 
 #[test]

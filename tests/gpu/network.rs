@@ -207,3 +207,52 @@ fn batches_of_any_size_give_the_same_outputs() {
     let engine = Engine::new(&gpu, &network, 4, Keep::Output).unwrap();
     assert!(engine.run(&gpu, &input[..100]).unwrap_err().to_string().contains("are no examples of 243"));
 }
+
+/// One product of `inputs` weights of 1 and a bias.
+fn product(inputs: usize, bias: f32) -> Network {
+    let value = |name: &str, size| Value { name: name.into(), shape: vec![size], element: Element::F32 };
+    let dense = Dense {
+        weights: vec![1.0; inputs],
+        bias: vec![bias],
+        window: Window::POINT,
+        groups: 1,
+        quantized: None,
+    };
+    let layer =
+        Layer { name: "sum".into(), operator: "Gemm", inputs: vec![0], output: 1, op: Op::Dense(dense) };
+    Network { values: vec![value("x", inputs), value("y", 1)], layers: vec![layer], input: 0, output: 1 }
+}
+
+#[test]
+fn sums_may_fill_32_bits_and_no_more() {
+    let gpu = crate::harness::device();
+    let (inputs, scale) = (60_000, 0.01_f32);
+    let unit = f64::from(scale) * f64::from(1.0_f32 / 127.0);
+    // 975 million from products of bytes.
+    let network = product(inputs, (1.1e9 * unit) as f32);
+    let quantized = quantize(&network, |_| Some(scale), |_| true);
+    assert!(quantized.layers[0].int8, "{:?}", quantized.layers);
+    let input = vec![1.28_f32; inputs];
+    let found = Engine::new(&gpu, &quantized.network, 1, Keep::Output).unwrap().run(&gpu, &input).unwrap();
+    let values = run(&quantized.network, &input);
+    assert_eq!(f64::from(found[0]), values[quantized.network.output].floats()[0]);
+
+    let network = product(inputs, (1.2e9 * unit) as f32);
+    let quantized = quantize(&network, |_| Some(scale), |_| true);
+    assert!(!quantized.layers[0].int8);
+    assert!(quantized.layers[0].reason.as_ref().unwrap().contains("do not fit 32 bits"));
+}
+
+#[test]
+fn a_driver_with_wrong_integer_dot_products_computes_them_otherwise() {
+    let mut gpu = crate::harness::device();
+    let network = convolutional();
+    let input: Vec<f32> = Random::new(13).floats(3 * 243);
+    let quantized = quantize(&network, |_| Some(0.03), |_| true);
+    let found = [true, false].map(|right| {
+        gpu.integer_dot = right;
+        let engine = Engine::new(&gpu, &quantized.network, 3, Keep::Output).unwrap();
+        engine.run(&gpu, &input).unwrap()
+    });
+    assert_eq!(found[0], found[1]);
+}

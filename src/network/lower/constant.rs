@@ -163,6 +163,9 @@ pub fn strides(shape: &[usize]) -> Vec<usize> {
 
 /// For each axis of a new shape the distances of its places: the places of all its elements.
 pub fn walk(axes: &[Vec<usize>]) -> Vec<u32> {
+    if axes.iter().any(Vec::is_empty) {
+        return Vec::new();
+    }
     let mut places = vec![0_u32];
     for axis in axes {
         if axis.as_slice() == [0] {

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::constant::Codes;
-use super::quantized::sums_fit;
 use crate::network::{
     Affine, Dense, Element, Integer, Layer, Network, Op, Output, QuantizedWeights, Unary, Value,
 };
@@ -78,9 +77,6 @@ pub fn fuse(network: Network, codes: &HashMap<usize, Codes>) -> Network {
         })();
         let fused = found.and_then(|(dense, weights, (scale, zero), bytes, moves)| {
             let bias = bias(dense, weights, scale, codes.get(&layer.output))?;
-            if !sums_fit(&weights.codes, &weights.zero, zero, &bias) {
-                return None;
-            }
             // Towards a QuantizeLinear.
             let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
             let mut last = alone(layer.output);
@@ -109,12 +105,8 @@ pub fn fuse(network: Network, codes: &HashMap<usize, Codes>) -> Network {
                 }
                 _ => None,
             });
-            let (to, place) = match requantized {
-                Some((to, place)) => {
-                    made.extend(between);
-                    made.insert(place);
-                    (to, place)
-                }
+            let (output, place) = match requantized {
+                Some(found) => found,
                 None => (Output::Scaled { scale: factor(1.0)? }, layer.output),
             };
             let integer = Integer {
@@ -124,8 +116,15 @@ pub fn fuse(network: Network, codes: &HashMap<usize, Codes>) -> Network {
                 bias,
                 window: dense.window,
                 groups: dense.groups,
-                output: to,
+                output,
             };
+            if !integer.fits() {
+                return None;
+            }
+            if place != layer.output {
+                made.extend(between);
+                made.insert(place);
+            }
             Some((integer, place, bytes, moves))
         });
         let Some((integer, place, mut from, moves)) = fused else {

@@ -287,7 +287,7 @@ impl<'m> Lowering<'m> {
         let (classes, inner) = (product(&view.dims[axis..end]), product(&view.dims[end..]));
         let shape = if outer * inner == 1 { vec![classes] } else { vec![classes, outer * inner] };
         let own = natural(&view.dims);
-        if own == shape || (outer == 1 && own[0] == classes) {
+        if outer == 1 && own[0] == classes {
             let value = self.natural(site, 0, &view)?;
             self.finish_node(site, vec![value], Op::Softmax, view.dims, Element::F32)?;
             return Ok(());
@@ -307,6 +307,7 @@ impl<'m> Lowering<'m> {
         let view = match self.flow(site, 0)? {
             Flow::View(view) => view,
             Flow::Constant(constant) => {
+                self.charge(constant.len())?;
                 let numbers = cast(&constant.numbers, to)?;
                 let codes = constant.codes.clone().filter(|_| to.is_float());
                 self.set_constant(site, Constant { shape: constant.shape.clone(), numbers, codes });

@@ -24,7 +24,7 @@ use crate::io::quoted;
 use crate::{Error, Result};
 use constant::{Constant, elements};
 
-/// The most numbers that lowering may make: indices and expanded constants.
+/// The most numbers that lowering may make: weights, indices and expanded constants.
 const MAX_MADE: usize = 1 << 27;
 
 /// The input and the output of a network, where a model has several.
@@ -305,7 +305,7 @@ impl<'m> Lowering<'m> {
     fn charge(&mut self, count: usize) -> Outcome {
         let left = self.room.checked_sub(count);
         self.room =
-            left.ok_or_else(|| format!("its shapes would take more than {MAX_MADE} numbers in all"))?;
+            left.ok_or_else(|| format!("weights and shapes would take more than {MAX_MADE} numbers in all"))?;
         Ok(())
     }
 
@@ -320,6 +320,12 @@ impl<'m> Lowering<'m> {
         element: Element,
     ) -> Outcome<usize> {
         elements(&shape)?;
+        // One constant may serve many nodes.
+        self.charge(match &op {
+            Op::Dense(dense) => dense.weights.len(),
+            Op::Integer(integer) => integer.weights.len(),
+            _ => 0,
+        })?;
         let own = match site.node.name.as_str() {
             "" => format!("{}_{}", site.operator, self.layers.len()),
             name => name.to_owned(),

@@ -6,6 +6,9 @@ use super::constant::{Constant, Extent, Numbers, elements, pick, steps, strides,
 use super::{Flow, Lowering, MIXES, Outcome, Site, View, axis_of};
 use crate::network::{Element, Op};
 
+/// The longest axis of a constant that has an axis of 0.
+const LONGEST_OF_EMPTY: usize = 1 << 16;
+
 impl<'m> Lowering<'m> {
     /// Gives the output the input's elements with these places, in another shape; behind the batch for a value.
     fn moved(&mut self, site: Site<'m>, flow: Flow, shape: Vec<usize>, index: Option<Vec<u32>>) -> Outcome {
@@ -13,7 +16,10 @@ impl<'m> Lowering<'m> {
             Flow::Constant(constant) => {
                 let moved = match index {
                     Some(index) => constant.select(shape, &index),
-                    None => Constant { shape, ..(*constant).clone() },
+                    None => {
+                        self.charge(constant.len())?;
+                        Constant { shape, ..(*constant).clone() }
+                    }
                 };
                 self.set_constant(site, moved);
             }
@@ -36,6 +42,21 @@ impl<'m> Lowering<'m> {
         let count = count.ok_or("its output is too large")?;
         self.charge(count)?;
         Ok(walk(axes))
+    }
+
+    /// Takes off what lists of places need.
+    fn charge_axes(&mut self, shape: &[usize]) -> Outcome {
+        // No data stands against the other axes of an empty constant.
+        if shape.contains(&0) && shape.iter().any(|&size| size > LONGEST_OF_EMPTY) {
+            return Err(format!("a constant of the shape {shape:?} is empty"));
+        }
+        self.charge(shape.iter().sum())
+    }
+
+    /// The places along each axis of a shape.
+    fn along(&mut self, shape: &[usize]) -> Outcome<Vec<Vec<usize>>> {
+        self.charge_axes(shape)?;
+        Ok(shape.iter().zip(strides(shape)).map(|(&size, stride)| steps(size, stride)).collect())
     }
 
     pub fn identity(&mut self, site: Site<'m>) -> Outcome {
@@ -119,9 +140,9 @@ impl<'m> Lowering<'m> {
         if batch == 1 && order.first() != Some(&0) {
             return Err(MIXES.into());
         }
-        let strides = strides(&shape);
         let order: Vec<usize> = order.into_iter().skip(batch).map(|axis| axis - batch).collect();
-        let axes: Vec<Vec<usize>> = order.iter().map(|&axis| steps(shape[axis], strides[axis])).collect();
+        let own = self.along(&shape)?;
+        let axes: Vec<Vec<usize>> = order.iter().map(|&axis| own[axis].clone()).collect();
         let index = self.places(&axes)?;
         self.moved(site, flow, order.iter().map(|&axis| shape[axis]).collect(), Some(index))
     }
@@ -198,12 +219,10 @@ impl<'m> Lowering<'m> {
             Flow::Constant(constant) => &constant.shape,
             Flow::View(view) => &view.dims,
         };
-        let distances = strides(shape);
-        let mut axes: Vec<Vec<usize>> =
-            shape.iter().zip(&distances).map(|(&size, &stride)| steps(size, stride)).collect();
+        let mut axes = self.along(shape)?;
         for (axis, places) in taken {
             let axis = axis.checked_sub(batch).ok_or(MIXES)?;
-            axes[axis] = places.iter().map(|place| place * distances[axis]).collect();
+            axes[axis] = places.iter().map(|&place| axes[axis][place]).collect();
         }
         let mut new: Vec<usize> = axes.iter().map(Vec::len).collect();
         if let (Some(into), Some((axis, _))) = (into, taken.first()) {
@@ -233,6 +252,7 @@ impl<'m> Lowering<'m> {
             Flow::Constant(constant) => (constant.shape.clone(), 0),
             Flow::View(view) => (view.dims.clone(), 1),
         };
+        self.charge_axes(&shape)?;
         let rank = shape.len() + batch;
         let (starts, ends, axes, jumps);
         if let (Some(from), Some(to)) = (site.ints("starts")?, site.ints("ends")?) {

@@ -5,20 +5,6 @@ use super::{Flow, Lowering, Outcome, Site, View, axis_of};
 use crate::io::onnx::DataType;
 use crate::network::{Affine, Element, Integer, Op, Output, Window};
 
-/// The largest sum that an accumulator of 32 bits holds.
-const MAX_SUM: i64 = i32::MAX as i64;
-
-/// Whether no input can make a sum leave 32 bits. `weights` is `[out, …]`.
-pub fn sums_fit(weights: &[i8], zero: &[i32], input_zero: i32, bias: &[i32]) -> bool {
-    // A byte is at most this far from the zero point.
-    let reach = i64::from((127 - input_zero).max(input_zero + 128));
-    let each = weights.len() / zero.len().max(1);
-    weights.chunks_exact(each.max(1)).zip(zero).zip(bias).all(|((row, &zero), &bias)| {
-        let all: i64 = row.iter().map(|&w| (i64::from(w) - i64::from(zero)).abs()).sum();
-        all.saturating_mul(reach) <= MAX_SUM - i64::from(bias).abs()
-    })
-}
-
 impl<'m> Lowering<'m> {
     /// Scales and zero points, and whether these are of uint8, of which 128 has been taken off. `known` is what the
     /// bytes themselves are, where there are bytes.
@@ -124,6 +110,9 @@ impl<'m> Lowering<'m> {
             return Ok(());
         }
         let view = self.view(site, 0, Element::F32)?;
+        if affine.scale.iter().any(|scale| (1.0 / scale).is_infinite()) {
+            return Err("its scale is too small for a float of 32 bits".into());
+        }
         Self::check_axis(site, &affine, &view.dims)?;
         if affine.scale.len() == 1 {
             return self.single(site, view, Op::Quantize(affine), Element::I8, unsigned);
@@ -193,11 +182,7 @@ impl<'m> Lowering<'m> {
     }
 
     fn checked(integer: Integer) -> Outcome<Op> {
-        if sums_fit(&integer.weights, &integer.weight_zero, integer.input_zero, &integer.bias) {
-            Ok(Op::Integer(integer))
-        } else {
-            Err("its sums do not fit 32 bits".into())
-        }
+        if integer.fits() { Ok(Op::Integer(integer)) } else { Err("its sums do not fit 32 bits".into()) }
     }
 
     /// What becomes of the sum: by the scales of input and weights, and of the output, which is input `at`.
