@@ -297,8 +297,9 @@ impl Vectors {
             let (out, later) = take(&mut rest).split_at_mut(bytes.len() / width);
             rest = later;
             match self.element {
-                // Only of rows with lengths, whose pieces are aligned for bytes only.
-                Element::F32 | Element::I32 => {
+                Element::F32 => bytemuck::cast_slice_mut(out).copy_from_slice(bytes),
+                // Not cast, because only rows with lengths have them.
+                Element::I32 => {
                     let values = bytes.as_chunks().0.iter().map(|&value| i32::from_ne_bytes(value));
                     let beyond = |value: i32| value.unsigned_abs() > MAX_WHOLE;
                     if values.clone().fold(false, |any, value| any | beyond(value)) {
@@ -369,16 +370,16 @@ impl Vectors {
         self.offset + row * (self.prefix + self.row_bytes()) as u64
     }
 
-    /// Gives the values of rows to `take` as bytes, some whole values at a time; `swap` turns the bytes of each around. They
+    /// Gives the values of rows to `each` as bytes, some whole values at a time; `swap` turns the bytes of each around. They
     /// are aligned for values unless rows have lengths.
-    fn pieces(&self, rows: Range<u64>, swap: bool, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn pieces(&self, rows: Range<u64>, swap: bool, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let stride = self.prefix + self.row_bytes();
         let all = self.at(rows.end) - self.at(rows.start);
         // Of u32, for the alignment.
         let mut block = vec![0u32; all.min(BLOCK as u64).div_ceil(4) as usize];
         let block: &mut [u8] = bytemuck::cast_slice_mut(&mut block);
         if self.prefix == 0 {
-            return self.run(self.at(rows.start)..self.at(rows.end), swap, block, &mut take);
+            return self.run(self.at(rows.start)..self.at(rows.end), swap, block, &mut each);
         }
         let many = (BLOCK / stride) as u64;
         let mut row = rows.start;
@@ -389,7 +390,7 @@ impl Vectors {
                 self.file.read_values(at, 1, false, &mut length)?;
                 self.check_length(row, length)?;
                 row += 1;
-                self.run(at + LENGTH as u64..self.at(row), swap, block, &mut take)?;
+                self.run(at + LENGTH as u64..self.at(row), swap, block, &mut each)?;
                 continue;
             }
             let bytes = &mut block[..many.min(rows.end - row) as usize * stride];
@@ -400,26 +401,26 @@ impl Vectors {
                 if swap {
                     swap_bytes(self.element.bytes(), values);
                 }
-                take(values)?;
+                each(values)?;
                 row += 1;
             }
         }
         Ok(())
     }
 
-    /// Gives values that lie one behind the other to `take`, a block at a time.
+    /// Gives values that lie one behind the other to `each`, a block at a time.
     fn run(
         &self,
         range: Range<u64>,
         swap: bool,
         block: &mut [u8],
-        take: &mut impl FnMut(&[u8]) -> Result<()>,
+        each: &mut impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut at = range.start;
         while at < range.end {
             let bytes = &mut block[..(range.end - at).min(BLOCK as u64) as usize];
             self.file.read_values(at, self.element.bytes(), swap, bytes)?;
-            take(bytes)?;
+            each(bytes)?;
             at += bytes.len() as u64;
         }
         Ok(())
