@@ -19,6 +19,7 @@ pub mod output;
 pub mod picture;
 pub mod safetensors;
 pub mod table;
+pub mod vecs;
 
 /// The most key-value pairs of metadata. Models have about 50.
 const MAX_PAIRS: u64 = 1 << 16;
@@ -86,6 +87,18 @@ impl Positioned {
         (&self.file).read_exact(out)
     }
 
+    /// Reads values of `width` bytes; `swap` turns the bytes of each around.
+    fn read_values(&self, at: u64, width: usize, swap: bool, out: &mut [u8]) -> Result<()> {
+        self.read_exact(at, out).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => Error::file(&self.path, "the file has become shorter"),
+            _ => Error::io(&self.path, error),
+        })?;
+        if swap {
+            swap_bytes(width, out);
+        }
+        Ok(())
+    }
+
     /// Reads a part of the tensor `name`, whose data has `bytes` bytes from `offset` on: `range` is in bytes from the
     /// data's beginning, and as long as `out`.
     fn read(&self, name: &str, offset: u64, bytes: u64, range: Range<u64>, out: &mut [u8]) -> Result<()> {
@@ -112,6 +125,15 @@ impl Positioned {
             }
             _ => Error::io(&self.path, error),
         })
+    }
+}
+
+/// Turns the bytes of each value of `width` bytes around.
+fn swap_bytes(width: usize, values: &mut [u8]) {
+    match width {
+        2 => values.as_chunks_mut::<2>().0.iter_mut().for_each(|value| value.reverse()),
+        4 => values.as_chunks_mut::<4>().0.iter_mut().for_each(|value| value.reverse()),
+        _ => values.chunks_exact_mut(width).for_each(<[u8]>::reverse),
     }
 }
 

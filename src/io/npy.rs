@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use half::f16;
@@ -16,6 +16,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::Positioned;
 use super::output::write_whole;
+use super::vecs::Element;
 use crate::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -146,19 +147,62 @@ fn read_values<R: Read>(mut array: Array<'_, R>, rows: u64, cols: u64) -> Result
     Ok(Matrix { rows: rows as usize, cols: cols as usize, values })
 }
 
+/// An open array whose values stay in the file.
+#[derive(Debug)]
+pub(super) struct Values {
+    pub(super) file: Positioned,
+    /// Where the data begins.
+    pub(super) offset: u64,
+    /// The size of the data.
+    pub(super) bytes: u64,
+    /// `[rows, cols]` or `[cols]`, none of them 0.
+    pub(super) shape: Vec<u64>,
+    pub(super) element: Element,
+    pub(super) big_endian: bool,
+}
+
+impl Values {
+    /// Opens an array in C order of one of the types of `elements`, in either byte order, with two dimensions or, where
+    /// `flat` may be, one.
+    pub(super) fn open(path: &Path, elements: &[Element], flat: bool) -> Result<Self> {
+        let array = Array::open(path)?;
+        let element = match (array.kind(), array.dtype.trim_start_matches(['<', '>', '|'])) {
+            ("f4", _) => Some(Element::F32),
+            ("f2", _) => Some(Element::F16),
+            // A byte has no order.
+            (_, "u1") => Some(Element::U8),
+            (_, "i1") => Some(Element::I8),
+            _ => None,
+        };
+        let Some(element) = element.filter(|element| elements.contains(element)) else {
+            let names = elements.iter().map(|element| match element {
+                Element::F32 => "float32",
+                Element::F16 => "float16",
+                Element::U8 => "uint8",
+                Element::I8 => "int8",
+                Element::I32 => "int32",
+            });
+            return Err(array.wrong_dtype(&names.collect::<Vec<_>>().join(" or "), "numpy.float32"));
+        };
+        match array.shape.len() {
+            2 => {}
+            1 if flat => {}
+            _ if flat => return Err(array.wrong_shape("2-D, [rows, columns], or 1-D")),
+            _ => return Err(array.wrong_shape("2-D, [rows, columns]")),
+        }
+        if array.shape.contains(&0) {
+            return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
+        }
+        array.check_size(element.bytes() as u64)?;
+        let big_endian = array.dtype.starts_with('>');
+        let Array { file, offset, data: bytes, shape, .. } = array;
+        Ok(Self { file: Positioned::new(path, file), offset, bytes, shape, element, big_endian })
+    }
+}
+
 /// An open array of float32 or float16 whose values stay in the file: they are read a piece at a time, from any thread.
 #[derive(Debug)]
-pub struct Floats {
-    path: PathBuf,
-    file: Positioned,
-    /// Where the data begins.
-    offset: u64,
-    bytes: u64,
-    shape: Vec<u64>,
-    half: bool,
-    /// Whether the bytes of a value are the other way round.
-    big_endian: bool,
-}
+pub struct Floats(Values);
 
 impl Floats {
     /// Opens an array in C order, of the shape `[rows, cols]` or `[cols]`, none of them 0, in either byte order.
@@ -166,47 +210,22 @@ impl Floats {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
     pub fn open(path: &Path) -> Result<Self> {
-        let array = Array::open(path)?;
-        let half = match array.kind() {
-            "f4" => false,
-            "f2" => true,
-            _ => return Err(array.wrong_dtype("float32 or float16", "numpy.float32")),
-        };
-        if !(1..=2).contains(&array.shape.len()) {
-            return Err(array.wrong_shape("2-D, [rows, columns], or 1-D"));
-        }
-        if array.shape.contains(&0) {
-            return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
-        }
-        array.check_size(if half { 2 } else { 4 })?;
-        let big_endian = array.dtype.starts_with('>');
-        let size = array.file.metadata().map_err(|e| Error::io(path, e))?.len();
-        let Array { file, data: bytes, shape, .. } = array;
-        let offset = size.saturating_sub(bytes);
-        Ok(Self {
-            path: path.to_owned(),
-            file: Positioned::new(path, file),
-            offset,
-            bytes,
-            shape,
-            half,
-            big_endian,
-        })
+        Values::open(path, &[Element::F32, Element::F16], true).map(Self)
     }
 
     /// The shape; the last dimension is contiguous.
     pub fn shape(&self) -> &[u64] {
-        &self.shape
+        &self.0.shape
     }
 
     /// Whether the values are float16, and not float32.
     pub fn is_half(&self) -> bool {
-        self.half
+        self.0.element == Element::F16
     }
 
     /// The size of the data in bytes.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.0.bytes
     }
 
     /// Reads a part of the values as little-endian bytes: `range` is in bytes from the first one, of whole values, and as
@@ -216,23 +235,17 @@ impl Floats {
     /// [`Error::Input`] if the range is not within the data, not of whole values or not as long as `out`;
     /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it has become shorter.
     pub fn read(&self, range: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let Values { ref file, offset, bytes, element, big_endian, .. } = self.0;
         let Range { start, end } = range;
-        let width = if self.half { 2 } else { 4 };
+        let width = element.bytes() as u64;
         let whole = start.is_multiple_of(width) && end.is_multiple_of(width);
-        if start > end || end > self.bytes || end - start != out.len() as u64 || !whole {
-            let (bytes, room) = (self.bytes, out.len());
+        if start > end || end > bytes || end - start != out.len() as u64 || !whole {
+            let room = out.len();
             return Err(Error::Input(format!(
                 "the bytes {start}..{end} of an array of {bytes} are not whole values within it that fit into {room}"
             )));
         }
-        self.file.read_exact(self.offset + start, out).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => Error::file(&self.path, "the file has become shorter"),
-            _ => Error::io(&self.path, error),
-        })?;
-        if self.big_endian {
-            out.chunks_exact_mut(width as usize).for_each(<[u8]>::reverse);
-        }
-        Ok(())
+        file.read_values(offset + start, element.bytes(), big_endian, out)
     }
 }
 
@@ -429,6 +442,8 @@ fn write_array<T: NoUninit>(path: &Path, kind: &str, shape: &str, values: &[T]) 
 struct Array<'a, R = File> {
     path: &'a Path,
     file: R,
+    /// Where the data begins.
+    offset: u64,
     /// What follows the header, in bytes.
     data: u64,
     /// The byte order (`<`, `>` or `|`) and the type, such as `<f4`.
@@ -501,7 +516,7 @@ impl<'a, R: Read> Array<'a, R> {
         if fortran_order {
             return Err(error("the array is in Fortran order: save numpy.ascontiguousarray(array)"));
         }
-        Ok(Self { path, file, data: left, dtype, shape })
+        Ok(Self { path, file, offset: size - left, data: left, dtype, shape })
     }
 
     fn error(&self, problem: String) -> Error {

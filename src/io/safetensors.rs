@@ -187,6 +187,11 @@ impl Safetensors {
         find(self.path(), &self.tensors, &self.by_name, name, |tensor| &tensor.name)
     }
 
+    /// The file itself; its tensors lie at their offsets.
+    pub(super) fn into_file(self) -> Positioned {
+        self.file
+    }
+
     /// Reads a part of a tensor's data: `range` is in bytes from its beginning, and as long as `out`.
     ///
     /// # Errors

@@ -18,3 +18,4 @@ mod safetensors;
 mod seeds;
 mod shaders;
 mod source;
+mod vecs;
