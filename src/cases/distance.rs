@@ -82,7 +82,8 @@ impl Case for Measuring {
     }
 
     fn expected(&self) -> Vec<Expected> {
-        let (distance, bound): (fn(&[f32], &[f32]) -> f64, fn(&[f32], &[f32]) -> f64) = match self.metric {
+        type Of = fn(&[f32], &[f32]) -> f64;
+        let (distance, bound): (Of, Of) = match self.metric {
             Metric::Dot => (|x, c| -oracle::distance::product(x, c), oracle::distance::product_bound),
             _ => (oracle::distance::distance, oracle::distance::bound),
         };

@@ -158,7 +158,7 @@ impl Case for Committing {
         let into = (&centroids, &norms);
         let d = self.d as u64;
         let bound =
-            Decision::load(gpu)?.bind_commit(gpu, &next, &control, into, d, self.metric, self.always)?;
+            Decision::load(gpu)?.bind_commit(gpu, &next, &control, into, (d, self.metric), self.always)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("centroids", centroids), ("norms", norms)],

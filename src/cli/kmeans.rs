@@ -7,32 +7,90 @@ use serde::Serialize;
 
 use super::terminal::Terminal;
 use super::{Session, Traced, check_outputs};
+use lowbit::Error;
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::picture;
+use lowbit::io::vecs::{How, Vectors};
 use lowbit::kmeans::palette::{self, Palette};
-use lowbit::kmeans::{Fitted, Init, KMeans, Progress, predict};
+use lowbit::kmeans::{Fitted, Init, KMeans, Metric, Progress};
 use lowbit::report::table;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Cluster the rows of a .npy matrix (float32 or float16, [n, d])
+    /// Cluster vectors
     Fit(Fit),
-    /// Label the rows of a .npy matrix by given centroids
+    /// Label vectors by given centroids
     Predict(Predict),
     /// Draw a picture in k colours, chosen by k-means in Oklab
     Palette(PaletteArguments),
 }
 
+/// Points, how they are measured, and where they are kept.
+#[derive(Args, Debug)]
+struct Points {
+    /// The points, [n, d]: .npy (float32, float16, uint8, int8), .fvecs, .bvecs, .ivecs, .safetensors, or raw float32
+    data: PathBuf,
+    /// The length of a row, for raw float32
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u64).range(1..))]
+    dim: Option<u64>,
+    /// Which tensor of a .safetensors file
+    #[arg(long, value_name = "NAME")]
+    tensor: Option<String>,
+    /// What "near" means: euclidean, cosine (1 - cosine, centroids are unit vectors) or dot (the inner product)
+    #[arg(long, value_name = "METRIC", default_value = "euclidean", value_parser = metric)]
+    metric: Metric,
+    /// Keep points within so much of the device's memory; the rest is read again in each iteration, with the same result
+    #[arg(long, value_name = "MiB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    memory: Option<u64>,
+}
+
+fn metric(name: &str) -> Result<Metric, String> {
+    match name {
+        "euclidean" => Ok(Metric::Euclidean),
+        "cosine" => Ok(Metric::Cosine),
+        "dot" => Ok(Metric::Dot),
+        _ => Err("there are euclidean, cosine and dot".into()),
+    }
+}
+
+impl Points {
+    fn open(&self) -> anyhow::Result<Vectors> {
+        Ok(Vectors::open(&self.data, &How { dim: self.dim, tensor: self.tensor.clone() })?)
+    }
+
+    fn settings(&self, k: usize) -> KMeans {
+        let kmeans = KMeans::new(k).metric(self.metric);
+        match self.memory {
+            Some(memory) => kmeans.memory(memory << 20),
+            None => kmeans,
+        }
+    }
+
+    /// Says which file an error is about.
+    fn about(&self, error: Error) -> Error {
+        match error {
+            Error::Input(problem) => Error::file(&self.data, problem),
+            other => other,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct Fit {
-    /// The points: .npy, float32 or float16, [n, d]
-    data: PathBuf,
+    #[command(flatten)]
+    points: Points,
     /// Number of clusters
     #[arg(short, long, allow_negative_numbers = true)]
     k: usize,
     /// First centroids: k-means++, random, or a .npy file [k, d]
     #[arg(long, default_value = "k-means++", value_name = "k-means++|random|CENTROIDS.npy")]
     init: String,
+    /// How many starts to try; the one of the least inertia counts
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    n_init: u32,
+    /// How often each point counts: .npy, float32 or float16, [n]
+    #[arg(long, value_name = "W.npy")]
+    weights: Option<PathBuf>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
@@ -54,8 +112,8 @@ pub struct Fit {
 
 #[derive(Args, Debug)]
 pub struct Predict {
-    /// The points: .npy, float32 or float16, [n, d]
-    data: PathBuf,
+    #[command(flatten)]
+    points: Points,
     /// The centroids: .npy, float32 or float16, [k, d]
     #[arg(long, value_name = "C.npy")]
     centroids: PathBuf,
@@ -90,9 +148,10 @@ impl Command {
             Self::Fit(fit) => {
                 fit.check_init()?;
                 let outputs = fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path);
-                (outputs.collect(), vec![&fit.data, Path::new(&fit.init)])
+                let inputs = [fit.points.data.as_path(), Path::new(&fit.init)].into_iter();
+                (outputs.collect(), inputs.chain(fit.weights.as_deref()).collect())
             }
-            Self::Predict(predict) => (vec![&predict.output], vec![&predict.data, &predict.centroids]),
+            Self::Predict(predict) => (vec![&predict.output], vec![&predict.points.data, &predict.centroids]),
             Self::Palette(palette) => {
                 picture::check_png_path(&palette.output)?;
                 (vec![&palette.output], vec![&palette.input])
@@ -152,18 +211,20 @@ impl Fit {
     }
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
-        let data = read_finite(&self.data)?;
+        let data = self.points.open()?;
+        let weights = self.weights.as_deref().map(read_weights).transpose()?;
         let init = match self.init.as_str() {
             "k-means++" => Init::PlusPlus,
             "random" => Init::Random,
             path => Init::Centroids(read_finite(Path::new(path))?),
         };
-        let kmeans = KMeans::new(self.k).init(init).seed(self.seed).max_iter(self.max_iter).tol(self.tol);
+        let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
+        let kmeans = kmeans.seed(self.seed).max_iter(self.max_iter).tol(self.tol);
         session.with_device(&self.traced, |gpu| {
             let (bar, progress) = follow(&session.terminal, self.max_iter);
-            let fitted = kmeans.fit(gpu, &data, progress);
+            let fitted = kmeans.fit_weighted(gpu, &data, weights.as_deref(), progress);
             bar.finish_and_clear();
-            self.finish(&fitted?, &session.terminal)?;
+            self.finish(&fitted.map_err(|error| self.points.about(error))?, &session.terminal)?;
             Ok(None)
         })
     }
@@ -189,6 +250,7 @@ impl Fit {
                 ("iterations", fitted.n_iter.to_string()),
                 ("converged", if fitted.converged { "yes" } else { "no" }.to_owned()),
                 ("inertia", format!("{}", fitted.inertia)),
+                ("imbalance", format!("{:.3}", fitted.imbalance)),
                 ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
                 ("seconds", format!("{:.3}", fitted.seconds)),
             ];
@@ -211,12 +273,21 @@ fn read_finite(path: &Path) -> anyhow::Result<Matrix> {
     Ok(matrix)
 }
 
+fn read_weights(path: &Path) -> anyhow::Result<Vec<f32>> {
+    let (matrix, _) = npy::read_columns(path)?;
+    if matrix.cols != 1 {
+        anyhow::bail!("{}: it has {} columns; weights are one for each point", path.display(), matrix.cols);
+    }
+    Ok(matrix.values)
+}
+
 impl Predict {
     fn run(&self, session: &Session) -> anyhow::Result<()> {
-        let data = read_finite(&self.data)?;
+        let data = self.points.open()?;
         let centroids = read_finite(&self.centroids)?;
         session.with_device(&self.traced, |gpu| {
-            let predicted = predict(gpu, &data, &centroids)?;
+            let predicted = self.points.settings(centroids.rows).predict(gpu, &data, &centroids);
+            let predicted = predicted.map_err(|error| self.points.about(error))?;
             npy::write_labels(&self.output, &predicted.labels)?;
             session.terminal.result(&predicted, || {
                 format!(

@@ -105,8 +105,7 @@ impl Decision {
         next: &Buffer,
         control: &Buffer,
         (centroids, norms): (&Buffer, &Buffer),
-        d: u64,
-        metric: Metric,
+        (d, metric): (u64, Metric),
         always: bool,
     ) -> Result<Bound> {
         let (k, rows) = (next.rows(), centroids.rows());
@@ -213,8 +212,8 @@ impl<'a> Labeller<'a> {
             distance.push(distancer.bind(gpu, &block.points, to, &distances, d, metric)?);
         }
         let into = (&centroids, &norms);
-        let commit = decision.bind_commit(gpu, &next, &control, into, d, metric, false)?;
-        let commit_always = decision.bind_commit(gpu, &next, &control, into, d, metric, true)?;
+        let commit = decision.bind_commit(gpu, &next, &control, into, (d, metric), false)?;
+        let commit_always = decision.bind_commit(gpu, &next, &control, into, (d, metric), true)?;
         Ok(Self {
             gpu,
             points,

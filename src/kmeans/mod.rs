@@ -198,7 +198,7 @@ impl KMeans {
         self.check(n, d)?;
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let transform = self.transform(&statistics)?;
-        let size = self.check_magnitude(&statistics)?;
+        let size = self.check_magnitude(data, &statistics)?;
         let points = Points::new(gpu, data, weights, &transform, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
         let scales = Scales::new(size, heaviest);
@@ -282,7 +282,7 @@ impl KMeans {
             return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
         }
         let transform = self.transform(&statistics)?;
-        self.check_magnitude(&statistics)?;
+        self.check_magnitude(data, &statistics)?;
         let first = self.given(centroids, &transform, "centroids")?;
         let points = Points::new(gpu, data, None, &transform, self.room)?;
         let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
@@ -345,17 +345,18 @@ impl KMeans {
     }
 
     /// The largest size of a value as it lies on the device; refuses those whose products would overflow an f32.
-    fn check_magnitude(&self, statistics: &Statistics) -> Result<f64> {
-        let size = match self.metric {
-            Metric::Euclidean => statistics.spread,
+    fn check_magnitude(&self, data: &dyn Source, statistics: &Statistics) -> Result<f64> {
+        let (from, size, place) = match self.metric {
+            Metric::Euclidean => (statistics.mean.clone(), statistics.spread, "the mean"),
             Metric::Cosine => return Ok(1.0),
-            Metric::Dot => statistics.size,
+            Metric::Dot => (vec![0.0; data.cols()], statistics.size, "0"),
         };
-        let most = (f64::from(f32::MAX) / (16.0 * statistics.mean.len() as f64)).sqrt();
+        let most = (f64::from(f32::MAX) / (16.0 * data.cols() as f64)).sqrt();
         if size > most {
+            let row = points::first_beyond(data, &from, most)?.unwrap_or(0);
             return Err(Error::Input(format!(
-                "values lie as far as {size:.3e} from the mean: squared distances would overflow beyond {most:.3e}; \
-                 scale the data down"
+                "row {row} lies farther than {most:.3e} from {place}: squared distances would overflow; scale the data \
+                 down"
             )));
         }
         Ok(size)

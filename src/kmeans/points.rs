@@ -8,6 +8,7 @@ use std::sync::mpsc::sync_channel;
 use super::lloyd::NO_LABEL;
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
 use crate::io::npy::Matrix;
+use crate::io::vecs::Vectors;
 use crate::{Error, Result};
 
 /// Rows of numbers on the host or in a file.
@@ -42,6 +43,20 @@ impl Source for Matrix {
         let problem = || Error::Input(format!("there are no rows {rows:?} in a matrix of {}", all.0));
         out.copy_from_slice(from.ok_or_else(problem)?);
         Ok(())
+    }
+}
+
+impl Source for Vectors {
+    fn rows(&self) -> u64 {
+        Self::rows(self)
+    }
+
+    fn cols(&self) -> usize {
+        Self::cols(self)
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        Self::read(self, rows, out)
     }
 }
 
@@ -137,10 +152,10 @@ impl Statistics {
             if sums.iter().any(|sum| !sum.is_finite())
                 && let Some(at) = values.iter().position(|value| !value.is_finite())
             {
-                let name = if values[at].is_nan() { "NaN" } else { "infinity" };
-                let (row, column) = (start + (at / d) as u64, at % d);
+                let (value, row, column) = (values[at], start + (at / d) as u64, at % d);
+                let name = if value.is_nan() { "NaN".into() } else { format!("infinity ({value})") };
                 return Err(Error::Input(format!(
-                    "Input {what} contains {name}: row {row}, column {column}."
+                    "Input {what} contains {name}: row {row}, column {column} (from 0): leave such rows out, or fill them"
                 )));
             }
             let means: Vec<f64> = sums.iter().map(|sum| sum / rows as f64).collect();
@@ -170,6 +185,22 @@ impl Statistics {
         }
         Ok(Self { mean, variance, spread, size, zero })
     }
+}
+
+/// The first row with a value farther than `most` from `from`.
+///
+/// # Errors
+/// Those of reading.
+pub fn first_beyond(source: &dyn Source, from: &[f64], most: f64) -> Result<Option<u64>> {
+    let d = source.cols();
+    let mut row = vec![0.0; d];
+    for at in 0..source.rows() {
+        source.read(at..at + 1, &mut row)?;
+        if row.iter().zip(from).any(|(&value, from)| (f64::from(value) - from).abs() > most) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
 }
 
 /// Points that one set of bindings can see.
@@ -245,6 +276,9 @@ impl Default for Room {
         Self { bytes: u64::MAX, chunk: u64::MAX }
     }
 }
+
+/// Sees a chunk's block and first point.
+pub type Each<'a> = &'a mut dyn FnMut(&Block, u64) -> Result<()>;
 
 /// Bytes of a chunk of points that do not all stay: enough for a transfer to take much longer than its submission, and
 /// little beside what the driver and this crate hold of it besides.
@@ -408,7 +442,7 @@ impl<'a> Points<'a> {
         &self,
         gpu: &'b Context,
         passes: &dyn Fn(u64, usize) -> Vec<&'b Bound>,
-        mut each: Option<&mut dyn FnMut(&Block, u64) -> Result<()>>,
+        mut each: Option<Each<'_>>,
     ) -> Result<()> {
         let mut record = Recorder::new(gpu);
         for chunk in 0..self.resident as u64 {

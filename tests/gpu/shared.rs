@@ -12,7 +12,7 @@ use lowbit::gpu::{Buffer, Context, Options, Recorder};
 use lowbit::io::gguf::Gguf;
 use lowbit::io::npy::{read_binary_labels, read_columns, read_labels, read_matrix};
 use lowbit::io::onnx;
-use lowbit::kmeans::{Init, KMeans};
+use lowbit::kmeans::{Init, KMeans, Metric};
 use lowbit::matmul::{Activations, Path, Weights, dequantize};
 use lowbit::network::Network;
 use lowbit::network::lower::{Names, lower};
@@ -63,6 +63,33 @@ fn shared_embeddings_cluster_as_the_f64_reference() {
     assert_eq!(again.labels, fitted.labels);
     let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&again.cluster_centers.values), bits(&fitted.cluster_centers.values));
+}
+
+#[test]
+#[ignore = "reads LOWBIT_SHARED: make check-shared"]
+fn shared_embeddings_cluster_by_weight_and_by_cosine_as_the_f64_reference() {
+    let gpu = Context::open(&Options::default()).unwrap();
+    let points = read_matrix(&shared("kmeans/points.npy")).unwrap();
+    let init = read_matrix(&shared("kmeans/init.npy")).unwrap();
+    let weights = read_columns(&shared("kmeans/weights.npy")).unwrap().0.values;
+    let kmeans = KMeans::new(64).init(Init::Centroids(init)).max_iter(25).tol(0.0);
+    for (metric, weights, file, inertia) in [
+        (Metric::Euclidean, Some(weights.as_slice()), "kmeans/labels_weighted.npy", 8531.503316097414),
+        (Metric::Cosine, None, "kmeans/labels_cosine.npy", 1534.126741066624),
+    ] {
+        let fitted = kmeans.clone().metric(metric).fit_weighted(&gpu, &points, weights, |_| ()).unwrap();
+        let labels = read_labels(&shared(file)).unwrap();
+        let different = labels.iter().zip(&fitted.labels).filter(|(a, b)| a != b).count();
+        println!(
+            "{file}: {different} of {} labels differ, {} iterations, inertia {}",
+            labels.len(),
+            fitted.n_iter,
+            fitted.inertia
+        );
+        assert_eq!(fitted.n_iter, 25);
+        assert!((fitted.inertia / inertia - 1.0).abs() < 1e-5, "{} {inertia}", fitted.inertia);
+        assert!(different * 1000 <= labels.len(), "{file}: {different} labels differ");
+    }
 }
 
 /// Relative squared errors of ggml's own quantizers on the weight, as the data's README gives them.
