@@ -24,8 +24,26 @@ pub struct Bootstrap {
     pub redrawn: usize,
     /// The seed of the drawing.
     pub seed: u64,
-    /// The least drop that `confidence` of the samples do not exceed.
+    /// Where every sample has the same drop: of how many groups the rule of three is, the fewer of those with positives
+    /// and those with negatives.
+    pub rule_of_three: Option<usize>,
+    /// The least drop that `confidence` of the samples do not exceed, or the bound by the rule of three.
     pub upper_bound: f64,
+}
+
+/// Checks that there are groups to draw from.
+///
+/// # Errors
+/// [`Error::Input`] if there are fewer than two.
+pub fn check_groups(groups: &[i32]) -> Result<()> {
+    if groups.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Err(Error::Input(
+            "all rows are of one group: a bootstrap over groups needs two or more, so leave the groups out or take finer \
+             ones"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 /// One model's rows in the order of their scores.
@@ -69,15 +87,13 @@ pub(super) fn bootstrap(
     confidence: f64,
     (replicates, seed): (usize, u64),
 ) -> Result<Bootstrap> {
+    check_groups(groups)?;
+    if replicates == 0 {
+        return Err(Error::Input("a bootstrap needs one sample or more: 0 were asked for".into()));
+    }
     let mut names = groups.to_vec();
     names.sort_unstable();
     names.dedup();
-    if names.len() < 2 || replicates == 0 {
-        return Err(Error::Input(format!(
-            "a bootstrap needs two groups and one sample: there are {} groups and {replicates} samples",
-            names.len()
-        )));
-    }
     let places: Vec<u32> =
         groups.iter().map(|group| names.partition_point(|name| name < group) as u32).collect();
     let mut classes = vec![[0u64; 2]; names.len()];
@@ -110,5 +126,11 @@ pub(super) fn bootstrap(
     }
     drops.sort_unstable_by(f64::total_cmp);
     let place = ((confidence * replicates as f64).ceil() as usize).clamp(1, replicates) - 1;
-    Ok(Bootstrap { groups: names.len(), replicates, redrawn, seed, upper_bound: drops[place] })
+    let having = |class: usize| classes.iter().filter(|group| group[class] > 0).count();
+    let rule_of_three = (drops.first() == drops.last()).then(|| having(0).min(having(1)));
+    let upper_bound = match rule_of_three {
+        Some(groups) => super::unvaried(drops[place], groups, confidence),
+        None => drops[place],
+    };
+    Ok(Bootstrap { groups: names.len(), replicates, redrawn, seed, rule_of_three, upper_bound })
 }

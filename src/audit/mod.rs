@@ -3,6 +3,13 @@
 //! The gate is the drop of the area under the ROC curve. It passes where the drop, and the upper bound of it at the wanted
 //! confidence (`drop + z * standard error`, one-sided, DeLong's error; with groups the larger of that and a block
 //! bootstrap's), stay within the limit: the claim is non-inferiority, so that too few rows fail instead of passing unseen.
+//!
+//! Where the standard error is 0, as for a few rows that both models rank alike, the bound is by the rule of three (Hanley
+//! and Lippman-Hand, JAMA 249, 1983): of N cases, the fewer of positives and negatives, none was seen to differ from the
+//! others, so that such cases are at most a share of `1 - (1 - confidence)^(1 / N)` of all (about 3 / N at 95 %), and an
+//! AUC changes by no more than the share of cases that move. A limit of 0.01 takes 299 of either class. The same goes for
+//! groups where all samples of the bootstrap have one drop.
+//!
 //! A baseline that ranks no better than chance fails too: its drop means nothing, and inverted labels look like that.
 //!
 //! ```
@@ -24,7 +31,7 @@ pub mod telemetry;
 
 use serde::Serialize;
 
-pub use bootstrap::Bootstrap;
+pub use bootstrap::{Bootstrap, check_groups};
 pub use delong::{Areas, Counts, area, areas, check_labels, on_cpu};
 pub use scores::{Figures, Flips, roc};
 
@@ -111,6 +118,18 @@ pub enum Status {
     Fail,
 }
 
+/// Where an upper bound comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// DeLong's error.
+    Delong,
+    /// The bootstrap over groups.
+    Bootstrap,
+    /// The number of rows, or groups, of which none differs from the others.
+    RuleOfThree,
+}
+
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
@@ -157,12 +176,16 @@ pub struct Audit {
     pub confidence: f64,
     /// DeLong's standard error of the drop.
     pub standard_error: f64,
-    /// The drop is at most this, by DeLong's error. The drop itself where that is 0.
+    /// Where the standard error is 0: of how many cases the rule of three is, the fewer of positives and negatives.
+    pub rule_of_three: Option<usize>,
+    /// The drop is at most this, by DeLong's error, or by the rule of three where that is 0.
     pub upper_bound_delong: f64,
     /// The block bootstrap over groups, if there are groups.
     pub bootstrap: Option<Bootstrap>,
     /// What the gate goes by: the larger of both bounds.
     pub upper_bound: f64,
+    /// Where that comes from.
+    pub upper_bound_by: Bound,
     /// A probability above it is a positive.
     pub threshold: f32,
     /// The f32 model's figures.
@@ -206,15 +229,25 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
     let &Options { max_drop, confidence, threshold, point, .. } = options;
     let positives = labels.iter().filter(|&&label| label).count();
     let areas = areas(labels, baseline, quantized, counts)?;
-    let upper_bound_delong = areas.drop + delong::normal_quantile(confidence) * areas.standard_error;
+    let fewer = positives.min(labels.len() - positives);
+    let rule_of_three = (areas.standard_error == 0.0).then_some(fewer);
+    let upper_bound_delong = match rule_of_three {
+        Some(cases) => unvaried(areas.drop, cases, confidence),
+        None => areas.drop + delong::normal_quantile(confidence) * areas.standard_error,
+    };
     let bootstrap = groups
         .map(|groups| {
             let effort = (options.replicates, options.seed);
             bootstrap::bootstrap(labels, [baseline, quantized], groups, confidence, effort)
         })
         .transpose()?;
-    let upper_bound =
-        bootstrap.as_ref().map_or(upper_bound_delong, |found| found.upper_bound.max(upper_bound_delong));
+    let larger = bootstrap.as_ref().filter(|found| found.upper_bound > upper_bound_delong);
+    let upper_bound = larger.map_or(upper_bound_delong, |found| found.upper_bound);
+    let upper_bound_by = match (larger, larger.map_or(rule_of_three, |found| found.rule_of_three)) {
+        (_, Some(_)) => Bound::RuleOfThree,
+        (Some(_), None) => Bound::Bootstrap,
+        (None, None) => Bound::Delong,
+    };
 
     let fp32 = Figures::of(labels, baseline, threshold);
     let int8 = Figures::of(labels, quantized, threshold);
@@ -245,9 +278,11 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
         point,
         confidence,
         standard_error: areas.standard_error,
+        rule_of_three,
         upper_bound_delong,
         bootstrap,
         upper_bound,
+        upper_bound_by,
         threshold,
         fp32,
         int8,
@@ -260,6 +295,11 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
     audit.warnings = warnings(&audit);
     audit.verdict = verdict(&audit);
     Ok(audit)
+}
+
+/// The upper bound of a drop that is the same in all of `cases`: of those not seen, a share may do anything.
+fn unvaried(drop: f64, cases: usize, confidence: f64) -> f64 {
+    (drop + 1.0 - libm::pow(1.0 - confidence, 1.0 / cases as f64)).min(1.0)
 }
 
 fn check(input: &Input, options: &Options) -> Result<()> {
@@ -279,7 +319,8 @@ fn check(input: &Input, options: &Options) -> Result<()> {
         if let Some(row) = scores.iter().position(wild) {
             let score = scores[row];
             return wrong(format!(
-                "row {row} (from 0): the {name} probability is {score}: it has to be between 0 and 1"
+                "row {row} (from 0): the {name} probability is {score}: it has to be between 0 and 1; where the model \
+                 ends in logits, put a Sigmoid (or a Softmax) at its end"
             ));
         }
     }
@@ -314,11 +355,12 @@ fn warnings(audit: &Audit) -> Vec<String> {
             "both models gave the same probabilities for every row: is one of them compared with itself?"
                 .into(),
         );
-    } else if audit.standard_error == 0.0 {
-        warnings.push(
-            "the standard error is 0: there is only a point estimate, and the upper bound is the drop itself"
-                .into(),
-        );
+    }
+    if let Some(cases) = audit.rule_of_three {
+        warnings.push(format!(
+            "the standard error is 0: no case differs from the others, and the bound is what {cases} of the rarer class \
+             allow by the rule of three"
+        ));
     }
     if let Some(few) = audit.bootstrap.as_ref().map(|found| found.groups).filter(|&n| n < ENOUGH_GROUPS) {
         warnings.push(format!("the bootstrap has only {few} groups: its bound is rough"));
@@ -339,23 +381,34 @@ fn verdict(audit: &Audit) -> String {
     if !holds(audit, 1) {
         return format!("the AUC drops by {drop:.6}, more than the limit of {limit}");
     }
+    let why = rule_of_three(audit).map_or(String::new(), |cases| format!(" by the rule of three ({cases})"));
     match (holds(audit, 2), audit.point) {
-        (true, _) if audit.standard_error == 0.0 && audit.bootstrap.is_none() => {
-            format!("the AUC drop of {drop:.6} is within the limit of {limit}, by a point estimate only")
-        }
         (true, _) => format!(
             "the AUC drop of {drop:.6} is within the limit of {limit}, and with {certainty} certainty at most \
-             {upper_bound:.6}"
+             {upper_bound:.6}{why}"
         ),
         (false, true) => format!(
             "the AUC drop of {drop:.6} is within the limit of {limit}; the gate was that alone, for N = {rows} is too \
-             small to be certain: upper bound {upper_bound:.6} at {certainty}"
+             small to be certain: upper bound {upper_bound:.6} at {certainty}{why}"
         ),
         (false, false) => format!(
             "the AUC drop of {drop:.6} is within the limit of {limit}, but N = {rows} is too small to be certain: \
-             upper bound {upper_bound:.6} at {certainty}; measure more rows, or gate on the drop alone"
+             upper bound {upper_bound:.6} at {certainty}{why}; measure more rows, or gate on the drop alone"
         ),
     }
+}
+
+/// What the rule of three is of, where it decides.
+fn rule_of_three(audit: &Audit) -> Option<String> {
+    let &Audit { upper_bound_by, upper_bound, upper_bound_delong, .. } = audit;
+    let groups = audit.bootstrap.as_ref().filter(|_| upper_bound > upper_bound_delong);
+    let (cases, what) = match groups {
+        Some(found) => (found.rule_of_three?, "groups"),
+        None => {
+            (audit.rule_of_three?, if audit.positives <= audit.negatives { "positives" } else { "negatives" })
+        }
+    };
+    (upper_bound_by == Bound::RuleOfThree).then(|| format!("none of {cases} {what} differs from the others"))
 }
 
 fn holds(audit: &Audit, check: usize) -> bool {

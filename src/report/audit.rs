@@ -45,6 +45,12 @@ pub fn text(audit: &Audit) -> String {
         "\n{} rows, {} of them positive; standard error of the drop {:.5} (DeLong, paired)\n",
         audit.rows, audit.positives, audit.standard_error
     );
+    if let Some(cases) = audit.rule_of_three {
+        text += &format!(
+            "with an error of 0 the bound is by the rule of three: drop + 1 - (1 - {})^(1 / {cases}), of the rarer class\n",
+            audit.confidence
+        );
+    }
     if let Some(found) = &audit.bootstrap {
         let redrawn = match found.redrawn {
             0 => String::new(),

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use lowbit::Error;
-use lowbit::audit::{Areas, Audit, Input, Options, Status, area, areas, audit, on_cpu, roc, telemetry};
+use lowbit::audit::{
+    Areas, Audit, Bound, Input, Options, Status, area, areas, audit, on_cpu, roc, telemetry,
+};
 use lowbit::io::npy;
 use lowbit::oracle::rank::rank;
 use lowbit::random::Random;
@@ -208,15 +210,69 @@ fn too_few_rows_fail_by_the_bound_alone() {
 fn identical_scores_and_no_error_are_said() {
     let (labels, a, _) = good(500, 5);
     let same = judge(&labels, &a, &a, &Options::default());
-    assert_eq!((same.status, same.auc_degradation_gap, same.standard_error), (Status::Pass, 0.0, 0.0));
+    assert_eq!((same.status, same.auc_degradation_gap, same.standard_error), (Status::Fail, 0.0, 0.0));
     assert!(same.warnings.iter().any(|warning| warning.contains("same probabilities")));
-    assert!(same.verdict.contains("a point estimate only"), "{}", same.verdict);
+    assert!(same.verdict.contains("by the rule of three"), "{}", same.verdict);
+    let point = judge(&labels, &a, &a, &Options { point: true, ..Options::default() });
+    assert_eq!((point.status, point.upper_bound), (Status::Pass, same.upper_bound));
     // A perfect model against a constant one: each row would change the drop alike.
     let labels = [false, false, true, true];
     let (perfect, constant) = ([0.1, 0.2, 0.8, 0.9], [0.5; 4]);
     let found = judge(&labels, &perfect, &constant, &Options::default());
-    assert_eq!((found.standard_error, found.upper_bound, found.status), (0.0, 0.5, Status::Fail));
+    assert_eq!((found.standard_error, found.upper_bound, found.status), (0.0, 1.0, Status::Fail));
     assert!(found.warnings.iter().any(|warning| warning.contains("standard error is 0")));
+}
+
+/// Positives and negatives that two models separate, each in its own way.
+fn separated(positives: usize, negatives: usize) -> (Vec<bool>, Vec<f32>, Vec<f32>) {
+    let labels: Vec<bool> = (0..positives + negatives).map(|row| row < positives).collect();
+    let scores = |high: f32| labels.iter().map(|&label| if label { high } else { 0.1 }).collect();
+    (labels.clone(), scores(0.9), scores(0.8))
+}
+
+#[test]
+fn a_few_rows_without_error_fail_by_the_rule_of_three() {
+    // 1 - 0.05^(1 / 298) is above 0.01, and with 299 below it. The rarer class counts.
+    for (positives, negatives, status) in [
+        (4, 4, Status::Fail),
+        (298, 5000, Status::Fail),
+        (5000, 298, Status::Fail),
+        (299, 299, Status::Pass),
+        (299, 5000, Status::Pass),
+    ] {
+        let (labels, a, b) = separated(positives, negatives);
+        let found = judge(&labels, &a, &b, &Options::default());
+        assert_eq!((found.status, found.standard_error), (status, 0.0), "{positives}: {}", found.verdict);
+        let cases = positives.min(negatives);
+        let bound = 1.0 - 0.05f64.powf(1.0 / cases as f64);
+        assert!((found.upper_bound - bound).abs() < 1e-12, "{positives}: {}", found.upper_bound);
+        assert_eq!((found.rule_of_three, found.upper_bound_by), (Some(cases), Bound::RuleOfThree));
+        assert!(
+            found.verdict.contains(&format!("by the rule of three (none of {cases} ")),
+            "{}",
+            found.verdict
+        );
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(
+            (&json["upper_bound_by"], &json["rule_of_three"]),
+            (&"rule_of_three".into(), &cases.into())
+        );
+        assert!(lowbit::report::audit::text(&found).contains(&format!("^(1 / {cases})")));
+        // The drop alone is the gate.
+        assert_eq!(
+            judge(&labels, &a, &b, &Options { point: true, ..Options::default() }).status,
+            Status::Pass
+        );
+    }
+    // By groups it is groups that count, however many rows they have.
+    let (labels, a, b) = separated(1000, 1000);
+    let groups: Vec<i32> = (0..2000).map(|row| row % 10).collect();
+    let input = Input { labels: &labels, baseline: &a, quantized: &b, groups: Some(&groups) };
+    let found = audit(&input, &Options::default(), &mut on_cpu).unwrap();
+    let bootstrap = found.bootstrap.as_ref().unwrap();
+    assert_eq!((bootstrap.rule_of_three, found.status), (Some(10), Status::Fail));
+    assert!((found.upper_bound - (1.0 - 0.05f64.powf(0.1))).abs() < 1e-12, "{}", found.upper_bound);
+    assert!(found.verdict.contains("none of 10 groups"), "{}", found.verdict);
 }
 
 #[test]
@@ -247,6 +303,7 @@ fn bootstrap_over_groups() {
     };
     // Where every row is a group, it estimates what DeLong's error does.
     let found = with(&single).unwrap();
+    assert!(found.rule_of_three.is_none() && found.upper_bound_by != Bound::RuleOfThree);
     let bootstrap = found.bootstrap.as_ref().unwrap();
     let margin = found.upper_bound_delong - found.auc_degradation_gap;
     assert!((bootstrap.upper_bound - found.upper_bound_delong).abs() < 0.25 * margin, "{bootstrap:?}");
@@ -277,7 +334,7 @@ fn groups_of_one_class_are_drawn_again_or_refused() {
     let found = run(&classes).unwrap().bootstrap.unwrap();
     assert!((800..1200).contains(&found.redrawn), "{found:?}");
     let error = run(&vec![3; 400]).unwrap_err().to_string();
-    assert!(error.contains("1 groups"), "{error}");
+    assert!(error.contains("all rows are of one group"), "{error}");
 }
 
 #[test]
