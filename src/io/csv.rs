@@ -89,8 +89,7 @@ impl Csv {
                 let near: Vec<_> =
                     near(name, names.iter().map(String::as_str)).into_iter().map(quoted).collect();
                 let hint = if near.is_empty() {
-                    let all: Vec<_> = names.iter().take(8).map(|name| quoted(name)).collect();
-                    format!("there are {}{}", all.join(", "), if names.len() > 8 { ", …" } else { "" })
+                    format!("there are {}", listed(names))
                 } else {
                     format!("near it are {}", near.join(", "))
                 };
@@ -203,6 +202,14 @@ impl Csv {
             }
         }
     }
+}
+
+/// Names of columns, the first 20 of them.
+pub(super) fn listed(names: &[String]) -> String {
+    const MOST: usize = 20;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| quoted(name)).collect();
+    let more = names.len().saturating_sub(MOST);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// The separator of a table that begins so.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::csv::Csv;
+use super::csv::{Csv, listed};
 use super::npy::{self, Matrix};
 use super::quoted;
 use crate::{Error, Result};
@@ -20,7 +20,9 @@ pub struct Features {
     pub shape: Option<Vec<usize>>,
     /// The names of its columns, if the file has names.
     pub names: Option<Vec<String>>,
-    /// What the user should know: columns that were not taken, or taken in another order.
+    /// The names of columns that were not taken.
+    pub left: Vec<String>,
+    /// What the user should know: columns that were not taken, or taken in another order, or in their own for want of names.
     pub notices: Vec<String>,
 }
 
@@ -64,6 +66,34 @@ impl Features {
     }
 }
 
+/// Checks that every column that the user has `left` out is one of the files that were read, and that none is one of the
+/// model's `features`, where these are known.
+///
+/// # Errors
+/// [`Error::File`] that lists the columns there are.
+pub fn check_left(left: &[String], features: Option<&[String]>, read: &[(&Path, &Features)]) -> Result<()> {
+    for name in left {
+        let quoted = quoted(name);
+        let Some((path, first)) = read.first() else { break };
+        let problem = if features.is_some_and(|features| features.contains(name)) {
+            format!(
+                "--without {quoted}: it is a feature that the model was calibrated with, and cannot be left out; features \
+                 are {}",
+                listed(features.unwrap_or_default())
+            )
+        } else if read.iter().any(|(_, read)| read.left.contains(name)) {
+            continue;
+        } else if let Some(names) = &first.names {
+            let all: Vec<String> = names.iter().chain(&first.left).cloned().collect();
+            format!("--without {quoted}: no column is called so; there are {}", listed(&all))
+        } else {
+            format!("--without {quoted}: its columns have no names, so that none can be left out by name")
+        };
+        return Err(Error::file(path, problem));
+    }
+    Ok(())
+}
+
 /// Reads rows of features: a `.npy` array of float32 or float16, of which all axes behind the first are the features, or
 /// a table of text.
 ///
@@ -78,13 +108,13 @@ pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) 
     if npy::is_npy(path)? {
         let (matrix, shape) = npy::read_examples(path)?;
         let shape = Some(shape).filter(|shape| shape.len() > 1);
-        return Ok(Features { matrix, shape, names: None, notices: Vec::new() });
+        return Ok(Features { matrix, shape, names: None, left: Vec::new(), notices: Vec::new() });
     }
     let table = Csv::open(path)?;
     let Some(found) = table.names().map(<[String]>::to_vec) else {
         let all: Vec<usize> = (0..table.columns()).collect();
         let matrix = table.read(&all)?;
-        return Ok(Features { matrix, shape: None, names: None, notices: Vec::new() });
+        return Ok(Features { matrix, shape: None, names: None, left: Vec::new(), notices: Vec::new() });
     };
     let columns: Vec<usize> = match names {
         Some(names) => names.iter().map(|name| table.column(name)).collect::<Result<_>>()?,
@@ -96,22 +126,23 @@ pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) 
         return Err(Error::file(path, "no column is left to be a feature"));
     }
     let mut notices = Vec::new();
-    let left: Vec<String> = found
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| !columns.contains(at))
-        .map(|(_, name)| quoted(name))
-        .collect();
+    let left = found.iter().enumerate().filter(|(at, _)| !columns.contains(at));
+    let left: Vec<String> = left.map(|(_, name)| name.clone()).collect();
     if !left.is_empty() {
-        let (shown, path) = (left.iter().take(8).cloned().collect::<Vec<_>>().join(", "), path.display());
-        let more = if left.len() > 8 { format!(" and {} more", left.len() - 8) } else { String::new() };
-        notices.push(format!("{path}: columns that are no features: {shown}{more}"));
+        notices.push(format!("{}: columns that are no features: {}", path.display(), listed(&left)));
     }
     if !columns.is_sorted() {
         notices.push(format!("{}: the columns were put into the model's order, by name", path.display()));
     }
-    let names = columns.iter().filter_map(|&at| found.get(at).cloned()).collect();
-    Ok(Features { matrix: table.read(&columns)?, shape: None, names: Some(names), notices })
+    let taken: Vec<String> = columns.iter().filter_map(|&at| found.get(at).cloned()).collect();
+    if names.is_none() {
+        notices.push(format!(
+            "{}: the columns were taken in their order, {}: nothing names the model's features, so see that it is theirs",
+            path.display(),
+            listed(&taken)
+        ));
+    }
+    Ok(Features { matrix: table.read(&columns)?, shape: None, names: Some(taken), left, notices })
 }
 
 /// One value for each row: a 1-D `.npy` file, or a column of a table, written `data.csv:column`. The column's name may be

@@ -137,6 +137,9 @@ pub fn judgement(found: &Judgement) -> String {
     text
 }
 
+/// A dispatch that takes less than so many launches is bound by them.
+const LAUNCHES: f64 = 4.0;
+
 /// The speed of one engine.
 #[derive(Clone, Debug, Serialize)]
 pub struct Speed {
@@ -171,6 +174,7 @@ pub struct Throughput {
     /// Operations over time.
     pub gop_s: f64,
     /// The shortest time that the roofs allow, over the time; above 1 where a cache holds the batch, which no roof is for.
+    /// Bound by `launch` where the time is less than 4 times what its dispatches cost without work.
     pub share: Share,
 }
 
@@ -214,6 +218,8 @@ pub fn speed(
             continue;
         }
         let (work, timing) = (engine.work(), batch(gpu, &engine, budget)?);
+        let mut share = roofs.share(work, kind, timing.us);
+        share.bound = bound(share.bound, timing.us, roofs.launch.us, engine.passes().len());
         throughput.push(Throughput {
             batch: engine.batch(),
             timing,
@@ -223,10 +229,16 @@ pub fn speed(
             gb_s: timing.gb_s(work),
             of_read_roof: timing.gb_s(work) / roofs.read.value,
             gop_s: timing.gop_s(work),
-            share: roofs.share(work, kind, timing.us),
+            share,
         });
     }
     Ok(Speed { engine, passes: one.passes().len(), latency: found, throughput })
+}
+
+/// What bounds a batch of so many dispatches: the nearer roof, or the cost of starting them.
+fn bound(roof: &'static str, us: f64, launch_us: Option<f64>, passes: usize) -> &'static str {
+    let launches = launch_us.unwrap_or(0.0) * passes as f64;
+    if us < LAUNCHES * launches { "launch" } else { roof }
 }
 
 /// Whether an engine keeps up with a loop of 1 kHz.
@@ -302,4 +314,17 @@ fn short(value: f32) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.4}", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_batches_are_bound_by_launches() {
+        assert_eq!(bound("memory", 7.9, Some(2.0), 1), "launch");
+        assert_eq!(bound("memory", 8.0, Some(2.0), 1), "memory");
+        assert_eq!(bound("memory", 23.9, Some(2.0), 3), "launch");
+        assert_eq!(bound("arithmetic", 0.1, None, 3), "arithmetic");
+    }
 }

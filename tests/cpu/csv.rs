@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::io::table::{Column, read_features};
+use lowbit::io::table::{Column, check_left, read_features};
 use lowbit::io::{csv, npy};
 use lowbit::{Error, Result};
 use tempfile::TempDir;
@@ -122,7 +122,22 @@ fn features_are_matched_by_name() {
     // Without names of the model everything is a feature, except what the user says is not.
     refused(read_features(&path, None, &[]), &path, &["line 2, column 3 ('note'): 'fine' is no number"]);
     let found = read_features(&path, None, &texts(&["label", "note"])).unwrap();
-    assert_eq!((found.matrix.values, found.notices.len()), (vec![2.0, 3.0, 4.0, 5.0], 1));
+    assert_eq!((&found.matrix.values, found.notices.len()), (&vec![2.0, 3.0, 4.0, 5.0], 2));
+    assert!(
+        found.notices[1].contains("taken in their order, 'speed', 'heat': nothing names"),
+        "{:?}",
+        found.notices
+    );
+    // What is left out has to be there, and to be no feature.
+    let check =
+        |names: &[&str], features: Option<&[String]>| check_left(&texts(names), features, &[(&path, &found)]);
+    check(&["label", "note"], Some(&texts(&["heat", "speed"]))).unwrap();
+    refused(
+        check(&["lable"], None),
+        &path,
+        &["--without 'lable': no column is called so; there are 'speed', 'heat', 'label', 'note'"],
+    );
+    refused(check(&["heat"], Some(&texts(&["heat"]))), &path, &["--without 'heat'", "is a feature"]);
     refused(
         read_features(&path, None, &texts(&["label", "note", "heat", "speed"])),
         &path,
@@ -136,7 +151,21 @@ fn features_are_matched_by_name() {
     assert_eq!((found.matrix.values, found.names, found.notices.len()), (vec![1.0, 2.0, 3.0, 4.0], None, 0));
     let array = folder.0.path().join("x.npy");
     npy::write_matrix(&array, 2, 1, &[7.0, 8.0]).unwrap();
-    assert_eq!(read_features(&array, None, &[]).unwrap().matrix.values, [7.0, 8.0]);
+    let found = read_features(&array, None, &[]).unwrap();
+    assert_eq!(found.matrix.values, [7.0, 8.0]);
+    refused(
+        check_left(&texts(&["label"]), None, &[(&array, &found)]),
+        &array,
+        &["--without 'label'", "have no names"],
+    );
+
+    let wide: Vec<String> = (0..25).map(|at| format!("c{at}")).collect();
+    let wide = folder.file("wide.csv", &(wide.join(",") + "\n"));
+    refused(
+        read_features(&wide, Some(&texts(&["pressure"])), &[]),
+        &wide,
+        &["'c0', 'c1', ", ", 'c19' and 5 more"],
+    );
 }
 
 #[test]

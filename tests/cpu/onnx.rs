@@ -189,6 +189,29 @@ fn changed(change: impl FnOnce(&mut Model, &mut Graph)) -> Model {
     Model { graph: Some(graph), ..model }
 }
 
+#[test]
+fn bounds_of_clip_may_be_infinite() {
+    let bounds = vec![floats("low", &[], &[f32::NEG_INFINITY]), floats("high", &[], &[f32::INFINITY])];
+    let clip = model(vec![node("Clip", &["x", "low", "high"], &["y"])], bounds);
+    assert!(attempt(&clip.encode_to_vec(), &Names::default()).is_ok());
+}
+
+#[test]
+fn files_of_other_kinds_are_called_what_they_are() {
+    for (bytes, word) in [
+        (&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], "this is a PNG picture, not an ONNX model"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "this is a JPEG picture, not"),
+        (b"GGUF\x03\0\0\0", "this is a GGUF file, not"),
+        (b"\x93NUMPY\x01\0v\0{", "this is a .npy array, not"),
+        (b"PK\x03\x04\x14\0", "this is a zip archive"),
+        (b"\x10\0\0\0\0\0\0\0{\"a\":{}}      ", "this is a safetensors file, not"),
+        (b"\x1c\0\0\0TFL3\0\0", "this is a TensorFlow Lite model, not"),
+    ] {
+        let problem = attempt(bytes, &Names::default()).unwrap_err();
+        assert!(problem.starts_with(word) && !problem.contains("wire"), "{problem}");
+    }
+}
+
 fn attempt(bytes: &[u8], names: &Names) -> Result<Network, String> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("model.onnx");
@@ -316,6 +339,26 @@ fn what_cannot_be_is_refused_by_name() {
             &["scale is too small"],
         ),
         (one(node("Cast", &["x"], &["y"]), vec![]), &["attribute to"]),
+        // A Relu would make a number of NaN.
+        (
+            one(node("MatMul", &["x", "w"], &["y"]), vec![floats("w", &[4, 1], &[1.0, f32::NAN, 1.0, 1.0])]),
+            &["the MatMul", "a number of the constant 'w' is NaN"],
+        ),
+        (
+            one(node("Add", &["x", "b"], &["y"]), vec![floats("b", &[1], &[f32::INFINITY])]),
+            &["the Add", "a number of the constant 'b' is inf"],
+        ),
+        (
+            model(
+                vec![node("Div", &["a", "z"], &["c"]), node("Mul", &["x", "c"], &["y"])],
+                vec![floats("a", &[1], &[1.0]), floats("z", &[1], &[0.0])],
+            ),
+            &["the Mul", "'c' is inf"],
+        ),
+        (
+            one(node("Clip", &["x", "low"], &["y"]), vec![floats("low", &[], &[f32::NAN])]),
+            &["bounds are not numbers"],
+        ),
         (
             one(with(with(node("Relu", &["x"], &["y"]), int("a", 1)), int("a", 1)), vec![]),
             &["attribute 'a' is there twice"],

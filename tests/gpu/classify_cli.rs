@@ -156,7 +156,18 @@ fn synthetic_telemetry_is_written_and_passes() {
     assert!(audit["bootstrap"]["groups"].as_u64().unwrap() > 30, "{audit}");
     assert_eq!(audit["warnings"].as_array().unwrap().len(), 0, "{audit}");
     fs::write(folder.join("file"), "").unwrap();
-    refused(&mut lowbit(folder, &["classify", "telemetry", "-o", "file"]), BAD_INPUT, &["file: "]);
+    refused(
+        &mut lowbit(folder, &["classify", "telemetry", "-o", "file"]),
+        BAD_INPUT,
+        &["file: this is a file; -o takes a folder"],
+    );
+    // Files that are there stay as they are, unless the user says otherwise.
+    fs::write(folder.join("t/labels.npy"), "mine").unwrap();
+    let again = ["classify", "telemetry", "-o", "t"];
+    refused(&mut lowbit(folder, &again), BAD_INPUT, &["t/calibration.npy: it exists already", "--force"]);
+    assert_eq!(fs::read(folder.join("t/labels.npy")).unwrap(), b"mine");
+    done(folder, &[&again[..], &["--force"]].concat());
+    assert_eq!(npy::read_binary_labels(&folder.join("t/labels.npy")).unwrap().len(), telemetry::TEST_ROWS);
 }
 
 /// Rows of telemetry as a table, with its columns in this order.
@@ -214,7 +225,16 @@ fn columns_of_tables_are_found_by_the_names_of_the_calibration() {
         ],
     );
     assert!(number(&audit, "auc_fp32_baseline") > 0.8 && audit["bootstrap"].is_object(), "{audit}");
-    // Without names the columns are taken as they come: the label is not one of them.
+    // Without names the columns are taken as they come, which is said: here they are in a wrong order.
+    let plain =
+        ["classify", "run", model, "test.csv", "-o", "q.npy", "--without", "layer", "--without", "failed"];
+    let ran = run(&mut lowbit(folder, &plain));
+    assert!(
+        ran.code == Some(DONE) && ran.err.contains("taken in their order, 'current_drop_rate'"),
+        "{ran:?}"
+    );
+    assert!(ran.err.contains("nothing names the model's features"), "{ran:?}");
+    // The label is not one of them.
     let run = |table: &str, more: &[&str], words: &[&str]| {
         let all = [&["classify", "run", model, table, "-o", "q.npy"], more].concat();
         refused(&mut lowbit(folder, &all), BAD_INPUT, words);
@@ -224,6 +244,13 @@ fn columns_of_tables_are_found_by_the_names_of_the_calibration() {
         &["--without", "layer"],
         &["test.csv: line 2, column 5 ('failed'): 'False' is no number"],
     );
+    run("test.csv", &["--int8", "c", "--without", "lable"], &["no column is called so", "'failed', 'layer'"]);
+    run(
+        "test.csv",
+        &["--int8", "c", "--without", "velocity_deviation"],
+        &["is a feature", "calibrated with"],
+    );
+    run("x.npy", &["--without", "failed"], &["x.npy: --without 'failed'", "no names"]);
     run("other.csv", &["--int8", "c"], &["no column is called 'velocity_deviation'", "'speed_deviation'"]);
     run(
         "test.csv",
@@ -294,6 +321,8 @@ fn speed_is_measured() {
         assert_eq!(engine["throughput"].as_array().unwrap().len(), 2);
         assert!(number(&engine["throughput"][1], "rows_s") > 0.0, "{engine}");
     }
+    let plain = ["classify", "bench", &asset("small/plain.onnx"), "--quick", "--batch", "1"];
+    assert!(done(folder, &plain).contains("there is nothing to quantize"));
     for wrong in [["--runs", "999"], ["--batch", "0"], ["--batch", "x"]] {
         let ran = run(&mut lowbit(folder, &[&bench[..3], &wrong].concat()));
         assert!(ran.code == Some(BAD_INPUT) && ran.err.contains(wrong[1]), "{ran:?}");
@@ -376,6 +405,25 @@ fn data_that_does_not_fit_is_refused() {
     audit("words.csv", &class, &["words.csv: line 3", "'x' is no label"]);
     audit("short.npy", &class, &["x.npy: it has 100 rows, but there are 99 labels"]);
     audit("y.npy", &["--class", "0", "--groups", "short.npy"], &["there are 99 groups"]);
+    labels("same.npy", &[7; 100]);
+    audit("y.npy", &["--class", "0", "--groups", "same.npy"], &["same.npy: all rows are of one group"]);
+    refused(
+        &mut lowbit(folder, &["classify", "audit", model, "--test", "x.npy", "--labels", "y.npy"]),
+        BAD_INPUT,
+        &["--calibration <DATA>", "--cache <CACHE>"],
+    );
+    // A model that ends in logits: a Flatten, which does nothing there, in the place of its Sigmoid.
+    let mut logits = fs::read(asset("delamination/model.onnx")).unwrap();
+    let at = logits.windows(9).position(|bytes| bytes == b"\x22\x07Sigmoid").unwrap() + 2;
+    logits[at..at + 7].copy_from_slice(b"Flatten");
+    fs::write(folder.join("logits.onnx"), logits).unwrap();
+    let logits = ["classify", "audit", "logits.onnx", "--calibration", "x.npy"];
+    let data = ["--test", "x.npy", "--labels", "y.npy"];
+    refused(
+        &mut lowbit(folder, &[&logits[..], &data].concat()),
+        BAD_INPUT,
+        &["logits.onnx: row ", "has to be between 0 and 1", "a Sigmoid"],
+    );
     audit("y.npy", &[], &["'probabilities' has 3 outputs", "--class"]);
     audit("y.npy", &["--class", "3"], &["no output 3", "has 3, counted from 0"]);
     audit("y.npy", &["--class", "0", "--confidence", "1"], &["the confidence is 1"]);
@@ -391,6 +439,29 @@ fn caches_that_do_not_fit_are_refused() {
     fs::copy(asset("small/picture.onnx"), folder.join("other.onnx")).unwrap();
     examples(&folder.join("x.npy"), 100, 4);
     done(folder, &["classify", "calibrate", "m.onnx", "x.npy", "-o", "c", "-q"]);
+    // The manifest is an input too.
+    npy::write_labels(&folder.join("y.npy"), &(0..100).map(|row| row % 2).collect::<Vec<_>>()).unwrap();
+    let data = ["--test", "x.npy", "--labels", "y.npy", "--class", "0", "--cache", "c"];
+    for command in [
+        &["run", "m.onnx", "x.npy", "--int8", "c", "-o", "c.json"][..],
+        &["bench", "m.onnx", "--int8", "c", "--trace", "c.json"],
+        &[&["audit", "m.onnx", "--svg", "c.json"], &data[..]].concat(),
+    ] {
+        let all = [&["classify"], command].concat();
+        refused(&mut lowbit(folder, &all), BAD_INPUT, &["c.json: this would overwrite an input"]);
+    }
+    // A test set that calibration has seen is warned of, with and without a cache.
+    let seen = |scales: &[&str]| {
+        let all = [&["classify", "audit", "m.onnx", "--json"], &data[..6], scales].concat();
+        let document: Value = serde_json::from_str(&run(&mut lowbit(folder, &all)).out).unwrap();
+        document["warnings"].to_string().contains("the test set is the calibration data")
+    };
+    examples(&folder.join("other.npy"), 101, 4);
+    assert!(
+        seen(&["--cache", "c"])
+            && seen(&["--calibration", "x.npy"])
+            && !seen(&["--calibration", "other.npy"])
+    );
     let refuse = |cache: &str, more: &[&str], words: &[&str]| {
         let all = [&["classify", "run", "m.onnx", "x.npy", "-o", "p.npy", "--int8", cache], more].concat();
         refused(&mut lowbit(folder, &all), BAD_INPUT, words);

@@ -2,27 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::super::place;
-use super::{Calibrated, Loaded, ModelArguments, Session, Traced, about, check_outputs, method};
+use super::{Calibrated, Loaded, ModelArguments, Session, Traced, about, check_outputs, files, method};
 use lowbit::Error;
-use lowbit::audit::{Options, check_labels};
-use lowbit::calibration::{Method, Range};
+use lowbit::audit::{Options, check_groups, check_labels};
+use lowbit::calibration::{Manifest, Method, Range};
 use lowbit::classify::calibrate;
 use lowbit::classify::judge::{Judgement, Test, judge};
 use lowbit::gpu::{AdapterReport, Context};
+use lowbit::io::hash::sha256_file;
 use lowbit::io::output;
-use lowbit::io::table::{Column, Features};
+use lowbit::io::table::{Column, Features, check_left};
 use lowbit::report::{classify, roc};
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("scales").required(true).args(["calibration", "cache"]))]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Calibrate with these rows: .npy, float32 or float16, [rows, …], or a .csv
-    #[arg(long, value_name = "DATA", required_unless_present = "cache", conflicts_with = "cache")]
+    #[arg(long, value_name = "DATA")]
     calibration: Option<PathBuf>,
     /// Take the scales of this calibration cache
     #[arg(long)]
@@ -91,6 +93,21 @@ enum Source {
     Cache(Calibrated),
 }
 
+impl Source {
+    /// Whether it was made of this very test set.
+    fn is(&self, path: &Path, test: &Features) -> lowbit::Result<bool> {
+        match self {
+            Self::Data { features, .. } => Ok(features.matrix == test.matrix),
+            Self::Cache(Calibrated { manifest, .. }) => match manifest {
+                Some(Manifest { data, .. }) if data.rows == test.matrix.rows as u64 => {
+                    Ok(sha256_file(path)? == data.sha256)
+                }
+                _ => Ok(false),
+            },
+        }
+    }
+}
+
 /// Scales, and what is known of their making.
 struct Scales {
     scales: Vec<(String, f32)>,
@@ -110,7 +127,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     };
     options.check()?;
     let inputs = [&arguments.model.model, &arguments.test, &arguments.labels.path].into_iter();
-    let inputs = inputs.chain(&arguments.calibration).chain(&arguments.cache);
+    let cache: Vec<PathBuf> = files(arguments.cache.as_ref()).collect();
+    let inputs = inputs.chain(&arguments.calibration).chain(&cache);
     let inputs = inputs.chain(arguments.groups.iter().map(|groups| &groups.path));
     let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
     check_outputs(arguments.svg.iter().map(PathBuf::as_path).collect(), &inputs, &arguments.traced)?;
@@ -120,6 +138,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let labels = arguments.labels.read_binary_labels()?;
     check_labels(&labels).map_err(about(&arguments.labels.path))?;
     let groups = arguments.groups.as_ref().map(Column::read_groups).transpose()?;
+    if let (Some(column), Some(groups)) = (&arguments.groups, &groups) {
+        check_groups(groups).map_err(about(&column.path))?;
+    }
     let source = arguments.source(&loaded, session)?;
     let names = match &source {
         Source::Data { features, .. } => features.names.as_deref(),
@@ -127,6 +148,14 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     };
     let without = arguments.without();
     let test = loaded.examples(&arguments.test, names, &without, &session.terminal)?;
+    let mut read = vec![(arguments.test.as_path(), &test)];
+    if let Source::Data { path, features } = &source {
+        read.push((path, features));
+    }
+    // A column may be in one of the two tables alone; what --calibration names, is without them already.
+    let features = if arguments.cache.is_some() { names } else { None };
+    check_left(&arguments.without, features, &read)?;
+    let seen = source.is(&arguments.test, &test)?;
     let groups_rows = groups.as_ref().map(|groups| ("groups", groups.len()));
     for (what, count) in [Some(("labels", labels.len())), groups_rows].into_iter().flatten() {
         if count != test.matrix.rows {
@@ -146,8 +175,15 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         let judgement =
             judge(gpu, &loaded.network, &scales.ranges, &scale_of, &data, &options, &mut progress);
         spinner.finish_and_clear();
-        let mut judgement = judgement?;
+        let mut judgement = judgement.map_err(about(&arguments.model.model))?;
         judgement.audit.warnings.extend(scales.warnings);
+        if seen {
+            judgement.audit.warnings.push(
+                "the test set is the calibration data: scales that fit it say little about other rows, so judge by rows \
+                 that calibration has not seen"
+                    .into(),
+            );
+        }
         if let Some(path) = &arguments.svg {
             let picture = roc::svg(&judgement.audit, &labels, &judgement.baseline, &judgement.quantized)?;
             output::write_whole(path, |out| out.write_all(picture.as_bytes()))?;

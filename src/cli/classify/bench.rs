@@ -6,9 +6,9 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
-use super::{ModelArguments, Session, Traced, check_outputs};
+use super::{ModelArguments, Session, Traced, check_outputs, files};
 use lowbit::classify::latency::{LEAST_RUNS, has_integers, made_up};
-use lowbit::network::quantize::quantize;
+use lowbit::network::quantize::{calibrated, quantize};
 use lowbit::report::classify::{self, SpeedOptions, speed};
 use lowbit::roofline::{self, Effort, MeasureOptions};
 
@@ -43,8 +43,9 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let terminal = &session.terminal;
+    let cache: Vec<PathBuf> = files(arguments.int8.as_ref()).collect();
     let inputs: Vec<&Path> =
-        [&arguments.model.model].into_iter().chain(&arguments.int8).map(PathBuf::as_path).collect();
+        [&arguments.model.model].into_iter().chain(&cache).map(PathBuf::as_path).collect();
     check_outputs(Vec::new(), &inputs, &arguments.traced)?;
     let loaded = arguments.model.load()?;
     let network = &loaded.network;
@@ -63,6 +64,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     if quantized.network != *network {
         engines.push(("INT8", &quantized.network));
     }
+    let nothing = calibrated(network).is_empty();
     let made_up = arguments.int8.is_none() && engines.len() > 1;
     if arguments.traced.trace.is_some() {
         terminal.notice("with --trace every pass is sent by itself: latencies are longer than without");
@@ -89,6 +91,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         });
         terminal.result(&document, || {
             let mut text = classify::speeds(&speeds);
+            if nothing {
+                text += "there is nothing to quantize: no Gemm, MatMul or Conv with weights of floats, so there is no INT8\n";
+            }
             if made_up {
                 text +=
                     "the scales of INT8 are made up, for want of --int8: they change results, not times\n";

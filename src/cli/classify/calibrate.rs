@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{ModelArguments, Session, Traced, about, check_outputs, method};
 use lowbit::calibration::{Cache, Data, Manifest, Method, Model, manifest_path};
 use lowbit::classify::{calibrate, judge};
+use lowbit::io::table::check_left;
 use lowbit::report::classify;
 
 #[derive(Args, Debug)]
@@ -36,6 +37,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let loaded = arguments.model.load()?;
     loaded.check_floats()?;
     let features = loaded.examples(data, None, &arguments.without, &session.terminal)?;
+    check_left(&arguments.without, None, &[(data, &features)])?;
     let rows = features.matrix.rows as u64;
     session.with_device(&arguments.traced, |gpu| {
         let spinner = session.terminal.spinner();

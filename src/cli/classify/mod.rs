@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use super::terminal::Terminal;
 use super::{Session, Traced, check_outputs};
 use lowbit::Error;
-use lowbit::calibration::{Cache, Manifest, Method};
+use lowbit::calibration::{Cache, Manifest, Method, manifest_path};
 use lowbit::io::onnx::{self, Model};
 use lowbit::io::table::{Features, read_features};
 use lowbit::network::lower::{Names, lower};
@@ -125,6 +125,11 @@ impl Loaded {
         });
         Ok(Calibrated { cache, manifest, warning })
     }
+}
+
+/// The files that a calibration cache is read from.
+fn files(cache: Option<&PathBuf>) -> impl Iterator<Item = PathBuf> {
+    cache.into_iter().flat_map(|cache| [cache.clone(), manifest_path(cache)])
 }
 
 /// A cache, and what is known of it.

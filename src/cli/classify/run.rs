@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{ModelArguments, Session, Traced, check_outputs};
+use super::{ModelArguments, Session, Traced, check_outputs, files};
 use lowbit::classify::calibrate::BATCH;
 use lowbit::classify::engine::{Engine, Keep};
 use lowbit::io::npy;
+use lowbit::io::table::check_left;
 use lowbit::network::quantize::quantize;
 use lowbit::report::classify;
 
@@ -36,14 +37,16 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { x, output, int8, .. } = arguments;
+    let cache: Vec<PathBuf> = files(int8.as_ref()).collect();
     let inputs: Vec<&Path> =
-        [&arguments.model.model, x].into_iter().chain(int8).map(PathBuf::as_path).collect();
+        [&arguments.model.model, x].into_iter().chain(&cache).map(PathBuf::as_path).collect();
     check_outputs(vec![output], &inputs, &arguments.traced)?;
     let terminal = &session.terminal;
     let loaded = arguments.model.load()?;
     let calibrated = int8.as_ref().map(|path| loaded.cache(path, arguments.accept_cache)).transpose()?;
     let names = calibrated.as_ref().and_then(|found| found.features());
     let features = loaded.examples(x, names, &arguments.without, terminal)?;
+    check_left(&arguments.without, names, &[(x, &features)])?;
     let warning = calibrated.as_ref().and_then(|found| found.warning.as_deref());
     if let Some(warning) = warning {
         terminal.notice(warning);

@@ -15,12 +15,24 @@ pub struct Arguments {
     /// Write calibration.npy, test.npy, labels.npy and groups.npy into this folder
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
+    /// Overwrite these files where they exist
+    #[arg(long)]
+    force: bool,
 }
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let folder = arguments.output.as_path();
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::file(folder, "this is a file; -o takes a folder, which may be a new one").into());
+    }
     std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
     let paths = ["calibration.npy", "test.npy", "labels.npy", "groups.npy"].map(|name| folder.join(name));
+    if !arguments.force
+        && let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok())
+    {
+        let problem = "it exists already; give another folder, or --force to overwrite it";
+        return Err(Error::file(path, problem).into());
+    }
     check_outputs(paths.iter().map(PathBuf::as_path).collect(), &[], &Traced::default())?;
     let [calibration, features, labels, groups] = &paths;
     let (seen, test) = (telemetry::calibration(), telemetry::test());

@@ -230,6 +230,23 @@ pub fn read(path: &Path) -> Result<Model> {
     parse(path, &bytes)
 }
 
+/// What a file is that begins so and is no ONNX model, if it is of a common kind.
+fn kind(bytes: &[u8]) -> Option<&'static str> {
+    const KINDS: [(usize, &[u8], &str); 9] = [
+        (0, b"\x89PNG", "a PNG picture"),
+        (0, b"\xff\xd8\xff", "a JPEG picture"),
+        (0, b"GGUF", "a GGUF file"),
+        (0, b"\x93NUMPY", "a .npy array"),
+        (0, b"PK\x03\x04", "a zip archive (such as .npz or .pt)"),
+        (0, b"\x89HDF", "an HDF5 file (such as a Keras model)"),
+        (0, b"\x1f\x8b", "compressed by gzip"),
+        (4, b"TFL3", "a TensorFlow Lite model"),
+        (8, b"{\"", "a safetensors file"),
+    ];
+    let begins = |at: usize, magic: &[u8]| bytes.get(at..).is_some_and(|bytes| bytes.starts_with(magic));
+    KINDS.into_iter().find(|(at, magic, _)| begins(*at, magic)).map(|(_, _, kind)| kind)
+}
+
 /// As [`read`], from memory. External data lies beside `path`, which errors name.
 ///
 /// # Errors
@@ -239,11 +256,17 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Model> {
     digest.update(bytes);
     let error = |problem: String| Error::file(path, problem);
     let model = proto::Model::decode(bytes).map_err(|reason| {
+        if let Some(kind) = kind(bytes) {
+            return error(format!("this is {kind}, not an ONNX model"));
+        }
         let reason: String = reason.to_string().chars().flat_map(char::escape_debug).take(120).collect();
         error(format!("it is truncated or damaged, or not an ONNX model at all: {reason}"))
     })?;
     let Some(graph) = model.graph.filter(|_| model.ir_version.is_some()) else {
-        return Err(error("this is not an ONNX model: it has no IR version or no graph".into()));
+        return Err(error(match kind(bytes) {
+            Some(kind) => format!("this is {kind}, not an ONNX model"),
+            None => "this is not an ONNX model: it has no IR version or no graph".into(),
+        }));
     };
     let opset = opset(&model.opset_import).map_err(error)?;
     if let Some(function) = model.functions.first() {

@@ -259,6 +259,9 @@ impl<'m> Lowering<'m> {
                 for (o, bias) in dense.bias.iter_mut().enumerate() {
                     *bias = (f64::from(*bias) * factor(o) + offset(o)) as f32;
                 }
+                if !super::finite(&layer.op) {
+                    return Err("with the weights before it, its constants are not finite in f32".into());
+                }
                 self.bias_codes.remove(&view.value);
                 let name = super::unique(&mut self.value_names, site.output().to_owned());
                 self.values[view.value].name = name;

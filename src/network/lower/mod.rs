@@ -320,6 +320,9 @@ impl<'m> Lowering<'m> {
         element: Element,
     ) -> Outcome<usize> {
         elements(&shape)?;
+        if !finite(&op) {
+            return Err(self.wild(site));
+        }
         // One constant may serve many nodes.
         self.charge(match &op {
             Op::Dense(dense) => dense.weights.len(),
@@ -337,6 +340,22 @@ impl<'m> Lowering<'m> {
         self.values.push(Value { name: value, shape, element });
         self.layers.push(Layer { name, operator: site.operator, inputs, output, op });
         Ok(output)
+    }
+
+    /// What is wrong with a node that has numbers which are not finite: a Relu or a MaxPool would hide their results.
+    fn wild(&self, site: Site<'m>) -> String {
+        let constants = site.node.inputs.iter().filter_map(|name| match self.flows.get(name.as_str()) {
+            Some(Flow::Constant(constant)) => Some((name, constant.floats().ok()?)),
+            _ => None,
+        });
+        let named =
+            constants.filter_map(|(name, values)| Some((name, values.iter().find(|v| !v.is_finite())?)));
+        match { named }.next() {
+            Some((name, value)) => {
+                format!("a number of the constant {} is {value}; all have to be finite", quoted(name))
+            }
+            None => "its weights or constants are not finite, or not when it is computed in f32".into(),
+        }
     }
 
     /// The elements of a view in a shape of the network, and in another order than the view's if there is an `index`.
@@ -434,6 +453,16 @@ impl<'m> Lowering<'m> {
         let Lowering { values, layers, bias_codes, .. } = last;
         let network = Network { values, layers, input: 0, output };
         Ok(needed(integers::fuse(network, &bias_codes)))
+    }
+}
+
+/// Whether the weights and constants of floats are finite. Bounds of Clip may be infinite.
+fn finite(op: &Op) -> bool {
+    let all = |values: &[f32]| values.iter().all(|value| value.is_finite());
+    match op {
+        Op::Dense(dense) => all(&dense.weights) && all(&dense.bias),
+        Op::Constant { constant, .. } => all(constant),
+        _ => true,
     }
 }
 
