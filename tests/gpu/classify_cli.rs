@@ -407,10 +407,10 @@ fn data_that_does_not_fit_is_refused() {
     audit("y.npy", &["--class", "0", "--groups", "short.npy"], &["there are 99 groups"]);
     labels("same.npy", &[7; 100]);
     audit("y.npy", &["--class", "0", "--groups", "same.npy"], &["same.npy: all rows are of one group"]);
-    refused(
-        &mut lowbit(folder, &["classify", "audit", model, "--test", "x.npy", "--labels", "y.npy"]),
-        BAD_INPUT,
-        &["--calibration <DATA>", "--cache <CACHE>"],
+    let ran = run(&mut lowbit(folder, &["classify", "audit", model, "--test", "x.npy", "--labels", "y.npy"]));
+    assert!(
+        ran.code == Some(BAD_INPUT) && ran.err.contains("--calibration <DATA>|--cache <CACHE>"),
+        "{ran:?}"
     );
     // A model that ends in logits: a Flatten, which does nothing there, in the place of its Sigmoid.
     let mut logits = fs::read(asset("delamination/model.onnx")).unwrap();
