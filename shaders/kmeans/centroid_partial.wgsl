@@ -1,6 +1,6 @@
 //! centroid_partial: partial[run + c] = sum of the points of cluster c among the sorted points [run RUN, (run + 1) RUN)
 //! One workgroup = WG sums: an invocation adds up one column, a vec4 of the dimension, over one run of `run_length` sorted
-//! points, and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c
+//! points, cluster by cluster, and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c
 //! names each sum once: no atomics, and at most runs + k slots (the sort-inverse update, Flash-KMeans 2025, without its
 //! float atomics). With weights, points count by theirs, and a last column adds these up.
 //!
@@ -10,10 +10,12 @@
 //!
 //! use lib/grid
 //! use lib/exact
+//! slot wide
 
 struct Params {
     rows: u32,          // runs * columns
     n: u32,             // points
+    k: u32,
     d4: u32,
     columns: u32,       // d4, and one for weights
     slots: u32,         // runs + k
@@ -24,24 +26,23 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
+@group(0) @binding(1) var<storage, read> points: array<Wide>;                  // [n, d4] vec4s
 @group(0) @binding(2) var<storage, read> weights: array<f32>;                  // [weighted]
 @group(0) @binding(3) var<storage, read> order: array<u32>;                    // [n] point of each sorted place
 @group(0) @binding(4) var<storage, read> sorted_labels: array<u32>;            // [n]
-@group(0) @binding(5) var<storage, read_write> partial: array<vec4<i32>>;      // [slots, columns, 2]
+@group(0) @binding(5) var<storage, read> start: array<u32>;                    // [k+1] where each cluster begins
+@group(0) @binding(6) var<storage, read_write> partial: array<vec4<i32>>;      // [slots, columns, 2]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
 
 fn value_of(point: u32, column: u32) -> vec4<f32> {
+    let value = bitcast<vec4<f32>>(words(points[point * params.d4 + min(column, params.d4 - 1u)]));
     if (params.columns == params.d4) {
-        return points[point * params.d4 + column];
+        return value;
     }
     let weight = weights[point];
-    if (column == params.d4) {
-        return vec4(weight, 0.0, 0.0, 0.0);
-    }
-    return weight * points[point * params.d4 + column];
+    return select(weight * value, vec4(weight, 0.0, 0.0, 0.0), column == params.d4);
 }
 
 @compute @workgroup_size(WG)
@@ -59,22 +60,18 @@ fn centroid_partial(
     let scale = select(params.scale, params.weight_scale, column == params.d4);
     let first = run * params.run_length;
     let last = min(first + params.run_length, params.n);
-    var label = sorted_labels[first];
-    var sum = Steps();
     for (var at = first; at < last; at++) {
-        let next = sorted_labels[at];
-        if (next != label) {
-            let to = ((run + label) * params.columns + column) * 2u;
-            partial[to] = sum.coarse;
-            partial[to + 1u] = sum.fine;
-            label = next;
-            sum = Steps();
+        let label = min(sorted_labels[at], params.k - 1u);
+        let end = clamp(start[label + 1u], at + 1u, last);
+        var sum = Steps();
+        for (var member = at; member < end; member++) {
+            let steps = steps_of(value_of(order[member], column), scale);
+            sum.coarse += steps.coarse;
+            sum.fine += steps.fine;
         }
-        let steps = steps_of(value_of(order[at], column), scale);
-        sum.coarse += steps.coarse;
-        sum.fine += steps.fine;
+        let to = ((run + label) * params.columns + column) * 2u;
+        partial[to] = sum.coarse;
+        partial[to + 1u] = sum.fine;
+        at = end - 1u;
     }
-    let to = ((run + label) * params.columns + column) * 2u;
-    partial[to] = sum.coarse;
-    partial[to + 1u] = sum.fine;
 }

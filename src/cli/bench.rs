@@ -1,10 +1,10 @@
-//! `lowbit bench matmul|compare`
+//! `lowbit bench matmul|kmeans|compare`
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Session, bench_matmul};
+use super::{Session, bench_kmeans, bench_matmul};
 use lowbit::Error;
 use lowbit::report::compare::{Results, compare};
 
@@ -12,6 +12,8 @@ use lowbit::report::compare::{Results, compare};
 pub enum Command {
     /// Time products with quantized weights: every format, every shape
     Matmul(bench_matmul::Arguments),
+    /// Time an iteration of k-means: the assignment and the update, at given shapes
+    Kmeans(bench_kmeans::Arguments),
     /// Compare two files of measurements, such as report.json; exits with 1 if a kernel has become slower
     Compare(Compare),
 }
@@ -32,6 +34,7 @@ pub struct Compare {
 pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
     match command {
         Command::Matmul(arguments) => bench_matmul::run(arguments, session),
+        Command::Kmeans(arguments) => bench_kmeans::run(arguments, session),
         Command::Compare(compare) => compare.run(session),
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: arguments, one call into the library, output. One file per subcommand.
 
 mod bench;
+mod bench_kmeans;
 mod bench_matmul;
 mod classify;
 mod devices;

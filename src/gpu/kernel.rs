@@ -396,6 +396,11 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// The kernel's name.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Bytes and operations of one dispatch.
     pub fn work(&self) -> Work {
         self.work

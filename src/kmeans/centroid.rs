@@ -10,7 +10,7 @@ use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 /// Where each cluster begins, the partial sums of runs, their sums by cluster, and the means.
 pub const STAGES: &[Spec] = &[
     Spec::new("kmeans/centroid_start"),
-    Spec::new("kmeans/centroid_partial"),
+    Spec::new("kmeans/centroid_partial").slot("wide", "lib/wide64"),
     Spec::new("kmeans/centroid"),
     Spec::new("kmeans/centroid_mean"),
 ];
@@ -35,6 +35,7 @@ params! {
     struct Partial {
         rows: u32,
         n: u32,
+        k: u32,
         d4: u32,
         columns: u32,
         slots: u32,
@@ -199,11 +200,13 @@ impl Centroid {
                 ("weights", block.weights),
                 ("order", sort.values),
                 ("sorted_labels", sort.keys),
+                ("start", &scratch.start),
                 ("partial", &scratch.partial),
             ],
             Partial {
                 rows: to_u32(runs * columns, "the number of sums")?,
                 n: n32,
+                k: k32,
                 d4: to_u32(d.div_ceil(4), "the dimension")?,
                 columns: columns32,
                 slots,

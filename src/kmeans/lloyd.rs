@@ -378,6 +378,16 @@ impl<'a> Lloyd<'a> {
         std::iter::once(&self.labeller.assign[block]).chain(&update.passes).chain([merge]).collect()
     }
 
+    /// The dispatches of an iteration over points that all stay on the device: the assignment, and the update up to the
+    /// means.
+    pub fn stages(&self) -> [Vec<&Bound>; 2] {
+        let update = self.update.iter().enumerate().flat_map(|(at, update)| {
+            let merge = if at == 0 { &update.merge_first } else { &update.merge };
+            update.passes.iter().chain([merge])
+        });
+        [self.labeller.assign.iter().collect(), update.chain([&self.mean]).collect()]
+    }
+
     fn finish(&self) -> [&Bound; 3] {
         [&self.mean, &self.decide, &self.labeller.commit]
     }

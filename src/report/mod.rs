@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod classifiers;
 pub mod classify;
+pub mod clustering;
 pub mod compare;
 pub mod html;
 pub mod kernels;
