@@ -86,6 +86,14 @@ pub enum Error {
         /// The first difference.
         problem: String,
     },
+    /// The caller asked for an end, and a checkpoint was written.
+    #[error("interrupted {reached}; resume from the checkpoint {}", path.display())]
+    Interrupted {
+        /// The checkpoint.
+        path: PathBuf,
+        /// How far the work had come.
+        reached: String,
+    },
     /// A comparison came out badly; nothing was wrong with its input.
     #[error("{0}")]
     Gate(String),
@@ -102,12 +110,14 @@ impl Error {
         Self::File { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 
-    /// The process exit code that fits: 1 for a failed verification or comparison, 2 for wrong usage or input, 3 for the device.
+    /// The process exit code that fits: 1 for a failed verification or comparison, 2 for wrong usage or input, 3 for the device,
+    /// 130 for what was interrupted and can be resumed.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Mismatch { .. } | Self::Gate(_) => 1,
             Self::Io { .. } | Self::File { .. } | Self::Input(_) => 2,
             Self::NoAdapter { found, .. } if !found.is_empty() => 2,
+            Self::Interrupted { .. } => 130,
             _ => 3,
         }
     }

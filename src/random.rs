@@ -10,6 +10,16 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
     }
 
+    /// What [`Random::at`] goes on from.
+    pub fn state(&self) -> u64 {
+        self.0
+    }
+
+    /// The rest of the sequence that had come to this state.
+    pub fn at(state: u64) -> Self {
+        Self(state)
+    }
+
     /// 32 bits.
     pub fn word(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

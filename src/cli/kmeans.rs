@@ -1,9 +1,14 @@
 //! `lowbit kmeans fit|predict|palette`
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use super::terminal::Terminal;
 use super::{Session, Traced, check_outputs};
@@ -12,7 +17,7 @@ use lowbit::io::npy::{self, Matrix};
 use lowbit::io::picture;
 use lowbit::io::vecs::{How, Vectors};
 use lowbit::kmeans::palette::{self, Palette};
-use lowbit::kmeans::{Fitted, Init, KMeans, Metric, Progress};
+use lowbit::kmeans::{Checkpoints, Fitted, Init, KMeans, Metric, Progress};
 use lowbit::report::table;
 
 #[derive(Debug, Subcommand)]
@@ -107,7 +112,47 @@ pub struct Fit {
     #[arg(long, value_name = "OUT.npy")]
     labels: Option<PathBuf>,
     #[command(flatten)]
+    checkpoint: Checkpoint,
+    #[command(flatten)]
     traced: Traced,
+}
+
+/// How a fit that was ended can go on.
+#[derive(Args, Debug)]
+struct Checkpoint {
+    /// Keep the state of the fit in this .safetensors file; Ctrl-C and SIGTERM write it too, and exit with 130
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// The least time from one checkpoint to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "checkpoint")]
+    checkpoint_every: u32,
+    /// Go on from the checkpoint, if there is one, to the same result as without the interruption
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
+}
+
+impl Checkpoint {
+    /// Has signals stop the fit instead of the process; a second one ends the process at once.
+    fn open(&self, terminal: &Terminal) -> anyhow::Result<Option<Checkpoints>> {
+        let Some(path) = &self.checkpoint else { return Ok(None) };
+        let stop = Arc::new(AtomicBool::new(false));
+        for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
+            // In this order: the first signal finds the flag not yet set.
+            flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
+            flag::register(signal, Arc::clone(&stop))?;
+        }
+        let (name, exists) = (path.display(), path.exists());
+        match (self.resume, exists) {
+            (true, true) => terminal.notice(&format!("resuming from {name}")),
+            (true, false) => terminal.notice(&format!("there is no {name}: starting from the beginning")),
+            (false, true) => {
+                terminal.notice(&format!("{name} will be replaced; --resume would go on from it"))
+            }
+            (false, false) => (),
+        }
+        let every = Duration::from_secs(self.checkpoint_every.into());
+        Ok(Some(Checkpoints { path: path.clone(), every, stop, resume: self.resume }))
+    }
 }
 
 #[derive(Args, Debug)]
@@ -147,7 +192,8 @@ impl Command {
         let (outputs, inputs): (Vec<&Path>, Vec<&Path>) = match self {
             Self::Fit(fit) => {
                 fit.check_init()?;
-                let outputs = fit.centroids.iter().chain(&fit.labels).map(PathBuf::as_path);
+                let outputs = fit.centroids.iter().chain(&fit.labels).chain(&fit.checkpoint.checkpoint);
+                let outputs = outputs.map(PathBuf::as_path);
                 let inputs = [fit.points.data.as_path(), Path::new(&fit.init)].into_iter();
                 (outputs.collect(), inputs.chain(fit.weights.as_deref()).collect())
             }
@@ -219,7 +265,10 @@ impl Fit {
             path => Init::Centroids(read_finite(Path::new(path))?),
         };
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
-        let kmeans = kmeans.seed(self.seed).max_iter(self.max_iter).tol(self.tol);
+        let mut kmeans = kmeans.seed(self.seed).max_iter(self.max_iter).tol(self.tol);
+        if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
+            kmeans = kmeans.checkpoints(checkpoints);
+        }
         session.with_device(&self.traced, |gpu| {
             let (bar, progress) = follow(&session.terminal, self.max_iter);
             let fitted = kmeans.fit_weighted(gpu, &data, weights.as_deref(), progress);

@@ -12,17 +12,33 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes).as_slice())
 }
 
+/// The SHA-256 of what comes piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// The next piece.
+    pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.update(bytes);
+    }
+
+    /// That of all pieces, as 64 hexadecimal digits.
+    pub fn finish(self) -> String {
+        hex(self.0.finalize().as_slice())
+    }
+}
+
 /// The SHA-256 of a file, read piece by piece.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::File`] for what is not a regular file, or is empty.
 pub fn sha256_file(path: &Path) -> Result<String> {
     let (mut file, _) = super::open(path)?;
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::default();
     let mut piece = vec![0; 1 << 20];
     loop {
         match file.read(&mut piece) {
-            Ok(0) => return Ok(hex(hash.finalize().as_slice())),
+            Ok(0) => return Ok(hash.finish()),
             Ok(length) => hash.update(&piece[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
             Err(error) => return Err(Error::io(path, error)),

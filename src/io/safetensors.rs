@@ -202,6 +202,44 @@ impl Safetensors {
     }
 }
 
+/// A tensor to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The type of its values.
+    pub dtype: &'a str,
+    /// Its dimensions.
+    pub shape: &'a [u64],
+    /// Its values, little-endian.
+    pub data: &'a [u8],
+}
+
+/// Writes a file of these strings and tensors, whole or not at all.
+///
+/// # Errors
+/// Those of [`write_whole`](super::output::write_whole).
+pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Part<'_>]) -> Result<()> {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let pairs: Vec<String> = metadata.iter().map(|(key, value)| text(key) + ":" + &text(value)).collect();
+    let mut header = format!("{{{}:{{{}}}", text(METADATA_KEY), pairs.join(","));
+    let mut begin = 0;
+    for Part { name, dtype, shape, data } in tensors {
+        let end = begin + data.len();
+        let (name, dtype) = (text(name), text(dtype));
+        header += &format!(r#",{name}:{{"dtype":{dtype},"shape":{shape:?},"data_offsets":[{begin},{end}]}}"#);
+        begin = end;
+    }
+    header.push('}');
+    // The data begins at a multiple of 8.
+    header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
+    super::output::write_whole(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        tensors.iter().try_for_each(|tensor| out.write_all(tensor.data))
+    })
+}
+
 /// Whether a file begins like a safetensors file: with the length of a header that can be, and a brace.
 ///
 /// # Errors

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::Metric;
 use super::assign::{self, Assign, Assignment};
 use super::centroid::{Centroid, Means, SUM_WORDS, Scales, Weighted, steps_of};
+use super::checkpoint::{Keeping, Position};
 use super::distance::Distance;
-use super::points::Points;
+use super::points::{Points, pad};
 use super::radix_sort::RadixSort;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
 use crate::{Error, Result};
@@ -405,16 +406,53 @@ impl<'a> Lloyd<'a> {
         Ok(size)
     }
 
+    /// Stands where a loop stood. No point has a label yet.
+    pub fn restore(&self, at: &Position) -> Result<()> {
+        let labeller = &self.labeller;
+        let d = labeller.points.d() as usize;
+        // The next iteration counts the labels that differ from those of the last one, which the centroids before it gave.
+        if let Some(before) = &at.before {
+            labeller.start_from(&pad(before, d))?;
+            labeller.label()?;
+        }
+        labeller.start_from(&pad(&at.centroids, d))?;
+        labeller.control.write(labeller.gpu, &[Control { n_iter: at.n_iter, ..Control::default() }])
+    }
+
     /// Iterates until the loop ends or `max_iter` iterations are done, then makes labels and centroids agree.
-    pub fn run(&self, max_iter: u32, progress: &mut dyn FnMut(Progress)) -> Result<Outcome> {
+    ///
+    /// # Errors
+    /// Those of keeping, [`Error::Interrupted`] among them; the device's.
+    pub fn run(
+        &self,
+        max_iter: u32,
+        mut keeping: Option<Keeping<'_>>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Outcome> {
         let labeller = &self.labeller;
         let mut batch = Batch::new(LONGEST_BATCH);
-        let mut done = Control::default();
+        let mut done = labeller.control()?;
+        // The centroids before the last iteration, if it was a submission of its own.
+        let mut before = None;
         // Relocated centroids have not seen an assignment yet.
         let mut labels_current = false;
         while done.n_iter < max_iter {
+            let mut size = batch.size.min(max_iter - done.n_iter);
+            if !labeller.points.all_resident() {
+                size = 1;
+            }
+            if let Some(keeping) = &mut keeping {
+                if keeping.due() && (done.n_iter == 0 || before.is_some()) {
+                    let centroids = labeller.centroids()?;
+                    keeping.keep(Some(Position { n_iter: done.n_iter, before: before.take(), centroids }))?;
+                }
+                if keeping.due() {
+                    size = 1;
+                }
+                before = if size == 1 { Some(labeller.centroids()?) } else { None };
+            }
             let from = Instant::now();
-            let size = self.iterate(batch.size.min(max_iter - done.n_iter))?;
+            let size = self.iterate(size)?;
             done = labeller.control()?;
             batch.took(from.elapsed(), size);
             let mut relocated = false;

@@ -6,6 +6,7 @@
 
 pub mod assign;
 pub mod centroid;
+pub mod checkpoint;
 pub mod distance;
 pub mod lloyd;
 pub mod palette;
@@ -22,10 +23,12 @@ use crate::io::npy::Matrix;
 use crate::random::Random;
 use crate::{Error, Result};
 use centroid::Scales;
+pub use checkpoint::Checkpoints;
+use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
 pub use lloyd::Progress;
 use lloyd::{Labeller, Lloyd};
 pub use points::Source;
-use points::{Points, Room, Statistics, Transform};
+use points::{Points, Room, Statistics, Transform, pad};
 
 /// Where the first centroids come from.
 #[derive(Clone, Debug)]
@@ -63,6 +66,7 @@ pub struct KMeans {
     tol: f64,
     room: Room,
     seed_bytes: u64,
+    checkpoints: Option<Checkpoints>,
 }
 
 /// A clustering.
@@ -120,6 +124,7 @@ impl KMeans {
             tol: 1e-4,
             room: Room::default(),
             seed_bytes: SEED_BYTES,
+            checkpoints: None,
         }
     }
 
@@ -160,6 +165,11 @@ impl KMeans {
         Self { room: Room { bytes, ..self.room }, ..self }
     }
 
+    /// Sets where a fit keeps its state, so that one that was ended can be resumed.
+    pub fn checkpoints(self, checkpoints: Checkpoints) -> Self {
+        Self { checkpoints: Some(checkpoints), ..self }
+    }
+
     /// Sets how many points one chunk holds at most, which otherwise follows from the adapter and the memory.
     #[doc(hidden)]
     pub fn chunk_rows(self, chunk: u64) -> Self {
@@ -176,7 +186,7 @@ impl KMeans {
     ///
     /// # Errors
     /// [`Error::Input`] for k = 0, more clusters than points, values that are not finite, centroids of the wrong shape;
-    /// those of reading; the device's.
+    /// those of reading; those of [`Checkpoints`]; the device's.
     pub fn fit(&self, gpu: &Context, data: &dyn Source, progress: impl FnMut(Progress)) -> Result<Fitted> {
         self.fit_weighted(gpu, data, None, progress)
     }
@@ -194,7 +204,19 @@ impl KMeans {
     ) -> Result<Fitted> {
         let begun = Instant::now();
         let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
-        let statistics = Statistics::of(data, "X")?;
+        let mut keeper = match &self.checkpoints {
+            Some(checkpoints) => Some(Keeper::open(checkpoints, self.identity(n, d, weights), (k, d))?),
+            None => None,
+        };
+        let statistics = match &mut keeper {
+            Some(keeper) => {
+                let hashed = Hashed::new(data);
+                let statistics = Statistics::of(&hashed, "X")?;
+                keeper.identify(hashed.finish()?)?;
+                statistics
+            }
+            None => Statistics::of(data, "X")?,
+        };
         self.check(n, d)?;
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let transform = self.transform(&statistics)?;
@@ -203,29 +225,61 @@ impl KMeans {
         let tol = (self.tol * statistics.variance) as f32;
         let scales = Scales::new(size, heaviest);
         let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, scales, tol)?;
-        let mut notices = Vec::new();
-        let mut random = Random::new(self.seed);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
-        let mut best: Option<(f64, lloyd::Outcome, Vec<f32>, Vec<u32>)> = None;
-        for start in 0..starts {
-            let first = match &self.init {
-                Init::Centroids(given) => self.given(given, &transform, "init")?,
-                Init::Random => rows_of(&points, &choose(n, k, weights, &mut random))?,
-                Init::PlusPlus => {
-                    let notices = if start == 0 { &mut notices } else { &mut Vec::new() };
-                    rows_of(&points, &self.plus_plus(gpu, &points, &mut random, notices, &mut progress)?)?
-                }
-            };
-            points.forget_labels(gpu)?;
-            lloyd.labeller.start_from(&first)?;
-            let outcome = lloyd.run(self.max_iter, &mut progress)?;
-            let inertia = lloyd.labeller.inertia()?;
-            if best.as_ref().is_none_or(|(least, ..)| inertia < *least) {
-                best = Some((inertia, outcome, lloyd.labeller.centroids()?, points.labels(gpu)?));
+        let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
+        if let Some(keeper) = &mut keeper {
+            if let Transform::Centred(mean) = &transform {
+                keeper.mean.clone_from(mean);
             }
+            (stand, position) = keeper.begin(&gpu.adapter.name, starts)?.unwrap_or((stand, position));
         }
-        let Some((inertia, outcome, mut cluster_centers, labels)) = best else {
+        while stand.start < starts {
+            points.forget_labels(gpu)?;
+            if let Some(position) = position.take() {
+                lloyd.restore(&position)?;
+            } else {
+                let (mut random, mut notices) = (stand.random.clone(), Vec::new());
+                let mut watched = |news| {
+                    progress(news);
+                    keeper
+                        .as_mut()
+                        .map_or(Ok(()), |keeper| Keeping { keeper, stand: &stand }.between_starts())
+                };
+                let first = match &self.init {
+                    Init::Centroids(given) => self.given(given, &transform, "init")?,
+                    Init::Random => rows_of(&points, &choose(n, k, weights, &mut random))?,
+                    Init::PlusPlus => {
+                        let chosen = self.plus_plus(gpu, &points, &mut random, &mut notices, &mut watched)?;
+                        rows_of(&points, &chosen)?
+                    }
+                };
+                if stand.start == 0 {
+                    stand.notices.append(&mut notices);
+                }
+                stand.random = random;
+                lloyd.labeller.start_from(&first)?;
+            }
+            let keeping = keeper.as_mut().map(|keeper| Keeping { keeper, stand: &stand });
+            let outcome = lloyd.run(self.max_iter, keeping, &mut progress)?;
+            let inertia = lloyd.labeller.inertia()?;
+            if stand.best.as_ref().is_none_or(|best| inertia < best.inertia) {
+                let (centroids, labels) = (lloyd.labeller.centroids()?, Some(points.labels(gpu)?));
+                stand.best = Some(Best { inertia, outcome, centroids, labels });
+            }
+            stand.start += 1;
+        }
+        let Stand { best: Some(best), mut notices, .. } = stand else {
             return Err(Error::Input("n_init=0 should be >= 1".into()));
+        };
+        let Best { inertia, outcome, centroids: mut cluster_centers, labels } = best;
+        let labels = match labels {
+            Some(labels) => labels,
+            // The best start was resumed from a checkpoint, which has no labels.
+            None => {
+                lloyd.labeller.start_from(&pad(&cluster_centers, d))?;
+                lloyd.labeller.label()?;
+                points.labels(gpu)?
+            }
         };
         if let Transform::Centred(mean) = &transform {
             for row in cluster_centers.chunks_mut(d) {
@@ -291,6 +345,27 @@ impl KMeans {
         let inertia = labeller.inertia()?;
         let labels = to_labels(&points.labels(gpu)?)?;
         Ok(Predicted { n, d, k, inertia, labels })
+    }
+
+    /// What a checkpoint has to have been written for, besides the data itself.
+    fn identity(&self, n: usize, d: usize, weights: Option<&[f32]>) -> Vec<(&'static str, String)> {
+        let init = match &self.init {
+            Init::PlusPlus => "k-means++".into(),
+            Init::Random => "random".into(),
+            Init::Centroids(given) => checkpoint::sha256_of(&given.values),
+        };
+        vec![
+            ("n_samples", n.to_string()),
+            ("n_features", d.to_string()),
+            ("n_clusters", self.k.to_string()),
+            ("metric", format!("{:?}", self.metric).to_lowercase()),
+            ("init", init),
+            ("n_init", self.n_init.to_string()),
+            ("seed", self.seed.to_string()),
+            ("max_iter", self.max_iter.to_string()),
+            ("tol", self.tol.to_string()),
+            ("weights_sha256", weights.map_or("none".into(), checkpoint::sha256_of)),
+        ]
     }
 
     fn check(&self, n: usize, d: usize) -> Result<()> {
@@ -387,7 +462,7 @@ impl KMeans {
         points: &Points<'_>,
         random: &mut Random,
         notices: &mut Vec<String>,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Vec<u64>> {
         let (n, d, k) = (points.n(), points.d(), self.k as u64);
         let row_bytes = (16 * d.div_ceil(4)).max(4 * seed::trials(k));

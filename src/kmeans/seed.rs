@@ -175,7 +175,7 @@ impl Seed {
         Ok([distance, pick])
     }
 
-    /// The indices of `k` of the points, chosen by greedy k-means++.
+    /// The indices of `k` of the points, chosen by greedy k-means++, unless an error of `progress` ends it.
     #[allow(
         clippy::too_many_arguments,
         reason = "they are a clustering's own settings, each of another kind"
@@ -188,7 +188,7 @@ impl Seed {
         d: u64,
         k: u64,
         random: &mut Random,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Vec<u32>> {
         let first = match weights {
             Some(weights) => heavy(weights, random),
@@ -213,7 +213,7 @@ impl Seed {
             gpu.wait()?;
             batch.took(from.elapsed(), to_u32(size, "the steps")?);
             done += size;
-            progress(Progress::Seeding { chosen: done as usize, of: k as usize });
+            progress(Progress::Seeding { chosen: done as usize, of: k as usize })?;
         }
         state.chosen.read(gpu)
     }

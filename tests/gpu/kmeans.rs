@@ -7,7 +7,7 @@ use lowbit::random::Random;
 
 use crate::harness::device;
 
-fn matrix(cols: usize, values: &[f32]) -> Matrix {
+pub fn matrix(cols: usize, values: &[f32]) -> Matrix {
     Matrix { rows: values.len() / cols, cols, values: values.to_vec() }
 }
 
@@ -16,13 +16,13 @@ fn fit(kmeans: &KMeans, data: &Matrix) -> Fitted {
 }
 
 /// All of a result that has to be the same, to the bit.
-fn bits_of(fitted: &Fitted) -> (Vec<i32>, Vec<u32>, u32, u64) {
+pub fn bits_of(fitted: &Fitted) -> (Vec<i32>, Vec<u32>, u32, u64) {
     let centers = fitted.cluster_centers.values.iter().map(|v| v.to_bits()).collect();
     (fitted.labels.clone(), centers, fitted.n_iter, fitted.inertia.to_bits())
 }
 
 /// `n` points around `k` centres that lie on a line, `spread` apart.
-fn blobs(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> Matrix {
+pub fn blobs(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> Matrix {
     let mut random = Random::new(seed);
     let values = (0..n)
         .flat_map(|i| {
