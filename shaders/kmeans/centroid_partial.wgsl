@@ -1,5 +1,5 @@
 //! centroid_partial: partial[run + c] = sum of the points of cluster c among the sorted points [run RUN, (run + 1) RUN)
-//! One workgroup = WG sums: an invocation adds up one column, a vec4 of the dimension, over one run of `run_length` sorted
+//! One workgroup = WG lanes: an invocation adds up COLUMNS columns, vec4s of the dimension, over one run of `run_length` sorted
 //! points, cluster by cluster, and neighbours share the points' rows. From one sum to the next either the run or the cluster grows, so run + c
 //! names each sum once: no atomics, and at most runs + k slots (the sort-inverse update, Flash-KMeans 2025, without its
 //! float atomics). With weights, points count by theirs, and a last column adds these up.
@@ -13,7 +13,7 @@
 //! slot wide
 
 struct Params {
-    rows: u32,          // runs * columns
+    rows: u32,          // runs * lanes of a run
     n: u32,             // points
     k: u32,
     d4: u32,
@@ -35,6 +35,7 @@ struct Params {
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
+const COLUMNS: u32 = 1u;
 
 fn value_of(point: u32, column: u32) -> vec4<f32> {
     let value = bitcast<vec4<f32>>(words(points[point * params.d4 + min(column, params.d4 - 1u)]));
@@ -55,23 +56,39 @@ fn centroid_partial(
     if (row >= params.rows) {
         return;
     }
-    let run = row / params.columns;
-    let column = row % params.columns;
-    let scale = select(params.scale, params.weight_scale, column == params.d4);
+    // Neighbouring lanes add up neighbouring columns.
+    let lanes = (params.columns + COLUMNS - 1u) / COLUMNS;
+    let run = row / lanes;
+    let column = row % lanes;
     let first = run * params.run_length;
     let last = min(first + params.run_length, params.n);
     for (var at = first; at < last; at++) {
         let label = min(sorted_labels[at], params.k - 1u);
         let end = clamp(start[label + 1u], at + 1u, last);
-        var sum = Steps();
-        for (var member = at; member < end; member++) {
-            let steps = steps_of(value_of(order[member], column), scale);
-            sum.coarse += steps.coarse;
-            sum.fine += steps.fine;
+        var coarse: array<vec4<i32>, COLUMNS>;
+        var fine: array<vec4<i32>, COLUMNS>;
+        for (var c = 0u; c < COLUMNS; c++) {
+            coarse[c] = vec4<i32>();
+            fine[c] = vec4<i32>();
         }
-        let to = ((run + label) * params.columns + column) * 2u;
-        partial[to] = sum.coarse;
-        partial[to + 1u] = sum.fine;
+        for (var member = at; member < end; member++) {
+            let point = order[member];
+            for (var c = 0u; c < COLUMNS; c++) {
+                let own = column + c * lanes;
+                let scale = select(params.scale, params.weight_scale, own == params.d4);
+                let steps = steps_of(value_of(point, own), scale);
+                coarse[c] += steps.coarse;
+                fine[c] += steps.fine;
+            }
+        }
+        for (var c = 0u; c < COLUMNS; c++) {
+            let own = column + c * lanes;
+            if (own < params.columns) {
+                let to = ((run + label) * params.columns + own) * 2u;
+                partial[to] = coarse[c];
+                partial[to + 1u] = fine[c];
+            }
+        }
         at = end - 1u;
     }
 }

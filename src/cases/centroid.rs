@@ -3,7 +3,7 @@
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::kmeans::centroid::{Centroid, Means, STAGES, SUM_WORDS, Scales, Weighted};
+use crate::kmeans::centroid::{Centroid, Means, STAGES, SUM_WORDS, Scales, VARIANTS, Weighted};
 use crate::kmeans::points::pad;
 use crate::kmeans::radix_sort::RadixSort;
 use crate::oracle;
@@ -11,7 +11,7 @@ use crate::oracle;
 /// The kernel's place in the registry.
 pub const ENTRY: Entry = Entry {
     stem: "centroid",
-    variants: &[STAGES[2]],
+    variants: VARIANTS,
     stages: STAGES,
     decoders: &[],
     op: OpKind::F32,
@@ -87,13 +87,13 @@ impl Case for Updating {
         format!("n={} k={k} d={} blocks={}{weighted}{spherical}", self.labels.len(), self.d, self.blocks)
     }
 
-    fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
+    fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (d, k) = (self.d as u64, (self.old.len() / self.d) as u64);
         let d4 = d.div_ceil(4);
         let size = |values: &[f32]| f64::from(values.iter().fold(0.0, |most: f32, x| most.max(x.abs())));
         let scales = Scales::new(size(&self.points), self.weights.as_deref().map(size));
         let columns = Centroid::columns(d, scales);
-        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu)?);
+        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu, spec)?);
         let per_block = self.labels.len().div_ceil(self.blocks);
         let sort_scratch = sorter.scratch(gpu, per_block as u64)?;
         let sum_scratch = summer.scratch(gpu, per_block as u64, k, columns)?;

@@ -3,17 +3,25 @@
 //! Sums are exact: of whole steps of a scale that follows from the largest value ([`Scales`]). So they are the same however
 //! the points are cut into blocks, and whoever adds the blocks up.
 
-use super::radix_sort::Sort;
-use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use std::time::Duration;
 
-/// Where each cluster begins, the partial sums of runs, their sums by cluster, and the means.
-pub const STAGES: &[Spec] = &[
-    Spec::new("kmeans/centroid_start"),
-    Spec::new("kmeans/centroid_partial").slot("wide", "lib/wide64"),
-    Spec::new("kmeans/centroid"),
-    Spec::new("kmeans/centroid_mean"),
+use super::radix_sort::{RadixSort, Sort};
+use crate::Result;
+use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, time, to_u32, tune};
+use crate::random::Random;
+
+/// Interchangeable implementations of the partial sums of runs, all with the same result. The first runs on every adapter.
+pub const VARIANTS: &[Spec] = &[
+    PARTIAL.slot("wide", "lib/wide32"),
+    PARTIAL.slot("wide", "lib/wide32").consts(&[("COLUMNS", 2)]),
+    PARTIAL.slot("wide", "lib/wide64"),
+    PARTIAL.slot("wide", "lib/wide64").consts(&[("COLUMNS", 2)]),
 ];
+const PARTIAL: Spec = Spec::new("kmeans/centroid_partial");
+
+/// Where each cluster begins, the sums of partial sums by cluster, and the means.
+pub const STAGES: &[Spec] =
+    &[Spec::new("kmeans/centroid_start"), Spec::new("kmeans/centroid"), Spec::new("kmeans/centroid_mean")];
 
 /// Most sorted points that one invocation adds up in a row: so many sums of steps fit into a word.
 const LONGEST_RUN: u64 = 64;
@@ -21,6 +29,9 @@ const LONGEST_RUN: u64 = 64;
 const ENOUGH_INVOCATIONS: u64 = 1 << 16;
 /// Values below this are summed up as if they were as large as this: it keeps steps within the range of f32.
 const LEAST_SIZE: f64 = 1e-22;
+
+/// Values that variants are tried on: more than the caches of a processor hold.
+const TRIAL_VALUES: u64 = 1 << 23;
 
 /// Words of a sum: low and high of the coarse steps, low and high of the fine ones; of four neighbouring values each.
 pub const SUM_WORDS: u64 = 16;
@@ -97,6 +108,8 @@ pub fn steps_of(value: f32, scale: f32) -> [i64; 2] {
 pub struct Centroid {
     start: Kernel<Start>,
     partial: Kernel<Partial>,
+    /// Columns that one invocation of it adds up.
+    columns_each: u64,
     merge: Kernel<Merge>,
     mean: Kernel<Mean>,
 }
@@ -142,14 +155,61 @@ fn run_length(n: u64, d4: u64) -> u64 {
 }
 
 impl Centroid {
-    /// Compiles the stages.
-    pub fn load(gpu: &Context) -> Result<Self> {
+    /// Compiles the stages, the partial sums as `spec`, one of [`VARIANTS`].
+    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
+        let columns = spec.consts.iter().find(|(name, _)| *name == "COLUMNS").map_or(1, |&(_, value)| value);
         Ok(Self {
             start: Kernel::load(gpu, &STAGES[0])?,
-            partial: Kernel::load(gpu, &STAGES[1])?,
-            merge: Kernel::load(gpu, &STAGES[2])?,
-            mean: Kernel::load(gpu, &STAGES[3])?,
+            partial: Kernel::load(gpu, spec)?,
+            columns_each: columns.into(),
+            merge: Kernel::load(gpu, &STAGES[1])?,
+            mean: Kernel::load(gpu, &STAGES[2])?,
         })
+    }
+
+    /// Compiles the variant that is fastest on this adapter for `d` dimensions.
+    pub fn tuned(gpu: &Context, d: u64) -> Result<Self> {
+        let d = d.next_multiple_of(4).next_power_of_two().min(512);
+        let (n, k) = (TRIAL_VALUES.div_ceil(d), 64);
+        let mut random = Random::new(0);
+        let mut trial = None;
+        let spec = tune::choose(gpu, VARIANTS, &format!("d{d}"), |spec| {
+            let kernels = Self::load(gpu, spec)?;
+            let [points, labels] = match &mut trial {
+                Some(trial) => trial,
+                none => {
+                    let labels: Vec<u32> = (0..n).map(|_| random.below(k) as u32).collect();
+                    none.insert([
+                        Buffer::from_slice(gpu, "points to try", n, &random.floats((n * d) as usize))?,
+                        Buffer::from_slice(gpu, "labels to try", n, &labels)?,
+                    ])
+                }
+            };
+            let sorter = RadixSort::load(gpu)?;
+            let sort_scratch = sorter.scratch(gpu, n)?;
+            let sort = sorter.bind(gpu, labels, None, k.ilog2(), &sort_scratch)?;
+            let scratch = kernels.scratch(gpu, n, k, d.div_ceil(4))?;
+            let room = |bytes| Buffer::new(gpu, "sums to try", k, bytes);
+            let (rows, words) = (room(4 * d)?, room(4)?);
+            let sums = room(4 * SUM_WORDS * d.div_ceil(4))?;
+            let means = Means {
+                centroids: &rows,
+                sums: &sums,
+                counts: &words,
+                next: &rows,
+                shift: &words,
+                mass: &words,
+            };
+            let weighted = Weighted { points, weights: &Buffer::new(gpu, "no weights", 1, 4)? };
+            let scales = Scales::new(1.0, None);
+            let [start, partial, _] =
+                kernels.bind(gpu, weighted, &sort, &means, &scratch, (k, d), scales, true)?;
+            let mut record = Recorder::new(gpu);
+            sort.passes.iter().chain([&start]).for_each(|pass| record.dispatch(pass));
+            record.submit()?;
+            Ok(time(gpu, &[vec![&partial]], Duration::ZERO)?.us)
+        })?;
+        Self::load(gpu, spec)
     }
 
     /// Vec4s of a sum over points of `d` dimensions.
@@ -204,7 +264,7 @@ impl Centroid {
                 ("partial", &scratch.partial),
             ],
             Partial {
-                rows: to_u32(runs * columns, "the number of sums")?,
+                rows: to_u32(runs * columns.div_ceil(self.columns_each), "the number of sums")?,
                 n: n32,
                 k: k32,
                 d4: to_u32(d.div_ceil(4), "the dimension")?,

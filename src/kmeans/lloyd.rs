@@ -340,7 +340,7 @@ impl<'a> Lloyd<'a> {
         let counts = Buffer::new(gpu, "counts", k, 4)?;
         let mass = Buffer::new(gpu, "mass", k, 4)?;
         let shift = Buffer::new(gpu, "shifts", k, 4)?;
-        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu)?);
+        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::tuned(gpu, d)?);
         let largest = points.largest();
         let sort_scratch = sorter.scratch(gpu, largest)?;
         let sum_scratch = summer.scratch(gpu, largest, k, columns)?;
