@@ -13,7 +13,7 @@ use lowbit::io::picture;
 use lowbit::io::vecs::{How, Vectors};
 use lowbit::kmeans::palette::{self, Palette};
 use lowbit::kmeans::product::{ProductQuantizer, Quantized};
-use lowbit::kmeans::{Fitted, Init, KMeans, Metric, Progress};
+use lowbit::kmeans::{Empty, Fitted, Init, KMeans, Metric, Progress};
 use lowbit::report::table;
 
 #[derive(Debug, Subcommand)]
@@ -58,6 +58,15 @@ fn metric(name: &str) -> Result<Metric, String> {
     }
 }
 
+fn empty(name: &str) -> Result<Empty, String> {
+    match name {
+        "farthest" => Ok(Empty::Farthest),
+        "split-largest" => Ok(Empty::SplitLargest),
+        "keep" => Ok(Empty::Keep),
+        _ => Err("there are farthest, split-largest and keep".into()),
+    }
+}
+
 impl Points {
     fn open(&self) -> anyhow::Result<Vectors> {
         Ok(Vectors::open(&self.data, &How { dim: self.dim, tensor: self.tensor.clone() })?)
@@ -96,6 +105,9 @@ pub struct Fit {
     /// How often each point counts: .npy, float32 or float16, [n]
     #[arg(long, value_name = "W.npy")]
     weights: Option<PathBuf>,
+    /// What becomes of a cluster without points: it takes the farthest point, or half of the largest cluster, or stays
+    #[arg(long, value_name = "farthest|split-largest|keep", default_value = "farthest", value_parser = empty)]
+    empty: Empty,
     /// Fit the centroids to a uniform sample of so many points for each (256 are enough), then label all points
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     subsample: Option<u64>,
@@ -296,6 +308,7 @@ impl Fit {
         };
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
         let kmeans = kmeans.seed(self.seed).max_iter(self.max_iter).tol(self.tol).subsample(self.subsample);
+        let kmeans = kmeans.empty(self.empty);
         session.with_device(&self.traced, |gpu| {
             let (bar, progress) = follow(&session.terminal, self.max_iter);
             let fitted = kmeans.fit_weighted(gpu, &data, weights.as_deref(), progress);

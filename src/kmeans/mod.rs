@@ -55,12 +55,26 @@ pub enum Metric {
     Dot = 2,
 }
 
+/// What becomes of a cluster without points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Empty {
+    /// It takes the point that lies farthest from its centroid (scikit-learn).
+    #[default]
+    Farthest,
+    /// It takes half of the largest cluster (FAISS): both go on from that one's centroid, times 1 + and - 1/1024 by turns of
+    /// the dimension.
+    SplitLargest,
+    /// It keeps its centroid, and may stay empty.
+    Keep,
+}
+
 /// Settings of a clustering; the defaults are scikit-learn's.
 #[derive(Clone, Debug)]
 pub struct KMeans {
     k: usize,
     init: Init,
     metric: Metric,
+    empty: Empty,
     n_init: u32,
     seed: u64,
     max_iter: u32,
@@ -119,6 +133,7 @@ impl KMeans {
             k,
             init: Init::PlusPlus,
             metric: Metric::Euclidean,
+            empty: Empty::Farthest,
             n_init: 1,
             seed: 0,
             max_iter: 300,
@@ -137,6 +152,11 @@ impl KMeans {
     /// Sets what "near" means.
     pub fn metric(self, metric: Metric) -> Self {
         Self { metric, ..self }
+    }
+
+    /// Sets what becomes of clusters without points.
+    pub fn empty(self, empty: Empty) -> Self {
+        Self { empty, ..self }
     }
 
     /// Sets how many starts are tried, of which that of the least inertia counts. Given centroids are one start.
@@ -217,7 +237,7 @@ impl KMeans {
         let points = Points::new(gpu, data, weights, &transform, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
         let scales = Scales::new(size, heaviest);
-        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, scales, tol)?;
+        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, scales, tol)?.empty(self.empty);
         let mut notices = Vec::new();
         let mut random = Random::new(self.seed);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };

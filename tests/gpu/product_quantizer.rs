@@ -1,8 +1,8 @@
 //! Product quantization, and fits to samples.
 
 use lowbit::io::npy::{Matrix, read_matrix};
-use lowbit::kmeans::KMeans;
 use lowbit::kmeans::product::ProductQuantizer;
+use lowbit::kmeans::{Empty, Init, KMeans, Metric};
 use lowbit::random::Random;
 
 use crate::cli::{BAD_INPUT, DONE, lowbit, run};
@@ -127,4 +127,37 @@ fn the_command_line_writes_what_numpy_reads_and_refuses_what_does_not_fit() {
         let ran = run(&mut lowbit(folder, &[&["kmeans"], arguments].concat()));
         assert!(ran.code == Some(BAD_INPUT) && ran.err.contains(words), "{arguments:?}: {ran:?}");
     }
+}
+
+#[test]
+fn empty_clusters_follow_their_policy() {
+    let gpu = device();
+    let x = Matrix { rows: 4, cols: 2, values: vec![1.0, 1.0, 1.5, 1.0, 1.5, 2.0, 2.0, 2.0] };
+    let init = Matrix { rows: 2, cols: 2, values: vec![1.5, 1.5, 4.0, 4.0] };
+    let kmeans = KMeans::new(2).init(Init::Centroids(init.clone()));
+    let kept = kmeans.clone().empty(Empty::Keep).fit(&gpu, &x, |_| ()).unwrap();
+    assert_eq!((kept.distinct_clusters, kept.labels), (1, vec![0; 4]));
+    assert_eq!(kept.cluster_centers.values, init.values);
+
+    // 600 points of four blobs, and six of eight centroids out of reach.
+    let mut x = matrix(600, 3);
+    x.values.chunks_mut(3).enumerate().for_each(|(i, row)| row[0] += (i % 4) as f32 * 10.0);
+    let mut init = Matrix { rows: 8, cols: 3, values: vec![1e3; 24] };
+    init.values[..6].copy_from_slice(&x.values[..6]);
+    for metric in [Metric::Euclidean, Metric::Cosine] {
+        let kmeans = KMeans::new(8).metric(metric).init(Init::Centroids(init.clone()));
+        let split = kmeans.clone().empty(Empty::SplitLargest);
+        let fitted = split.fit(&gpu, &x, |_| ()).unwrap();
+        if metric == Metric::Euclidean {
+            assert_eq!(fitted.distinct_clusters, 8);
+        }
+        let again = split.chunk_rows(128).fit(&gpu, &x, |_| ()).unwrap();
+        assert_eq!((again.labels, again.cluster_centers), (fitted.labels, fitted.cluster_centers));
+    }
+    // Nothing to tell apart: the loop ends.
+    let same = Matrix { rows: 20, cols: 1, values: (0..20).map(|i| (i % 2) as f32).collect() };
+    let init = Matrix { rows: 4, cols: 1, values: vec![0.0, 1.0, 9.0, 10.0] };
+    let fitted = KMeans::new(4).init(Init::Centroids(init)).empty(Empty::SplitLargest);
+    let fitted = fitted.fit(&gpu, &same, |_| ()).unwrap();
+    assert!(fitted.n_iter < 20 && fitted.inertia < 1e-6, "{} {}", fitted.n_iter, fitted.inertia);
 }
