@@ -35,6 +35,7 @@ pub mod read_xor;
 pub mod row_scale;
 pub mod seed;
 pub mod softmax;
+pub mod transform;
 pub mod write;
 
 use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Work};
@@ -112,6 +113,7 @@ pub const REGISTRY: &[Entry] = &[
     centroid::ENTRY,
     lloyd::ENTRY,
     distance::ENTRY,
+    transform::ENTRY,
     seed::ENTRY,
     dequantize::ENTRY,
     activation::ENTRY,

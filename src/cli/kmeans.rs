@@ -1,4 +1,4 @@
-//! `lowbit kmeans fit|predict|palette`
+//! `lowbit kmeans fit|predict|transform|pq|palette`
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use lowbit::io::npy::{self, Matrix};
 use lowbit::io::picture;
 use lowbit::io::vecs::{How, Vectors};
 use lowbit::kmeans::palette::{self, Palette};
-use lowbit::kmeans::{Checkpoints, Fitted, Init, KMeans, Metric, Progress};
+use lowbit::kmeans::product::{ProductQuantizer, Quantized};
+use lowbit::kmeans::{Checkpoints, Empty, Fitted, Init, KMeans, Metric, Progress};
 use lowbit::report::table;
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +27,10 @@ pub enum Command {
     Fit(Fit),
     /// Label vectors by given centroids
     Predict(Predict),
+    /// Measure the distance of every vector to every centroid
+    Transform(Transform),
+    /// Product quantization: a vector becomes m numbers of centroids, one of each part of it
+    Pq(Pq),
     /// Draw a picture in k colours, chosen by k-means in Oklab
     Palette(PaletteArguments),
 }
@@ -55,6 +60,15 @@ fn metric(name: &str) -> Result<Metric, String> {
         "cosine" => Ok(Metric::Cosine),
         "dot" => Ok(Metric::Dot),
         _ => Err("there are euclidean, cosine and dot".into()),
+    }
+}
+
+fn empty(name: &str) -> Result<Empty, String> {
+    match name {
+        "farthest" => Ok(Empty::Farthest),
+        "split-largest" => Ok(Empty::SplitLargest),
+        "keep" => Ok(Empty::Keep),
+        _ => Err("there are farthest, split-largest and keep".into()),
     }
 }
 
@@ -96,6 +110,12 @@ pub struct Fit {
     /// How often each point counts: .npy, float32 or float16, [n]
     #[arg(long, value_name = "W.npy")]
     weights: Option<PathBuf>,
+    /// What becomes of a cluster without points: it takes the farthest point, or half of the largest cluster, or stays
+    #[arg(long, value_name = "farthest|split-largest|keep", default_value = "farthest", value_parser = empty)]
+    empty: Empty,
+    /// Fit the centroids to a uniform sample of so many points for each (256 are enough), then label all points
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    subsample: Option<u64>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
@@ -170,6 +190,61 @@ pub struct Predict {
 }
 
 #[derive(Args, Debug)]
+pub struct Transform {
+    #[command(flatten)]
+    points: Points,
+    /// The centroids: .npy, float32 or float16, [k, d]
+    #[arg(long, value_name = "C.npy")]
+    centroids: PathBuf,
+    /// Write the distances here, plain ones for euclidean: .npy, float32, [n, k]
+    #[arg(short, long, value_name = "DISTANCES.npy")]
+    output: PathBuf,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+#[derive(Args, Debug)]
+pub struct Pq {
+    #[command(flatten)]
+    points: Points,
+    /// Into how many sub-spaces of equal width to cut the columns: bytes of a vector's codes
+    #[arg(short, long, allow_negative_numbers = true)]
+    m: usize,
+    /// Bits of a code, 4 to 8: 2^bits centroids in each sub-space
+    #[arg(long, default_value_t = 8, value_name = "BITS", value_parser = clap::value_parser!(u32).range(4..=8))]
+    bits: u32,
+    /// How many points to train on for each centroid, at most
+    #[arg(long, default_value = "256", value_name = "all|N", value_parser = training)]
+    train: Training,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
+    /// Most iterations in a sub-space
+    #[arg(long, default_value_t = 300, allow_negative_numbers = true)]
+    max_iter: u32,
+    /// Write the centroids here: .npy, float32, [m, 2^bits, d / m]
+    #[arg(long, value_name = "OUT.npy")]
+    codebooks: Option<PathBuf>,
+    /// Write the codes here: .npy, uint8, [n, m]
+    #[arg(long, value_name = "OUT.npy")]
+    codes: Option<PathBuf>,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+/// Points to train on for each centroid; all if `None`.
+#[derive(Clone, Copy, Debug)]
+struct Training(Option<u64>);
+
+fn training(text: &str) -> Result<Training, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(Training(None)),
+        (_, Ok(count)) if count > 0 => Ok(Training(Some(count))),
+        _ => Err("give 'all', or a number of points above 0".into()),
+    }
+}
+
+#[derive(Args, Debug)]
 pub struct PaletteArguments {
     /// The picture: .png or .jpg
     input: PathBuf,
@@ -198,6 +273,15 @@ impl Command {
                 (outputs.collect(), inputs.chain(fit.weights.as_deref()).collect())
             }
             Self::Predict(predict) => (vec![&predict.output], vec![&predict.points.data, &predict.centroids]),
+            Self::Transform(transform) => {
+                (vec![&transform.output], vec![&transform.points.data, &transform.centroids])
+            }
+            Self::Pq(pq) => {
+                if pq.points.metric != Metric::Euclidean {
+                    anyhow::bail!("--metric: codes are chosen by euclidean distance alone; leave it out");
+                }
+                (pq.outputs().collect(), vec![&pq.points.data])
+            }
             Self::Palette(palette) => {
                 picture::check_png_path(&palette.output)?;
                 (vec![&palette.output], vec![&palette.input])
@@ -210,6 +294,8 @@ impl Command {
         match self {
             Self::Fit(fit) => &fit.traced,
             Self::Predict(predict) => &predict.traced,
+            Self::Transform(transform) => &transform.traced,
+            Self::Pq(pq) => &pq.traced,
             Self::Palette(palette) => &palette.traced,
         }
     }
@@ -220,6 +306,8 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
     match command {
         Command::Fit(fit) => fit.run(session),
         Command::Predict(predict) => predict.run(session),
+        Command::Transform(transform) => transform.run(session),
+        Command::Pq(pq) => pq.run(session),
         Command::Palette(palette) => palette.run(session),
     }
 }
@@ -265,7 +353,8 @@ impl Fit {
             path => Init::Centroids(read_finite(Path::new(path))?),
         };
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
-        let mut kmeans = kmeans.seed(self.seed).max_iter(self.max_iter).tol(self.tol);
+        let kmeans = kmeans.seed(self.seed).max_iter(self.max_iter).tol(self.tol).subsample(self.subsample);
+        let mut kmeans = kmeans.empty(self.empty);
         if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
             kmeans = kmeans.checkpoints(checkpoints);
         }
@@ -349,6 +438,88 @@ impl Predict {
                 )
             })?;
             Ok(None)
+        })
+    }
+}
+
+/// What there is to say of distances that went into a file.
+#[derive(Serialize)]
+struct TransformDocument<'a> {
+    n: u64,
+    d: usize,
+    k: usize,
+    metric: Metric,
+    output: &'a Path,
+}
+
+impl Transform {
+    fn run(&self, session: &Session) -> anyhow::Result<()> {
+        let data = self.points.open()?;
+        let centroids = read_finite(&self.centroids)?;
+        let (n, d, k, metric) = (data.rows(), data.cols(), centroids.rows, self.points.metric);
+        session.with_device(&self.traced, |gpu| {
+            let kmeans = self.points.settings(k);
+            let written = npy::write_matrix_by_rows(&self.output, n as usize, k, |write| {
+                kmeans.transform_into(gpu, &data, &centroids, write)
+            });
+            written.map_err(|error| self.points.about(error))?;
+            let document = TransformDocument { n, d, k, metric, output: &self.output };
+            session.terminal.result(&document, || {
+                let output = self.output.display();
+                format!("distances of {n} points of {d} dimensions to {k} centroids: {output}")
+            })?;
+            Ok(None)
+        })
+    }
+}
+
+impl Pq {
+    fn outputs(&self) -> impl Iterator<Item = &Path> {
+        self.codebooks.iter().chain(&self.codes).map(PathBuf::as_path)
+    }
+
+    fn run(&self, session: &Session) -> anyhow::Result<()> {
+        let data = self.points.open()?;
+        let quantizer = ProductQuantizer::new(self.m).bits(self.bits).seed(self.seed).max_iter(self.max_iter);
+        let quantizer = quantizer.subsample(self.train.0);
+        let quantizer = match self.points.memory {
+            Some(memory) => quantizer.memory(memory << 20),
+            None => quantizer,
+        };
+        session.with_device(&self.traced, |gpu| {
+            let bar = session.terminal.bar(self.m as u64, "sub-spaces {bar:20} {pos}/{len} ETA {eta}");
+            let quantized = quantizer.fit(gpu, &data, |part, _| bar.set_position(part as u64));
+            bar.finish_and_clear();
+            self.finish(&quantized.map_err(|error| self.points.about(error))?, &session.terminal)?;
+            Ok(None)
+        })
+    }
+
+    fn finish(&self, quantized: &Quantized, terminal: &Terminal) -> anyhow::Result<()> {
+        for notice in &quantized.notices {
+            terminal.notice(notice);
+        }
+        let books = &quantized.codebooks;
+        if let Some(path) = &self.codebooks {
+            npy::write_tensor(path, &[books.m, books.k, books.width], &books.values)?;
+        }
+        if let Some(path) = &self.codes {
+            npy::write_codes(path, quantized.n, quantized.m, &quantized.codes)?;
+        }
+        for path in self.outputs() {
+            terminal.notice(&format!("written: {}", path.display()));
+        }
+        terminal.result(quantized, || {
+            let facts = [
+                ("vectors", format!("{} x {}", quantized.n, quantized.d)),
+                ("codebooks", format!("{} x {} x {}", books.m, books.k, books.width)),
+                ("bytes per vector", format!("{}, as float32 {}", quantized.m, 4 * quantized.d)),
+                ("relative squared error", format!("{:.6}", quantized.relative_squared_error)),
+                ("mean squared error", format!("{:.6e}", quantized.mean_squared_error)),
+                ("seconds", format!("{:.3}", quantized.seconds)),
+            ];
+            let rows = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+            table::render(&["product quantization", ""], rows)
         })
     }
 }

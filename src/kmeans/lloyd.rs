@@ -1,15 +1,17 @@
 //! Host of `lloyd`: the loop on the device. Iterations are recorded in batches; the kernels themselves notice when the
 //! loop has ended and then leave everything as it is, so the host reads the control block only between batches.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use super::Metric;
 use super::assign::{self, Assign, Assignment};
 use super::centroid::{Centroid, Means, SUM_WORDS, Scales, Weighted, steps_of};
 use super::checkpoint::{Keeping, Position};
 use super::distance::Distance;
 use super::points::{Points, pad};
 use super::radix_sort::RadixSort;
+use super::{Empty, Metric};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
 use crate::{Error, Result};
 
@@ -313,6 +315,8 @@ pub struct Lloyd<'a> {
     /// The first half of an iteration, with the centroids.
     pub labeller: Labeller<'a>,
     scales: Scales,
+    metric: Metric,
+    empty: Empty,
     sums: Buffer,
     counts: Buffer,
     mass: Buffer,
@@ -369,7 +373,32 @@ impl<'a> Lloyd<'a> {
         let (changed, control) = (&labeller.changed, &labeller.control);
         let decide = decision.bind_decide(gpu, &means, changed, control, tol, true)?;
         let decide_with_empty = decision.bind_decide(gpu, &means, changed, control, tol, false)?;
-        Ok(Self { labeller, scales, sums, counts, mass, update, mean, decide, decide_with_empty })
+        let empty = Empty::default();
+        Ok(Self {
+            labeller,
+            scales,
+            metric,
+            empty,
+            sums,
+            counts,
+            mass,
+            update,
+            mean,
+            decide,
+            decide_with_empty,
+        })
+    }
+
+    /// The same loop with another rule for empty clusters than the default.
+    pub fn empty(self, empty: Empty) -> Self {
+        match empty {
+            Empty::Farthest | Empty::SplitLargest => Self { empty, ..self },
+            // The device then never stops for them.
+            Empty::Keep => {
+                let (decide, decide_with_empty) = (self.decide_with_empty, self.decide);
+                Self { empty, decide, decide_with_empty, ..self }
+            }
+        }
     }
 
     /// What an iteration does with a chunk of points that lies in `block`.
@@ -476,6 +505,9 @@ impl<'a> Lloyd<'a> {
     /// The iteration that found empty clusters, finished as scikit-learn does: the points farthest from their centroids
     /// become the centroids of the empty clusters and leave their own. Whether any was moved.
     fn relocate(&self, found: Control) -> Result<bool> {
+        if self.empty == Empty::SplitLargest {
+            return self.split(found);
+        }
         let Labeller { gpu, points, .. } = self.labeller;
         let mass: Vec<f32> = self.mass.read(gpu)?;
         let empty: Vec<usize> = (0..mass.len()).filter(|&c| mass[c] == 0.0).collect();
@@ -514,6 +546,46 @@ impl<'a> Lloyd<'a> {
         }
         self.labeller.submit([&self.mean, &self.decide_with_empty, &self.labeller.commit])?;
         Ok(moves)
+    }
+
+    /// The iteration that found empty clusters, finished as FAISS does: each takes half of the cluster that is largest by
+    /// then. Both go on from its centroid, a little larger in the one and smaller in the other, by turns of the dimension.
+    fn split(&self, found: Control) -> Result<bool> {
+        const LITTLE: f32 = 1.0 / 1024.0;
+        let Labeller { gpu, next, control, commit, .. } = &self.labeller;
+        control.write(gpu, &[Control { state: RUNNING, ..found }])?;
+        self.labeller.submit([&self.mean, &self.decide_with_empty])?;
+        let decided = self.labeller.control()?;
+        if decided.state == LABELS_UNCHANGED {
+            // The last halves could not be told apart, and no more could the next.
+            self.labeller.submit([commit])?;
+            return Ok(true);
+        }
+        control.write(gpu, &[Control { state: RUNNING, ..decided }])?;
+        let mass: Vec<f32> = self.mass.read(gpu)?;
+        let mut centroids: Vec<f32> = next.read(gpu)?;
+        let width = centroids.len() / mass.len().max(1);
+        let order = |at: usize, mass: f32| (mass.to_bits(), Reverse(at));
+        let mut largest: BinaryHeap<_> = mass.iter().enumerate().map(|(at, &mass)| order(at, mass)).collect();
+        for empty in (0..mass.len()).filter(|&at| mass[at] == 0.0) {
+            let Some((size, Reverse(donor))) = largest.pop() else { break };
+            let half = f32::from_bits(size) / 2.0;
+            largest.extend([order(donor, half), order(empty, half)]);
+            let whole = centroids[donor * width..][..width].to_vec();
+            for (cluster, sign) in [(empty, 1.0), (donor, -1.0)] {
+                let row = &mut centroids[cluster * width..][..width];
+                for (i, (value, from)) in row.iter_mut().zip(&whole).enumerate() {
+                    *value = from * (1.0 + if i % 2 == 0 { sign * LITTLE } else { -sign * LITTLE });
+                }
+                if self.metric == Metric::Cosine {
+                    let norm = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                    row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+                }
+            }
+        }
+        next.write(gpu, &centroids)?;
+        self.labeller.submit([commit])?;
+        Ok(true)
     }
 }
 

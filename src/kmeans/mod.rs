@@ -11,8 +11,11 @@ pub mod distance;
 pub mod lloyd;
 pub mod palette;
 pub mod points;
+pub mod product;
 pub mod radix_sort;
 pub mod seed;
+pub mod transform;
+mod views;
 
 use std::time::Instant;
 
@@ -29,6 +32,7 @@ pub use lloyd::Progress;
 use lloyd::{Labeller, Lloyd};
 pub use points::Source;
 use points::{Points, Room, Statistics, Transform, pad};
+pub use views::{Columns, Rows};
 
 /// Where the first centroids come from.
 #[derive(Clone, Debug)]
@@ -54,16 +58,31 @@ pub enum Metric {
     Dot = 2,
 }
 
+/// What becomes of a cluster without points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Empty {
+    /// It takes the point that lies farthest from its centroid (scikit-learn).
+    #[default]
+    Farthest,
+    /// It takes half of the largest cluster (FAISS): both go on from that one's centroid, times 1 + and - 1/1024 by turns of
+    /// the dimension.
+    SplitLargest,
+    /// It keeps its centroid, and may stay empty.
+    Keep,
+}
+
 /// Settings of a clustering; the defaults are scikit-learn's.
 #[derive(Clone, Debug)]
 pub struct KMeans {
     k: usize,
     init: Init,
     metric: Metric,
+    empty: Empty,
     n_init: u32,
     seed: u64,
     max_iter: u32,
     tol: f64,
+    subsample: Option<u64>,
     room: Room,
     seed_bytes: u64,
     checkpoints: Option<Checkpoints>,
@@ -118,10 +137,12 @@ impl KMeans {
             k,
             init: Init::PlusPlus,
             metric: Metric::Euclidean,
+            empty: Empty::Farthest,
             n_init: 1,
             seed: 0,
             max_iter: 300,
             tol: 1e-4,
+            subsample: None,
             room: Room::default(),
             seed_bytes: SEED_BYTES,
             checkpoints: None,
@@ -136,6 +157,11 @@ impl KMeans {
     /// Sets what "near" means.
     pub fn metric(self, metric: Metric) -> Self {
         Self { metric, ..self }
+    }
+
+    /// Sets what becomes of clusters without points.
+    pub fn empty(self, empty: Empty) -> Self {
+        Self { empty, ..self }
     }
 
     /// Sets how many starts are tried, of which that of the least inertia counts. Given centroids are one start.
@@ -157,6 +183,12 @@ impl KMeans {
     /// data's columns, or less.
     pub fn tol(self, tol: f64) -> Self {
         Self { tol, ..self }
+    }
+
+    /// Sets how many points for each cluster the centroids are fitted to, at most: a uniform sample, by whose centroids all
+    /// points are labelled. All points if `None`.
+    pub fn subsample(self, per_cluster: Option<u64>) -> Self {
+        Self { subsample: per_cluster, ..self }
     }
 
     /// Sets how many bytes of the device's memory points may take. What does not fit is sent again in each iteration; the
@@ -202,6 +234,9 @@ impl KMeans {
         weights: Option<&[f32]>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
+        if self.subsample.is_some() {
+            return self.fit_sample(gpu, data, weights, progress);
+        }
         let begun = Instant::now();
         let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
         let mut keeper = match &self.checkpoints {
@@ -219,12 +254,12 @@ impl KMeans {
         };
         self.check(n, d)?;
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
-        let transform = self.transform(&statistics)?;
+        let transform = self.map_of(&statistics)?;
         let size = self.check_magnitude(data, &statistics)?;
         let points = Points::new(gpu, data, weights, &transform, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
         let scales = Scales::new(size, heaviest);
-        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, scales, tol)?;
+        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, scales, tol)?.empty(self.empty);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
@@ -288,9 +323,7 @@ impl KMeans {
                 }
             }
         }
-        let mut sizes = vec![0u64; k];
-        labels.iter().for_each(|&label| sizes[label as usize] += 1);
-        let distinct_clusters = sizes.iter().filter(|&&size| size > 0).count();
+        let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
         if distinct_clusters < k {
             notices.push(format!(
                 "Number of distinct clusters ({distinct_clusters}) found smaller than n_clusters ({k}). \
@@ -304,7 +337,6 @@ impl KMeans {
             notices
                 .push(format!("{n} points for {k} clusters: {ENOUGH_POINTS} or more for each are advised"));
         }
-        let squares: f64 = sizes.iter().map(|&size| (size as f64).powi(2)).sum();
         Ok(Fitted {
             n,
             d,
@@ -313,7 +345,7 @@ impl KMeans {
             n_iter: outcome.n_iter,
             converged: outcome.converged,
             inertia,
-            imbalance: k as f64 * squares / (n as f64).powi(2),
+            imbalance,
             ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
@@ -328,23 +360,39 @@ impl KMeans {
     /// # Errors
     /// [`Error::Input`] for shapes that do not match or values that are not finite; those of reading; the device's.
     pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
-        // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
-        let statistics = Statistics::of(data, "X")?;
+        self.label(gpu, data, None, centroids)
+    }
+
+    fn label(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        centroids: &Matrix,
+    ) -> Result<Predicted> {
         let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
-        if d != centroids.cols {
-            let cols = centroids.cols;
-            return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
-        }
-        let transform = self.transform(&statistics)?;
-        self.check_magnitude(data, &statistics)?;
-        let first = self.given(centroids, &transform, "centroids")?;
-        let points = Points::new(gpu, data, None, &transform, self.room)?;
+        let (transform, first) = self.prepare(data, centroids)?;
+        let points = Points::new(gpu, data, weights, &transform, self.room)?;
         let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
         labeller.start_from(&first)?;
         labeller.label()?;
         let inertia = labeller.inertia()?;
         let labels = to_labels(&points.labels(gpu)?)?;
-        Ok(Predicted { n, d, k, inertia, labels })
+        Ok(Predicted { n, d, k, inertia, score: -inertia, labels })
+    }
+
+    /// Checks points and given centroids; how both are transformed, and the centroids so transformed.
+    fn prepare(&self, data: &dyn Source, centroids: &Matrix) -> Result<(Transform, Vec<f32>)> {
+        // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
+        let statistics = Statistics::of(data, "X")?;
+        let (d, cols) = (data.cols(), centroids.cols);
+        if d != cols {
+            return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
+        }
+        let transform = self.map_of(&statistics)?;
+        self.check_magnitude(data, &statistics)?;
+        let first = self.given(centroids, &transform, "centroids")?;
+        Ok((transform, first))
     }
 
     /// What a checkpoint has to have been written for, besides the data itself.
@@ -364,6 +412,7 @@ impl KMeans {
             ("seed", self.seed.to_string()),
             ("max_iter", self.max_iter.to_string()),
             ("tol", self.tol.to_string()),
+            ("empty", format!("{:?}", self.empty)),
             ("weights_sha256", weights.map_or("none".into(), checkpoint::sha256_of)),
         ]
     }
@@ -408,7 +457,7 @@ impl KMeans {
         Ok(())
     }
 
-    fn transform(&self, statistics: &Statistics) -> Result<Transform> {
+    fn map_of(&self, statistics: &Statistics) -> Result<Transform> {
         match (self.metric, statistics.zero) {
             (Metric::Euclidean, _) => Ok(Transform::Centred(statistics.mean.clone())),
             (Metric::Cosine, Some(row)) => {
@@ -514,6 +563,8 @@ pub struct Predicted {
     pub k: usize,
     /// Sum of the squared distances of the points to their centroids.
     pub inertia: f64,
+    /// The negative inertia, as scikit-learn's `score` gives it.
+    pub score: f64,
     /// `[n]` the nearest centroid of each point, the lowest index of equals.
     #[serde(skip)]
     pub labels: Vec<i32>,
@@ -525,6 +576,15 @@ pub struct Predicted {
 /// Those of [`KMeans::predict`].
 pub fn predict(gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
     KMeans::new(centroids.rows).predict(gpu, data, centroids)
+}
+
+/// How many of `k` clusters have points, and how unequal they are ([`Fitted::imbalance`]).
+fn balance(k: usize, labels: impl Iterator<Item = usize>) -> (usize, f64) {
+    let mut sizes = vec![0u64; k];
+    labels.for_each(|label| sizes[label] += 1);
+    let n: u64 = sizes.iter().sum();
+    let squares: f64 = sizes.iter().map(|&size| (size as f64).powi(2)).sum();
+    (sizes.iter().filter(|&&size| size > 0).count(), k as f64 * squares / (n as f64).powi(2))
 }
 
 /// The largest of `n` weights, at least `k` of which have to be more than 0.

@@ -106,7 +106,7 @@ fn norm(row: &[f32]) -> f64 {
 }
 
 /// Rows read at a time where the device does not matter.
-const GRAIN: u64 = 4096;
+pub(super) const GRAIN: u64 = 4096;
 
 /// What is known of all rows after reading them once.
 #[derive(Clone, Debug)]
@@ -285,7 +285,7 @@ pub type Each<'a> = &'a mut dyn FnMut(&Block, u64) -> Result<()>;
 const STREAMED_BYTES: u64 = 32 << 20;
 
 /// Bytes besides the point itself: label, keys and places of the sort (two lists each), distance, partial sums.
-fn bytes_besides(d4: u64, weighted: bool) -> u64 {
+pub(super) fn bytes_besides(d4: u64, weighted: bool) -> u64 {
     24 + 4 * u64::from(weighted) + d4
 }
 

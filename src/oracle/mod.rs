@@ -31,4 +31,5 @@ pub mod read_xor;
 pub mod row_scale;
 pub mod seed;
 pub mod softmax;
+pub mod transform;
 pub mod write;

@@ -1,0 +1,119 @@
+//! Host of `transform`: the distance of every point to every centroid.
+
+use super::points::{Points, Room, bytes_besides};
+use super::{KMeans, Metric, Source};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::io::npy::Matrix;
+use crate::{Error, Result};
+
+/// The shader.
+pub const SPEC: Spec = Spec::new("kmeans/transform");
+
+/// Bytes of distances that lie on the device at a time, but for one row that is longer.
+const OUTPUT_BYTES: u64 = 32 << 20;
+
+params! {
+    struct TransformParams {
+        rows: u32,
+        k: u32,
+        d4: u32,
+        metric: u32,
+    }
+}
+
+/// The compiled kernel.
+#[derive(Debug)]
+pub struct Distances(Kernel<TransformParams>);
+
+impl Distances {
+    /// Compiles it.
+    pub fn load(gpu: &Context) -> Result<Self> {
+        Kernel::load(gpu, &SPEC).map(Self)
+    }
+
+    /// Binds the distances (`[n, k]`) of points of `d` dimensions to all centroids.
+    pub fn bind(
+        &self,
+        gpu: &Context,
+        points: &Buffer,
+        centroids: &Buffer,
+        distances: &Buffer,
+        d: u64,
+        metric: Metric,
+    ) -> Result<Bound> {
+        let (n, k) = (points.rows(), centroids.rows());
+        let params = TransformParams {
+            rows: to_u32(n, "the number of points")?,
+            k: to_u32(k, "the number of centroids")?,
+            d4: to_u32(d.div_ceil(4), "the dimension")?,
+            metric: metric as u32,
+        };
+        let work = Work { bytes: 4 * (n * d + k * d + n * k), ops: 3 * n * k * d };
+        let buffers = [("points", points), ("centroids", centroids), ("distances", distances)];
+        self.0.bind(gpu, &buffers, params, work)
+    }
+}
+
+impl KMeans {
+    /// The distances of the rows of `data` (`[n, d]`) to the rows of `centroids` (`[k, d]`): `[n, k]`. Plain ones, not
+    /// squared, as scikit-learn's `transform` gives them; 1 - cosine for [`Metric::Cosine`], -x . c for [`Metric::Dot`].
+    ///
+    /// # Errors
+    /// Those of [`KMeans::predict`].
+    pub fn transform(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Matrix> {
+        let (rows, cols) = (data.rows() as usize, centroids.rows);
+        let mut values = Vec::new();
+        let room = rows.checked_mul(cols).filter(|&count| values.try_reserve_exact(count).is_ok());
+        room.ok_or_else(|| {
+            Error::Input(format!("there is not enough memory for {rows} x {cols} distances"))
+        })?;
+        self.transform_into(gpu, data, centroids, &mut |distances| {
+            values.extend_from_slice(distances);
+            Ok(())
+        })?;
+        Ok(Matrix { rows, cols, values })
+    }
+
+    /// As [`KMeans::transform`], where the matrix does not lie in memory: `each` sees some rows of it at a time, in order.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::predict`], and of `each`.
+    pub fn transform_into(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        centroids: &Matrix,
+        each: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let (transform, first) = self.prepare(data, centroids)?;
+        let (d, k) = (data.cols() as u64, centroids.rows as u64);
+        let d4 = d.div_ceil(4);
+        let centroids = Buffer::from_slice(gpu, "centroids", k, &first)?;
+        let chunk = (OUTPUT_BYTES.min(gpu.adapter.max_binding_bytes) / (4 * k)).min(self.room.chunk).max(1);
+        // Points are seen once, so none has to stay: no more than the chunks that are under way.
+        let bytes = chunk.saturating_mul(4 * (16 * d4 + bytes_besides(d4, false)));
+        let room = Room { bytes: self.room.bytes.min(bytes), chunk };
+        let points = Points::new(gpu, data, None, &transform, room)?;
+        let distances = Buffer::new(gpu, "distances", points.largest(), 4 * k)?;
+        let kernel = Distances::load(gpu)?;
+        let bind = |points: &Buffer| kernel.bind(gpu, points, &centroids, &distances, d, self.metric);
+        let bound: Vec<Bound> =
+            points.blocks().iter().map(|block| bind(&block.points)).collect::<Result<_>>()?;
+        points.sweep(
+            gpu,
+            &|_, block| vec![&bound[block]],
+            Some(&mut |block, _| {
+                let all: Vec<f32> = distances.read(gpu)?;
+                each(&all[..(block.points.rows() * k) as usize])
+            }),
+        )
+    }
+
+    /// The negative inertia of the rows of `data` by `centroids`: the larger, the better they fit.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::predict`].
+    pub fn score(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<f64> {
+        Ok(-self.predict(gpu, data, centroids)?.inertia)
+    }
+}

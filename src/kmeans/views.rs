@@ -1,0 +1,163 @@
+//! Parts of a source, read through it: some of its rows, some of its columns; and the fit to a sample of rows.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::points::{GRAIN, Statistics};
+use super::{Fitted, KMeans, Progress, Source, balance, check_weights, sample};
+use crate::gpu::Context;
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// Some rows of a source.
+pub struct Rows<'a> {
+    /// The source.
+    pub of: &'a dyn Source,
+    /// The rows, in the order in which they appear here; rising ones are read in fewer steps.
+    pub rows: &'a [u64],
+}
+
+impl Source for Rows<'_> {
+    fn rows(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    fn cols(&self) -> usize {
+        self.of.cols()
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        let problem =
+            || Error::Input(format!("there are no rows {rows:?} in a choice of {}", self.rows.len()));
+        let chosen = self.rows.get(rows.start as usize..rows.end as usize).ok_or_else(problem)?;
+        let mut out = out.chunks_exact_mut(self.cols().max(1));
+        for &row in chosen {
+            self.of.read(row..row + 1, out.next().ok_or_else(problem)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Neighbouring columns of a source.
+pub struct Columns<'a> {
+    /// The source.
+    pub of: &'a dyn Source,
+    /// Which columns, within those of the source.
+    pub columns: Range<usize>,
+}
+
+impl Source for Columns<'_> {
+    fn rows(&self) -> u64 {
+        self.of.rows()
+    }
+
+    fn cols(&self) -> usize {
+        self.columns.len()
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        let (d, width) = (self.of.cols().max(1), self.columns.len().max(1));
+        // Whole rows are read, but never many at a time: they may be much longer than the columns.
+        let mut whole = vec![0.0; GRAIN.min(rows.end - rows.start) as usize * d];
+        let mut start = rows.start;
+        for out in out.chunks_mut(GRAIN as usize * width) {
+            let count = out.len() / width;
+            let whole = &mut whole[..count * d];
+            self.of.read(start..start + count as u64, whole)?;
+            for (row, out) in whole.chunks_exact(d).zip(out.chunks_exact_mut(width)) {
+                out.copy_from_slice(&row[self.columns.clone()]);
+            }
+            start += count as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the sample apart from the random choices that follow from the same seed.
+const SAMPLE_SEED: u64 = 0x5a3b_1e00;
+
+impl KMeans {
+    /// The rows that the centroids are fitted to, rising, if those are not all.
+    pub(super) fn sampled(&self, n: u64, weights: Option<&[f32]>) -> Option<Vec<u64>> {
+        let most = self.subsample?.saturating_mul(self.k as u64).max(1);
+        if n <= most {
+            return None;
+        }
+        let mut random = Random::new(self.seed ^ SAMPLE_SEED);
+        let heavy =
+            |weights: &[f32]| (0..).zip(weights).filter(|(_, w)| **w > 0.0).map(|(row, _)| row).collect();
+        let mut rows = match weights.map(heavy) {
+            None => sample(n, most, &mut random),
+            Some::<Vec<u64>>(rows) => {
+                let drawn = sample(rows.len() as u64, most.min(rows.len() as u64), &mut random);
+                drawn.into_iter().map(|i| rows[i as usize]).collect()
+            }
+        };
+        rows.sort_unstable();
+        Some(rows)
+    }
+
+    /// The clustering of a sample of the rows, by whose centroids all rows are then labelled.
+    pub(super) fn fit_sample(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        progress: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        let begun = Instant::now();
+        let (n, k) = (data.rows() as usize, self.k);
+        // What would fail at the end fails before the work.
+        let statistics = Statistics::of(data, "X")?;
+        self.check(n, data.cols())?;
+        self.map_of(&statistics)?;
+        self.check_magnitude(data, &statistics)?;
+        weights.map(|weights| check_weights(weights, n, k)).transpose()?;
+        let whole = Self { subsample: None, ..self.clone() };
+        let Some(rows) = self.sampled(data.rows(), weights) else {
+            return whole.fit_weighted(gpu, data, weights, progress);
+        };
+        let own: Option<Vec<f32>> =
+            weights.map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
+        let fitted = whole.fit_weighted(gpu, &Rows { of: data, rows: &rows }, own.as_deref(), progress)?;
+        let labelled = self.label(gpu, data, weights, &fitted.cluster_centers)?;
+        let (distinct_clusters, imbalance) = balance(k, labelled.labels.iter().map(|&label| label as usize));
+        let mut notices =
+            vec![format!("centroids fitted to a uniform sample of {} of the {n} points", rows.len())];
+        notices.extend(fitted.notices);
+        Ok(Fitted {
+            n,
+            inertia: labelled.inertia,
+            imbalance,
+            distinct_clusters,
+            notices,
+            labels: labelled.labels,
+            seconds: begun.elapsed().as_secs_f64(),
+            ..fitted
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::npy::Matrix;
+
+    #[test]
+    fn rows_and_columns_are_those_of_the_source() {
+        let (n, d) = (2 * GRAIN as usize + 5, 3);
+        let all = Matrix { rows: n, cols: d, values: (0..n * d).map(|i| i as f32).collect() };
+        let columns = Columns { of: &all, columns: 1..3 };
+        let mut out = vec![0.0; 2 * (n - 1)];
+        columns.read(1..n as u64, &mut out).unwrap();
+        for (row, pair) in (1..n).zip(out.chunks(2)) {
+            assert_eq!(pair, &all.values[row * d + 1..row * d + 3]);
+        }
+        let rows = Rows { of: &columns, rows: &[7, 2, 8000] };
+        let mut out = vec![0.0; 4];
+        rows.read(1..3, &mut out).unwrap();
+        assert_eq!(out, [7.0, 8.0, 24_001.0, 24_002.0]);
+        assert!(rows.read(2..4, &mut out).is_err());
+        assert!(columns.read(n as u64 - 1..n as u64 + 1, &mut out).is_err());
+    }
+}
