@@ -1,6 +1,5 @@
-//! lloyd_commit: centroids[c] = next[c] if the iteration was accepted; norms[c] = |centroids[c]|^2, or 0 where the product
-//! alone ranks centroids
-//! One workgroup = one centroid.
+//! lloyd_commit: centroids[c] = next[c] if the iteration was accepted; norms[c] = |centroids[c]|^2, or 0
+//! One workgroup = one centroid. The product alone ranks centroids where norms are 0.
 //!
 //! Contract: norms are f32 sums in a fixed order; rows from k on are padding, which no point may choose.
 //! Oracle: src/oracle/lloyd.rs    Needs: no optional feature

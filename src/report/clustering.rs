@@ -82,8 +82,8 @@ pub fn measure(gpu: &Context, roofs: &Roofs, shape: Shape) -> Result<ClusteringR
     lloyd.labeller.start_from(&transform.apply(&data.values[..(k * d) as usize], d as usize))?;
     let [assign, update] = lloyd.stages();
     let budget = Duration::from_millis(500);
-    let assigned = time(gpu, &[assign.clone()], budget)?;
-    let updated = time(gpu, &[update.clone()], budget)?;
+    let assigned = time(gpu, std::slice::from_ref(&assign), budget)?;
+    let updated = time(gpu, std::slice::from_ref(&update), budget)?;
     let mut passes = Vec::new();
     for pass in &update {
         passes.push((pass.label().to_owned(), time(gpu, &[vec![*pass]], budget / 10)?.us));
