@@ -11,6 +11,7 @@ params! {
         rows: u32,
         k: u32,
         d4: u32,
+        metric: u32,
     }
 }
 
@@ -42,7 +43,7 @@ impl Setting {
     }
 
     fn params(&self) -> DistanceParams {
-        DistanceParams { rows: self.n, k: 2, d4: 1 }
+        DistanceParams { rows: self.n, k: 2, d4: 1, metric: 0 }
     }
 
     fn buffers(&self) -> [(&'static str, &Buffer); 4] {
@@ -99,6 +100,7 @@ fn parameters_that_do_not_match_the_shader_are_refused() {
             k: u32,
             rows: u32,
             d4: u32,
+            metric: u32,
         }
     }
     params! {
@@ -106,6 +108,7 @@ fn parameters_that_do_not_match_the_shader_are_refused() {
             rows: u32,
             k: f32,
             d4: u32,
+            metric: u32,
         }
     }
     let gpu = device();
