@@ -351,7 +351,7 @@ impl KMeans {
             distinct_clusters,
             notices,
             cluster_centers: Matrix { rows: k, cols: d, values: cluster_centers },
-            labels: to_labels(&labels)?,
+            labels: to_labels(labels)?,
         })
     }
 
@@ -377,7 +377,7 @@ impl KMeans {
         labeller.start_from(&first)?;
         labeller.label()?;
         let inertia = labeller.inertia()?;
-        let labels = to_labels(&points.labels(gpu)?)?;
+        let labels = to_labels(points.labels(gpu)?)?;
         Ok(Predicted { n, d, k, inertia, score: -inertia, labels })
     }
 
@@ -648,10 +648,11 @@ fn sample(n: u64, k: u64, random: &mut Random) -> Vec<u64> {
     chosen
 }
 
-fn to_labels(labels: &[u32]) -> Result<Vec<i32>> {
+/// Of labels by the owner: the memory stays where it is.
+fn to_labels(labels: Vec<u32>) -> Result<Vec<i32>> {
     let convert =
-        |&label: &u32| i32::try_from(label).map_err(|_| Error::Input(format!("label {label} is no i32")));
-    labels.iter().map(convert).collect()
+        |label: u32| i32::try_from(label).map_err(|_| Error::Input(format!("label {label} is no i32")));
+    labels.into_iter().map(convert).collect()
 }
 
 #[cfg(test)]
