@@ -3,6 +3,34 @@
 //! The points lie on the device as rows of vec4s, less their mean: distances between far-away points would otherwise
 //! lose the digits that tell them apart. Sums are exact, so that a result depends neither on how the points are cut into
 //! chunks nor on how many of them fit the device.
+//!
+//! Embeddings by their direction, and an inverted file (IVF) of them: a search looks into the lists of the centroids
+//! that are nearest to the query, here 3 of 16.
+//!
+//! ```
+//! use lowbit::gpu::{Context, Options};
+//! use lowbit::io::npy::{Matrix, read_matrix};
+//! use lowbit::kmeans::{KMeans, Metric};
+//!
+//! fn main() -> lowbit::Result<()> {
+//!     let gpu = Context::open(&Options::default())?;
+//!     let points = read_matrix("assets/kmeans/points.npy".as_ref())?;
+//!     let coarse = KMeans::new(16).metric(Metric::Cosine).n_init(2);
+//!     let fitted = coarse.fit(&gpu, &points, |_| ())?;
+//!     let mut lists = vec![Vec::new(); fitted.k];
+//!     for (point, &label) in fitted.labels.iter().enumerate() {
+//!         lists[label as usize].push(point);
+//!     }
+//!
+//!     let query = Matrix { rows: 1, cols: points.cols, values: points.values[..points.cols].to_vec() };
+//!     let distances = coarse.transform(&gpu, &query, &fitted.cluster_centers)?;
+//!     let mut nearest: Vec<usize> = (0..fitted.k).collect();
+//!     nearest.sort_by(|&a, &b| distances.values[a].total_cmp(&distances.values[b]));
+//!     let candidates: Vec<usize> = nearest[..3].iter().flat_map(|&list| lists[list].clone()).collect();
+//!     assert!(candidates.contains(&0) && candidates.len() < points.rows);
+//!     Ok(())
+//! }
+//! ```
 
 pub mod assign;
 pub mod centroid;

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 ///
 /// fn main() -> lowbit::Result<()> {
 ///     let gpu = Context::open(&Options::default())?;
-///     // 1,500 embeddings of 384 floats: 1,536 bytes each, 48 as codes.
+///     // 800 embeddings of 384 floats: 1,536 bytes each, 48 as codes.
 ///     let points = read_matrix("assets/kmeans/points.npy".as_ref())?;
 ///     let quantized = ProductQuantizer::new(48).bits(6).fit(&gpu, &points, |_, _| ())?;
 ///     assert_eq!(quantized.codes.len(), points.rows * 48);
