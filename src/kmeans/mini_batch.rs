@@ -75,53 +75,49 @@ impl State {
         for (count, own) in self.counts.iter_mut().zip(&counts) {
             *count += f64::from(*own);
         }
-        let mut moved: Vec<bool> = counts.iter().map(|&count| count > 0).collect();
-        if reassign {
-            self.since_reassignment = 0;
-            self.reassign(points, reassignment_ratio, &mut moved)?;
-        }
-        let (width, mut shift) = (d.next_multiple_of(4), 0.0);
-        for cluster in (0..k).filter(|&cluster| moved[cluster]) {
+        let (width, before) = (d.next_multiple_of(4), self.centroids.clone());
+        for cluster in (0..k).filter(|&cluster| counts[cluster] > 0) {
             let sum = &self.sums[cluster * d..][..d];
             let by = match metric {
                 Metric::Cosine => sum.iter().map(|value| value * value).sum::<f64>().sqrt(),
                 Metric::Euclidean | Metric::Dot => self.counts[cluster],
             };
-            if by == 0.0 {
-                // Directions that cancel out have no mean.
-                continue;
-            }
-            for (value, sum) in self.centroids[cluster * width..].iter_mut().zip(sum) {
-                let next = (sum / by) as f32;
-                shift += f64::from(next - *value).powi(2);
-                *value = next;
+            // Directions that cancel out have no mean.
+            if by > 0.0 {
+                let row = self.centroids[cluster * width..].iter_mut();
+                row.zip(sum).for_each(|(value, sum)| *value = (sum / by) as f32);
             }
         }
+        if reassign {
+            self.since_reassignment = 0;
+            self.reassign(points, reassignment_ratio)?;
+        }
+        let moves = self.centroids.iter().zip(&before).map(|(after, before)| f64::from(after - before));
+        let shift = moves.map(|by| by * by).sum();
         Ok(Step { inertia, shift })
     }
 
     /// Centroids that got few points become points of the batch, at most half of them, and count as much as the least of
     /// the others.
-    fn reassign(&mut self, points: &Points<'_>, ratio: f64, moved: &mut [bool]) -> Result<()> {
+    fn reassign(&mut self, points: &Points<'_>, ratio: f64) -> Result<()> {
         let d = points.d() as usize;
         let most = self.counts.iter().copied().fold(0.0, f64::max);
         let mut rare: Vec<usize> =
             (0..self.counts.len()).filter(|&cluster| self.counts[cluster] < ratio * most).collect();
         rare.sort_by(|&a, &b| self.counts[a].total_cmp(&self.counts[b]));
         rare.truncate((points.n() / 2) as usize);
-        rare.sort_unstable();
         let mut others = vec![true; self.counts.len()];
         rare.iter().for_each(|&cluster| others[cluster] = false);
         let counts = self.counts.iter().zip(&others).filter(|(_, other)| **other);
         let least = counts.map(|(count, _)| *count).fold(f64::INFINITY, f64::min);
         let drawn = sample(points.n(), rare.len() as u64, &mut self.random);
         for (&cluster, point) in rare.iter().zip(drawn) {
-            // With a count of 0, the sum is that of no point, and the next point counts for all.
-            let weight = least.max(f64::MIN_POSITIVE);
-            for (sum, value) in self.sums[cluster * d..].iter_mut().zip(points.row(point)?) {
-                *sum = weight * f64::from(value);
+            let row = points.row(point)?;
+            for (sum, &value) in self.sums[cluster * d..].iter_mut().zip(&row) {
+                *sum = least * f64::from(value);
             }
-            (self.counts[cluster], moved[cluster]) = (weight, true);
+            self.centroids[cluster * d.next_multiple_of(4)..][..d].copy_from_slice(&row);
+            self.counts[cluster] = least;
         }
         Ok(())
     }
