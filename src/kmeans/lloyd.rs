@@ -157,6 +157,9 @@ pub struct Outcome {
     pub iteration: Duration,
 }
 
+/// Sees the labels and distances of some neighbouring points, and which is the first.
+type Seen<'a> = &'a mut dyn FnMut(u64, &[u32], &[f32]);
+
 /// Labelling by given centroids: what prediction needs, and the first half of the loop.
 pub struct Labeller<'a> {
     gpu: &'a Context,
@@ -287,7 +290,7 @@ impl<'a> Labeller<'a> {
     }
 
     /// Labels every point by the centroids as they are, and shows labels and distances, from some first point on.
-    pub(super) fn nearest(&self, each: &mut dyn FnMut(u64, &[u32], &[f32])) -> Result<()> {
+    pub(super) fn nearest(&self, each: Seen<'_>) -> Result<()> {
         let passes = |_, block: usize| vec![&self.assign[block], &self.distance[block]];
         self.points.sweep(
             self.gpu,

@@ -220,7 +220,7 @@ fn fit_and_predict_agree_for_both_float_types_and_all_inits() {
     // Batches, of which the labels are those of all points.
     for (size, notice) in [(None, "batches of 301 points"), (Some("64"), "batches of 64 points")] {
         let fit = ["kmeans", "fit", "x.npy", "-k", "3", "--json", "--centroids", "c.npy", "--mini-batch"];
-        let document = json(folder, &[&fit[..], &size.as_slice(), &["--labels", "l.npy"]].concat());
+        let document = json(folder, &[&fit[..], size.as_slice(), &["--labels", "l.npy"]].concat());
         assert!(document["notices"][0].as_str().unwrap().ends_with(notice), "{document}");
         let predict = ["kmeans", "predict", "x.npy", "--centroids", "c.npy", "-o", "l6.npy"];
         done(folder, &predict);
