@@ -409,7 +409,6 @@ fn arguments_that_do_not_fit_are_refused() {
         (&["-k", "3", "--tol", "nan"], &["tol=NaN"]),
         (&["-k", "3", "--max-iter", "0"], &["max_iter=0 should be >= 1"]),
         (&["-k", "302", "--mini-batch"], &["n_samples=301 should be >= n_clusters=302"]),
-        (&["-k", "3", "--mini-batch", "--checkpoint", "c"], &["--mini-batch", "--checkpoint"]),
         (
             &["-k", "3", "--init", "kmeans++"],
             &["--init kmeans++", "k-means++", "random", "there is no such file"],
