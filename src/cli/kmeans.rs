@@ -18,7 +18,7 @@ use lowbit::io::picture;
 use lowbit::io::vecs::{How, Vectors};
 use lowbit::kmeans::palette::{self, Palette};
 use lowbit::kmeans::product::{ProductQuantizer, Quantized};
-use lowbit::kmeans::{Checkpoints, Empty, Fitted, Init, KMeans, Metric, Progress};
+use lowbit::kmeans::{Checkpoints, Empty, Fitted, Init, KMeans, Metric, MiniBatchKMeans, Progress};
 use lowbit::report::table;
 
 #[derive(Debug, Subcommand)]
@@ -101,8 +101,8 @@ pub struct Fit {
     /// Number of clusters
     #[arg(short, long, allow_negative_numbers = true)]
     k: usize,
-    /// First centroids: k-means++, random, or a .npy file [k, d]
-    #[arg(long, default_value = "k-means++", value_name = "k-means++|random|CENTROIDS.npy")]
+    /// First centroids: k-means++, k-means|| (few passes, for large k and many points), random, or a .npy file [k, d]
+    #[arg(long, default_value = "k-means++", value_name = "METHOD|CENTROIDS.npy")]
     init: String,
     /// How many starts to try; the one of the least inertia counts
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -116,15 +116,21 @@ pub struct Fit {
     /// Fit the centroids to a uniform sample of so many points for each (256 are enough), then label all points
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     subsample: Option<u64>,
+    /// Learn from random batches of so many points (1024 if no number is given): faster, with a little more inertia
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1024",
+        value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with_all = ["checkpoint", "weights", "empty", "subsample"])]
+    mini_batch: Option<u64>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
-    /// Most iterations
-    #[arg(long, default_value_t = 300, allow_negative_numbers = true)]
-    max_iter: u32,
+    /// Most iterations [default: 300; with --mini-batch 100, of as many batches as a pass over the points has]
+    #[arg(long, allow_negative_numbers = true)]
+    max_iter: Option<u32>,
     /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns, or less
-    #[arg(long, default_value_t = 1e-4, allow_negative_numbers = true)]
-    tol: f64,
+    /// [default: 1e-4; with --mini-batch 0, which never ends it]
+    #[arg(long, allow_negative_numbers = true)]
+    tol: Option<f64>,
     /// Write the centroids here: .npy, float32, [k, d]
     #[arg(long, value_name = "OUT.npy")]
     centroids: Option<PathBuf>,
@@ -337,9 +343,12 @@ fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl F
 
 impl Fit {
     fn check_init(&self) -> anyhow::Result<()> {
-        let known = ["k-means++", "random"].contains(&self.init.as_str());
+        let known = ["k-means++", "k-means||", "random"].contains(&self.init.as_str());
         if !known && !Path::new(&self.init).exists() {
-            anyhow::bail!("--init {}: there is no such file; k-means++ and random need none", self.init);
+            anyhow::bail!(
+                "--init {}: there is no such file; k-means++, k-means|| and random need none",
+                self.init
+            );
         }
         Ok(())
     }
@@ -349,18 +358,39 @@ impl Fit {
         let weights = self.weights.as_deref().map(read_weights).transpose()?;
         let init = match self.init.as_str() {
             "k-means++" => Init::PlusPlus,
+            "k-means||" => Init::Parallel,
             "random" => Init::Random,
             path => Init::Centroids(read_finite(Path::new(path))?),
         };
+        if let Some(size) = self.mini_batch {
+            return self.run_mini_batch(size, init, &data, session);
+        }
+        let (max_iter, tol) = (self.max_iter.unwrap_or(300), self.tol.unwrap_or(1e-4));
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
-        let kmeans = kmeans.seed(self.seed).max_iter(self.max_iter).tol(self.tol).subsample(self.subsample);
+        let kmeans = kmeans.seed(self.seed).max_iter(max_iter).tol(tol).subsample(self.subsample);
         let mut kmeans = kmeans.empty(self.empty);
         if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
             kmeans = kmeans.checkpoints(checkpoints);
         }
         session.with_device(&self.traced, |gpu| {
-            let (bar, progress) = follow(&session.terminal, self.max_iter);
+            let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit_weighted(gpu, &data, weights.as_deref(), progress);
+            bar.finish_and_clear();
+            self.finish(&fitted.map_err(|error| self.points.about(error))?, &session.terminal)?;
+            Ok(None)
+        })
+    }
+
+    fn run_mini_batch(&self, size: u64, init: Init, data: &Vectors, session: &Session) -> anyhow::Result<()> {
+        let (max_iter, tol) = (self.max_iter.unwrap_or(100), self.tol.unwrap_or(0.0));
+        let kmeans = MiniBatchKMeans::new(self.k).batch_size(size).init(init).n_init(self.n_init);
+        let mut kmeans = kmeans.seed(self.seed).max_iter(max_iter).tol(tol).metric(self.points.metric);
+        if let Some(memory) = self.points.memory {
+            kmeans = kmeans.memory(memory << 20);
+        }
+        session.with_device(&self.traced, |gpu| {
+            let (bar, progress) = follow(&session.terminal, max_iter);
+            let fitted = kmeans.fit(gpu, data, progress);
             bar.finish_and_clear();
             self.finish(&fitted.map_err(|error| self.points.about(error))?, &session.terminal)?;
             Ok(None)

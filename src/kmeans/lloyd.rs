@@ -157,6 +157,9 @@ pub struct Outcome {
     pub iteration: Duration,
 }
 
+/// Sees the labels and distances of some neighbouring points, and which is the first.
+type Seen<'a> = &'a mut dyn FnMut(u64, &[u32], &[f32]);
+
 /// Labelling by given centroids: what prediction needs, and the first half of the loop.
 pub struct Labeller<'a> {
     gpu: &'a Context,
@@ -281,6 +284,21 @@ impl<'a> Labeller<'a> {
             Some(&mut |block, first| {
                 let distances: Vec<f32> = self.distances.read(self.gpu)?;
                 each(first, &distances[..block.points.rows() as usize]);
+                Ok(())
+            }),
+        )
+    }
+
+    /// Labels every point by the centroids as they are, and shows labels and distances, from some first point on.
+    pub(super) fn nearest(&self, each: Seen<'_>) -> Result<()> {
+        let passes = |_, block: usize| vec![&self.assign[block], &self.distance[block]];
+        self.points.sweep(
+            self.gpu,
+            &passes,
+            Some(&mut |block, first| {
+                let (labels, distances): (Vec<u32>, Vec<f32>) =
+                    (block.labels.read(self.gpu)?, self.distances.read(self.gpu)?);
+                each(first, &labels, &distances[..labels.len()]);
                 Ok(())
             }),
         )
@@ -416,6 +434,38 @@ impl<'a> Lloyd<'a> {
             update.passes.iter().chain([merge])
         });
         [self.labeller.assign.iter().collect(), update.chain([&self.mean]).collect()]
+    }
+
+    /// Labels every point by the centroids as they are; the sums of the points of each cluster (`[k, d]`, before any
+    /// division), their numbers, and the inertia. Takes no weights.
+    pub(super) fn sums(&self) -> Result<(Vec<f64>, Vec<u32>, f64)> {
+        let Labeller { gpu, points, distance, distances, .. } = &self.labeller;
+        let mut inertia = 0.0;
+        let passes = |chunk, block: usize| {
+            let mut passes = self.passes(chunk, block);
+            passes.push(&distance[block]);
+            passes
+        };
+        points.sweep(
+            gpu,
+            &passes,
+            Some(&mut |block, _| {
+                let distances: Vec<f32> = distances.read(gpu)?;
+                let here = &distances[..block.points.rows() as usize];
+                inertia += here.iter().map(|&distance| f64::from(distance)).sum::<f64>();
+                Ok(())
+            }),
+        )?;
+        let (d, row) = (points.d() as usize, (SUM_WORDS * points.d().div_ceil(4)) as usize);
+        let words: Vec<u32> = self.sums.read(gpu)?;
+        let scale = f64::from(self.scales.points);
+        let sum = |words: &[u32], at: usize| {
+            let words = &words[at / 4 * SUM_WORDS as usize + at % 4..];
+            let steps = |i: usize| ((i64::from(words[8 * i + 4]) << 32) | i64::from(words[8 * i])) as f64;
+            (steps(0) + steps(1) / 16_777_216.0) / scale
+        };
+        let sums = words.chunks_exact(row).flat_map(|row| (0..d).map(move |at| sum(row, at))).collect();
+        Ok((sums, self.counts.read(gpu)?, inertia))
     }
 
     fn finish(&self) -> [&Bound; 3] {

@@ -37,7 +37,9 @@ pub mod centroid;
 pub mod checkpoint;
 pub mod distance;
 pub mod lloyd;
+pub mod mini_batch;
 pub mod palette;
+mod parallel;
 pub mod points;
 pub mod product;
 pub mod radix_sort;
@@ -58,6 +60,7 @@ pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
 pub use lloyd::Progress;
 use lloyd::{Labeller, Lloyd};
+pub use mini_batch::MiniBatchKMeans;
 pub use points::Source;
 use points::{Points, Room, Statistics, Transform, pad};
 pub use views::{Columns, Rows};
@@ -67,6 +70,9 @@ pub use views::{Columns, Rows};
 pub enum Init {
     /// Greedy k-means++ (Arthur and Vassilvitskii 2007), with 2 + floor(ln k) trials per step.
     PlusPlus,
+    /// k-means|| (Bahmani et al. 2012): five rounds that each draw some 2k points by their squared distances, then k-means++
+    /// among those. It reads all points six times, however large `k` is.
+    Parallel,
     /// `k` different points, uniformly drawn.
     Random,
     /// These: `[k, d]`.
@@ -308,14 +314,7 @@ impl KMeans {
                         .as_mut()
                         .map_or(Ok(()), |keeper| Keeping { keeper, stand: &stand }.between_starts())
                 };
-                let first = match &self.init {
-                    Init::Centroids(given) => self.given(given, &transform, "init")?,
-                    Init::Random => rows_of(&points, &choose(n, k, weights, &mut random))?,
-                    Init::PlusPlus => {
-                        let chosen = self.plus_plus(gpu, &points, &mut random, &mut notices, &mut watched)?;
-                        rows_of(&points, &chosen)?
-                    }
-                };
+                let first = self.first(gpu, &points, &transform, &mut random, &mut notices, &mut watched)?;
                 if stand.start == 0 {
                     stand.notices.append(&mut notices);
                 }
@@ -427,6 +426,7 @@ impl KMeans {
     fn identity(&self, n: usize, d: usize, weights: Option<&[f32]>) -> Vec<(&'static str, String)> {
         let init = match &self.init {
             Init::PlusPlus => "k-means++".into(),
+            Init::Parallel => "k-means||".into(),
             Init::Random => "random".into(),
             Init::Centroids(given) => checkpoint::sha256_of(&given.values),
         };
@@ -529,6 +529,25 @@ impl KMeans {
             )));
         }
         Ok(centroids)
+    }
+
+    /// The first centroids, transformed and padded as the points are.
+    fn first(
+        &self,
+        gpu: &Context,
+        points: &Points<'_>,
+        transform: &Transform,
+        random: &mut Random,
+        notices: &mut Vec<String>,
+        progress: &mut dyn FnMut(Progress) -> Result<()>,
+    ) -> Result<Vec<f32>> {
+        let chosen = match &self.init {
+            Init::Centroids(given) => return self.given(given, transform, "init"),
+            Init::Random => choose(points.n() as usize, self.k, points.weights(), random),
+            Init::PlusPlus => self.plus_plus(gpu, points, random, notices, progress)?,
+            Init::Parallel => parallel::choose(gpu, points, self.k, random, progress)?,
+        };
+        rows_of(points, &chosen)
     }
 
     /// The points that k-means++ chooses. Of more than a 24-bit random number can tell apart, or of very many bytes, it

@@ -339,14 +339,19 @@ impl<'a> Points<'a> {
         for rows in rows {
             points.blocks.push(Block::new(gpu, rows, d4, weighted)?);
         }
-        let mut values = Vec::new();
-        for i in 0..resident {
-            let block = &points.blocks[i as usize];
-            let range = points.reader.range(i);
-            block.points.write(gpu, &points.reader.load(range.clone(), &mut values)?)?;
-            points.write_weights(gpu, block, range)?;
-        }
+        points.upload(gpu)?;
         Ok(points)
+    }
+
+    /// Uploads the points that stay: again, after the source has changed.
+    pub(super) fn upload(&self, gpu: &Context) -> Result<()> {
+        let mut values = Vec::new();
+        for (i, block) in (0..).zip(&self.blocks[..self.resident]) {
+            let range = self.reader.range(i);
+            block.points.write(gpu, &self.reader.load(range.clone(), &mut values)?)?;
+            self.write_weights(gpu, block, range)?;
+        }
+        Ok(())
     }
 
     /// Number of points.

@@ -220,7 +220,7 @@ impl Seed {
 }
 
 /// A point, drawn by weight.
-fn heavy(weights: &[f32], random: &mut Random) -> u64 {
+pub(super) fn heavy(weights: &[f32], random: &mut Random) -> u64 {
     let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
     let mut left = random.unit() * total;
     let mut last = 0;

@@ -156,7 +156,7 @@ fn several_starts_go_on_where_they_were() {
     let (gpu, folder) = (device(), tempfile::tempdir().unwrap());
     let path = folder.path().join("state.safetensors");
     let x = blobs(300, 2, 12, 2.0, 31);
-    for init in [Init::Random, Init::PlusPlus] {
+    for init in [Init::Random, Init::PlusPlus, Init::Parallel] {
         // Of these seeds' three starts another one is the best each time.
         for seed in [1, 2, 3] {
             let kmeans = KMeans::new(12).init(init.clone()).n_init(3).seed(seed).max_iter(4);

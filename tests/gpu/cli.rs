@@ -210,12 +210,21 @@ fn fit_and_predict_agree_for_both_float_types_and_all_inits() {
     assert!(["c2.npy", "c3.npy"].iter().all(|name| bytes(name) == bytes("c1.npy")));
 
     // Other beginnings. Centroids that are right already need one iteration.
-    for (init, seed) in [("random", "3"), ("k-means++", "9"), ("c1.npy", "0")] {
+    for (init, seed) in [("random", "3"), ("k-means++", "9"), ("k-means||", "9"), ("c1.npy", "0")] {
         let fit =
             ["kmeans", "fit", "x.npy", "-k", "3", "--json", "--labels", "l.npy", "--centroids", "c.npy"];
         let document = json(folder, &[&fit[..], &["--init", init, "--seed", seed]].concat());
         check_fit(folder, &points, &document, "l.npy", "c.npy");
         assert!(init != "c1.npy" || (document["n_iter"] == 1 && bytes("l.npy") == bytes("l1.npy")));
+    }
+    // Batches, of which the labels are those of all points.
+    for (size, notice) in [(None, "batches of 301 points"), (Some("64"), "batches of 64 points")] {
+        let fit = ["kmeans", "fit", "x.npy", "-k", "3", "--json", "--centroids", "c.npy", "--mini-batch"];
+        let document = json(folder, &[&fit[..], size.as_slice(), &["--labels", "l.npy"]].concat());
+        assert!(document["notices"][0].as_str().unwrap().ends_with(notice), "{document}");
+        let predict = ["kmeans", "predict", "x.npy", "--centroids", "c.npy", "-o", "l6.npy"];
+        done(folder, &predict);
+        assert_eq!(bytes("l.npy"), bytes("l6.npy"));
     }
 }
 
@@ -399,6 +408,7 @@ fn arguments_that_do_not_fit_are_refused() {
         (&["-k", "3", "--tol", "-1"], &["tol=-1"]),
         (&["-k", "3", "--tol", "nan"], &["tol=NaN"]),
         (&["-k", "3", "--max-iter", "0"], &["max_iter=0 should be >= 1"]),
+        (&["-k", "302", "--mini-batch"], &["n_samples=301 should be >= n_clusters=302"]),
         (
             &["-k", "3", "--init", "kmeans++"],
             &["--init kmeans++", "k-means++", "random", "there is no such file"],

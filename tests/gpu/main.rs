@@ -9,6 +9,7 @@ mod harness;
 mod judge;
 mod kmeans;
 mod network;
+mod parallel;
 mod plan;
 mod quantize;
 
@@ -35,6 +36,7 @@ mod matmul_matrix;
 mod matvec;
 mod matvec_integer;
 mod max_pool;
+mod mini_batch;
 mod pointwise;
 mod product;
 mod product_quantizer;

@@ -1,0 +1,487 @@
+//! Mini-batch k-means (Sculley 2010) with scikit-learn's rules: each batch moves its centroids towards its points, at a rate
+//! of one over the points that the centroid ever got. A centroid is therefore the mean of those, and the state is their
+//! sums and numbers: exact ones of each batch from the device, added up by the host in f64.
+
+use std::sync::{PoisonError, RwLock};
+use std::time::Instant;
+
+use super::centroid::Scales;
+use super::lloyd::{Labeller, Lloyd, Progress};
+use super::points::{Points, Statistics, Transform};
+use super::{Fitted, Init, KMeans, Metric, Rows, Source, balance, sample, to_labels};
+use crate::gpu::Context;
+use crate::io::npy::Matrix;
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// Settings of a mini-batch clustering, and what [`MiniBatchKMeans::partial_fit`] has learnt; the defaults are
+/// scikit-learn's.
+#[derive(Clone, Debug)]
+pub struct MiniBatchKMeans {
+    base: KMeans,
+    batch_size: u64,
+    max_no_improvement: Option<u32>,
+    reassignment_ratio: f64,
+    init_size: Option<u64>,
+    state: Option<State>,
+}
+
+/// What one batch hands to the next.
+#[derive(Clone, Debug)]
+struct State {
+    transform: Transform,
+    random: Random,
+    /// `[k, d]`, padded, transformed as the points are.
+    centroids: Vec<f32>,
+    /// `[k, d]` sums of the points that each centroid ever got.
+    sums: Vec<f64>,
+    /// `[k]` their numbers.
+    counts: Vec<f64>,
+    /// Points since rarely used centroids were last looked for.
+    since_reassignment: u64,
+}
+
+/// What one batch did.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// Of the batch, by the centroids before it.
+    inertia: f64,
+    /// Sum of the centroids' squared shifts.
+    shift: f64,
+}
+
+impl State {
+    fn new(transform: Transform, random: Random, centroids: Vec<f32>, (k, d): (usize, usize)) -> Self {
+        let (sums, counts) = (vec![0.0; k * d], vec![0.0; k]);
+        Self { transform, random, centroids, sums, counts, since_reassignment: 0 }
+    }
+
+    /// Takes in a batch.
+    fn step(
+        &mut self,
+        lloyd: &Lloyd<'_>,
+        points: &Points<'_>,
+        metric: Metric,
+        reassignment_ratio: f64,
+    ) -> Result<Step> {
+        let (k, d, n) = (self.counts.len(), points.d() as usize, points.n());
+        lloyd.labeller.start_from(&self.centroids)?;
+        let (sums, counts, inertia) = lloyd.sums()?;
+        self.since_reassignment += n;
+        let reassign = self.counts.contains(&0.0) || self.since_reassignment >= 10 * k as u64;
+        for (sum, own) in self.sums.iter_mut().zip(sums) {
+            *sum += own;
+        }
+        for (count, own) in self.counts.iter_mut().zip(&counts) {
+            *count += f64::from(*own);
+        }
+        let (width, before) = (d.next_multiple_of(4), self.centroids.clone());
+        for cluster in (0..k).filter(|&cluster| counts[cluster] > 0) {
+            let sum = &self.sums[cluster * d..][..d];
+            let by = match metric {
+                Metric::Cosine => sum.iter().map(|value| value * value).sum::<f64>().sqrt(),
+                Metric::Euclidean | Metric::Dot => self.counts[cluster],
+            };
+            // Directions that cancel out have no mean.
+            if by > 0.0 {
+                let row = self.centroids[cluster * width..].iter_mut();
+                row.zip(sum).for_each(|(value, sum)| *value = (sum / by) as f32);
+            }
+        }
+        if reassign {
+            self.since_reassignment = 0;
+            self.reassign(points, reassignment_ratio)?;
+        }
+        let moves = self.centroids.iter().zip(&before).map(|(after, before)| f64::from(after - before));
+        let shift = moves.map(|by| by * by).sum();
+        Ok(Step { inertia, shift })
+    }
+
+    /// Centroids that got few points become points of the batch, at most half of them, and count as much as the least of
+    /// the others.
+    fn reassign(&mut self, points: &Points<'_>, ratio: f64) -> Result<()> {
+        let d = points.d() as usize;
+        let most = self.counts.iter().copied().fold(0.0, f64::max);
+        let mut rare: Vec<usize> =
+            (0..self.counts.len()).filter(|&cluster| self.counts[cluster] < ratio * most).collect();
+        rare.sort_by(|&a, &b| self.counts[a].total_cmp(&self.counts[b]));
+        rare.truncate((points.n() / 2) as usize);
+        let mut others = vec![true; self.counts.len()];
+        rare.iter().for_each(|&cluster| others[cluster] = false);
+        let counts = self.counts.iter().zip(&others).filter(|(_, other)| **other);
+        let least = counts.map(|(count, _)| *count).fold(f64::INFINITY, f64::min);
+        let drawn = sample(points.n(), rare.len() as u64, &mut self.random);
+        for (&cluster, point) in rare.iter().zip(drawn) {
+            let row = points.row(point)?;
+            for (sum, &value) in self.sums[cluster * d..].iter_mut().zip(&row) {
+                *sum = least * f64::from(value);
+            }
+            self.centroids[cluster * d.next_multiple_of(4)..][..d].copy_from_slice(&row);
+            self.counts[cluster] = least;
+        }
+        Ok(())
+    }
+
+    /// The centroids, `[k, d]`, as the data has them.
+    fn centers(&self, d: usize) -> Matrix {
+        let width = d.next_multiple_of(4);
+        let mut values = Vec::with_capacity(self.counts.len() * d);
+        for row in self.centroids.chunks_exact(width) {
+            match &self.transform {
+                Transform::Centred(mean) => {
+                    values.extend(row.iter().zip(mean).map(|(&value, by)| (f64::from(value) + by) as f32));
+                }
+                Transform::Unit | Transform::Plain => values.extend_from_slice(&row[..d]),
+            }
+        }
+        Matrix { rows: self.counts.len(), cols: d, values }
+    }
+}
+
+/// Whether the batches still improve, by an exponentially weighted mean of their inertia.
+#[derive(Debug, Default)]
+struct Trend {
+    mean: Option<f64>,
+    least: Option<f64>,
+    without: u32,
+}
+
+impl Trend {
+    /// Takes in a batch's inertia per point, with weight `alpha`; for how many batches the mean has not fallen.
+    fn add(&mut self, inertia: f64, alpha: f64) -> u32 {
+        let mean = self.mean.map_or(inertia, |mean| mean * (1.0 - alpha) + inertia * alpha);
+        self.mean = Some(mean);
+        if self.least.is_none_or(|least| mean < least) {
+            (self.least, self.without) = (Some(mean), 0);
+        } else {
+            self.without += 1;
+        }
+        self.without
+    }
+}
+
+/// A batch: rows of a source, of which others can be drawn.
+struct Drawn<'a> {
+    of: &'a dyn Source,
+    rows: RwLock<Vec<u64>>,
+}
+
+impl<'a> Drawn<'a> {
+    fn new(of: &'a dyn Source, rows: Vec<u64>) -> Self {
+        Self { of, rows: RwLock::new(rows) }
+    }
+
+    /// Draws as many rows again, each from all.
+    fn draw(&self, random: &mut Random) {
+        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        rows.iter_mut().for_each(|row| *row = random.below(self.of.rows()));
+        // In the order in which they lie in a file.
+        rows.sort_unstable();
+    }
+}
+
+impl Source for Drawn<'_> {
+    fn rows(&self) -> u64 {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    fn cols(&self) -> usize {
+        self.of.cols()
+    }
+
+    fn read(&self, rows: std::ops::Range<u64>, out: &mut [f32]) -> Result<()> {
+        let drawn = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        Rows { of: self.of, rows: &drawn }.read(rows, out)
+    }
+}
+
+impl MiniBatchKMeans {
+    /// `k` clusters; batches of 1024, k-means++ among three times as many points, euclidean, one start, seed 0, at most as
+    /// many batches as 100 passes over the data have, no tolerance.
+    pub fn new(k: usize) -> Self {
+        Self {
+            base: KMeans::new(k).max_iter(100).tol(0.0),
+            batch_size: 1024,
+            max_no_improvement: Some(10),
+            reassignment_ratio: 0.01,
+            init_size: None,
+            state: None,
+        }
+    }
+
+    /// Sets how many points a batch has, at most all.
+    pub fn batch_size(self, batch_size: u64) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// Sets the most batches, in passes over the data.
+    pub fn max_iter(self, max_iter: u32) -> Self {
+        Self { base: self.base.max_iter(max_iter), ..self }
+    }
+
+    /// Sets after how many batches that did not lower the smoothed inertia a fit ends. `None`: it does not.
+    pub fn max_no_improvement(self, batches: Option<u32>) -> Self {
+        Self { max_no_improvement: batches, ..self }
+    }
+
+    /// Sets which share of the largest count a centroid has to have got; those below it start again from points of the
+    /// batch. 0 to 1; with 0, none does.
+    pub fn reassignment_ratio(self, ratio: f64) -> Self {
+        Self { reassignment_ratio: ratio, ..self }
+    }
+
+    /// Sets how many points the first centroids are chosen among: three batches, or 3 `k` if that is fewer than `k`, if
+    /// `None`.
+    pub fn init_size(self, points: Option<u64>) -> Self {
+        Self { init_size: points, ..self }
+    }
+
+    /// Sets the tolerance: a fit ends when a batch shifts the centroids by squares that sum to `tol` times the mean
+    /// variance of the data's columns, or less. With 0 it does not.
+    pub fn tol(self, tol: f64) -> Self {
+        Self { base: self.base.tol(tol), ..self }
+    }
+
+    /// Sets where the first centroids come from.
+    pub fn init(self, init: Init) -> Self {
+        Self { base: self.base.init(init), ..self }
+    }
+
+    /// Sets how many choices of first centroids are tried, of which that of the least inertia on a sample counts.
+    pub fn n_init(self, n_init: u32) -> Self {
+        Self { base: self.base.n_init(n_init), ..self }
+    }
+
+    /// Sets the seed of every random choice; one seed gives the same result in every run on one adapter.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { base: self.base.seed(seed), ..self }
+    }
+
+    /// Sets what "near" means.
+    pub fn metric(self, metric: Metric) -> Self {
+        Self { base: self.base.metric(metric), ..self }
+    }
+
+    /// Sets how many bytes of the device's memory points may take.
+    pub fn memory(self, bytes: u64) -> Self {
+        Self { base: self.base.memory(bytes), ..self }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.batch_size == 0 {
+            return Err(Error::Input("batch_size=0 should be >= 1".into()));
+        }
+        if !(0.0..=1.0).contains(&self.reassignment_ratio) {
+            let found = self.reassignment_ratio;
+            return Err(Error::Input(format!("reassignment_ratio={found} should be a number from 0 to 1")));
+        }
+        if let (Some(size), k) = (self.init_size, self.base.k as u64)
+            && size < k
+        {
+            return Err(Error::Input(format!("init_size={size} should be >= n_clusters={k}")));
+        }
+        Ok(())
+    }
+
+    /// The first centroids, chosen among some of the rows; the best of some choices by some other rows.
+    fn first(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        transform: &Transform,
+        random: &mut Random,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<f32>> {
+        let (n, k) = (data.rows(), self.base.k as u64);
+        let three = 3 * self.batch_size.min(n);
+        let size = self.init_size.unwrap_or(if three < k { 3 * k } else { three }).min(n);
+        let mut watched = |news| {
+            progress(news);
+            Ok(())
+        };
+        let rows_in_order = |random: &mut Random| {
+            let mut rows = sample(n, size, random);
+            rows.sort_unstable();
+            rows
+        };
+        let starts = if matches!(self.base.init, Init::Centroids(_)) { 1 } else { self.base.n_init };
+        let test = if starts > 1 { rows_in_order(random) } else { vec![0] };
+        let test = Rows { of: data, rows: &test };
+        let test = Points::new(gpu, &test, None, transform, self.base.room)?;
+        let labeller = Labeller::new(gpu, &test, k, self.base.metric)?;
+        let mut best: Option<(f64, Vec<f32>)> = None;
+        for _ in 0..starts {
+            let rows = rows_in_order(random);
+            let rows = Rows { of: data, rows: &rows };
+            let points = Points::new(gpu, &rows, None, transform, self.base.room)?;
+            let first = self.base.first(gpu, &points, transform, random, &mut Vec::new(), &mut watched)?;
+            let mut inertia = 0.0;
+            if starts > 1 {
+                labeller.start_from(&first)?;
+                let mut add = |_, _: &[u32], far: &[f32]| {
+                    inertia += far.iter().map(|&distance| f64::from(distance)).sum::<f64>();
+                };
+                labeller.nearest(&mut add)?;
+            }
+            if best.as_ref().is_none_or(|(least, _)| inertia < *least) {
+                best = Some((inertia, first));
+            }
+        }
+        best.map(|(_, first)| first).ok_or_else(|| Error::Input("n_init=0 should be >= 1".into()))
+    }
+
+    /// Clusters the rows of `data` (`[n, d]`) by batches that are drawn from it with replacement, then labels all rows. An
+    /// iteration of the result is as many batches as a pass over the data has. What `partial_fit` has learnt plays no part.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit`]; [`Error::Input`] for settings out of their range.
+    pub fn fit(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        let begun = Instant::now();
+        let (n, d, k, base) = (data.rows(), data.cols(), self.base.k, &self.base);
+        let statistics = Statistics::of(data, "X")?;
+        base.check(n as usize, d)?;
+        self.check()?;
+        let transform = base.map_of(&statistics)?;
+        let scales = Scales::new(base.check_magnitude(data, &statistics)?, None);
+        let mut random = Random::new(base.seed);
+        let first = self.first(gpu, data, &transform, &mut random, &mut progress)?;
+        let mut state = State::new(transform.clone(), random, first, (k, d));
+
+        let size = self.batch_size.min(n);
+        let tol = base.tol * statistics.variance;
+        let alpha = (size as f64 * 2.0 / (n as f64 + 1.0)).min(1.0);
+        let steps = (u64::from(base.max_iter) * n / size).max(1);
+        let passes = |steps: u64| u32::try_from((steps * size).div_ceil(n)).unwrap_or(u32::MAX);
+        let (mut trend, mut done, mut converged) = (Trend::default(), 0, false);
+        let looped = Instant::now();
+        {
+            let batch = Drawn::new(data, vec![0; size as usize]);
+            let points = Points::new(gpu, &batch, None, &transform, base.room)?;
+            let lloyd = Lloyd::new(gpu, &points, k as u64, base.metric, scales, 0.0)?;
+            while done < steps && !converged {
+                batch.draw(&mut state.random);
+                points.upload(gpu)?;
+                let step = state.step(&lloyd, &points, base.metric, self.reassignment_ratio)?;
+                done += 1;
+                // The first batch's inertia is that of the first centroids.
+                if done > 1 {
+                    let without = trend.add(step.inertia / size as f64, alpha);
+                    converged = (tol > 0.0 && step.shift <= tol)
+                        || self.max_no_improvement.is_some_and(|most| without >= most);
+                }
+                let n_iter = passes(done);
+                progress(Progress::Iterating { n_iter, changed: size as u32, shift: step.shift as f32 });
+            }
+        }
+        let looped = looped.elapsed().as_secs_f64();
+
+        let points = Points::new(gpu, data, None, &transform, base.room)?;
+        let labeller = Labeller::new(gpu, &points, k as u64, base.metric)?;
+        labeller.start_from(&state.centroids)?;
+        let (mut labels, mut inertia) = (Vec::with_capacity(n as usize), 0.0);
+        labeller.nearest(&mut |_, own, distances| {
+            labels.extend_from_slice(own);
+            inertia += distances.iter().map(|&distance| f64::from(distance)).sum::<f64>();
+        })?;
+        let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
+        let mut notices = vec![format!("{done} batches of {size} points")];
+        if distinct_clusters < k {
+            notices.push(format!("{} of the {k} clusters have no point", k - distinct_clusters));
+        }
+        if !converged {
+            notices.push(format!("not converged after {done} batches (--max-iter)"));
+        }
+        Ok(Fitted {
+            n: n as usize,
+            d,
+            k,
+            metric: base.metric,
+            n_iter: passes(done),
+            converged,
+            inertia,
+            imbalance,
+            ms_per_iteration: looped * 1e3 / (done * size) as f64 * n as f64,
+            seconds: begun.elapsed().as_secs_f64(),
+            distinct_clusters,
+            notices,
+            cluster_centers: state.centers(d),
+            labels: to_labels(&labels)?,
+        })
+    }
+
+    /// Takes in the rows of `batch` (`[n, d]`) and moves the centroids; the first one also chooses them, and has to have `k`
+    /// rows. Returns the batch's inertia by the centroids before it. Nothing has changed after an error.
+    ///
+    /// # Errors
+    /// Those of [`MiniBatchKMeans::fit`]; [`Error::Input`] for another number of columns than before.
+    pub fn partial_fit(&mut self, gpu: &Context, batch: &dyn Source) -> Result<f64> {
+        let (n, d, k) = (batch.rows(), batch.cols(), self.base.k);
+        let mut statistics = Statistics::of(batch, "X")?;
+        self.check()?;
+        if self.base.metric == Metric::Cosine {
+            self.base.map_of(&statistics)?;
+        }
+        let mut state = match &self.state {
+            Some(state) => {
+                let before = state.sums.len() / k;
+                if d != before {
+                    return Err(Error::Input(format!(
+                        "X has {d} features, but the batches before had {before}"
+                    )));
+                }
+                if n >= 1 << 32 {
+                    return Err(Error::Input(format!("n_samples={n} should be < 2^32")));
+                }
+                state.clone()
+            }
+            None => {
+                self.base.check(n as usize, d)?;
+                let transform = self.base.map_of(&statistics)?;
+                self.base.check_magnitude(batch, &statistics)?;
+                let mut random = Random::new(self.base.seed);
+                let first = self.first(gpu, batch, &transform, &mut random, &mut |_| ())?;
+                State::new(transform, random, first, (k, d))
+            }
+        };
+        let transform = state.transform.clone();
+        if let Transform::Centred(mean) = &transform {
+            // All batches are centred as the first one was.
+            let off =
+                statistics.mean.iter().zip(mean).map(|(own, mean)| (own - mean).abs()).fold(0.0, f64::max);
+            statistics.spread += off;
+            statistics.mean.clone_from(mean);
+        }
+        let scales = Scales::new(self.base.check_magnitude(batch, &statistics)?, None);
+        let points = Points::new(gpu, batch, None, &transform, self.base.room)?;
+        let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, 0.0)?;
+        let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;
+        self.state = Some(state);
+        Ok(step.inertia)
+    }
+
+    /// The centroids by what `partial_fit` has learnt, `[k, d]`.
+    pub fn cluster_centers(&self) -> Option<Matrix> {
+        self.state.as_ref().map(|state| state.centers(state.sums.len() / state.counts.len().max(1)))
+    }
+
+    /// How many points each centroid has got by `partial_fit`, `[k]`.
+    pub fn counts(&self) -> &[f64] {
+        self.state.as_ref().map_or(&[], |state| &state.counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Trend;
+
+    #[test]
+    fn a_trend_counts_batches_since_its_mean_was_least() {
+        let mut trend = Trend::default();
+        assert_eq!([8.0, 4.0, 4.0, 9.0, 9.0, 0.0].map(|inertia| trend.add(inertia, 0.5)), [0, 0, 0, 1, 2, 0]);
+    }
+}

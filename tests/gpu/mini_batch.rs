@@ -1,0 +1,134 @@
+//! Mini-batch k-means: scikit-learn's answers for the same batches, quality, determinism, and what is refused.
+
+use std::path::Path;
+
+use lowbit::io::npy::Matrix;
+use lowbit::kmeans::{Init, KMeans, Metric, MiniBatchKMeans};
+use serde::Deserialize;
+
+use crate::harness::device;
+use crate::kmeans::{bits_of, blobs, matrix};
+
+#[derive(Deserialize)]
+struct Reference {
+    k: usize,
+    d: usize,
+    init: Vec<f32>,
+    steps: Vec<ReferenceStep>,
+}
+
+#[derive(Deserialize)]
+struct ReferenceStep {
+    batch: Vec<f32>,
+    inertia_before: f64,
+    centroids: Vec<f32>,
+    counts: Vec<f64>,
+}
+
+#[test]
+fn batches_move_centroids_as_in_scikit_learn() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans/mini_batch.json");
+    let reference: Reference = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let gpu = device();
+    let init = Init::Centroids(matrix(reference.d, &reference.init));
+    let mut kmeans = MiniBatchKMeans::new(reference.k).init(init).reassignment_ratio(0.0);
+    assert!(kmeans.cluster_centers().is_none());
+    for step in &reference.steps {
+        let inertia = kmeans.partial_fit(&gpu, &matrix(reference.d, &step.batch)).unwrap();
+        assert!((inertia / step.inertia_before - 1.0).abs() < 1e-5, "{inertia} {}", step.inertia_before);
+        assert_eq!(kmeans.counts(), step.counts);
+        for (own, other) in kmeans.cluster_centers().unwrap().values.iter().zip(&step.centroids) {
+            assert!((own / other - 1.0).abs() < 1e-5, "{own} {other}");
+        }
+    }
+}
+
+#[test]
+fn comes_near_to_the_whole() {
+    let gpu = device();
+    for (n, d, k, spread) in [(20_000, 4, 10, 1.5), (5000, 9, 6, 3.0)] {
+        let x = blobs(n, d, k, spread, 1);
+        let whole = KMeans::new(k).n_init(3).fit(&gpu, &x, |_| ()).unwrap();
+        let batches = MiniBatchKMeans::new(k).batch_size(512).fit(&gpu, &x, |_| ()).unwrap();
+        println!("{} {} after {:?}", whole.inertia, batches.inertia, batches.notices);
+        assert!(batches.inertia <= 1.05 * whole.inertia, "{} {}", batches.inertia, whole.inertia);
+        assert!(batches.converged);
+        assert_eq!(batches.labels.len(), n);
+        let predicted = KMeans::new(k).predict(&gpu, &x, &batches.cluster_centers).unwrap();
+        assert!((predicted.inertia / batches.inertia - 1.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn two_runs_give_identical_bytes() {
+    let gpu = device();
+    let x = blobs(3001, 5, 11, 0.7, 7);
+    for metric in [Metric::Euclidean, Metric::Cosine, Metric::Dot] {
+        let kmeans = MiniBatchKMeans::new(11).metric(metric).batch_size(200).seed(3).max_iter(3).n_init(2);
+        let fit = |kmeans: &MiniBatchKMeans| bits_of(&kmeans.fit(&gpu, &x, |_| ()).unwrap());
+        let first = fit(&kmeans);
+        assert_eq!(fit(&kmeans), first);
+        assert_ne!(fit(&kmeans.clone().seed(4)), first);
+        let parts = |kmeans: &MiniBatchKMeans| {
+            let mut kmeans = kmeans.clone();
+            for part in x.values.chunks(500 * 5) {
+                kmeans.partial_fit(&gpu, &matrix(5, part)).unwrap();
+            }
+            kmeans.cluster_centers().unwrap().values
+        };
+        assert_eq!(parts(&kmeans), parts(&kmeans));
+        if metric == Metric::Euclidean {
+            assert_eq!(fit(&kmeans.clone().memory(20_000)), first);
+        }
+    }
+}
+
+#[test]
+fn centroids_that_get_nothing_start_again() {
+    let gpu = device();
+    let x = blobs(400, 2, 4, 10.0, 3);
+    let far = matrix(2, &[0.0, 0.0, 1e4, 1e4, 2e4, 2e4, 3e4, 3e4]);
+    let lost = MiniBatchKMeans::new(4).init(Init::Centroids(far)).reassignment_ratio(0.0);
+    let kept = lost.fit(&gpu, &x, |_| ()).unwrap();
+    assert_eq!(kept.distinct_clusters, 1);
+    assert!(kept.notices.iter().any(|notice| notice.contains("3 of the 4 clusters have no point")));
+    let found = lost.reassignment_ratio(0.01).fit(&gpu, &x, |_| ()).unwrap();
+    assert!(found.inertia < kept.inertia / 4.0, "{} {}", found.inertia, kept.inertia);
+    assert_eq!(found.distinct_clusters, 4);
+    assert!(found.cluster_centers.values.iter().all(|value| value.abs() < 100.0));
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let gpu = device();
+    let x = blobs(50, 2, 2, 5.0, 1);
+    let two = MiniBatchKMeans::new(2);
+    let nan = matrix(2, &[0.0, 1.0, f32::NAN, 2.0]);
+    let cases: [(MiniBatchKMeans, &Matrix, &str); 9] = [
+        (MiniBatchKMeans::new(0), &x, "n_clusters=0"),
+        (MiniBatchKMeans::new(51), &x, "n_samples=50 should be >= n_clusters=51"),
+        (two.clone().batch_size(0), &x, "batch_size=0"),
+        (two.clone().reassignment_ratio(2.0), &x, "reassignment_ratio=2"),
+        (two.clone().reassignment_ratio(f64::NAN), &x, "reassignment_ratio=NaN"),
+        (two.clone().init_size(Some(1)), &x, "init_size=1 should be >= n_clusters=2"),
+        (two.clone().n_init(0), &x, "n_init=0"),
+        (two.clone().tol(-1.0), &x, "tol=-1"),
+        (two.clone(), &nan, "row 1, column 0"),
+    ];
+    for (mut kmeans, x, expected) in cases {
+        let error = kmeans.fit(&gpu, x, |_| ()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        let error = kmeans.partial_fit(&gpu, x).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let mut kmeans = two;
+    kmeans.partial_fit(&gpu, &x).unwrap();
+    let before = kmeans.cluster_centers().unwrap();
+    let error = kmeans.partial_fit(&gpu, &matrix(3, &[0.0; 6])).unwrap_err().to_string();
+    assert!(error.contains("X has 3 features, but the batches before had 2"), "{error}");
+    assert!(kmeans.partial_fit(&gpu, &nan).is_err());
+    assert_eq!(kmeans.cluster_centers().unwrap().values, before.values);
+    // Later batches may be smaller than k, and far from the first.
+    kmeans.partial_fit(&gpu, &matrix(2, &[1e6, -1e6])).unwrap();
+    assert_eq!(kmeans.counts().iter().sum::<f64>(), 51.0);
+}
