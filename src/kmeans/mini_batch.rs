@@ -410,7 +410,7 @@ impl MiniBatchKMeans {
             distinct_clusters,
             notices,
             cluster_centers: state.centers(d),
-            labels: to_labels(&labels)?,
+            labels: to_labels(labels)?,
         })
     }
 
