@@ -118,7 +118,7 @@ pub struct Fit {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     subsample: Option<u64>,
     /// Share the points out over all adapters, or over these, as --adapter names them; twice the same is two devices of it
-    #[arg(long, value_name = "all|NAME,NAME", value_delimiter = ',', conflicts_with = "trace")]
+    #[arg(long, value_name = "all|NAME,NAME", value_delimiter = ',')]
     adapters: Vec<String>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
@@ -354,6 +354,9 @@ impl Fit {
             anyhow::bail!(
                 "--adapters names all devices, so --adapter would have nothing to choose: leave one out"
             );
+        }
+        if !self.adapters.is_empty() && self.traced.trace.is_some() {
+            anyhow::bail!("--adapters: a --trace is of the passes of one adapter: leave one out");
         }
         if self.adapters.iter().any(|name| name.trim().is_empty()) {
             anyhow::bail!(
