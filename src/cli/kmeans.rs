@@ -13,6 +13,7 @@ use signal_hook::flag;
 use super::terminal::Terminal;
 use super::{Session, Traced, check_outputs};
 use lowbit::Error;
+use lowbit::gpu::Context;
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::picture;
 use lowbit::io::vecs::{How, Vectors};
@@ -119,8 +120,11 @@ pub struct Fit {
     /// Learn from random batches of so many points (1024 if no number is given): faster, with a little more inertia
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1024",
         value_parser = clap::value_parser!(u64).range(1..),
-        conflicts_with_all = ["checkpoint", "weights", "empty", "subsample"])]
+        conflicts_with_all = ["checkpoint", "weights", "empty", "subsample", "adapters"])]
     mini_batch: Option<u64>,
+    /// Share the points out over all adapters, or over these, as --adapter names them; twice the same is two devices of it
+    #[arg(long, value_name = "all|NAME,NAME", value_delimiter = ',')]
+    adapters: Vec<String>,
     /// Seed of every random choice
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
@@ -269,10 +273,11 @@ pub struct PaletteArguments {
 
 impl Command {
     /// What can be refused before a device is opened and anything is computed.
-    fn check(&self) -> anyhow::Result<()> {
+    fn check(&self, session: &Session) -> anyhow::Result<()> {
         let (outputs, inputs): (Vec<&Path>, Vec<&Path>) = match self {
             Self::Fit(fit) => {
                 fit.check_init()?;
+                fit.check_adapters(session)?;
                 let outputs = fit.centroids.iter().chain(&fit.labels).chain(&fit.checkpoint.checkpoint);
                 let outputs = outputs.map(PathBuf::as_path);
                 let inputs = [fit.points.data.as_path(), Path::new(&fit.init)].into_iter();
@@ -308,7 +313,7 @@ impl Command {
 }
 
 pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
-    command.check()?;
+    command.check(session)?;
     match command {
         Command::Fit(fit) => fit.run(session),
         Command::Predict(predict) => predict.run(session),
@@ -353,6 +358,23 @@ impl Fit {
         Ok(())
     }
 
+    fn check_adapters(&self, session: &Session) -> anyhow::Result<()> {
+        if !self.adapters.is_empty() && session.adapter.is_some() {
+            anyhow::bail!(
+                "--adapters names all devices, so --adapter would have nothing to choose: leave one out"
+            );
+        }
+        if !self.adapters.is_empty() && self.traced.trace.is_some() {
+            anyhow::bail!("--adapters: a --trace is of the passes of one adapter: leave one out");
+        }
+        if self.adapters.iter().any(|name| name.trim().is_empty()) {
+            anyhow::bail!(
+                "--adapters: there is an empty name; give all, or parts of names with commas between"
+            );
+        }
+        Ok(())
+    }
+
     fn run(&self, session: &Session) -> anyhow::Result<()> {
         let data = self.points.open()?;
         let weights = self.weights.as_deref().map(read_weights).transpose()?;
@@ -372,13 +394,17 @@ impl Fit {
         if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
             kmeans = kmeans.checkpoints(checkpoints);
         }
-        session.with_device(&self.traced, |gpu| {
+        let fit = |gpus: &[&Context]| {
             let (bar, progress) = follow(&session.terminal, max_iter);
-            let fitted = kmeans.fit_weighted(gpu, &data, weights.as_deref(), progress);
+            let fitted = kmeans.fit_on(gpus, &data, weights.as_deref(), progress);
             bar.finish_and_clear();
-            self.finish(&fitted.map_err(|error| self.points.about(error))?, &session.terminal)?;
-            Ok(None)
-        })
+            self.finish(&fitted.map_err(|error| self.points.about(error))?, &session.terminal)
+        };
+        if self.adapters.is_empty() {
+            return session.with_device(&self.traced, |gpu| fit(&[gpu]).map(|()| None));
+        }
+        let gpus = session.open_several(&self.adapters)?;
+        fit(&gpus.iter().collect::<Vec<_>>())
     }
 
     fn run_mini_batch(&self, size: u64, init: Init, data: &Vectors, session: &Session) -> anyhow::Result<()> {

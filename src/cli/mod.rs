@@ -192,6 +192,25 @@ struct Session {
 }
 
 impl Session {
+    fn options(&self, adapter: Option<&str>, traced: &Traced) -> Options {
+        let terminal = self.terminal;
+        Options {
+            adapter: adapter.map(str::to_owned),
+            guarded: false,
+            profile: traced.trace.is_some(),
+            listener: Some(Listener::new(move |news| terminal.notice(news))),
+        }
+    }
+
+    /// Opens a device for each name, or for each adapter of this machine if the only name is `all`.
+    fn open_several(&self, names: &[String]) -> lowbit::Result<Vec<Context>> {
+        let options = |name| self.options(name, &Traced::default());
+        match names {
+            [all] if all == "all" => Context::open_all(&options(None)),
+            names => names.iter().map(|name| Context::open(&options(Some(name.trim())))).collect(),
+        }
+    }
+
     /// Opens the device, runs `work`, says what must be known of the device, and writes the trace if one is wanted.
     /// What can be refused without a device should have been by then: see [`check_outputs`]. `work` gives the roofs, if it has measured them.
     fn with_device(
@@ -199,14 +218,7 @@ impl Session {
         traced: &Traced,
         work: impl FnOnce(&Context) -> anyhow::Result<Option<Roofs>>,
     ) -> anyhow::Result<()> {
-        let terminal = self.terminal;
-        let options = Options {
-            adapter: self.adapter.clone(),
-            guarded: false,
-            profile: traced.trace.is_some(),
-            listener: Some(Listener::new(move |news| terminal.notice(news))),
-        };
-        let gpu = Context::open(&options)?;
+        let gpu = Context::open(&self.options(self.adapter.as_deref(), traced))?;
         // The self-test's own pass is nobody's work.
         drop(gpu.take_passes());
         let roofs = work(&gpu)?;

@@ -193,6 +193,34 @@ impl Context {
         pollster::block_on(Self::open_async(options))
     }
 
+    /// Opens every adapter of this machine that computes by itself, or the software devices if there are only those. Of
+    /// one that several backends list, the first counts; [`Options::adapter`] does not.
+    ///
+    /// # Errors
+    /// Those of [`Context::open`].
+    pub fn open_all(options: &Options) -> Result<Vec<Self>> {
+        let mut found = pollster::block_on(enumerate());
+        found.sort_by_key(rank);
+        let infos: Vec<_> = found.iter().map(wgpu::Adapter::get_info).collect();
+        let software = |at: usize| infos[at].device_type == wgpu::DeviceType::Cpu;
+        let all_software = (0..infos.len()).all(software);
+        // One backend lists an adapter once, and equal ones each.
+        let twice = |at: usize| {
+            let same = |a: &wgpu::AdapterInfo, b: &wgpu::AdapterInfo| {
+                a.backend != b.backend && (a.vendor, a.device) == (b.vendor, b.device)
+            };
+            infos[..at].iter().any(|before| same(before, &infos[at]))
+        };
+        let chosen = (0..infos.len()).filter(|&at| (all_software || !software(at)) && !twice(at));
+        let opened: Vec<Self> = chosen
+            .map(|at| pollster::block_on(Self::open_adapter(options, &found[at])))
+            .collect::<Result<_>>()?;
+        if opened.is_empty() {
+            return Err(Error::NoAdapter { wanted: None, found: Vec::new() });
+        }
+        Ok(opened)
+    }
+
     async fn open_async(options: &Options) -> Result<Self> {
         let mut found = enumerate().await;
         found.sort_by_key(rank);
@@ -208,6 +236,10 @@ impl Context {
         let Some(adapter) = chosen else {
             return Err(Error::NoAdapter { wanted, found: names() });
         };
+        Self::open_adapter(options, adapter).await
+    }
+
+    async fn open_adapter(options: &Options, adapter: &wgpu::Adapter) -> Result<Self> {
         let report = AdapterReport::new(adapter);
         let features = adapter.features() & OPTIONAL;
         let experimental = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {

@@ -162,14 +162,14 @@ type Seen<'a> = &'a mut dyn FnMut(u64, &[u32], &[f32]);
 
 /// Labelling by given centroids: what prediction needs, and the first half of the loop.
 pub struct Labeller<'a> {
-    gpu: &'a Context,
-    points: &'a Points<'a>,
-    k: u64,
-    centroids: Buffer,
+    pub(super) gpu: &'a Context,
+    pub(super) points: &'a Points<'a>,
+    pub(super) k: u64,
+    pub(super) centroids: Buffer,
     /// `[k, d4]` what the centroids become with the next commit.
     next: Buffer,
     control: Buffer,
-    changed: Buffer,
+    pub(super) changed: Buffer,
     distances: Buffer,
     /// For each block.
     assign: Vec<Bound>,
@@ -266,7 +266,11 @@ impl<'a> Labeller<'a> {
     /// The sum of the distances of the points to the centroids of their labels, times their weights, in the order of
     /// the points.
     pub fn inertia(&self) -> Result<f64> {
-        let mut sum = 0.0;
+        self.add_inertia(0.0)
+    }
+
+    /// The same, added to the sum over the points before these.
+    pub(super) fn add_inertia(&self, mut sum: f64) -> Result<f64> {
         self.distances(&mut |first, distances| {
             for (point, &distance) in (first..).zip(distances) {
                 sum += f64::from(distance) * f64::from(self.points.weight(point));
@@ -332,11 +336,13 @@ struct Update {
 pub struct Lloyd<'a> {
     /// The first half of an iteration, with the centroids.
     pub labeller: Labeller<'a>,
+    /// Those of the points on other adapters, which follow.
+    pub(super) others: Vec<Self>,
     scales: Scales,
     metric: Metric,
     empty: Empty,
-    sums: Buffer,
-    counts: Buffer,
+    pub(super) sums: Buffer,
+    pub(super) counts: Buffer,
     mass: Buffer,
     /// For each block.
     update: Vec<Update>,
@@ -394,6 +400,7 @@ impl<'a> Lloyd<'a> {
         let empty = Empty::default();
         Ok(Self {
             labeller,
+            others: Vec::new(),
             scales,
             metric,
             empty,
@@ -420,7 +427,7 @@ impl<'a> Lloyd<'a> {
     }
 
     /// What an iteration does with a chunk of points that lies in `block`.
-    fn passes(&self, chunk: u64, block: usize) -> Vec<&Bound> {
+    pub(super) fn passes(&self, chunk: u64, block: usize) -> Vec<&Bound> {
         let update = &self.update[block];
         let merge = if chunk == 0 { &update.merge_first } else { &update.merge };
         std::iter::once(&self.labeller.assign[block]).chain(&update.passes).chain([merge]).collect()
@@ -472,9 +479,20 @@ impl<'a> Lloyd<'a> {
         [&self.mean, &self.decide, &self.labeller.commit]
     }
 
-    /// Starts `size` iterations; of points that do not all stay on the device, one.
+    /// Whether the device goes from one iteration to the next by itself.
+    fn runs_on(&self) -> bool {
+        self.others.is_empty() && self.labeller.points.all_resident()
+    }
+
+    /// Starts `size` iterations; of points that do not all stay on one device, one.
     fn iterate(&self, size: u32) -> Result<u32> {
         let Labeller { gpu, points, .. } = self.labeller;
+        if !self.others.is_empty() {
+            self.add_up()?;
+            self.labeller.submit(self.finish())?;
+            self.pass_on()?;
+            return Ok(1);
+        }
         if !points.all_resident() {
             points.sweep(gpu, &|chunk, block| self.passes(chunk, block), None)?;
             self.labeller.submit(self.finish())?;
@@ -491,10 +509,10 @@ impl<'a> Lloyd<'a> {
         let d = labeller.points.d() as usize;
         // The next iteration counts the labels that differ from those of the last one, which the centroids before it gave.
         if let Some(before) = &at.before {
-            labeller.start_from(&pad(before, d))?;
-            labeller.label()?;
+            self.start_from(&pad(before, d))?;
+            self.label()?;
         }
-        labeller.start_from(&pad(&at.centroids, d))?;
+        self.start_from(&pad(&at.centroids, d))?;
         labeller.control.write(labeller.gpu, &[Control { n_iter: at.n_iter, ..Control::default() }])
     }
 
@@ -517,7 +535,7 @@ impl<'a> Lloyd<'a> {
         let mut labels_current = false;
         while done.n_iter < max_iter {
             let mut size = batch.size.min(max_iter - done.n_iter);
-            if !labeller.points.all_resident() {
+            if !self.runs_on() {
                 size = 1;
             }
             if let Some(keeping) = &mut keeping {
@@ -537,6 +555,7 @@ impl<'a> Lloyd<'a> {
             let mut relocated = false;
             if done.state == EMPTY_CLUSTERS {
                 relocated = self.relocate(done)?;
+                self.pass_on()?;
                 done = labeller.control()?;
             }
             progress(Progress::Iterating { n_iter: done.n_iter, changed: done.changed, shift: done.shift });
@@ -546,7 +565,7 @@ impl<'a> Lloyd<'a> {
             }
         }
         if !labels_current {
-            labeller.label()?;
+            self.label()?;
         }
         labeller.gpu.wait()?;
         Ok(Outcome { n_iter: done.n_iter, converged: done.state != RUNNING, iteration: batch.each() })
@@ -562,21 +581,22 @@ impl<'a> Lloyd<'a> {
         let mass: Vec<f32> = self.mass.read(gpu)?;
         let empty: Vec<usize> = (0..mass.len()).filter(|&c| mass[c] == 0.0).collect();
         let mut far: Vec<(f32, u64)> = Vec::new();
-        self.labeller.distances(&mut |first, distances| {
-            far.extend((first..).zip(distances).map(|(point, &distance)| (distance, point)));
-            farthest(&mut far, empty.len());
-        })?;
+        for (from, labeller) in self.placed() {
+            labeller.distances(&mut |first, distances| {
+                far.extend((from + first..).zip(distances).map(|(point, &distance)| (distance, point)));
+                farthest(&mut far, empty.len());
+            })?;
+        }
         self.labeller.control.write(gpu, &[Control { state: RUNNING, ..found }])?;
         let moves = far.first().is_some_and(|&(distance, _)| distance > 0.0);
         if moves {
-            let labels = points.labels(gpu)?;
+            let labels = self.labels()?;
             let columns = Centroid::columns(points.d(), self.scales) as usize;
             let mut sums: Vec<u32> = self.sums.read(gpu)?;
             let mut counts: Vec<u32> = self.counts.read(gpu)?;
             for (&(_, point), &cluster) in far.iter().zip(&empty) {
                 let donor = labels[point as usize] as usize;
-                let weight = points.weight(point);
-                let mut values = points.row(point)?;
+                let (mut values, weight) = self.point(point)?;
                 if self.scales.weights.is_some() {
                     values.iter_mut().for_each(|value| *value *= weight);
                 }

@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+pub mod adapters;
 pub mod assign;
 pub mod centroid;
 pub mod checkpoint;
@@ -266,10 +267,26 @@ impl KMeans {
         gpu: &Context,
         data: &dyn Source,
         weights: Option<&[f32]>,
+        progress: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        self.fit_on(&[gpu], data, weights, progress)
+    }
+
+    /// As [`KMeans::fit_weighted`], on several adapters (or several devices of one): each has an equal share of the points,
+    /// and [`KMeans::memory`] is that of each. The result is that of the first alone, to the bit, if they all are of one
+    /// model; otherwise points that lie almost as near to another centroid may go there.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit_weighted`]; [`Error::Input`] for no adapter.
+    pub fn fit_on(
+        &self,
+        gpus: &[&Context],
+        data: &dyn Source,
+        weights: Option<&[f32]>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
         if self.subsample.is_some() {
-            return self.fit_sample(gpu, data, weights, progress);
+            return self.fit_sample(gpus, data, weights, progress);
         }
         let begun = Instant::now();
         let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
@@ -290,20 +307,26 @@ impl KMeans {
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let transform = self.map_of(&statistics)?;
         let size = self.check_magnitude(data, &statistics)?;
-        let points = Points::new(gpu, data, weights, &transform, self.room)?;
+        let parts = adapters::share(gpus, data, weights)?;
+        let gpu = parts[0].gpu;
+        let points = adapters::place(&parts, &transform, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
         let scales = Scales::new(size, heaviest);
-        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, scales, tol)?.empty(self.empty);
+        let loops = parts
+            .iter()
+            .zip(&points)
+            .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, tol));
+        let lloyd = Lloyd::joined(loops)?.empty(self.empty);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
             if let Transform::Centred(mean) = &transform {
                 keeper.mean.clone_from(mean);
             }
-            (stand, position) = keeper.begin(&gpu.adapter.name, starts)?.unwrap_or((stand, position));
+            (stand, position) = keeper.begin(&adapters::names(gpus), starts)?.unwrap_or((stand, position));
         }
         while stand.start < starts {
-            points.forget_labels(gpu)?;
+            lloyd.forget_labels()?;
             if let Some(position) = position.take() {
                 lloyd.restore(&position)?;
             } else {
@@ -314,18 +337,24 @@ impl KMeans {
                         .as_mut()
                         .map_or(Ok(()), |keeper| Keeping { keeper, stand: &stand }.between_starts())
                 };
-                let first = self.first(gpu, &points, &transform, &mut random, &mut notices, &mut watched)?;
+                // What chooses among all points finds them on the first adapter.
+                let all = match (&self.init, &points[..]) {
+                    (Init::Centroids(_), _) | (_, [_]) => None,
+                    _ => Some(Points::new(gpu, data, weights, &transform, self.room_to_choose(d))?),
+                };
+                let all = all.as_ref().unwrap_or(&points[0]);
+                let first = self.first(gpu, all, &transform, &mut random, &mut notices, &mut watched)?;
                 if stand.start == 0 {
                     stand.notices.append(&mut notices);
                 }
                 stand.random = random;
-                lloyd.labeller.start_from(&first)?;
+                lloyd.start_from(&first)?;
             }
             let keeping = keeper.as_mut().map(|keeper| Keeping { keeper, stand: &stand });
             let outcome = lloyd.run(self.max_iter, keeping, &mut progress)?;
-            let inertia = lloyd.labeller.inertia()?;
+            let inertia = lloyd.inertia()?;
             if stand.best.as_ref().is_none_or(|best| inertia < best.inertia) {
-                let (centroids, labels) = (lloyd.labeller.centroids()?, Some(points.labels(gpu)?));
+                let (centroids, labels) = (lloyd.labeller.centroids()?, Some(lloyd.labels()?));
                 stand.best = Some(Best { inertia, outcome, centroids, labels });
             }
             stand.start += 1;
@@ -338,9 +367,9 @@ impl KMeans {
             Some(labels) => labels,
             // The best start was resumed from a checkpoint, which has no labels.
             None => {
-                lloyd.labeller.start_from(&pad(&cluster_centers, d))?;
-                lloyd.labeller.label()?;
-                points.labels(gpu)?
+                lloyd.start_from(&pad(&cluster_centers, d))?;
+                lloyd.label()?;
+                lloyd.labels()?
             }
         };
         if let Transform::Centred(mean) = &transform {
@@ -350,6 +379,7 @@ impl KMeans {
                 }
             }
         }
+        notices.extend(adapters::notice(gpus, &parts));
         let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
         if distinct_clusters < k {
             notices.push(format!(
@@ -387,24 +417,30 @@ impl KMeans {
     /// # Errors
     /// [`Error::Input`] for shapes that do not match or values that are not finite; those of reading; the device's.
     pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
-        self.label(gpu, data, None, centroids)
+        self.label(&[gpu], data, None, centroids)
     }
 
     fn label(
         &self,
-        gpu: &Context,
+        gpus: &[&Context],
         data: &dyn Source,
         weights: Option<&[f32]>,
         centroids: &Matrix,
     ) -> Result<Predicted> {
         let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
         let (transform, first) = self.prepare(data, centroids)?;
-        let points = Points::new(gpu, data, weights, &transform, self.room)?;
-        let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
-        labeller.start_from(&first)?;
-        labeller.label()?;
-        let inertia = labeller.inertia()?;
-        let labels = to_labels(points.labels(gpu)?)?;
+        let parts = adapters::share(gpus, data, weights)?;
+        let points = adapters::place(&parts, &transform, self.room)?;
+        let labellers = parts.iter().zip(&points);
+        let labellers = labellers
+            .map(|(part, points)| Labeller::new(part.gpu, points, k as u64, self.metric))
+            .collect::<Result<Vec<_>>>()?;
+        adapters::at_once(&labellers, |labeller| {
+            labeller.start_from(&first)?;
+            labeller.label()
+        })?;
+        let inertia = adapters::inertia(&labellers)?;
+        let labels = to_labels(adapters::labels(&labellers)?)?;
         Ok(Predicted { n, d, k, inertia, score: -inertia, labels })
     }
 
@@ -548,6 +584,12 @@ impl KMeans {
             Init::Parallel => parallel::choose(gpu, points, self.k, random, progress)?,
         };
         rows_of(points, &chosen)
+    }
+
+    /// Room for the points of all adapters on the first one, beside its own, while seeds are chosen.
+    fn room_to_choose(&self, d: usize) -> Room {
+        // Four points fit in any case.
+        Room { bytes: self.room.bytes.min(SEED_BYTES.max(128 * d as u64)), ..self.room }
     }
 
     /// The points that k-means++ chooses. Of more than a 24-bit random number can tell apart, or of very many bytes, it

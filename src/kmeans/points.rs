@@ -1,9 +1,9 @@
 //! Points: where they come from, and where they lie while a clustering runs. What fits stays on the device, the rest
 //! goes through two buffers in turn, again in every sweep, while the device computes.
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::lloyd::NO_LABEL;
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
@@ -259,7 +259,7 @@ pub struct Points<'a> {
     blocks: Vec<Block>,
     resident: usize,
     /// Labels of the chunks that do not stay.
-    labels: RefCell<Vec<u32>>,
+    labels: Mutex<Vec<u32>>,
 }
 
 /// How points are to be kept.
@@ -324,7 +324,7 @@ impl<'a> Points<'a> {
             d,
             blocks: Vec::new(),
             resident: resident as usize,
-            labels: RefCell::new(vec![NO_LABEL; (n - (resident * chunk).min(n)) as usize]),
+            labels: Mutex::new(vec![NO_LABEL; (n - (resident * chunk).min(n)) as usize]),
         };
         let mut rows: Vec<u64> =
             (0..resident).map(|i| points.reader.range(i).end - points.reader.range(i).start).collect();
@@ -369,9 +369,13 @@ impl<'a> Points<'a> {
         self.weights
     }
 
+    fn streamed_labels(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes every point's next label a changed one.
     pub fn forget_labels(&self, gpu: &Context) -> Result<()> {
-        self.labels.borrow_mut().fill(NO_LABEL);
+        self.streamed_labels().fill(NO_LABEL);
         for block in &self.blocks[..self.resident] {
             block.labels.write(gpu, &vec![NO_LABEL; block.labels.rows() as usize])?;
         }
@@ -437,7 +441,7 @@ impl<'a> Points<'a> {
         for block in &self.blocks[..self.resident] {
             all.extend(block.labels.read::<u32>(gpu)?);
         }
-        all.extend_from_slice(&self.labels.borrow());
+        all.extend_from_slice(&self.streamed_labels());
         Ok(all)
     }
 
@@ -476,7 +480,7 @@ impl<'a> Points<'a> {
                     }
                 }
             });
-            let mut labels = self.labels.borrow_mut();
+            let mut labels = self.streamed_labels();
             let first = self.reader.range(streamed.start).start;
             let place = |chunk: u64| {
                 let range = self.reader.range(chunk);

@@ -100,7 +100,7 @@ impl KMeans {
     /// The clustering of a sample of the rows, by whose centroids all rows are then labelled.
     pub(super) fn fit_sample(
         &self,
-        gpu: &Context,
+        gpus: &[&Context],
         data: &dyn Source,
         weights: Option<&[f32]>,
         progress: impl FnMut(Progress),
@@ -115,12 +115,12 @@ impl KMeans {
         weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let whole = Self { subsample: None, ..self.clone() };
         let Some(rows) = self.sampled(data.rows(), weights) else {
-            return whole.fit_weighted(gpu, data, weights, progress);
+            return whole.fit_on(gpus, data, weights, progress);
         };
         let own: Option<Vec<f32>> =
             weights.map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
-        let fitted = whole.fit_weighted(gpu, &Rows { of: data, rows: &rows }, own.as_deref(), progress)?;
-        let labelled = self.label(gpu, data, weights, &fitted.cluster_centers)?;
+        let fitted = whole.fit_on(gpus, &Rows { of: data, rows: &rows }, own.as_deref(), progress)?;
+        let labelled = self.label(gpus, data, weights, &fitted.cluster_centers)?;
         let (distinct_clusters, imbalance) = balance(k, labelled.labels.iter().map(|&label| label as usize));
         let mut notices =
             vec![format!("centroids fitted to a uniform sample of {} of the {n} points", rows.len())];

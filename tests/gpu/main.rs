@@ -1,6 +1,7 @@
 //! Everything that needs a device. A machine without one fails these tests; they are never skipped.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adapters;
 mod checkpoint;
 mod classify_cli;
 mod cli;
