@@ -11,8 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::terminal::Terminal;
-use super::{Session, Traced, check_outputs};
-use lowbit::Error;
+use super::{Session, Traced, about, check_outputs};
 use lowbit::gpu::Context;
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::picture;
@@ -83,14 +82,6 @@ impl Points {
         match self.memory {
             Some(memory) => kmeans.memory(memory << 20),
             None => kmeans,
-        }
-    }
-
-    /// Says which file an error is about.
-    fn about(&self, error: Error) -> Error {
-        match error {
-            Error::Input(problem) => Error::file(&self.data, problem),
-            other => other,
         }
     }
 }
@@ -398,7 +389,7 @@ impl Fit {
             let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit_on(gpus, &data, weights.as_deref(), progress);
             bar.finish_and_clear();
-            self.finish(&fitted.map_err(|error| self.points.about(error))?, &session.terminal)
+            self.finish(&fitted.map_err(about(&self.points.data))?, &session.terminal)
         };
         if self.adapters.is_empty() {
             return session.with_device(&self.traced, |gpu| fit(&[gpu]).map(|()| None));
@@ -418,7 +409,7 @@ impl Fit {
             let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit(gpu, data, progress);
             bar.finish_and_clear();
-            self.finish(&fitted.map_err(|error| self.points.about(error))?, &session.terminal)?;
+            self.finish(&fitted.map_err(about(&self.points.data))?, &session.terminal)?;
             Ok(None)
         })
     }
@@ -481,7 +472,7 @@ impl Predict {
         let centroids = read_finite(&self.centroids)?;
         session.with_device(&self.traced, |gpu| {
             let predicted = self.points.settings(centroids.rows).predict(gpu, &data, &centroids);
-            let predicted = predicted.map_err(|error| self.points.about(error))?;
+            let predicted = predicted.map_err(about(&self.points.data))?;
             npy::write_labels(&self.output, &predicted.labels)?;
             session.terminal.result(&predicted, || {
                 format!(
@@ -518,7 +509,7 @@ impl Transform {
             let written = npy::write_matrix_by_rows(&self.output, n as usize, k, |write| {
                 kmeans.transform_into(gpu, &data, &centroids, write)
             });
-            written.map_err(|error| self.points.about(error))?;
+            written.map_err(about(&self.points.data))?;
             let document = TransformDocument { n, d, k, metric, output: &self.output };
             session.terminal.result(&document, || {
                 let output = self.output.display();
@@ -546,7 +537,7 @@ impl Pq {
             let bar = session.terminal.bar(self.m as u64, "sub-spaces {bar:20} {pos}/{len} ETA {eta}");
             let quantized = quantizer.fit(gpu, &data, |part, _| bar.set_position(part as u64));
             bar.finish_and_clear();
-            self.finish(&quantized.map_err(|error| self.points.about(error))?, &session.terminal)?;
+            self.finish(&quantized.map_err(about(&self.points.data))?, &session.terminal)?;
             Ok(None)
         })
     }

@@ -158,6 +158,14 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
     }
 }
 
+/// Says which file an error is about.
+fn about(path: &Path) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Input(problem) => Error::file(path, problem),
+        other => other,
+    }
+}
+
 /// Refuses outputs that cannot be written, that are one file, or that would overwrite an input; the trace is one too.
 fn check_outputs<'a>(mut outputs: Vec<&'a Path>, inputs: &[&Path], traced: &'a Traced) -> anyhow::Result<()> {
     outputs.extend(traced.trace.as_deref());

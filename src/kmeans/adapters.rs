@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::Source;
-use super::centroid::SUM_WORDS;
+use super::centroid::{SUM_WORDS, add_steps, read_steps};
 use super::lloyd::{Labeller, Lloyd};
 use super::points::{Points, Room, Transform};
 use crate::gpu::Context;
@@ -204,13 +204,10 @@ impl<'a> Lloyd<'a> {
     }
 }
 
-/// Adds sums of [`SUM_WORDS`]: four low words, then the four high words to them, coarse and then fine.
+/// Adds sums to others of as many words.
 fn add_wholes(to: &mut [u32], from: &[u32]) {
-    let vectors = |words: &[u32]| words.len() / SUM_WORDS as usize * 2;
-    for at in (0..vectors(to).min(vectors(from))).flat_map(|vector| (0..4).map(move |i| 8 * vector + i)) {
-        let whole = |words: &[u32]| (u64::from(words[at + 4]) << 32) | u64::from(words[at]);
-        let sum = whole(to).wrapping_add(whole(from));
-        (to[at], to[at + 4]) = (sum as u32, (sum >> 32) as u32);
+    for at in 0..to.len().min(from.len()) / SUM_WORDS as usize * 4 {
+        add_steps(to, at, read_steps(from, at));
     }
 }
 
@@ -221,9 +218,11 @@ pub fn inertia<'a, 'b: 'a>(of: impl IntoIterator<Item = &'a Labeller<'b>>) -> Re
 
 /// The labels of all labellers' points, in their order.
 pub fn labels<'a, 'b: 'a>(of: impl IntoIterator<Item = &'a Labeller<'b>>) -> Result<Vec<u32>> {
-    let mut all = Vec::new();
+    let mut all: Vec<u32> = Vec::new();
     for labeller in of {
-        all.append(&mut labeller.points.labels(labeller.gpu)?);
+        let own = labeller.points.labels(labeller.gpu)?;
+        // Those of the first stay where they are: they may be most of the host's memory.
+        if all.is_empty() { all = own } else { all.extend(own) }
     }
     Ok(all)
 }

@@ -103,6 +103,27 @@ pub fn steps_of(value: f32, scale: f32) -> [i64; 2] {
     [coarse as i64, ((scaled - coarse) * 16_777_216.0).round_ties_even() as i64]
 }
 
+/// Where the low word of sum number `at` lies among the words of neighbouring sums, and its high word: of the coarse steps,
+/// then of the fine ones.
+fn words_of(at: usize) -> [(usize, usize); 2] {
+    let first = at / 4 * SUM_WORDS as usize + at % 4;
+    [(first, first + 4), (first + 8, first + 12)]
+}
+
+/// Sum number `at`, in coarse and fine steps.
+pub fn read_steps(sums: &[u32], at: usize) -> [i64; 2] {
+    words_of(at).map(|(low, high)| (i64::from(sums[high]) << 32) | i64::from(sums[low]))
+}
+
+/// Adds coarse and fine steps to sum number `at`.
+pub fn add_steps(sums: &mut [u32], at: usize, steps: [i64; 2]) {
+    let before = read_steps(sums, at);
+    for (((low, high), before), steps) in words_of(at).into_iter().zip(before).zip(steps) {
+        let sum = before.wrapping_add(steps);
+        (sums[low], sums[high]) = (sum as u32, (sum >> 32) as u32);
+    }
+}
+
 /// The compiled stages.
 #[derive(Debug)]
 pub struct Centroid {

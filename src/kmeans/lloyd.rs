@@ -6,10 +6,10 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use super::assign::{self, Assign, Assignment};
-use super::centroid::{Centroid, Means, SUM_WORDS, Scales, Weighted, steps_of};
+use super::centroid::{Centroid, Means, SUM_WORDS, Scales, Weighted, add_steps, read_steps, steps_of};
 use super::checkpoint::{Keeping, Position};
 use super::distance::Distance;
-use super::points::{Points, pad};
+use super::points::{Points, norm, pad};
 use super::radix_sort::RadixSort;
 use super::{Empty, Metric};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32};
@@ -428,18 +428,20 @@ impl<'a> Lloyd<'a> {
 
     /// What an iteration does with a chunk of points that lies in `block`.
     pub(super) fn passes(&self, chunk: u64, block: usize) -> Vec<&Bound> {
+        std::iter::once(&self.labeller.assign[block]).chain(self.updates(chunk, block)).collect()
+    }
+
+    /// The same behind the assignment.
+    fn updates(&self, chunk: u64, block: usize) -> impl Iterator<Item = &Bound> {
         let update = &self.update[block];
         let merge = if chunk == 0 { &update.merge_first } else { &update.merge };
-        std::iter::once(&self.labeller.assign[block]).chain(&update.passes).chain([merge]).collect()
+        update.passes.iter().chain([merge])
     }
 
     /// The dispatches of an iteration over points that all stay on the device: the assignment, and the update up to the
     /// means.
     pub fn stages(&self) -> [Vec<&Bound>; 2] {
-        let update = self.update.iter().enumerate().flat_map(|(at, update)| {
-            let merge = if at == 0 { &update.merge_first } else { &update.merge };
-            update.passes.iter().chain([merge])
-        });
+        let update = (0..self.update.len()).flat_map(|at| self.updates(at as u64, at));
         [self.labeller.assign.iter().collect(), update.chain([&self.mean]).collect()]
     }
 
@@ -467,9 +469,8 @@ impl<'a> Lloyd<'a> {
         let words: Vec<u32> = self.sums.read(gpu)?;
         let scale = f64::from(self.scales.points);
         let sum = |words: &[u32], at: usize| {
-            let words = &words[at / 4 * SUM_WORDS as usize + at % 4..];
-            let steps = |i: usize| ((i64::from(words[8 * i + 4]) << 32) | i64::from(words[8 * i])) as f64;
-            (steps(0) + steps(1) / 16_777_216.0) / scale
+            let [coarse, fine] = read_steps(words, at);
+            (coarse as f64 + fine as f64 / 16_777_216.0) / scale
         };
         let sums = words.chunks_exact(row).flat_map(|row| (0..d).map(move |at| sum(row, at))).collect();
         Ok((sums, self.counts.read(gpu)?, inertia))
@@ -602,11 +603,14 @@ impl<'a> Lloyd<'a> {
                 }
                 for (cluster, sign) in [(donor, -1), (cluster, 1)] {
                     let sums = &mut sums[cluster * columns * SUM_WORDS as usize..];
+                    let mut add = |at, value, scale| {
+                        add_steps(sums, at, steps_of(value, scale).map(|steps| sign * steps));
+                    };
                     for (at, &value) in values.iter().enumerate() {
-                        add_steps(sums, at, value, self.scales.points, sign);
+                        add(at, value, self.scales.points);
                     }
                     if let Some(scale) = self.scales.weights {
-                        add_steps(sums, 4 * (columns - 1), weight, scale, sign);
+                        add(4 * (columns - 1), weight, scale);
                     }
                     counts[cluster] = counts[cluster].wrapping_add_signed(sign as i32);
                 }
@@ -648,7 +652,7 @@ impl<'a> Lloyd<'a> {
                     *value = from * (1.0 + if i % 2 == 0 { sign * LITTLE } else { -sign * LITTLE });
                 }
                 if self.metric == Metric::Cosine {
-                    let norm = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                    let norm = norm(row);
                     row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
                 }
             }
@@ -656,17 +660,6 @@ impl<'a> Lloyd<'a> {
         next.write(gpu, &centroids)?;
         self.labeller.submit([commit])?;
         Ok(true)
-    }
-}
-
-/// Adds `sign` times `value` to number `at` of a cluster's sums.
-fn add_steps(sums: &mut [u32], at: usize, value: f32, scale: f32, sign: i64) {
-    let words = &mut sums[at / 4 * SUM_WORDS as usize + at % 4..];
-    for (i, steps) in steps_of(value, scale).into_iter().enumerate() {
-        let [low, high] = [8 * i, 8 * i + 4];
-        let sum = (i64::from(words[high]) << 32) | i64::from(words[low]);
-        let sum = sum.wrapping_add(sign * steps);
-        (words[low], words[high]) = (sum as u32, (sum >> 32) as u32);
     }
 }
 

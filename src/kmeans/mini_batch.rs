@@ -124,16 +124,9 @@ impl State {
 
     /// The centroids, `[k, d]`, as the data has them.
     fn centers(&self, d: usize) -> Matrix {
-        let width = d.next_multiple_of(4);
-        let mut values = Vec::with_capacity(self.counts.len() * d);
-        for row in self.centroids.chunks_exact(width) {
-            match &self.transform {
-                Transform::Centred(mean) => {
-                    values.extend(row.iter().zip(mean).map(|(&value, by)| (f64::from(value) + by) as f32));
-                }
-                Transform::Unit | Transform::Plain => values.extend_from_slice(&row[..d]),
-            }
-        }
+        let rows = self.centroids.chunks_exact(d.next_multiple_of(4));
+        let mut values: Vec<f32> = rows.flat_map(|row| &row[..d]).copied().collect();
+        values.chunks_mut(d).for_each(|row| self.transform.undo(row));
         Matrix { rows: self.counts.len(), cols: d, values }
     }
 }

@@ -372,13 +372,7 @@ impl KMeans {
                 lloyd.labels()?
             }
         };
-        if let Transform::Centred(mean) = &transform {
-            for row in cluster_centers.chunks_mut(d) {
-                for (value, by) in row.iter_mut().zip(mean) {
-                    *value = (f64::from(*value) + by) as f32;
-                }
-            }
-        }
+        cluster_centers.chunks_mut(d).for_each(|row| transform.undo(row));
         notices.extend(adapters::notice(gpus, &parts));
         let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
         if distinct_clusters < k {
@@ -417,18 +411,19 @@ impl KMeans {
     /// # Errors
     /// [`Error::Input`] for shapes that do not match or values that are not finite; those of reading; the device's.
     pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
-        self.label(&[gpu], data, None, centroids)
+        self.label(&[gpu], data, &Statistics::of(data, "X")?, None, centroids)
     }
 
     fn label(
         &self,
         gpus: &[&Context],
         data: &dyn Source,
+        statistics: &Statistics,
         weights: Option<&[f32]>,
         centroids: &Matrix,
     ) -> Result<Predicted> {
         let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
-        let (transform, first) = self.prepare(data, centroids)?;
+        let (transform, first) = self.prepare(data, statistics, centroids)?;
         let parts = adapters::share(gpus, data, weights)?;
         let points = adapters::place(&parts, &transform, self.room)?;
         let labellers = parts.iter().zip(&points);
@@ -445,15 +440,19 @@ impl KMeans {
     }
 
     /// Checks points and given centroids; how both are transformed, and the centroids so transformed.
-    fn prepare(&self, data: &dyn Source, centroids: &Matrix) -> Result<(Transform, Vec<f32>)> {
-        // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
-        let statistics = Statistics::of(data, "X")?;
+    // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
+    fn prepare(
+        &self,
+        data: &dyn Source,
+        statistics: &Statistics,
+        centroids: &Matrix,
+    ) -> Result<(Transform, Vec<f32>)> {
         let (d, cols) = (data.cols(), centroids.cols);
         if d != cols {
             return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
         }
-        let transform = self.map_of(&statistics)?;
-        self.check_magnitude(data, &statistics)?;
+        let transform = self.map_of(statistics)?;
+        self.check_magnitude(data, statistics)?;
         let first = self.given(centroids, &transform, "centroids")?;
         Ok((transform, first))
     }
@@ -539,7 +538,7 @@ impl KMeans {
             Metric::Cosine => return Ok(1.0),
             Metric::Dot => (vec![0.0; data.cols()], statistics.size, "0"),
         };
-        let most = (f64::from(f32::MAX) / (16.0 * data.cols() as f64)).sqrt();
+        let most = largest_value(data.cols());
         if size > most {
             let row = points::first_beyond(data, &from, most)?.unwrap_or(0);
             return Err(Error::Input(format!(
@@ -557,7 +556,7 @@ impl KMeans {
             return Err(Error::Input(format!("row {row} of {what} is 0 throughout: it has no direction")));
         }
         let centroids = transform.apply(&given.values, given.cols);
-        let most = (f64::from(f32::MAX) / (16.0 * given.cols as f64)).sqrt() as f32;
+        let most = largest_value(given.cols) as f32;
         if let Some(at) = centroids.iter().position(|value| value.abs() > most) {
             let row = at / given.cols.next_multiple_of(4);
             return Err(Error::Input(format!(
@@ -603,8 +602,7 @@ impl KMeans {
         progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Vec<u64>> {
         let (n, d, k) = (points.n(), points.d(), self.k as u64);
-        let row_bytes = (16 * d.div_ceil(4)).max(4 * seed::trials(k));
-        let most = (gpu.adapter.max_binding_bytes.min(self.seed_bytes) / row_bytes).min(1 << 24);
+        let most = seed::most_points(gpu.adapter.max_binding_bytes.min(self.seed_bytes), d, k);
         let mut choose = |random: &mut Random, from: &Buffer, weights: Option<&[f32]>| {
             seed::Seed::tuned(gpu, d, k)?.choose(gpu, from, weights, d, k, random, progress)
         };
@@ -674,6 +672,11 @@ fn balance(k: usize, labels: impl Iterator<Item = usize>) -> (usize, f64) {
     let n: u64 = sizes.iter().sum();
     let squares: f64 = sizes.iter().map(|&size| (size as f64).powi(2)).sum();
     (sizes.iter().filter(|&&size| size > 0).count(), k as f64 * squares / (n as f64).powi(2))
+}
+
+/// The largest size of a value whose squared distances in `d` dimensions do not overflow an f32.
+fn largest_value(d: usize) -> f64 {
+    (f64::from(f32::MAX) / (16.0 * d as f64)).sqrt()
 }
 
 /// The largest of `n` weights, at least `k` of which have to be more than 0.

@@ -90,8 +90,7 @@ pub fn choose(
         return Ok(chosen);
     }
     let m = chosen.len() as u64;
-    let row_bytes = (16 * d.div_ceil(4)).max(4 * seed::trials(k as u64));
-    let most = (gpu.adapter.max_binding_bytes / row_bytes).min(1 << 24);
+    let most = seed::most_points(gpu.adapter.max_binding_bytes, d, k as u64);
     if m > most {
         return Err(Error::Input(format!(
             "k-means|| drew {m} candidates, and this adapter can choose among at most {most} of this size: use --init random"

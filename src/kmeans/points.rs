@@ -94,6 +94,15 @@ impl Transform {
         }
         padded
     }
+
+    /// Takes a row of centroids, without padding, back to where the data lies; directions stay directions.
+    pub fn undo(&self, row: &mut [f32]) {
+        if let Self::Centred(mean) = self {
+            for (value, by) in row.iter_mut().zip(mean) {
+                *value = (f64::from(*value) + by) as f32;
+            }
+        }
+    }
 }
 
 /// Rows of `d` values, padded with zeros to whole vec4s.
@@ -101,7 +110,8 @@ pub fn pad(values: &[f32], d: usize) -> Vec<f32> {
     Transform::Plain.apply(values, d)
 }
 
-fn norm(row: &[f32]) -> f64 {
+/// The euclidean norm of a row.
+pub fn norm(row: &[f32]) -> f64 {
     row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
 }
 

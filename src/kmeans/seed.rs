@@ -67,6 +67,12 @@ pub fn trials(k: u64) -> u64 {
     2 + (k as f64).ln().floor() as u64
 }
 
+/// How many points of `d` dimensions `k` seeds can be chosen among, with so many bytes for each list of them: no more than
+/// a 24-bit random number can tell apart.
+pub fn most_points(bytes: u64, d: u64, k: u64) -> u64 {
+    (bytes / (16 * d.div_ceil(4)).max(4 * trials(k))).min(1 << 24)
+}
+
 impl Seed {
     /// Compiles the stages, the distances as `spec`, one of [`VARIANTS`].
     pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {

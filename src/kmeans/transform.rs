@@ -1,6 +1,6 @@
 //! Host of `transform`: the distance of every point to every centroid.
 
-use super::points::{Points, Room, bytes_besides};
+use super::points::{Points, Room, Statistics, bytes_besides};
 use super::{KMeans, Metric, Source};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 use crate::io::npy::Matrix;
@@ -85,7 +85,7 @@ impl KMeans {
         centroids: &Matrix,
         each: &mut dyn FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        let (transform, first) = self.prepare(data, centroids)?;
+        let (transform, first) = self.prepare(data, &Statistics::of(data, "X")?, centroids)?;
         let (d, k) = (data.cols() as u64, centroids.rows as u64);
         let d4 = d.div_ceil(4);
         let centroids = Buffer::from_slice(gpu, "centroids", k, &first)?;

@@ -120,7 +120,7 @@ impl KMeans {
         let own: Option<Vec<f32>> =
             weights.map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
         let fitted = whole.fit_on(gpus, &Rows { of: data, rows: &rows }, own.as_deref(), progress)?;
-        let labelled = self.label(gpus, data, weights, &fitted.cluster_centers)?;
+        let labelled = self.label(gpus, data, &statistics, weights, &fitted.cluster_centers)?;
         let (distinct_clusters, imbalance) = balance(k, labelled.labels.iter().map(|&label| label as usize));
         let mut notices =
             vec![format!("centroids fitted to a uniform sample of {} of the {n} points", rows.len())];

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::terminal::Terminal;
-use super::{Session, Traced, check_outputs};
+use super::{Session, Traced, about, check_outputs};
 use lowbit::Error;
 use lowbit::calibration::{Cache, Manifest, Method, manifest_path};
 use lowbit::io::onnx::{self, Model};
@@ -143,14 +143,6 @@ impl Calibrated {
     /// The names of the features in the model's order, where known.
     fn features(&self) -> Option<&[String]> {
         self.manifest.as_ref()?.data.features.as_deref()
-    }
-}
-
-/// Says which file an error is about.
-fn about(path: &Path) -> impl Fn(Error) -> Error {
-    move |error| match error {
-        Error::Input(problem) => Error::file(path, problem),
-        other => other,
     }
 }
 
