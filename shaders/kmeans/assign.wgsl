@@ -4,26 +4,31 @@
 //! in registers and its own running minimum. Nothing of size rows x k is ever stored (FlashAssign, Flash-KMeans 2025).
 //!
 //! Contract: products are f32 sums in order of the dimension; a label may differ from the oracle's only where the two
-//! scores are closer than oracle::assign::bound.
+//! scores are closer than oracle::assign::bound. Points of problem p have centroids, and so labels, from p k on.
 //! Oracle: src/oracle/assign.rs    Needs: no optional feature
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/problems
 //! use lib/product
 
 struct Params {
-    rows: u32,
-    k: u32,     // centroids, those that pad the last tile included
-    d4: u32,    // dimension in vec4s, padded with zeros
+    rows: u32,      // of all workgroups
+    n: u32,         // points
+    each: u32,      // points of one problem
+    problems: u32,
+    clusters: u32,  // centroids
+    k: u32,         // centroids of one problem
+    d4: u32,        // dimension in vec4s, padded with zeros
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [rows, d4]
-@group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;          // [k, d4]
-@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [k] |centroid|^2; huge for padding
-@group(0) @binding(4) var<storage, read> control: Control;
-@group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [rows]
-@group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [1] labels that differ from before
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
+@group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;          // [clusters, d4]
+@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2, or 0
+@group(0) @binding(4) var<storage, read> control: array<Control>;              // [problems]
+@group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [n]
+@group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [problems] labels that differ from before
 
 const POINTS: u32 = 4u;
 const CENTROIDS: u32 = 4u;
@@ -45,11 +50,15 @@ fn assign(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = flat_group(group, groups) * ROWS_PER_GROUP;
+    let place = place_of(flat_group(group, groups), params.each, ROWS_PER_GROUP);
+    let problem = place.problem;
     // Uniform in the workgroup, as the barriers below demand.
-    if (first >= params.rows || control.state != RUNNING) {
+    if (problem >= params.problems || control[problem].state != RUNNING) {
         return;
     }
+    let first = problem * params.each + place.first;
+    let end = (problem + 1u) * params.each;
+    let first_centroid = problem * params.k;
     let column = lane % SIDE;
     let row = lane / SIDE;
     var best_score: array<f32, POINTS>;
@@ -66,14 +75,14 @@ fn assign(
         for (var depth = 0u; depth < params.d4; depth += DEPTH) {
             for (var load = lane; load < DEPTH * ROWS_PER_GROUP; load += WG) {
                 let at = depth + load % DEPTH;
-                let point = min(first + load / DEPTH, params.rows - 1u);
+                let point = min(first + load / DEPTH, end - 1u);
                 let inside = at < params.d4;
                 point_tile[(load % DEPTH) * ROWS_PER_GROUP + load / DEPTH] =
                     select(vec4<f32>(), points[point * params.d4 + min(at, params.d4 - 1u)], inside);
             }
             for (var load = lane; load < DEPTH * CENTROIDS_PER_TILE; load += WG) {
                 let at = depth + load % DEPTH;
-                let centroid = min(tile + load / DEPTH, params.k - 1u);
+                let centroid = first_centroid + min(tile + load / DEPTH, params.k - 1u);
                 let inside = at < params.d4;
                 centroid_tile[(load % DEPTH) * CENTROIDS_PER_TILE + load / DEPTH] =
                     select(vec4<f32>(), centroids[centroid * params.d4 + min(at, params.d4 - 1u)], inside);
@@ -96,7 +105,7 @@ fn assign(
         for (var c = 0u; c < CENTROIDS; c++) {
             let centroid = tile + c * SIDE + column;
             if (centroid < params.k) {
-                let norm = norms[centroid];
+                let norm = norms[first_centroid + centroid];
                 for (var i = 0u; i < POINTS; i++) {
                     let score = norm - 2.0 * product[c * POINTS + i];
                     if (score < best_score[i]) {
@@ -113,7 +122,7 @@ fn assign(
         lane_label[lane] = best_label[i];
         workgroupBarrier();
         let point = first + i * SIDE + row;
-        if (column == 0u && point < params.rows) {
+        if (column == 0u && point < end) {
             var score = lane_score[lane];
             var label = lane_label[lane];
             for (var other = 1u; other < SIDE; other++) {
@@ -124,12 +133,13 @@ fn assign(
                     label = l;
                 }
             }
+            label += first_centroid;
             changes += select(0u, 1u, labels[point] != label);
             labels[point] = label;
         }
         workgroupBarrier();
     }
     if (changes > 0u) {
-        atomicAdd(&changed[0], changes);
+        atomicAdd(&changed[problem], changes);
     }
 }

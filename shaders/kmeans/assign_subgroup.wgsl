@@ -8,22 +8,27 @@
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/problems
 //! use lib/product
 //! slot wide
 
 struct Params {
-    rows: u32,
-    k: u32,     // centroids, those that pad the last block included: a multiple of 8 BLOCKS
-    d4: u32,    // dimension in vec4s, padded with zeros
+    rows: u32,      // of all workgroups
+    n: u32,         // points
+    each: u32,      // points of one problem
+    problems: u32,
+    clusters: u32,  // centroids
+    k: u32,         // centroids of one problem
+    d4: u32,        // dimension in vec4s, padded with zeros
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<Wide>;                  // [rows, d4] vec4s
-@group(0) @binding(2) var<storage, read> centroids: array<Wide>;               // [k, d4] vec4s
-@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [k] |centroid|^2; huge for padding
-@group(0) @binding(4) var<storage, read> control: Control;
-@group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [rows]
-@group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [1] labels that differ from before
+@group(0) @binding(1) var<storage, read> points: array<Wide>;                  // [n, d4] vec4s
+@group(0) @binding(2) var<storage, read> centroids: array<Wide>;               // [clusters, d4] vec4s
+@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2, or 0
+@group(0) @binding(4) var<storage, read> control: array<Control>;              // [problems]
+@group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [n]
+@group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [problems] labels that differ from before
 
 const POINTS: u32 = 4u;
 const BLOCKS: u32 = 2u;
@@ -38,21 +43,29 @@ fn assign_subgroup(
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-    let first = flat_group(group, groups) * ROWS_PER_GROUP + lane;
-    if (control.state != RUNNING) {
+    let place = place_of(flat_group(group, groups), params.each, ROWS_PER_GROUP);
+    let problem = place.problem;
+    if (problem >= params.problems || control[problem].state != RUNNING) {
         return;
     }
+    let first = problem * params.each + place.first + lane;
+    let end = (problem + 1u) * params.each;
+    let first_centroid = problem * params.k;
     // No lane leaves before the shuffles: those behind the last row compute it again and do not write.
     var start: array<u32, POINTS>;
     var best_score: array<f32, POINTS>;
     var best_label: array<u32, POINTS>;
     for (var i = 0u; i < POINTS; i++) {
-        start[i] = min(first + i * WG, params.rows - 1u) * params.d4;
+        start[i] = min(first + i * WG, end - 1u) * params.d4;
         best_score[i] = HUGE;
         best_label[i] = 0u;
     }
     let mine = subgroup_lane % 8u;
     for (var tile = 0u; tile < params.k; tile += 8u * BLOCKS) {
+        var source: array<u32, BLOCKS>;
+        for (var block = 0u; block < BLOCKS; block++) {
+            source[block] = first_centroid + min(tile + block * 8u + mine, params.k - 1u);
+        }
         var product: array<f32, POINTS * 8 * BLOCKS>;
         for (var p = 0u; p < POINTS * 8u * BLOCKS; p++) {
             product[p] = 0.0;
@@ -63,7 +76,7 @@ fn assign_subgroup(
                 x[i] = bitcast<vec4<f32>>(words(points[start[i] + at]));
             }
             for (var block = 0u; block < BLOCKS; block++) {
-                let loaded = bitcast<vec4<f32>>(words(centroids[(tile + block * 8u + mine) * params.d4 + at]));
+                let loaded = bitcast<vec4<f32>>(words(centroids[source[block] * params.d4 + at]));
                 for (var c = 0u; c < 8u; c++) {
                     let y = subgroupShuffle(loaded, c);
                     for (var i = 0u; i < POINTS; i++) {
@@ -74,7 +87,8 @@ fn assign_subgroup(
             }
         }
         for (var block = 0u; block < BLOCKS; block++) {
-            let loaded = norms[tile + block * 8u + mine];
+            // Nothing is nearer to a centroid behind the last.
+            let loaded = select(HUGE, norms[source[block]], tile + block * 8u + mine < params.k);
             for (var c = 0u; c < 8u; c++) {
                 let norm = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < POINTS; i++) {
@@ -90,12 +104,13 @@ fn assign_subgroup(
     var changes = 0u;
     for (var i = 0u; i < POINTS; i++) {
         let point = first + i * WG;
-        if (point < params.rows) {
-            changes += select(0u, 1u, labels[point] != best_label[i]);
-            labels[point] = best_label[i];
+        if (point < end) {
+            let label = first_centroid + best_label[i];
+            changes += select(0u, 1u, labels[point] != label);
+            labels[point] = label;
         }
     }
     if (changes > 0u) {
-        atomicAdd(&changed[0], changes);
+        atomicAdd(&changed[problem], changes);
     }
 }

@@ -1,7 +1,7 @@
 //! lloyd_commit: centroids[c] = next[c] if the iteration was accepted; norms[c] = |centroids[c]|^2, or 0
 //! One workgroup = one centroid. The product alone ranks centroids where norms are 0.
 //!
-//! Contract: norms are f32 sums in a fixed order; rows from k on are padding, which no point may choose.
+//! Contract: norms are f32 sums in a fixed order.
 //! Oracle: src/oracle/lloyd.rs    Needs: no optional feature
 //!
 //! use lib/grid
@@ -11,22 +11,22 @@
 //! use lib/reduce
 
 struct Params {
-    rows: u32,      // centroids with padding
-    k: u32,         // centroids
+    rows: u32,      // centroids
+    problems: u32,
+    k: u32,         // centroids of one problem
     d4: u32,
     always: u32,    // 1: next is taken over whatever the control says
     metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> next: array<vec4<f32>>;               // [k, d4]
-@group(0) @binding(2) var<storage, read> control: Control;
+@group(0) @binding(1) var<storage, read> next: array<vec4<f32>>;               // [rows+0, d4]
+@group(0) @binding(2) var<storage, read> control: array<Control>;              // [problems]
 @group(0) @binding(3) var<storage, read_write> centroids: array<vec4<f32>>;    // [rows+0, d4]
 @group(0) @binding(4) var<storage, read_write> norms: array<f32>;              // [rows+0]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
-const HUGE: f32 = 3.4028234e38;
 
 @compute @workgroup_size(WG)
 fn lloyd_commit(
@@ -35,20 +35,17 @@ fn lloyd_commit(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let row = flat_group(group, groups) * ROWS_PER_GROUP;
-    if (row >= params.rows || (control.accept == 0u && params.always == 0u)) {
+    if (row >= params.rows || (params.always == 0u && control[row / params.k].accept == 0u)) {
         return;
     }
     var sum = 0.0;
     for (var column = lane; column < params.d4; column += WG) {
-        var value = vec4<f32>();
-        if (row < params.k) {
-            value = next[row * params.d4 + column];
-        }
+        let value = next[row * params.d4 + column];
         centroids[row * params.d4 + column] = value;
         sum = add_product(sum, value, value);
     }
     let norm = reduce_add_f32(sum, lane);
     if (lane == 0u) {
-        norms[row] = select(HUGE, select(0.0, norm, params.metric == EUCLIDEAN), row < params.k);
+        norms[row] = select(0.0, norm, params.metric == EUCLIDEAN);
     }
 }

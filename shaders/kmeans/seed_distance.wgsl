@@ -6,24 +6,28 @@
 //! Oracle: src/oracle/seed.rs    Needs: no optional feature
 //!
 //! use lib/grid
+//! use lib/problems
 //! use lib/product
 //! use lib/reduce
 //! use lib/seed
 
 struct Params {
-    rows: u32,
+    rows: u32,      // of all workgroups
+    n: u32,         // points
+    each: u32,      // points of one problem
+    problems: u32,
     d4: u32,
     trials: u32,
     groups: u32,    // workgroups
-    weighted: u32,  // rows with weights, 1 without
+    weighted: u32,  // n with weights, 1 without
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [1, rows, d4]
-@group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [trials] points
-@group(0) @binding(3) var<storage, read> pick: Pick;
-@group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [1, rows, trials] of the step before
-@group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
+@group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [problems, trials] points of their problem
+@group(0) @binding(3) var<storage, read> pick: array<Pick>;                    // [problems]
+@group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [n, trials] of the step before
+@group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [n, trials]
 @group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
 @group(0) @binding(7) var<storage, read> weights: array<f32>;                  // [weighted]
 
@@ -38,20 +42,25 @@ fn seed_distance(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let block = flat_group(group, groups);
-    if (block >= params.groups) {
+    let place = place_of(block, params.each, ROWS_PER_GROUP);
+    let problem = place.problem;
+    if (problem >= params.problems) {
         return;
     }
+    let first_point = problem * params.each;
+    let first_trial = problem * params.trials;
+    let end = first_point + params.each;
     // Four trials share each load of a point.
     for (var trial = 0u; trial < params.trials; trial += 4u) {
         let last = params.trials - 1u;
-        let a = candidates[trial] * params.d4;
-        let b = candidates[min(trial + 1u, last)] * params.d4;
-        let c = candidates[min(trial + 2u, last)] * params.d4;
-        let d = candidates[min(trial + 3u, last)] * params.d4;
+        let a = (first_point + candidates[first_trial + trial]) * params.d4;
+        let b = (first_point + candidates[first_trial + min(trial + 1u, last)]) * params.d4;
+        let c = (first_point + candidates[first_trial + min(trial + 2u, last)]) * params.d4;
+        let d = (first_point + candidates[first_trial + min(trial + 3u, last)]) * params.d4;
         var mine = vec4<f32>();
         for (var item = 0u; item < ITEMS; item++) {
-            let row = block * ROWS_PER_GROUP + item * WG + lane;
-            if (row < params.rows) {
+            let row = first_point + place.first + item * WG + lane;
+            if (row < end) {
                 var least = vec4<f32>();
                 for (var at = 0u; at < params.d4; at++) {
                     let x = points[row * params.d4 + at];
@@ -65,8 +74,8 @@ fn seed_distance(
                     least.w = add_product(least.w, to_d, to_d);
                 }
                 least *= weights[min(row, params.weighted - 1u)];
-                if (pick.step > 0u) {
-                    least = min(least, vec4(nearest[row * params.trials + pick.best]));
+                if (pick[problem].step > 0u) {
+                    least = min(least, vec4(nearest[row * params.trials + pick[problem].best]));
                 }
                 let to = row * params.trials + trial;
                 nearest_next[to] = least.x;

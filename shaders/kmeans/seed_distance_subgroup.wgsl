@@ -6,24 +6,28 @@
 //! Oracle: src/oracle/seed.rs    Needs: subgroups of 8 or more
 //!
 //! use lib/grid
+//! use lib/problems
 //! use lib/product
 //! use lib/reduce
 //! use lib/seed
 
 struct Params {
-    rows: u32,
+    rows: u32,      // of all workgroups
+    n: u32,         // points
+    each: u32,      // points of one problem
+    problems: u32,
     d4: u32,
     trials: u32,
     groups: u32,    // workgroups
-    weighted: u32,  // rows with weights, 1 without
+    weighted: u32,  // n with weights, 1 without
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [1, rows, d4]
-@group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [trials] points
-@group(0) @binding(3) var<storage, read> pick: Pick;
-@group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [1, rows, trials] of the step before
-@group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [1, rows, trials]
+@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
+@group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [problems, trials] points of their problem
+@group(0) @binding(3) var<storage, read> pick: array<Pick>;                    // [problems]
+@group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [n, trials] of the step before
+@group(0) @binding(5) var<storage, read_write> nearest_next: array<f32>;       // [n, trials]
 @group(0) @binding(6) var<storage, read_write> potential: array<f32>;          // [groups, trials]
 @group(0) @binding(7) var<storage, read> weights: array<f32>;                  // [weighted]
 
@@ -40,18 +44,23 @@ fn seed_distance_subgroup(
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
     let block = flat_group(group, groups);
-    if (block >= params.groups) {
+    let place = place_of(block, params.each, ROWS_PER_GROUP);
+    let problem = place.problem;
+    if (problem >= params.problems) {
         return;
     }
-    let first = block * ROWS_PER_GROUP + lane;
+    let first_point = problem * params.each;
+    let first_trial = problem * params.trials;
+    let end = first_point + params.each;
+    let first = first_point + place.first + lane;
     // No lane leaves before the shuffles: those behind the last row compute it again and do not count.
     var start: array<u32, ITEMS>;
     for (var i = 0u; i < ITEMS; i++) {
-        start[i] = min(first + i * WG, params.rows - 1u) * params.d4;
+        start[i] = min(first + i * WG, end - 1u) * params.d4;
     }
     let mine = subgroup_lane % 8u;
     for (var trial = 0u; trial < params.trials; trial += 8u) {
-        let candidate = candidates[min(trial + mine, params.trials - 1u)] * params.d4;
+        let candidate = (first_point + candidates[first_trial + min(trial + mine, params.trials - 1u)]) * params.d4;
         var sum: array<f32, ITEMS * 8>;
         for (var s = 0u; s < ITEMS * 8u; s++) {
             sum[s] = 0.0;
@@ -75,11 +84,11 @@ fn seed_distance_subgroup(
         var high = vec4<f32>();
         for (var i = 0u; i < ITEMS; i++) {
             let row = first + i * WG;
-            if (row < params.rows) {
+            if (row < end) {
                 let weight = weights[min(row, params.weighted - 1u)];
                 var before = HUGE;
-                if (pick.step > 0u) {
-                    before = nearest[row * params.trials + pick.best];
+                if (pick[problem].step > 0u) {
+                    before = nearest[row * params.trials + pick[problem].best];
                 }
                 for (var c = 0u; c < 8u; c++) {
                     let least = min(before, weight * sum[c * ITEMS + i]);

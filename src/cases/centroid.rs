@@ -93,7 +93,7 @@ impl Case for Updating {
         let size = |values: &[f32]| f64::from(values.iter().fold(0.0, |most: f32, x| most.max(x.abs())));
         let scales = Scales::new(size(&self.points), self.weights.as_deref().map(size));
         let columns = Centroid::columns(d, scales);
-        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu, spec)?);
+        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu, spec, self.d as u64)?);
         let per_block = self.labels.len().div_ceil(self.blocks);
         let sort_scratch = sorter.scratch(gpu, per_block as u64)?;
         let sum_scratch = summer.scratch(gpu, per_block as u64, k, columns)?;

@@ -22,7 +22,7 @@ pub const ENTRY: Entry = Entry {
 
 fn tests() -> Vec<Box<dyn Case>> {
     let mut cases: Vec<Box<dyn Case>> = Vec::new();
-    for k in [1, 255, 256, 257, 1009] {
+    for k in [1, 33, 64, 255, 256, 257, 1009] {
         for state in [0, 1] {
             for (empty, relocate) in [(false, true), (true, true), (true, false)] {
                 for (changed, tol) in [(0, 0.0), (5, 0.0), (5, 1e9)] {
@@ -31,30 +31,38 @@ fn tests() -> Vec<Box<dyn Case>> {
             }
         }
     }
-    for (k, d) in [(1, 1), (15, 3), (16, 64), (17, 300)] {
+    for relocate in [false, true] {
+        let states = [(0, false, 5, 1e9), (0, true, 5, 0.0), (1, false, 5, 0.0), (0, false, 0, 0.0)];
+        let problem = |(state, empty, changed, tol)| Deciding::new(300, state, empty, relocate, changed, tol);
+        let problems = states.into_iter().flat_map(|state| problem(state).problems).collect();
+        cases.push(Box::new(Deciding { problems, relocate }));
+    }
+    for (problems, k, d) in [(1, 1, 1), (1, 15, 3), (1, 16, 64), (1, 17, 300), (3, 5, 2), (70, 1, 9)] {
         for (accept, always) in [(true, false), (false, false), (false, true)] {
-            cases.push(Box::new(Committing::new((k, d), Metric::Euclidean, accept, always)));
+            cases.push(Box::new(Committing::new((problems, k, d), Metric::Euclidean, accept, always)));
         }
-        cases.push(Box::new(Committing::new((k, d), Metric::Dot, true, false)));
+        cases.push(Box::new(Committing::new((problems, k, d), Metric::Dot, true, false)));
     }
     cases
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
-    vec![Box::new(Committing::new(
-        ((bytes as usize / 4096).clamp(16, 1 << 16), 512),
-        Metric::Euclidean,
-        true,
-        false,
-    ))]
+    let k = (bytes as usize / 4096).clamp(16, 1 << 16);
+    vec![Box::new(Committing::new((1, k, 512), Metric::Euclidean, true, false))]
 }
 
-struct Deciding {
+/// One problem, as an iteration leaves it behind.
+struct Problem {
     before: Control,
     mass: Vec<f32>,
     shift: Vec<f32>,
     changed: u32,
     tol: f32,
+}
+
+/// Problems of as many clusters.
+struct Deciding {
+    problems: Vec<Problem>,
     relocate: bool,
 }
 
@@ -68,62 +76,79 @@ impl Deciding {
         // Whole numbers below 2^24 in sum: no rounding.
         let shift = (0..k).map(|_| random.below(1000) as f32).collect();
         let before = Control { state, n_iter: 7, accept: 1, empty: 3, changed: 11, shift: 0.5 };
-        Self { before, mass, shift, changed, tol, relocate }
+        Self { problems: vec![Problem { before, mass, shift, changed, tol }], relocate }
+    }
+
+    /// Some values of each problem, one behind the other.
+    fn all<T: Copy>(&self, of: impl Fn(&Problem) -> &[T]) -> Vec<T> {
+        self.problems.iter().flat_map(|problem| of(problem)).copied().collect()
     }
 }
 
 impl Case for Deciding {
     fn name(&self) -> String {
-        let empty = self.mass.contains(&0.0);
-        let (k, state, relocate) = (self.mass.len(), self.before.state, self.relocate);
+        let first = &self.problems[0];
+        let (empty, state, relocate) = (first.mass.contains(&0.0), first.before.state, self.relocate);
         format!(
-            "k={k} state={state} empty={empty} relocate={relocate} changed={} tol={}",
-            self.changed, self.tol
+            "B={} k={} state={state} empty={empty} relocate={relocate} changed={} tol={}",
+            self.problems.len(),
+            first.mass.len(),
+            first.changed,
+            first.tol
         )
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
-        let k = self.mass.len() as u64;
-        let mass = Buffer::from_slice(gpu, "mass", k, &self.mass)?;
-        let shift = Buffer::from_slice(gpu, "shift", k, &self.shift)?;
-        let changed = Buffer::new(gpu, "changed", 1, 4)?;
-        let control = Buffer::new(gpu, "control", 1, size_of::<Control>() as u64)?;
+        let problems = self.problems.len() as u64;
+        let (masses, shifts) = (self.all(|problem| &problem.mass), self.all(|problem| &problem.shift));
+        let mass = Buffer::from_slice(gpu, "mass", masses.len() as u64, &masses)?;
+        let shift = Buffer::from_slice(gpu, "shift", shifts.len() as u64, &shifts)?;
+        let tols = self.all(|problem| std::slice::from_ref(&problem.tol));
+        let tol = Buffer::from_slice(gpu, "tol", problems, &tols)?;
+        let changed = Buffer::new(gpu, "changed", problems, 4)?;
+        let control = Buffer::new(gpu, "control", problems, size_of::<Control>() as u64)?;
         let other = &mass;
         let means =
             Means { centroids: other, sums: other, counts: other, next: other, shift: &shift, mass: &mass };
-        let decision = Decision::load(gpu)?;
-        let bound = decision.bind_decide(gpu, &means, &changed, &control, self.tol, self.relocate)?;
-        let words = bytemuck::cast_slice(std::slice::from_ref(&self.before)).to_vec();
+        let decision = Decision::load(gpu, (self.problems[0].mass.len() as u64, 1))?;
+        let bound = decision.bind_decide(gpu, &means, (&tol, &changed), &control, self.relocate)?;
+        let before = self.all(|problem| std::slice::from_ref(&problem.before));
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("control", control), ("changed", changed)],
-            others: vec![mass, shift],
-            before: vec![("control", words), ("changed", vec![self.changed])],
+            others: vec![mass, shift, tol],
+            before: vec![
+                ("control", bytemuck::cast_slice(&before).to_vec()),
+                ("changed", self.all(|problem| std::slice::from_ref(&problem.changed))),
+            ],
         })
     }
 
     fn expected(&self) -> Vec<Expected> {
-        let b = self.before;
-        let before = oracle::lloyd::Control {
-            state: b.state,
-            n_iter: b.n_iter,
-            accept: b.accept,
-            empty: b.empty,
-            changed: b.changed,
-            shift: b.shift,
-        };
-        let after =
-            oracle::lloyd::decide(before, &self.mass, &self.shift, self.changed, self.tol, self.relocate);
-        let words =
-            vec![after.state, after.n_iter, after.accept, after.empty, after.changed, after.shift.to_bits()];
-        // An iteration that counts takes its changes with it; one to be finished later keeps them.
-        let changed = if after.accept == 1 { 0 } else { self.changed };
-        vec![Expected::Exact(words), Expected::Exact(vec![changed])]
+        let (mut words, mut left) = (Vec::new(), Vec::new());
+        for Problem { before: b, mass, shift, changed, tol } in &self.problems {
+            let before = oracle::lloyd::Control {
+                state: b.state,
+                n_iter: b.n_iter,
+                accept: b.accept,
+                empty: b.empty,
+                changed: b.changed,
+                shift: b.shift,
+            };
+            let after = oracle::lloyd::decide(before, mass, shift, *changed, *tol, self.relocate);
+            words.extend([after.state, after.n_iter, after.accept, after.empty, after.changed]);
+            words.push(after.shift.to_bits());
+            // An iteration that counts takes its changes with it; one to be finished later keeps them.
+            left.push(if after.accept == 1 { 0 } else { *changed });
+        }
+        vec![Expected::Exact(words), Expected::Exact(left)]
     }
 }
 
+/// In turn, a problem accepts as `accept` says, and the other way round.
 struct Committing {
     next: Vec<f32>,
+    problems: usize,
     d: usize,
     metric: Metric,
     accept: bool,
@@ -133,32 +158,38 @@ struct Committing {
 const OLD: f32 = 7.0;
 
 impl Committing {
-    fn new((k, d): (usize, usize), metric: Metric, accept: bool, always: bool) -> Self {
-        Self { next: Random::new(k as u64).integers(k * d, 8), d, metric, accept, always }
+    fn new((problems, k, d): (usize, usize, usize), metric: Metric, accept: bool, always: bool) -> Self {
+        let next = Random::new(k as u64).integers(problems * k * d, 8);
+        Self { next, problems, d, metric, accept, always }
     }
 
     fn rows(&self) -> usize {
-        (self.next.len() / self.d).next_multiple_of(16)
+        self.next.len() / self.d
+    }
+
+    fn accepts(&self, problem: usize) -> bool {
+        self.accept == (problem % 2 == 0)
     }
 }
 
 impl Case for Committing {
     fn name(&self) -> String {
-        let (k, metric) = (self.next.len() / self.d, self.metric);
-        format!("k={k} d={} {metric:?} accept={} always={}", self.d, self.accept, self.always)
+        let (problems, k, metric) = (self.problems, self.rows() / self.problems, self.metric);
+        format!("B={problems} k={k} d={} {metric:?} accept={} always={}", self.d, self.accept, self.always)
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
-        let (k, rows, width) = (self.next.len() / self.d, self.rows(), self.d.next_multiple_of(4));
-        let next = Buffer::from_slice(gpu, "next", k as u64, &pad(&self.next, self.d))?;
-        let control = Control { accept: u32::from(self.accept), ..Control::default() };
-        let control = Buffer::from_slice(gpu, "control", 1, &[control])?;
+        let (rows, width) = (self.rows(), self.d.next_multiple_of(4));
+        let next = Buffer::from_slice(gpu, "next", rows as u64, &pad(&self.next, self.d))?;
+        let control = |problem| Control { accept: u32::from(self.accepts(problem)), ..Control::default() };
+        let controls: Vec<Control> = (0..self.problems).map(control).collect();
+        let control = Buffer::from_slice(gpu, "control", self.problems as u64, &controls)?;
         let centroids = Buffer::new(gpu, "centroids", rows as u64, 4 * width as u64)?;
         let norms = Buffer::new(gpu, "norms", rows as u64, 4)?;
         let into = (&centroids, &norms);
         let d = self.d as u64;
-        let bound =
-            Decision::load(gpu)?.bind_commit(gpu, &next, &control, into, (d, self.metric), self.always)?;
+        let decision = Decision::load(gpu, (1, d))?;
+        let bound = decision.bind_commit(gpu, &next, &control, into, (d, self.metric), self.always)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("centroids", centroids), ("norms", norms)],
@@ -171,20 +202,20 @@ impl Case for Committing {
     }
 
     fn expected(&self) -> Vec<Expected> {
-        let width = self.d.next_multiple_of(4);
-        let bits = |values: Vec<f32>| Expected::Exact(values.iter().map(|x| x.to_bits()).collect());
-        if !self.accept && !self.always {
-            return vec![bits(vec![OLD; self.rows() * width]), bits(vec![OLD; self.rows()])];
-        }
+        let (width, k) = (self.d.next_multiple_of(4), self.rows() / self.problems);
         // Squares of whole numbers: no rounding.
-        let mut norms: Vec<f32> =
-            self.next.chunks(self.d).map(|row| row.iter().map(|x| x * x).sum()).collect();
-        if self.metric != Metric::Euclidean {
-            norms.fill(0.0);
+        let norm = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>();
+        let (mut centroids, mut norms) = (Vec::new(), Vec::new());
+        for (at, row) in self.next.chunks(self.d).enumerate() {
+            if self.accepts(at / k) || self.always {
+                centroids.extend(pad(row, self.d));
+                norms.push(if self.metric == Metric::Euclidean { norm(row) } else { 0.0 });
+            } else {
+                centroids.extend(vec![OLD; width]);
+                norms.push(OLD);
+            }
         }
-        norms.resize(self.rows(), f32::MAX);
-        let mut centroids = pad(&self.next, self.d);
-        centroids.resize(self.rows() * width, 0.0);
+        let bits = |values: Vec<f32>| Expected::Exact(values.iter().map(|x| x.to_bits()).collect());
         vec![bits(centroids), bits(norms)]
     }
 }

@@ -102,13 +102,13 @@ impl Case for Step {
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (n, d) = (self.before.len() as u64, self.d as u64);
-        let kernels = Seed::load(gpu, spec)?;
+        let kernels = Seed::load(gpu, spec, n)?;
         let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, self.d))?;
-        let state = kernels.state(gpu, n, self.k as u64, 0, self.weights.as_deref())?;
+        let state = kernels.state(gpu, (n, 1), self.k as u64, 0, self.weights.as_deref())?;
         let trials = self.candidates.len();
         let nearest = self.nearest();
         state.candidates.write(gpu, &self.candidates)?;
-        state.pick.write(gpu, &[self.step, 1])?;
+        state.pick.write(gpu, &[[self.step, 1]])?;
         let [distance, choice]: [Bound; 2] = kernels.bind(gpu, &points, &state, d, RANDOM_SEED, 0)?;
         let State { nearest: [written, read], potential, candidates, chosen, pick, weights, .. } = state;
         if self.which == Which::Distance {

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::Source;
 use super::centroid::{SUM_WORDS, add_steps, read_steps};
-use super::lloyd::{Labeller, Lloyd};
+use super::labeller::Labeller;
+use super::lloyd::Lloyd;
 use super::points::{Points, Room, Transform};
 use crate::gpu::Context;
 use crate::{Error, Result};
@@ -197,9 +198,7 @@ impl<'a> Lloyd<'a> {
         if self.others.is_empty() {
             return Ok(());
         }
-        let Labeller { gpu, k, points, centroids, .. } = &self.labeller;
-        let mut padded: Vec<f32> = centroids.read(gpu)?;
-        padded.truncate(*k as usize * (points.d() as usize).next_multiple_of(4));
+        let padded: Vec<f32> = self.labeller.centroids.read(self.labeller.gpu)?;
         self.others.iter().try_for_each(|other| other.labeller.start_from(&padded))
     }
 }

@@ -19,40 +19,49 @@ pub const VARIANTS: &[Spec] = &[
     SUBGROUP.consts(&[("POINTS", 2), ("BLOCKS", 1)]),
     SUBGROUP_64,
     SUBGROUP_64.consts(&[("POINTS", 2), ("BLOCKS", 1)]),
+    // For problems of few points.
+    Spec::new("kmeans/assign").consts(&[("POINTS", 1), ("CENTROIDS", 1)]),
+    SUBGROUP.consts(&[("POINTS", 1)]),
+    SUBGROUP_64.consts(&[("POINTS", 1)]),
 ];
 
 const SUBGROUP: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide32");
 const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide64");
 
-/// Centroids are padded to a multiple of this: what a tile of the variants takes at once.
-pub const PAD: u64 = 16;
-
 params! {
     /// Mirrors `Params` of the shader.
     pub struct AssignParams {
-        /// Points.
+        /// Points of all workgroups, those that have none counted too.
         rows: u32,
-        /// Centroids, padded.
+        /// Points.
+        n: u32,
+        /// Points of one problem.
+        each: u32,
+        /// Problems.
+        problems: u32,
+        /// Centroids.
+        clusters: u32,
+        /// Centroids of one problem.
         k: u32,
         /// Dimension in vec4s.
         d4: u32,
     }
 }
 
-/// The buffers of one assignment.
+/// The buffers of an assignment in several problems.
 #[derive(Clone, Copy, Debug)]
 pub struct Assignment<'a> {
     /// `[n, d4]` vec4s.
     pub points: &'a Buffer,
-    /// `[k padded to PAD, d4]` vec4s.
+    /// `[problems k, d4]` vec4s.
     pub centroids: &'a Buffer,
-    /// `[k padded to PAD]` squared norms, the largest float for padding.
+    /// `[problems k]` squared norms.
     pub norms: &'a Buffer,
-    /// The loop's control block; the kernel does nothing unless it says running.
+    /// `[problems]` the loop's control blocks; a problem that is not running is left alone.
     pub control: &'a Buffer,
-    /// `[n]` labels, read to count changes, then written.
+    /// `[n]` labels, read to count changes, then written: those of problem p begin at p k.
     pub labels: &'a Buffer,
-    /// `[1]` counter of changed labels.
+    /// `[problems]` counters of changed labels.
     pub changed: &'a Buffer,
 }
 
@@ -66,16 +75,22 @@ impl Assign {
         Kernel::load(gpu, spec).map(Self)
     }
 
-    /// Binds the assignment of every point to one of `k` centroids in `d` dimensions.
-    pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, k: u64, d: u64) -> Result<Bound> {
-        let n = on.points.rows();
+    /// Binds the assignment of every point to one of its problem's centroids in `d` dimensions.
+    pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, d: u64) -> Result<Bound> {
+        let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
+        let (each, k) = (n / problems, clusters / problems);
+        let group_rows = u64::from(self.0.reflection().rows_per_group.unwrap_or(1));
         let params = AssignParams {
-            rows: to_u32(n, "the number of points")?,
-            k: to_u32(k.next_multiple_of(PAD), "the number of centroids")?,
+            rows: to_u32(problems * each.next_multiple_of(group_rows), "the number of points")?,
+            n: to_u32(n, "the number of points")?,
+            each: to_u32(each, "the number of points")?,
+            problems: to_u32(problems, "the number of problems")?,
+            clusters: to_u32(clusters, "the number of centroids")?,
+            k: to_u32(k, "the number of centroids")?,
             d4: to_u32(d.div_ceil(4), "the dimension")?,
         };
         // Each point and centroid once, each label read and written.
-        let work = Work { bytes: 4 * (n * d + k * d + 2 * n), ops: 2 * n * k * d };
+        let work = Work { bytes: 4 * (n * d + clusters * d + 2 * n), ops: 2 * n * k * d };
         let buffers = [
             ("points", on.points),
             ("centroids", on.centroids),
@@ -97,31 +112,28 @@ pub struct Trial {
     pub centroids: Buffer,
     /// Squared norms of the centroids.
     pub norms: Buffer,
-    /// Says running.
+    /// All running.
     pub control: Buffer,
     /// No label yet.
     pub labels: Buffer,
-    /// Zero.
+    /// Zeros.
     pub changed: Buffer,
 }
 
 impl Trial {
-    /// Uploads `points` (`[n, d]`) and `centroids` (`[k, d]`).
-    pub fn upload(gpu: &Context, points: &[f32], centroids: &[f32], d: usize) -> Result<Self> {
-        let (n, k) = ((points.len() / d) as u64, centroids.len() / d);
-        let padded = (k as u64).next_multiple_of(PAD);
+    /// Uploads the `points` (`[n, d]`) and `centroids` (`[clusters, d]`) of so many problems.
+    pub fn upload(gpu: &Context, points: &[f32], centroids: &[f32], d: usize, problems: u64) -> Result<Self> {
+        let (n, clusters) = ((points.len() / d) as u64, (centroids.len() / d) as u64);
         let norm = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() as f32;
-        let mut norms: Vec<f32> = centroids.chunks(d).map(norm).collect();
-        norms.resize(padded as usize, f32::MAX);
-        let mut rows = pad(centroids, d);
-        rows.resize(padded as usize * d.next_multiple_of(4), 0.0);
+        let norms: Vec<f32> = centroids.chunks(d).map(norm).collect();
+        let controls = vec![Control::default(); problems as usize];
         Ok(Self {
             points: Buffer::from_slice(gpu, "points", n, &pad(points, d))?,
-            centroids: Buffer::from_slice(gpu, "centroids", padded, &rows)?,
-            norms: Buffer::from_slice(gpu, "norms", padded, &norms)?,
-            control: Buffer::from_slice(gpu, "control", 1, &[Control::default()])?,
+            centroids: Buffer::from_slice(gpu, "centroids", clusters, &pad(centroids, d))?,
+            norms: Buffer::from_slice(gpu, "norms", clusters, &norms)?,
+            control: Buffer::from_slice(gpu, "control", problems, &controls)?,
             labels: Buffer::from_slice(gpu, "labels", n, &vec![NO_LABEL; n as usize])?,
-            changed: Buffer::from_slice(gpu, "changed", 1, &[0u32])?,
+            changed: Buffer::from_slice(gpu, "changed", problems, &vec![0u32; problems as usize])?,
         })
     }
 
@@ -139,28 +151,30 @@ impl Trial {
 }
 
 /// Operations of one trial: enough to fill a device, few enough to be over soon on the slowest.
-const TRIAL_OPS: usize = 40_000_000_000;
-const TRIAL_OPS_SOFTWARE: usize = 100_000_000;
+const TRIAL_OPS: u64 = 40_000_000_000;
+const TRIAL_OPS_SOFTWARE: u64 = 100_000_000;
 
-/// The fastest of [`VARIANTS`] for `k` centroids of `d` dimensions on this adapter; large shapes are tried at a smaller
-/// size, where the same variant wins.
-pub fn tuned(gpu: &Context, k: u64, d: u64) -> Result<&'static Spec> {
-    let k = k.next_multiple_of(PAD).next_power_of_two().min(1024);
+/// The fastest of [`VARIANTS`] for problems of `each` points, `k` centroids and `d` dimensions on this adapter; large shapes
+/// are tried at a smaller size, where the same variant wins.
+pub fn tuned(gpu: &Context, each: u64, k: u64, d: u64) -> Result<&'static Spec> {
+    let k = k.next_power_of_two().clamp(16, 1024);
     let d = d.next_multiple_of(4).next_power_of_two().min(512);
     let ops = if gpu.adapter.is_software() { TRIAL_OPS_SOFTWARE } else { TRIAL_OPS };
-    let n = (ops / (2 * k * d) as usize).clamp(1024, 1 << 16);
+    let n = (ops / (2 * k * d)).clamp(1024, 1 << 16).next_multiple_of(64);
+    // Problems of more points fill their workgroups in every variant.
+    let (class, problems) = if each < 256 { ("B ", n / 64) } else { ("", 1) };
     let mut trial = None;
-    tune::choose(gpu, VARIANTS, &format!("k{k} d{d}"), |spec| {
+    tune::choose(gpu, VARIANTS, &format!("{class}k{k} d{d}"), |spec| {
         let trial = match &mut trial {
             Some(trial) => trial,
             none => {
-                let (k, d) = (k as usize, d as usize);
                 let mut random = Random::new(0);
-                let (points, centroids) = (random.floats(n * d), random.floats(k * d));
-                none.insert(Trial::upload(gpu, &points, &centroids, d)?)
+                let points = random.floats((n * d) as usize);
+                let centroids = random.floats((problems * k * d) as usize);
+                none.insert(Trial::upload(gpu, &points, &centroids, d as usize, problems)?)
             }
         };
-        let bound = Assign::load(gpu, spec)?.bind(gpu, &trial.assignment(), k, d)?;
+        let bound = Assign::load(gpu, spec)?.bind(gpu, &trial.assignment(), d)?;
         Ok(time(gpu, &[vec![&bound]], Duration::ZERO)?.us)
     })
 }

@@ -20,9 +20,16 @@ pub const VARIANTS: &[Spec] = &[
 const PARTIAL: Spec = Spec::new("kmeans/centroid_partial");
 
 /// Where each cluster begins, the sums of partial sums by cluster, and the means.
-pub const STAGES: &[Spec] =
-    &[Spec::new("kmeans/centroid_start"), Spec::new("kmeans/centroid"), Spec::new("kmeans/centroid_mean")];
+pub const STAGES: &[Spec] = &[
+    Spec::new("kmeans/centroid_start"),
+    Spec::new("kmeans/centroid"),
+    Spec::new("kmeans/centroid_mean"),
+    // For few dimensions.
+    Spec::new("kmeans/centroid_mean").consts(&[("WG", 16)]),
+];
 
+/// Fewest sorted points of a run; [`LONGEST_RUN`] is the most.
+const SHORTEST_RUN: u64 = 32;
 /// Most sorted points that one invocation adds up in a row: so many sums of steps fit into a word.
 const LONGEST_RUN: u64 = 64;
 /// Invocations that keep a device busy; runs are made shorter where there would be fewer.
@@ -172,30 +179,30 @@ pub struct Means<'a> {
 
 /// Sorted points in a run, for blocks of up to `n` points.
 fn run_length(n: u64, d4: u64) -> u64 {
-    (n * d4 / ENOUGH_INVOCATIONS).next_power_of_two().clamp(32, LONGEST_RUN)
+    (n * d4 / ENOUGH_INVOCATIONS).next_power_of_two().clamp(SHORTEST_RUN, LONGEST_RUN)
 }
 
 impl Centroid {
-    /// Compiles the stages, the partial sums as `spec`, one of [`VARIANTS`].
-    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
+    /// Compiles the stages for `d` dimensions, the partial sums as `spec`, one of [`VARIANTS`].
+    pub fn load(gpu: &Context, spec: &Spec, d: u64) -> Result<Self> {
         let columns = spec.consts.iter().find(|(name, _)| *name == "COLUMNS").map_or(1, |&(_, value)| value);
         Ok(Self {
             start: Kernel::load(gpu, &STAGES[0])?,
             partial: Kernel::load(gpu, spec)?,
             columns_each: columns.into(),
             merge: Kernel::load(gpu, &STAGES[1])?,
-            mean: Kernel::load(gpu, &STAGES[2])?,
+            mean: Kernel::load(gpu, &STAGES[2 + usize::from(d <= 64)])?,
         })
     }
 
     /// Compiles the variant that is fastest on this adapter for `d` dimensions.
     pub fn tuned(gpu: &Context, d: u64) -> Result<Self> {
-        let d = d.next_multiple_of(4).next_power_of_two().min(512);
+        let (whole, d) = (d, d.next_multiple_of(4).next_power_of_two().min(512));
         let (n, k) = (TRIAL_VALUES.div_ceil(d), 64);
         let mut random = Random::new(0);
         let mut trial = None;
         let spec = tune::choose(gpu, VARIANTS, &format!("d{d}"), |spec| {
-            let kernels = Self::load(gpu, spec)?;
+            let kernels = Self::load(gpu, spec, d)?;
             let [points, labels] = match &mut trial {
                 Some(trial) => trial,
                 none => {
@@ -230,12 +237,17 @@ impl Centroid {
             record.submit()?;
             Ok(time(gpu, &[vec![&partial]], Duration::ZERO)?.us)
         })?;
-        Self::load(gpu, spec)
+        Self::load(gpu, spec, whole)
     }
 
     /// Vec4s of a sum over points of `d` dimensions.
     pub fn columns(d: u64, scales: Scales) -> u64 {
         d.div_ceil(4) + u64::from(scales.weights.is_some())
+    }
+
+    /// Bytes of the partial sums of `n` points in `k` clusters, at most.
+    pub fn scratch_bytes(n: u64, k: u64, columns: u64) -> u64 {
+        32 * columns * (n.div_ceil(SHORTEST_RUN) + k)
     }
 
     /// Room for blocks of up to `n` points in `k` clusters, sums of so many columns.

@@ -6,7 +6,8 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use super::centroid::Scales;
-use super::lloyd::{Labeller, Lloyd, Progress};
+use super::labeller::Labeller;
+use super::lloyd::{Lloyd, Progress};
 use super::points::{Points, Statistics, Transform};
 use super::{Fitted, Init, KMeans, Metric, Rows, Source, balance, sample, to_labels};
 use crate::gpu::Context;
@@ -355,7 +356,7 @@ impl MiniBatchKMeans {
         {
             let batch = Drawn::new(data, vec![0; size as usize]);
             let points = Points::new(gpu, &batch, None, &transform, base.room)?;
-            let lloyd = Lloyd::new(gpu, &points, k as u64, base.metric, scales, 0.0)?;
+            let lloyd = Lloyd::new(gpu, &points, k as u64, base.metric, scales, &[0.0])?;
             while done < steps && !converged {
                 batch.draw(&mut state.random);
                 points.upload(gpu)?;
@@ -368,7 +369,12 @@ impl MiniBatchKMeans {
                         || self.max_no_improvement.is_some_and(|most| without >= most);
                 }
                 let n_iter = passes(done);
-                progress(Progress::Iterating { n_iter, changed: size as u32, shift: step.shift as f32 });
+                progress(Progress::Iterating {
+                    n_iter,
+                    changed: size as u32,
+                    shift: step.shift as f32,
+                    running: 1,
+                });
             }
         }
         let looped = looped.elapsed().as_secs_f64();
@@ -451,7 +457,7 @@ impl MiniBatchKMeans {
         }
         let scales = Scales::new(self.base.check_magnitude(batch, &statistics)?, None);
         let points = Points::new(gpu, batch, None, &transform, self.base.room)?;
-        let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, 0.0)?;
+        let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, &[0.0])?;
         let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;
         self.state = Some(state);
         Ok(step.inertia)

@@ -34,9 +34,11 @@
 
 pub mod adapters;
 pub mod assign;
+pub mod batch;
 pub mod centroid;
 pub mod checkpoint;
 pub mod distance;
+pub mod labeller;
 pub mod lloyd;
 pub mod mini_batch;
 pub mod palette;
@@ -44,6 +46,7 @@ mod parallel;
 pub mod points;
 pub mod product;
 pub mod radix_sort;
+mod relocate;
 pub mod seed;
 pub mod transform;
 mod views;
@@ -56,11 +59,13 @@ use crate::gpu::{Buffer, Context};
 use crate::io::npy::Matrix;
 use crate::random::Random;
 use crate::{Error, Result};
+pub use batch::{FittedBatch, PredictedBatch};
 use centroid::Scales;
 pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
+use labeller::Labeller;
+use lloyd::Lloyd;
 pub use lloyd::Progress;
-use lloyd::{Labeller, Lloyd};
 pub use mini_batch::MiniBatchKMeans;
 pub use points::Source;
 use points::{Points, Room, Statistics, Transform, pad};
@@ -315,7 +320,7 @@ impl KMeans {
         let loops = parts
             .iter()
             .zip(&points)
-            .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, tol));
+            .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
         let lloyd = Lloyd::joined(loops)?.empty(self.empty);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
@@ -351,7 +356,7 @@ impl KMeans {
                 lloyd.start_from(&first)?;
             }
             let keeping = keeper.as_mut().map(|keeper| Keeping { keeper, stand: &stand });
-            let outcome = lloyd.run(self.max_iter, keeping, &mut progress)?;
+            let outcome = lloyd.run(self.max_iter, keeping, &mut progress)?[0];
             let inertia = lloyd.inertia()?;
             if stand.best.as_ref().is_none_or(|best| inertia < best.inertia) {
                 let (centroids, labels) = (lloyd.labeller.centroids()?, Some(lloyd.labels()?));
@@ -604,7 +609,7 @@ impl KMeans {
         let (n, d, k) = (points.n(), points.d(), self.k as u64);
         let most = seed::most_points(gpu.adapter.max_binding_bytes.min(self.seed_bytes), d, k);
         let mut choose = |random: &mut Random, from: &Buffer, weights: Option<&[f32]>| {
-            seed::Seed::tuned(gpu, d, k)?.choose(gpu, from, weights, d, k, random, progress)
+            seed::Seed::tuned(gpu, from.rows(), d, k)?.choose(gpu, (from, 1), weights, d, k, random, progress)
         };
         if n <= most
             && let Some(block) = points.whole()

@@ -1,7 +1,8 @@
 //! k-means|| (Bahmani, Moseley, Vattani, Kumar and Vassilvitskii 2012): seeding in a few passes over all points, wherever
 //! they lie.
 
-use super::lloyd::{Labeller, Progress};
+use super::labeller::Labeller;
+use super::lloyd::Progress;
 use super::points::Points;
 use super::seed::{self, Seed};
 use super::{Metric, choose as choose_any, rows_of};
@@ -97,7 +98,14 @@ pub fn choose(
         )));
     }
     let from = Buffer::from_slice(gpu, "candidates", m, &rows_of(points, &chosen)?)?;
-    let indices =
-        Seed::tuned(gpu, d, k as u64)?.choose(gpu, &from, Some(&weights), d, k as u64, random, progress)?;
+    let indices = Seed::tuned(gpu, from.rows(), d, k as u64)?.choose(
+        gpu,
+        (&from, 1),
+        Some(&weights),
+        d,
+        k as u64,
+        random,
+        progress,
+    )?;
     Ok(indices.into_iter().map(|i| chosen[i as usize]).collect())
 }

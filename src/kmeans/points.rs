@@ -265,6 +265,7 @@ pub struct Points<'a> {
     weights: Option<&'a [f32]>,
     n: u64,
     d: u64,
+    problems: u64,
     /// The chunks that stay, then those that others go through: two, and one for a last one that is smaller.
     blocks: Vec<Block>,
     resident: usize,
@@ -332,6 +333,7 @@ impl<'a> Points<'a> {
             weights,
             n,
             d,
+            problems: 1,
             blocks: Vec::new(),
             resident: resident as usize,
             labels: Mutex::new(vec![NO_LABEL; (n - (resident * chunk).min(n)) as usize]),
@@ -372,6 +374,27 @@ impl<'a> Points<'a> {
     /// Dimensions.
     pub fn d(&self) -> u64 {
         self.d
+    }
+
+    /// The same points as those of so many problems of equal size, one behind the other.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if their number is no multiple of that, or they do not stay on the device in one block.
+    pub fn split(self, problems: u64) -> Result<Self> {
+        if problems == 0 || !self.n.is_multiple_of(problems) || (problems > 1 && self.whole().is_none()) {
+            return Err(Error::Input(format!("{} points cannot be kept as {problems} problems", self.n)));
+        }
+        Ok(Self { problems, ..self })
+    }
+
+    /// How many problems the points belong to.
+    pub fn problems(&self) -> u64 {
+        self.problems
+    }
+
+    /// Points of one problem.
+    pub fn each(&self) -> u64 {
+        self.n / self.problems
     }
 
     /// A weight for each point, if they have any.

@@ -10,8 +10,10 @@ use crate::random::Random;
 /// Interchangeable implementations of the distances to the candidates; all cover as many points with a workgroup.
 pub const VARIANTS: &[Spec] =
     &[Spec::new("kmeans/seed_distance"), Spec::new("kmeans/seed_distance_subgroup")];
-/// The choice among the candidates.
-pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed")];
+/// The choice among the candidates, also for few groups of points.
+pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed"), Spec::new("kmeans/seed").consts(&[("WG", 32)])];
+/// The most groups that count as few.
+const FEW_GROUPS: u64 = 32;
 
 /// Steps in a submission, at most.
 const LONGEST_BATCH: u32 = 256;
@@ -19,6 +21,9 @@ const LONGEST_BATCH: u32 = 256;
 params! {
     struct DistanceParams {
         rows: u32,
+        n: u32,
+        each: u32,
+        problems: u32,
         d4: u32,
         trials: u32,
         groups: u32,
@@ -27,7 +32,9 @@ params! {
 }
 params! {
     struct PickParams {
+        rows: u32,
         n: u32,
+        each: u32,
         trials: u32,
         groups: u32,
         group_rows: u32,
@@ -43,23 +50,25 @@ pub struct Seed {
     pick: Kernel<PickParams>,
 }
 
-/// The buffers of one seeding. The first candidates and the start of `pick` are uploaded, the kernels write the rest.
+/// The buffers of a seeding of several problems. The first candidates and the start of `pick` are uploaded, the kernels
+/// write the rest.
 #[derive(Debug)]
 pub struct State {
     /// `[n, trials]` squared distances to the nearest seed if the trial were taken; two, in turn.
     pub nearest: [Buffer; 2],
     /// `[groups, trials]` their sums.
     pub potential: Buffer,
-    /// `[trials]` points to be tried.
+    /// `[problems, trials]` points to be tried.
     pub candidates: Buffer,
-    /// `[k]` the seeds.
+    /// `[problems, k]` the seeds.
     pub chosen: Buffer,
-    /// Steps done, and the trial that won.
+    /// `[problems]` steps done, and the trial that won.
     pub pick: Buffer,
     /// `[n]`, or `[1]`: 1 for every point.
     pub weights: Buffer,
     trials: u64,
     groups: u64,
+    k: u64,
 }
 
 /// Trials per step, as scikit-learn has them: 2 + floor(ln k).
@@ -74,13 +83,16 @@ pub fn most_points(bytes: u64, d: u64, k: u64) -> u64 {
 }
 
 impl Seed {
-    /// Compiles the stages, the distances as `spec`, one of [`VARIANTS`].
-    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
-        Ok(Self { distance: Kernel::load(gpu, spec)?, pick: Kernel::load(gpu, &STAGES[0])? })
+    /// Compiles the stages for problems of `each` points, the distances as `spec`, one of [`VARIANTS`].
+    pub fn load(gpu: &Context, spec: &Spec, each: u64) -> Result<Self> {
+        let distance: Kernel<DistanceParams> = Kernel::load(gpu, spec)?;
+        let group_rows = distance.reflection().rows_per_group.unwrap_or(1);
+        let few = each.div_ceil(u64::from(group_rows)) <= FEW_GROUPS;
+        Ok(Self { distance, pick: Kernel::load(gpu, &STAGES[usize::from(few)])? })
     }
 
-    /// Compiles the variant that is fastest on this adapter for `d` dimensions and `k` seeds.
-    pub fn tuned(gpu: &Context, d: u64, k: u64) -> Result<Self> {
+    /// Compiles the variant that is fastest on this adapter for `d` dimensions and `k` seeds of problems of `each` points.
+    pub fn tuned(gpu: &Context, each: u64, d: u64, k: u64) -> Result<Self> {
         let d = d.next_multiple_of(4).next_power_of_two().min(512);
         let n = if gpu.adapter.is_software() { 4096 } else { ((1 << 24) / d).max(1 << 15) };
         let mut points = None;
@@ -92,37 +104,47 @@ impl Seed {
                     none.insert(Buffer::from_slice(gpu, "points to try", n, &values)?)
                 }
             };
-            let kernels = Self::load(gpu, spec)?;
-            let state = kernels.state(gpu, n, k, 0, None)?;
+            let kernels = Self::load(gpu, spec, n)?;
+            let state = kernels.state(gpu, (n, 1), k, 0, None)?;
             let [distance, _] = kernels.bind(gpu, points, &state, d, 0, 0)?;
             Ok(time(gpu, &[vec![&distance]], Duration::ZERO)?.us)
         })?;
-        Self::load(gpu, spec)
+        Self::load(gpu, spec, each)
     }
 
     fn group_rows(&self) -> u32 {
         self.distance.reflection().rows_per_group.unwrap_or(1)
     }
 
-    /// Buffers for choosing `k` of `n` points, of which `first` is the first, by these weights if they have any.
-    pub fn state(&self, gpu: &Context, n: u64, k: u64, first: u32, weights: Option<&[f32]>) -> Result<State> {
+    /// Buffers for choosing `k` points of each of several problems, `n` points in all, by these weights if they have any;
+    /// point `first` of each problem is its first.
+    pub fn state(
+        &self,
+        gpu: &Context,
+        (n, problems): (u64, u64),
+        k: u64,
+        first: u32,
+        weights: Option<&[f32]>,
+    ) -> Result<State> {
         let trials = trials(k);
-        let groups = n.div_ceil(u64::from(self.group_rows()));
+        let groups = problems * (n / problems).div_ceil(u64::from(self.group_rows()));
+        let candidates = vec![first; (problems * trials) as usize];
         Ok(State {
             nearest: [
                 Buffer::new(gpu, "nearest 0", n, 4 * trials)?,
                 Buffer::new(gpu, "nearest 1", n, 4 * trials)?,
             ],
             potential: Buffer::new(gpu, "potential", groups, 4 * trials)?,
-            candidates: Buffer::from_slice(gpu, "candidates", trials, &vec![first; trials as usize])?,
-            chosen: Buffer::new(gpu, "chosen", k, 4)?,
-            pick: Buffer::from_slice(gpu, "pick", 2, &[0u32, 0])?,
+            candidates: Buffer::from_slice(gpu, "candidates", problems, &candidates)?,
+            chosen: Buffer::new(gpu, "chosen", problems, 4 * k)?,
+            pick: Buffer::from_slice(gpu, "pick", problems, &vec![[0u32; 2]; problems as usize])?,
             weights: match weights {
                 Some(weights) => Buffer::from_slice(gpu, "weights", n, weights)?,
                 None => Buffer::from_slice(gpu, "weights", 1, &[1.0f32])?,
             },
             trials,
             groups,
+            k,
         })
     }
 
@@ -136,7 +158,9 @@ impl Seed {
         seed: u32,
         parity: usize,
     ) -> Result<[Bound; 2]> {
-        let (n, trials) = (points.rows(), state.trials);
+        let (n, problems, trials) = (points.rows(), state.pick.rows(), state.trials);
+        let (problems32, each) =
+            (to_u32(problems, "the number of problems")?, to_u32(n / problems, "the number of points")?);
         let (n32, trials32) = (to_u32(n, "the number of points")?, to_u32(trials, "the number of trials")?);
         let groups = to_u32(state.groups, "the number of groups")?;
         let distance = self.distance.bind(
@@ -151,7 +175,10 @@ impl Seed {
                 ("weights", &state.weights),
             ],
             DistanceParams {
-                rows: n32,
+                rows: to_u32(state.groups * u64::from(self.group_rows()), "the number of points")?,
+                n: n32,
+                each,
+                problems: problems32,
                 d4: to_u32(d.div_ceil(4), "the dimension")?,
                 trials: trials32,
                 groups,
@@ -169,11 +196,13 @@ impl Seed {
                 ("pick", &state.pick),
             ],
             PickParams {
+                rows: problems32,
                 n: n32,
+                each,
                 trials: trials32,
                 groups,
                 group_rows: self.group_rows(),
-                k: to_u32(state.chosen.rows(), "the number of clusters")?,
+                k: to_u32(state.k, "the number of clusters")?,
                 seed,
             },
             Work { bytes: 4 * state.groups * (trials + 1), ops: state.groups * (trials + 1) },
@@ -181,7 +210,8 @@ impl Seed {
         Ok([distance, pick])
     }
 
-    /// The indices of `k` of the points, chosen by greedy k-means++, unless an error of `progress` ends it.
+    /// The indices of `k` of the points of each of several problems, chosen by greedy k-means++, unless an error of `progress`
+    /// ends it. Each problem's are those that it would get alone.
     #[allow(
         clippy::too_many_arguments,
         reason = "they are a clustering's own settings, each of another kind"
@@ -189,7 +219,7 @@ impl Seed {
     pub fn choose(
         &self,
         gpu: &Context,
-        points: &Buffer,
+        (points, problems): (&Buffer, u64),
         weights: Option<&[f32]>,
         d: u64,
         k: u64,
@@ -198,11 +228,11 @@ impl Seed {
     ) -> Result<Vec<u32>> {
         let first = match weights {
             Some(weights) => heavy(weights, random),
-            None => random.below(points.rows()),
+            None => random.below(points.rows() / problems),
         };
         let first = to_u32(first, "the first seed")?;
         let seed = random.word();
-        let state = self.state(gpu, points.rows(), k, first, weights)?;
+        let state = self.state(gpu, (points.rows(), problems), k, first, weights)?;
         let steps =
             [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];
         let mut batch = Batch::new(LONGEST_BATCH);

@@ -78,7 +78,7 @@ pub fn measure(gpu: &Context, roofs: &Roofs, shape: Shape) -> Result<ClusteringR
     let data = Matrix { rows: n as usize, cols: d as usize, values: random.floats((n * d) as usize) };
     let transform = Transform::Plain;
     let points = Points::new(gpu, &data, None, &transform, Room::default())?;
-    let lloyd = Lloyd::new(gpu, &points, k, Metric::Euclidean, Scales::new(1.0, None), 0.0)?;
+    let lloyd = Lloyd::new(gpu, &points, k, Metric::Euclidean, Scales::new(1.0, None), &[0.0])?;
     lloyd.labeller.start_from(&transform.apply(&data.values[..(k * d) as usize], d as usize))?;
     let [assign, update] = lloyd.stages();
     let budget = Duration::from_millis(500);
@@ -98,7 +98,7 @@ pub fn measure(gpu: &Context, roofs: &Roofs, shape: Shape) -> Result<ClusteringR
         kernel: "kmeans",
         case: format!("n={n} k={k} d={d}"),
         shape,
-        variant: assign::tuned(gpu, k, d)?.label(),
+        variant: assign::tuned(gpu, n, k, d)?.label(),
         us,
         assign_us: assigned.us,
         gflop_s: assigned.gop_s(of_assign),

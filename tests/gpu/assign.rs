@@ -1,5 +1,5 @@
 use lowbit::cases::{Expected, Measured, compare};
-use lowbit::gpu::{Bound, Buffer, Context, Recorder, tune};
+use lowbit::gpu::{Bound, Context, Recorder, tune};
 use lowbit::kmeans::assign::{Assign, Trial, VARIANTS};
 use lowbit::random::Random;
 
@@ -36,33 +36,12 @@ fn every_variant_gives_the_same_labels_even_where_two_centroids_are_as_near() {
         .collect();
     let mut first: Option<Vec<u32>> = None;
     for spec in tune::supported(&gpu, VARIANTS).unwrap() {
-        let trial = Trial::upload(&gpu, &points, &centroids, D).unwrap();
-        let bound =
-            Assign::load(&gpu, spec).unwrap().bind(&gpu, &trial.assignment(), K as u64, D as u64).unwrap();
+        let trial = Trial::upload(&gpu, &points, &centroids, D, 1).unwrap();
+        let bound = Assign::load(&gpu, spec).unwrap().bind(&gpu, &trial.assignment(), D as u64).unwrap();
         let labels = run(&gpu, &bound, &trial);
         let first = first.get_or_insert_with(|| labels.clone());
         let expected = Expected::Exact(first.clone());
         compare(&Measured::forged(labels), &expected)
             .unwrap_or_else(|error| panic!("{}: {error}", spec.label()));
     }
-}
-
-#[test]
-fn points_larger_than_a_binding_are_labelled_in_windows() {
-    let gpu = device();
-    let mut random = Random::new(4);
-    let (points, centroids) = (random.floats(N * D), random.floats(K * D));
-    let mut trial = Trial::upload(&gpu, &points, &centroids, D).unwrap();
-    let kernel = Assign::load(&gpu, tune::supported(&gpu, VARIANTS).unwrap()[0]).unwrap();
-    let bind = |trial: &Trial| kernel.bind(&gpu, &trial.assignment(), K as u64, D as u64).unwrap();
-    let whole = run(&gpu, &bind(&trial), &trial);
-
-    let padded: Vec<f32> = trial.points.read(&gpu).unwrap();
-    trial.points = Buffer::with_limit(&gpu, "points in parts", N as u64, 160, 160_000).unwrap();
-    trial.points.write(&gpu, &padded).unwrap();
-    trial.labels = Buffer::with_limit(&gpu, "labels in parts", N as u64, 4, 8_000).unwrap();
-    trial.labels.write(&gpu, &vec![u32::MAX; N]).unwrap();
-    let bound = bind(&trial);
-    assert!(bound.windows() >= 6, "{} windows", bound.windows());
-    assert_eq!(run(&gpu, &bound, &trial), whole);
 }

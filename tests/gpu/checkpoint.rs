@@ -44,7 +44,7 @@ impl Problem<'_> {
         let mut seen = 0;
         let kmeans = self.kmeans.clone().checkpoints(checkpoints);
         let fitted = kmeans.fit_weighted(self.gpu, self.data, self.weights, |news| {
-            if let Progress::Iterating { n_iter, changed, shift } = news {
+            if let Progress::Iterating { n_iter, changed, shift, .. } = news {
                 log.push([n_iter, changed, shift.to_bits()]);
             }
             if matches!(news, Progress::Seeding { .. }) == seeding {

@@ -15,8 +15,8 @@ fn every_variant_gives_the_same_bits() {
     let points = Buffer::from_slice(&gpu, "points", 3000, &Random::new(8).floats(3000 * 12)).unwrap();
     let mut first: Option<Vec<Vec<u32>>> = None;
     for spec in tune::supported(&gpu, VARIANTS).unwrap() {
-        let kernels = Seed::load(&gpu, spec).unwrap();
-        let state = kernels.state(&gpu, 3000, 100, 7, None).unwrap();
+        let kernels = Seed::load(&gpu, spec, 3000).unwrap();
+        let state = kernels.state(&gpu, (3000, 1), 100, 7, None).unwrap();
         for step in 0..4 {
             let bound = kernels.bind(&gpu, &points, &state, 12, 5, step % 2).unwrap();
             let mut record = Recorder::new(&gpu);

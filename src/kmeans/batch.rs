@@ -1,0 +1,464 @@
+//! Several problems of equal shape in one call, as attention heads and layers ask for: `[B, n, d]`, each clustered by itself.
+//!
+//! A group of problems lies in one buffer, one behind the other. Cluster c of problem p is number p k + c, so the sort, the
+//! sums and the means see one large problem; only ranking, seeding and the end of the loop know of several. Each problem
+//! is scaled by a power of two to a common size, which changes no digit: a problem gets the result that it would get alone.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::centroid::{Centroid, Scales};
+use super::labeller::Labeller;
+use super::lloyd::{Lloyd, Outcome};
+use super::points::{Points, Room, Statistics, Transform, bytes_besides};
+use super::{Fitted, Init, KMeans, Progress, Source, balance, rows_of, sample, seed, to_labels};
+use crate::gpu::Context;
+use crate::io::npy::Matrix;
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// Clusterings of several problems.
+#[derive(Clone, Debug, Serialize)]
+pub struct FittedBatch {
+    /// Problems.
+    pub problems: usize,
+    /// Points of each.
+    pub n: usize,
+    /// Dimensions.
+    pub d: usize,
+    /// Clusters of each.
+    pub k: usize,
+    /// What "near" means.
+    pub metric: super::Metric,
+    /// `[problems]` iterations, of the best start.
+    pub n_iter: Vec<u32>,
+    /// `[problems]` whether the loop ended by itself ([`Fitted::converged`]).
+    pub converged: Vec<bool>,
+    /// `[problems]` sums of the distances of the points to their centroids ([`Fitted::inertia`]).
+    pub inertia: Vec<f64>,
+    /// Mean time of an iteration of all problems.
+    pub ms_per_iteration: f64,
+    /// Time of the whole call.
+    pub seconds: f64,
+    /// What the caller should know of this result.
+    pub notices: Vec<String>,
+    /// `[problems k, d]` centroids.
+    #[serde(skip)]
+    pub cluster_centers: Matrix,
+    /// `[problems n]` cluster of each point within its problem.
+    #[serde(skip)]
+    pub labels: Vec<i32>,
+}
+
+/// Labels of the points of several problems by given centroids.
+#[derive(Clone, Debug, Serialize)]
+pub struct PredictedBatch {
+    /// `[problems]` sums of the distances of the points to their centroids.
+    pub inertia: Vec<f64>,
+    /// `[problems n]` the nearest centroid of each point's problem.
+    #[serde(skip)]
+    pub labels: Vec<i32>,
+}
+
+/// Neighbouring problems that lie on the device at the same time, as a source of their points: transformed, each problem
+/// as it would be alone, and scaled to a common size.
+struct Group<'a> {
+    of: &'a dyn Source,
+    rows: Range<u64>,
+    each: u64,
+    problems: Vec<Problem>,
+}
+
+/// What is done to the points of one problem.
+struct Problem {
+    transform: Transform,
+    /// A power of two.
+    factor: f32,
+    variance: f64,
+}
+
+impl Problem {
+    fn apply(&self, values: &[f32], d: usize) -> Vec<f32> {
+        let mut padded = self.transform.apply(values, d);
+        padded.iter_mut().for_each(|value| *value *= self.factor);
+        padded
+    }
+
+    fn undo(&self, row: &mut [f32]) {
+        row.iter_mut().for_each(|value| *value /= self.factor);
+        self.transform.undo(row);
+    }
+
+    /// What squares are multiplied with.
+    fn squared(&self) -> f64 {
+        f64::from(self.factor).powi(2)
+    }
+}
+
+/// Some rows of a source.
+struct Window<'a> {
+    of: &'a dyn Source,
+    rows: Range<u64>,
+}
+
+impl Source for Window<'_> {
+    fn rows(&self) -> u64 {
+        self.rows.end - self.rows.start
+    }
+
+    fn cols(&self) -> usize {
+        self.of.cols()
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        self.of.read(self.rows.start + rows.start..self.rows.start + rows.end, out)
+    }
+}
+
+impl Source for Group<'_> {
+    fn rows(&self) -> u64 {
+        self.rows.end - self.rows.start
+    }
+
+    fn cols(&self) -> usize {
+        self.of.cols()
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        let d = self.cols();
+        self.of.read(self.rows.start + rows.start..self.rows.start + rows.end, out)?;
+        for (row, values) in rows.zip(out.chunks_exact_mut(d)) {
+            let own = self.problems[(row / self.each) as usize].apply(values, d);
+            values.copy_from_slice(&own[..d]);
+        }
+        Ok(())
+    }
+}
+
+/// The best start of a problem.
+struct Best {
+    inertia: f64,
+    outcome: Outcome,
+    centroids: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl KMeans {
+    /// Clusters each of several problems by itself: the rows of `data` (`[problems n, d]`) are those of the first problem, then
+    /// those of the second, and so on. Given centroids are those of every problem (`[k, d]`), or of each in turn
+    /// (`[problems k, d]`). A problem's result is that of [`KMeans::fit`] with the same settings, to the bit, wherever its
+    /// points fit the device and number at most 2^24.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit`] for each problem; [`Error::Input`] for rows that are no multiple of the problems, and for
+    /// settings that are for one problem only: a sample of the points, checkpoints, k-means||.
+    pub fn fit_batch(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        problems: usize,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<FittedBatch> {
+        let begun = Instant::now();
+        let (n, d, k) = (self.share(data, problems)?, data.cols(), self.k);
+        let given = match &self.init {
+            Init::Centroids(given) if problems > 1 && given.rows == problems * k => Some(given),
+            _ => None,
+        };
+        self.of_problem(given, 0).check(n, d)?;
+        self.refuse_single()?;
+        let (mut bests, mut notices, mut time) = (Vec::with_capacity(problems), Vec::new(), 0.0f64);
+        let most = self.group_size(gpu, n, d)?;
+        for first in (0..problems).step_by(most.max(1)) {
+            if most == 0 {
+                // A problem too large for a buffer goes its own way, a chunk at a time.
+                let window = Window { of: data, rows: rows_in(n, first..first + 1) };
+                let fitted = self.of_problem(given, first).fit(gpu, &window, &mut progress);
+                let fitted = fitted.map_err(|error| in_problem(first, error))?;
+                time += fitted.ms_per_iteration;
+                bests.push(best_of(fitted));
+                continue;
+            }
+            let range = first..(first + most).min(problems);
+            let group = self.group(data, n, range.clone())?;
+            time += self.fit_group(gpu, &group, given, range, &mut bests, &mut progress)?;
+        }
+        let mut fitted = FittedBatch {
+            problems,
+            n,
+            d,
+            k,
+            metric: self.metric,
+            n_iter: bests.iter().map(|best| best.outcome.n_iter).collect(),
+            converged: bests.iter().map(|best| best.outcome.converged).collect(),
+            inertia: bests.iter().map(|best| best.inertia).collect(),
+            ms_per_iteration: time,
+            seconds: 0.0,
+            notices: Vec::new(),
+            cluster_centers: Matrix { rows: problems * k, cols: d, values: Vec::new() },
+            labels: Vec::with_capacity(problems * n),
+        };
+        let few = |best: &&Best| balance(k, best.labels.iter().map(|&label| label as usize)).0 < k;
+        let few = bests.iter().filter(few).count();
+        if few > 0 {
+            notices.push(format!(
+                "{few} of {problems} problems have fewer distinct clusters than n_clusters ({k}). \
+                 Possibly due to duplicate points in X."
+            ));
+        }
+        let endless = fitted.converged.iter().filter(|converged| !**converged).count();
+        if endless > 0 {
+            let most = self.max_iter;
+            notices.push(format!("{endless} of {problems} problems not converged after {most} iterations"));
+        }
+        for best in bests {
+            fitted.cluster_centers.values.extend(best.centroids);
+            fitted.labels.extend(to_labels(best.labels)?);
+        }
+        Ok(FittedBatch { notices, seconds: begun.elapsed().as_secs_f64(), ..fitted })
+    }
+
+    /// Labels the points of several problems (`[problems n, d]`) by the nearest of their problem's centroids
+    /// (`[problems k, d]`).
+    ///
+    /// # Errors
+    /// Those of [`KMeans::predict`] for each problem; [`Error::Input`] for rows that are no multiple of the problems.
+    pub fn predict_batch(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        problems: usize,
+        centroids: &Matrix,
+    ) -> Result<PredictedBatch> {
+        let n = self.share(data, problems)?;
+        let (d, k) = (data.cols(), centroids.rows / problems);
+        if k == 0 || !centroids.rows.is_multiple_of(problems) || centroids.cols != d {
+            return Err(Error::Input(format!(
+                "the shape of the centroids ({}, {}) does not match {problems} problems of {d} features",
+                centroids.rows, centroids.cols
+            )));
+        }
+        let of_k = Self { k, ..self.clone() };
+        let most = of_k.group_size(gpu, n, d)?;
+        let (mut labels, mut inertia) = (Vec::with_capacity(problems * n), Vec::with_capacity(problems));
+        for first in (0..problems).step_by(most.max(1)) {
+            if most == 0 {
+                let window = Window { of: data, rows: rows_in(n, first..first + 1) };
+                let predicted = self.predict(gpu, &window, &part(centroids, k, first..first + 1));
+                let predicted = predicted.map_err(|error| in_problem(first, error))?;
+                labels.extend(predicted.labels);
+                inertia.push(predicted.inertia);
+                continue;
+            }
+            let range = first..(first + most).min(problems);
+            let group = self.group(data, n, range.clone())?;
+            let points = Points::new(gpu, &group, None, &Transform::Plain, Room::default())?;
+            let points = points.split(range.len() as u64)?;
+            let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
+            labeller.start_from(&self.given_to(&group, centroids, range)?)?;
+            labeller.label()?;
+            for (problem, sum) in group.problems.iter().zip(labeller.inertias()?) {
+                inertia.push(sum / problem.squared());
+            }
+            let own = points.labels(gpu)?.into_iter().zip(0..).map(|(label, i)| within(label, i, n, k));
+            labels.extend(to_labels(own.collect())?);
+        }
+        Ok(PredictedBatch { inertia, labels })
+    }
+
+    /// Points of each problem.
+    fn share(&self, data: &dyn Source, problems: usize) -> Result<usize> {
+        let rows = data.rows();
+        if problems == 0 || !rows.is_multiple_of(problems as u64) {
+            return Err(Error::Input(format!("{rows} rows cannot be shared equally by {problems} problems")));
+        }
+        Ok((rows / problems as u64) as usize)
+    }
+
+    /// The settings for one problem.
+    fn of_problem(&self, given: Option<&Matrix>, problem: usize) -> Self {
+        match given {
+            Some(given) => {
+                Self { init: Init::Centroids(part(given, self.k, problem..problem + 1)), ..self.clone() }
+            }
+            None => self.clone(),
+        }
+    }
+
+    fn refuse_single(&self) -> Result<()> {
+        let what = if self.subsample.is_some() {
+            "a subsample"
+        } else if self.checkpoints.is_some() {
+            "checkpoints"
+        } else if matches!(self.init, Init::Parallel) {
+            "k-means||"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Input(format!("{what} cannot be had for several problems in one call: leave it out")))
+    }
+
+    /// How many problems of `n` points can lie on the device at the same time; 0 if one is too large.
+    fn group_size(&self, gpu: &Context, n: usize, d: usize) -> Result<usize> {
+        let (n, k, d4) = (n as u64, self.k as u64, d.div_ceil(4) as u64);
+        let trials = seed::trials(k);
+        let sums = Centroid::scratch_bytes(n, k, d4);
+        let largest = [16 * d4 * n, 4 * trials * n, 64 * d4 * k, sums].into_iter().max().unwrap_or(0);
+        let all = n * (16 * d4 + bytes_besides(d4, false) + 8 * trials) + 100 * d4 * k + sums;
+        let fit = (gpu.adapter.max_binding_bytes / largest.max(1)).min(self.room.bytes / all.max(1));
+        // Labels of all problems of a group are i32, and so are the numbers of their points.
+        let fit = fit.min((1 << 31) / n.max(k).max(1));
+        let small = n <= seed::most_points(gpu.adapter.max_binding_bytes, d as u64, k) && n < self.room.chunk;
+        Ok(if small { usize::try_from(fit).unwrap_or(usize::MAX) } else { 0 })
+    }
+
+    /// Reads neighbouring problems once, to see how their points are to be transformed.
+    fn group<'a>(&self, data: &'a dyn Source, n: usize, range: Range<usize>) -> Result<Group<'a>> {
+        let problem = |problem: usize| {
+            let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
+            let statistics = Statistics::of(&window, "X")?;
+            let transform = self.map_of(&statistics)?;
+            let size = self.check_magnitude(&window, &statistics)?;
+            let factor = Scales::new(size, None).points / Scales::new(1.0, None).points;
+            Ok(Problem { transform, factor, variance: statistics.variance })
+        };
+        let problems = range
+            .clone()
+            .map(|at| problem(at).map_err(|error| in_problem(at, error)))
+            .collect::<Result<_>>()?;
+        Ok(Group { of: data, rows: rows_in(n, range), each: n as u64, problems })
+    }
+
+    /// Given centroids of each problem, or of all, as they lie on the device.
+    fn given_to(&self, group: &Group<'_>, given: &Matrix, range: Range<usize>) -> Result<Vec<f32>> {
+        let mut padded = Vec::new();
+        for (at, problem) in range.zip(&group.problems) {
+            let own = if given.rows == self.k { given.clone() } else { part(given, self.k, at..at + 1) };
+            let own = self.given(&own, &problem.transform, "init").map_err(|error| in_problem(at, error))?;
+            padded.extend(own.into_iter().map(|value| value * problem.factor));
+        }
+        Ok(padded)
+    }
+
+    /// Clusters the problems of a group, and appends the best start of each; the time of an iteration, in milliseconds.
+    fn fit_group(
+        &self,
+        gpu: &Context,
+        group: &Group<'_>,
+        given: Option<&Matrix>,
+        range: Range<usize>,
+        bests: &mut Vec<Best>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<f64> {
+        let (n, d, k, count) = (group.each as usize, group.of.cols(), self.k, range.len());
+        let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
+        let points = points.split(count as u64)?;
+        let tol =
+            |problem: &Problem| (f64::from((self.tol * problem.variance) as f32) * problem.squared()) as f32;
+        let tol: Vec<f32> = group.problems.iter().map(tol).collect();
+        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, Scales::new(1.0, None), &tol)?;
+        let lloyd = lloyd.empty(self.empty);
+        let mut random = Random::new(self.seed);
+        let mut own: Vec<Option<Best>> = (0..count).map(|_| None).collect();
+        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
+        let mut time = 0.0f64;
+        for _ in 0..starts {
+            lloyd.forget_labels()?;
+            lloyd.start_from(&self.first_of_each(
+                gpu,
+                group,
+                &points,
+                given,
+                range.clone(),
+                &mut random,
+                progress,
+            )?)?;
+            let outcomes = lloyd.run(self.max_iter, None, progress)?;
+            let (centroids, labels) = (lloyd.labeller.centroids()?, lloyd.labels()?);
+            for (at, sum) in lloyd.labeller.inertias()?.into_iter().enumerate() {
+                let inertia = sum / group.problems[at].squared();
+                if own[at].as_ref().is_some_and(|best| best.inertia <= inertia) {
+                    continue;
+                }
+                let mut centroids = centroids[at * k * d..][..k * d].to_vec();
+                centroids.chunks_mut(d).for_each(|row| group.problems[at].undo(row));
+                let labels = labels[at * n..][..n].iter().map(|&label| label - (at * k) as u32).collect();
+                time = time.max(outcomes[at].iteration.as_secs_f64() * 1e3);
+                own[at] = Some(Best { inertia, outcome: outcomes[at], centroids, labels });
+            }
+        }
+        bests.extend(own.into_iter().flatten());
+        Ok(time)
+    }
+
+    /// The first centroids of every problem, as they lie on the device.
+    #[allow(clippy::too_many_arguments, reason = "they are the parts of one group, each of another kind")]
+    fn first_of_each(
+        &self,
+        gpu: &Context,
+        group: &Group<'_>,
+        points: &Points<'_>,
+        given: Option<&Matrix>,
+        range: Range<usize>,
+        random: &mut Random,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<f32>> {
+        let (n, d, k, count) = (group.each, group.of.cols() as u64, self.k as u64, range.len() as u64);
+        let chosen: Vec<u64> = match &self.init {
+            Init::Centroids(all) => return self.given_to(group, given.unwrap_or(all), range),
+            Init::Random => std::iter::repeat_n(sample(n, k, random), count as usize).flatten().collect(),
+            Init::PlusPlus | Init::Parallel => {
+                let Some(block) = points.whole() else {
+                    return Err(Error::Input("the problems of a group do not lie in one buffer".into()));
+                };
+                let seeds = seed::Seed::tuned(gpu, n, d, k)?;
+                let mut watch = |news| {
+                    progress(news);
+                    Ok(())
+                };
+                let chosen = seeds.choose(gpu, (&block.points, count), None, d, k, random, &mut watch)?;
+                chosen.into_iter().map(u64::from).collect()
+            }
+        };
+        let place = |(i, point): (usize, u64)| i as u64 / k * n + point;
+        let rows: Vec<u64> = chosen.into_iter().enumerate().map(place).collect();
+        rows_of(points, &rows)
+    }
+}
+
+/// The rows of some problems.
+fn rows_in(n: usize, problems: Range<usize>) -> Range<u64> {
+    problems.start as u64 * n as u64..problems.end as u64 * n as u64
+}
+
+/// The centroids of some problems.
+fn part(centroids: &Matrix, k: usize, problems: Range<usize>) -> Matrix {
+    let width = k * centroids.cols;
+    let values =
+        centroids.values.get(problems.start * width..problems.end * width).unwrap_or_default().to_vec();
+    Matrix { rows: problems.len() * k, cols: centroids.cols, values }
+}
+
+/// A label of point number `point` of a group, within its problem.
+fn within(label: u32, point: usize, n: usize, k: usize) -> u32 {
+    label - (point / n * k) as u32
+}
+
+fn in_problem(problem: usize, error: Error) -> Error {
+    match error {
+        Error::Input(text) => Error::Input(format!("problem {problem}: {text}")),
+        other => other,
+    }
+}
+
+fn best_of(fitted: Fitted) -> Best {
+    let iteration = std::time::Duration::from_secs_f64(fitted.ms_per_iteration / 1e3);
+    Best {
+        inertia: fitted.inertia,
+        outcome: Outcome { n_iter: fitted.n_iter, converged: fitted.converged, iteration },
+        centroids: fitted.cluster_centers.values,
+        labels: fitted.labels.into_iter().map(|label| label as u32).collect(),
+    }
+}

@@ -1,0 +1,185 @@
+//! Labelling by given centroids, of the points of one problem or of several of equal size.
+
+use super::Metric;
+use super::assign::{self, Assign, Assignment};
+use super::distance::Distance;
+use super::lloyd::{Control, Decision, RUNNING};
+use super::points::Points;
+use crate::gpu::{Bound, Buffer, Context, Recorder};
+use crate::{Error, Result};
+
+/// Sees the labels and distances of some neighbouring points, and which is the first.
+type Seen<'a> = &'a mut dyn FnMut(u64, &[u32], &[f32]);
+
+/// Labelling by given centroids: what prediction needs, and the first half of the loop.
+pub struct Labeller<'a> {
+    pub(super) gpu: &'a Context,
+    pub(super) points: &'a Points<'a>,
+    /// Centroids of one problem.
+    pub(super) k: u64,
+    /// `[problems k, d4]`, as is `next`.
+    pub(super) centroids: Buffer,
+    /// What the centroids become with the next commit.
+    pub(super) next: Buffer,
+    /// `[problems]`, as is `changed`.
+    pub(super) control: Buffer,
+    pub(super) changed: Buffer,
+    pub(super) distances: Buffer,
+    /// For each block.
+    pub(super) assign: Vec<Bound>,
+    pub(super) distance: Vec<Bound>,
+    pub(super) commit: Bound,
+    commit_always: Bound,
+}
+
+impl<'a> Labeller<'a> {
+    /// Prepares the labelling of `points` by `k` centroids for each problem.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for more centroids than a binding of the adapter holds.
+    pub fn new(gpu: &'a Context, points: &'a Points<'a>, k: u64, metric: Metric) -> Result<Self> {
+        let (d, problems) = (points.d(), points.problems());
+        let row_bytes = 16 * d.div_ceil(4);
+        let (clusters, most) = (problems * k, gpu.adapter.max_binding_bytes / row_bytes);
+        if clusters > most {
+            return Err(Error::Input(format!(
+                "{clusters} centroids of {d} dimensions are more than this adapter can bind at once: at most {most}"
+            )));
+        }
+        let centroids = Buffer::new(gpu, "centroids", clusters, row_bytes)?;
+        let norms = Buffer::new(gpu, "centroid norms", clusters, 4)?;
+        let next = Buffer::new(gpu, "next centroids", clusters, row_bytes)?;
+        let changed = Buffer::new(gpu, "changed labels", problems, 4)?;
+        let control = Buffer::new(gpu, "control", problems, size_of::<Control>() as u64)?;
+        let distances = Buffer::new(gpu, "distances", points.largest(), 4)?;
+
+        let assigner = Assign::load(gpu, assign::tuned(gpu, points.each(), k, d)?)?;
+        let distancer = Distance::load(gpu)?;
+        let decision = Decision::load(gpu, (k, d))?;
+        let (mut assign, mut distance) = (Vec::new(), Vec::new());
+        for block in points.blocks() {
+            let on = Assignment {
+                points: &block.points,
+                centroids: &centroids,
+                norms: &norms,
+                control: &control,
+                labels: &block.labels,
+                changed: &changed,
+            };
+            assign.push(assigner.bind(gpu, &on, d)?);
+            let to = (&centroids, &block.labels);
+            distance.push(distancer.bind(gpu, &block.points, to, &distances, d, metric)?);
+        }
+        let into = (&centroids, &norms);
+        let commit = decision.bind_commit(gpu, &next, &control, into, (d, metric), false)?;
+        let commit_always = decision.bind_commit(gpu, &next, &control, into, (d, metric), true)?;
+        Ok(Self {
+            gpu,
+            points,
+            k,
+            centroids,
+            next,
+            control,
+            changed,
+            distances,
+            assign,
+            distance,
+            commit,
+            commit_always,
+        })
+    }
+
+    /// Takes these centroids: `[problems k, d]`, transformed and padded as the points are. A new loop begins.
+    pub fn start_from(&self, padded: &[f32]) -> Result<()> {
+        self.next.write(self.gpu, padded)?;
+        let problems = self.points.problems() as usize;
+        self.control.write(self.gpu, &vec![Control::default(); problems])?;
+        self.changed.write(self.gpu, &vec![0u32; problems])?;
+        self.submit([&self.commit_always])
+    }
+
+    /// Labels every point by the centroids as they are.
+    pub fn label(&self) -> Result<()> {
+        let mut controls = self.controls()?;
+        controls.iter_mut().for_each(|control| control.state = RUNNING);
+        self.control.write(self.gpu, &controls)?;
+        self.points.sweep(self.gpu, &|_, block| vec![&self.assign[block]], None)
+    }
+
+    /// The centroids, `[problems k, d]` without padding.
+    pub fn centroids(&self) -> Result<Vec<f32>> {
+        let d = self.points.d() as usize;
+        let padded: Vec<f32> = self.centroids.read(self.gpu)?;
+        Ok(padded.chunks(d.next_multiple_of(4)).flat_map(|row| &row[..d]).copied().collect())
+    }
+
+    /// The sum of the distances of the points to the centroids of their labels, times their weights, in the order of
+    /// the points.
+    pub fn inertia(&self) -> Result<f64> {
+        self.add_inertia(0.0)
+    }
+
+    /// The same of each problem.
+    pub fn inertias(&self) -> Result<Vec<f64>> {
+        let each = self.points.each();
+        let mut sums = vec![0.0; self.points.problems() as usize];
+        self.distances(&mut |first, distances| {
+            for (point, &distance) in (first..).zip(distances) {
+                sums[(point / each) as usize] += f64::from(distance) * f64::from(self.points.weight(point));
+            }
+        })?;
+        Ok(sums)
+    }
+
+    /// The same, added to the sum over the points before these.
+    pub(super) fn add_inertia(&self, mut sum: f64) -> Result<f64> {
+        self.distances(&mut |first, distances| {
+            for (point, &distance) in (first..).zip(distances) {
+                sum += f64::from(distance) * f64::from(self.points.weight(point));
+            }
+        })?;
+        Ok(sum)
+    }
+
+    /// Shows the distance of every point to the centroid of its label, from some first point on.
+    pub(super) fn distances(&self, each: &mut dyn FnMut(u64, &[f32])) -> Result<()> {
+        let passes = |_, block: usize| vec![&self.distance[block]];
+        self.points.sweep(
+            self.gpu,
+            &passes,
+            Some(&mut |block, first| {
+                let distances: Vec<f32> = self.distances.read(self.gpu)?;
+                each(first, &distances[..block.points.rows() as usize]);
+                Ok(())
+            }),
+        )
+    }
+
+    /// Labels every point by the centroids as they are, and shows labels and distances, from some first point on.
+    pub(super) fn nearest(&self, each: Seen<'_>) -> Result<()> {
+        let passes = |_, block: usize| vec![&self.assign[block], &self.distance[block]];
+        self.points.sweep(
+            self.gpu,
+            &passes,
+            Some(&mut |block, first| {
+                let (labels, distances): (Vec<u32>, Vec<f32>) =
+                    (block.labels.read(self.gpu)?, self.distances.read(self.gpu)?);
+                each(first, &labels, &distances[..labels.len()]);
+                Ok(())
+            }),
+        )
+    }
+
+    /// Where the loop of each problem stands.
+    pub(super) fn controls(&self) -> Result<Vec<Control>> {
+        self.control.read(self.gpu)
+    }
+
+    pub(super) fn submit<'b>(&'b self, passes: impl IntoIterator<Item = &'b Bound>) -> Result<()> {
+        let mut record = Recorder::new(self.gpu);
+        for pass in passes {
+            record.dispatch(pass);
+        }
+        record.submit()
+    }
+}

@@ -1,0 +1,149 @@
+//! Several problems of equal shape in one call: each as it would be alone.
+
+use lowbit::io::npy::Matrix;
+use lowbit::kmeans::{Empty, FittedBatch, Init, KMeans, Metric};
+use lowbit::random::Random;
+
+use crate::harness::device;
+
+/// `problems` of `n` points around `blobs` centres of their own, each at a place and of a size of its own.
+fn blobs(problems: usize, n: usize, d: usize, blobs: usize) -> Matrix {
+    let mut random = Random::new((problems * n * d) as u64);
+    let mut values = Vec::new();
+    for problem in 0..problems {
+        let (place, size) = (3.0 * problem as f32, 10f32.powi(problem as i32 % 7 - 3));
+        let centres: Vec<f32> = random.floats(blobs * d).iter().map(|x| place + 4.0 * x).collect();
+        for point in 0..n {
+            let centre = &centres[point % blobs * d..][..d];
+            values.extend(centre.iter().zip(random.floats(d)).map(|(c, x)| size * (c + 0.3 * x)));
+        }
+    }
+    Matrix { rows: problems * n, cols: d, values }
+}
+
+fn part(of: &Matrix, rows: usize, problem: usize) -> Matrix {
+    let width = rows * of.cols;
+    Matrix { rows, cols: of.cols, values: of.values[problem * width..][..width].to_vec() }
+}
+
+/// Checks every problem of a batch against the fit of that problem alone.
+fn as_alone(data: &Matrix, problems: usize, alone: impl Fn(usize) -> KMeans, batch: &FittedBatch) {
+    let gpu = device();
+    let (n, k) = (batch.n, batch.k);
+    for problem in 0..problems {
+        let fitted = alone(problem).fit(&gpu, &part(data, n, problem), |_| ()).unwrap();
+        let name = format!("problem {problem} of {problems}, n={n} k={k} d={}", batch.d);
+        assert_eq!(batch.labels[problem * n..][..n], fitted.labels, "{name}");
+        assert_eq!(part(&batch.cluster_centers, k, problem).values, fitted.cluster_centers.values, "{name}");
+        assert_eq!(batch.inertia[problem], fitted.inertia, "{name}");
+        assert_eq!(batch.n_iter[problem], fitted.n_iter, "{name}");
+        assert_eq!(batch.converged[problem], fitted.converged, "{name}");
+    }
+}
+
+#[test]
+fn each_problem_is_clustered_as_it_would_be_alone() {
+    for (problems, n, d, k) in [(1, 50, 3, 4), (2, 1, 1, 1), (7, 65, 5, 6), (5, 300, 16, 20), (33, 20, 2, 3)]
+    {
+        let data = blobs(problems, n, d, k.min(n));
+        for metric in [Metric::Euclidean, Metric::Cosine, Metric::Dot] {
+            for init in [Init::PlusPlus, Init::Random] {
+                let kmeans = KMeans::new(k).metric(metric).init(init).n_init(2).seed(3).max_iter(40);
+                let batch = kmeans.fit_batch(&device(), &data, problems, |_| ()).unwrap();
+                as_alone(&data, problems, |_| kmeans.clone(), &batch);
+                let predicted =
+                    kmeans.predict_batch(&device(), &data, problems, &batch.cluster_centers).unwrap();
+                assert_eq!(predicted.labels, batch.labels, "n={n} k={k} d={d} {metric:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn problems_end_by_themselves_at_different_iterations() {
+    let data = blobs(9, 400, 4, 3);
+    let kmeans = KMeans::new(12).tol(0.0).seed(1);
+    let batch = kmeans.fit_batch(&device(), &data, 9, |_| ()).unwrap();
+    assert!(batch.n_iter.iter().any(|&n_iter| n_iter != batch.n_iter[0]), "{:?}", batch.n_iter);
+    as_alone(&data, 9, |_| kmeans.clone(), &batch);
+    let kmeans = kmeans.max_iter(batch.n_iter[0]);
+    let batch = kmeans.fit_batch(&device(), &data, 9, |_| ()).unwrap();
+    assert!(batch.converged.iter().any(|converged| !converged));
+    as_alone(&data, 9, |_| kmeans.clone(), &batch);
+}
+
+#[test]
+fn empty_clusters_are_filled_in_the_problem_that_has_them() {
+    let (problems, n, d, k) = (6, 60, 2, 5);
+    let data = blobs(problems, n, d, 3);
+    // Centroids of which the last are far off, in every second problem.
+    let mut centroids = Matrix { rows: problems * k, cols: d, values: Vec::new() };
+    for problem in 0..problems {
+        let own = part(&data, n, problem);
+        centroids.values.extend(&own.values[..k * d]);
+        if problem % 2 == 1 {
+            let at = centroids.values.len();
+            let far = 1e3 * own.values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            centroids.values[at - 2 * d..].fill(far);
+        }
+    }
+    for empty in [Empty::Farthest, Empty::SplitLargest, Empty::Keep] {
+        let kmeans = KMeans::new(k).empty(empty).max_iter(30);
+        let given = |of: Matrix| kmeans.clone().init(Init::Centroids(of));
+        let batch = given(centroids.clone()).fit_batch(&device(), &data, problems, |_| ()).unwrap();
+        as_alone(&data, problems, |problem| given(part(&centroids, k, problem)), &batch);
+        let shared = given(part(&centroids, k, 1));
+        let batch = shared.fit_batch(&device(), &data, problems, |_| ()).unwrap();
+        as_alone(&data, problems, |_| shared.clone(), &batch);
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_fit_goes_in_groups_and_alone() {
+    let data = blobs(8, 200, 8, 4);
+    let kmeans = KMeans::new(4).seed(5);
+    let whole = kmeans.fit_batch(&device(), &data, 8, |_| ()).unwrap();
+    for small in [kmeans.clone().memory(60_000), kmeans.clone().memory(4_000), kmeans.chunk_rows(64)] {
+        let parts = small.fit_batch(&device(), &data, 8, |_| ()).unwrap();
+        assert_eq!(parts.labels, whole.labels);
+        assert_eq!(parts.cluster_centers.values, whole.cluster_centers.values);
+        assert_eq!(parts.inertia, whole.inertia);
+        let predicted = small.predict_batch(&device(), &data, 8, &whole.cluster_centers).unwrap();
+        assert_eq!(predicted.labels, whole.labels);
+    }
+}
+
+#[test]
+fn very_many_small_problems_are_one_call() {
+    let (problems, n, d, k) = (100_000, 8, 2, 2);
+    let data = blobs(problems, n, d, k);
+    let kmeans = KMeans::new(k);
+    let batch = kmeans.fit_batch(&device(), &data, problems, |_| ()).unwrap();
+    assert_eq!(batch.labels.len(), problems * n);
+    for problem in [0, 1, 777, problems - 1] {
+        let fitted = kmeans.fit(&device(), &part(&data, n, problem), |_| ()).unwrap();
+        assert_eq!(batch.labels[problem * n..][..n], fitted.labels);
+        assert_eq!(batch.inertia[problem], fitted.inertia);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_batch_is_said() {
+    let mut data = blobs(3, 10, 2, 2);
+    let kmeans = KMeans::new(2);
+    let problem = |kmeans: &KMeans, data: &Matrix, problems| {
+        kmeans.fit_batch(&device(), data, problems, |_| ()).unwrap_err().to_string()
+    };
+    assert_eq!(problem(&kmeans, &data, 4), "30 rows cannot be shared equally by 4 problems");
+    assert!(problem(&kmeans, &data, 0).contains("0 problems"));
+    assert!(problem(&KMeans::new(11), &data, 3).contains("n_samples=10 should be >= n_clusters=11"));
+    let text = problem(&kmeans.clone().init(Init::Parallel), &data, 3);
+    assert_eq!(text, "k-means|| cannot be had for several problems in one call: leave it out");
+    let wrong = Init::Centroids(Matrix { rows: 4, cols: 2, values: vec![0.0; 8] });
+    assert!(problem(&kmeans.clone().init(wrong), &data, 3).contains("initial centers (4, 2)"));
+    data.values[45] = f32::NAN;
+    assert_eq!(
+        problem(&kmeans, &data, 3),
+        "problem 2: Input X contains NaN: row 2, column 1 (from 0): leave such rows out, or fill them"
+    );
+}
