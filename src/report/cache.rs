@@ -123,17 +123,21 @@ fn as_text<S: serde::Serializer>(of: &Pair, to: S) -> std::result::Result<S::Ok,
 pub fn make(geometry: Geometry, weights: Option<Weights>, options: &CacheOptions) -> Result<CachePlan> {
     let CacheOptions { context, residual, vram_gb, bandwidth_gb_s, .. } = *options;
     if context == 0 {
-        return Err(Error::Input("a cache of 0 tokens has nothing to plan: give a context of 1 or more".into()));
+        return Err(Error::Input(
+            "a cache of 0 tokens has nothing to plan: give a context of 1 or more".into(),
+        ));
     }
     if geometry.values_per_token() == 0 {
-        return Err(Error::Input("none of the model's layers has attention: there is no cache to plan".into()));
+        return Err(Error::Input(
+            "none of the model's layers has attention: there is no cache to plan".into(),
+        ));
     }
-    let types =
-        if options.types.is_empty() { TYPES.map(Pair::from).to_vec() } else { options.types.clone() };
+    let types = if options.types.is_empty() { TYPES.map(Pair::from).to_vec() } else { options.types.clone() };
     let f16 = geometry.bytes(CacheType::F16.into(), context, 0)?;
     // In a memory that weights do not fit in, no cache fits.
     let room = vram_gb.map(|gb| {
-        let room = gb * 1e9 / (1.0 + HEAD_ROOM) - weights.as_ref().map_or(0.0, |weights| weights.bytes as f64);
+        let room =
+            gb * 1e9 / (1.0 + HEAD_ROOM) - weights.as_ref().map_or(0.0, |weights| weights.bytes as f64);
         if room < 0.0 { None } else { Some(room as u64) }
     });
     let row = |&types: &Pair| -> Result<CacheRow> {
@@ -226,7 +230,8 @@ impl CachePlan {
                 Some(weights) => format!("weights as {}, cache", format_name(weights.format)),
                 None => "the cache alone".into(),
             };
-            text += &format!("fits: {weights} and {:.0} % of it as head room in {gb} GB\n", HEAD_ROOM * 100.0);
+            text +=
+                &format!("fits: {weights} and {:.0} % of it as head room in {gb} GB\n", HEAD_ROOM * 100.0);
         }
         if geometry.layers.iter().any(|of| matches!(of.layer.attention, Attention::Latent { .. })) {
             text += "latent vectors serve as keys and values, and have the type of keys\n";
@@ -252,7 +257,8 @@ impl CachePlan {
             let bytes = of.bytes(CacheType::F16.into(), *context, 0).map_or("-".into(), gib);
             vec![of.count.to_string(), words(&of.layer), tokens, of.layer.values().to_string(), bytes]
         });
-        text += &table::render(&["layers", "attention", "tokens", "values a token", "f16 GiB"], rows.collect());
+        text +=
+            &table::render(&["layers", "attention", "tokens", "values a token", "f16 GiB"], rows.collect());
         text
     }
 
@@ -296,6 +302,7 @@ fn gib(bytes: u64) -> String {
 /// How much less or more `bytes` is than `other`.
 pub fn difference(bytes: u64, other: u64) -> String {
     match (1.0 - bytes as f64 / other as f64) * 100.0 {
+        _ if other == 0 => "-".into(),
         0.0 => "none".into(),
         less if less > 0.0 => format!("{less:.2} % less"),
         more => format!("{:.2} % more", -more),

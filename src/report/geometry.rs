@@ -159,8 +159,8 @@ impl Geometry {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(too_large());
         }
-        let document =
-            serde_json::from_slice(&bytes).map_err(|e| Error::file(path, format!("this is not JSON: {e}")))?;
+        let document = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::file(path, format!("this is not JSON: {e}")))?;
         Self::of_config(&document).map_err(|problem| Error::file(path, problem))
     }
 
@@ -447,7 +447,9 @@ impl Config<'_> {
                 let hidden =
                     self.number("hidden_size")?.ok_or_else(|| missing("head_dim, and no hidden_size"))?;
                 if !hidden.is_multiple_of(heads) {
-                    return Err(format!("its hidden_size of {hidden} is not a multiple of its {heads} heads"));
+                    return Err(format!(
+                        "its hidden_size of {hidden} is not a multiple of its {heads} heads"
+                    ));
                 }
                 in_range("hidden_size / num_attention_heads", hidden / heads)?
             }
@@ -538,7 +540,9 @@ impl Config<'_> {
         };
         let sees_window: Box<dyn Fn(u64) -> bool> = match self.get("sliding_window_pattern") {
             // A letter for each layer, L for local and G for global, over and over.
-            Some(Value::String(letters)) if !letters.is_empty() && letters.bytes().all(|b| b"LG".contains(&b)) => {
+            Some(Value::String(letters))
+                if !letters.is_empty() && letters.bytes().all(|b| b"LG".contains(&b)) =>
+            {
                 let letters = letters.as_bytes();
                 Box::new(move |i| letters[(i % letters.len() as u64) as usize] == b'L')
             }
@@ -658,7 +662,9 @@ impl<'a> Meta<'a> {
         };
         let key = "attention.sliding_window_pattern";
         let period = match self.get(key) {
-            Some(gguf::Value::Array(gguf::Array::Bool(sees_window))) if sees_window.len() as u64 == blocks => {
+            Some(gguf::Value::Array(gguf::Array::Bool(sees_window)))
+                if sees_window.len() as u64 == blocks =>
+            {
                 return Ok(sees_window.iter().map(|&sees| Some(window).filter(|_| sees)).collect());
             }
             Some(gguf::Value::Array(array)) => {
