@@ -449,7 +449,7 @@ fn a_config_that_makes_no_sense_is_refused() {
         (json!({ "layer_types": ["full_attention"] }), "layer_types has 1 entries for 4 layers"),
         (json!({ "layer_types": [1, 2, 3, 4] }), "no layer is known as 1"),
         (json!({ "layer_types": ["a\u{1b}[2J", "", "", ""] }), r"no layer is known as 'a\u{1b}[2J'"),
-        (json!({ "layer_types": ["sliding_attention"; 4] }), "it has no sliding_window"),
+        (json!({ "layer_types": vec!["sliding_attention"; 4] }), "it has no sliding_window"),
         (json!({ "kv_lora_rank": 512 }), "it has no qk_rope_head_dim"),
         (json!({ "kv_lora_rank": 0 }), "kv_lora_rank is 0"),
         (
@@ -469,7 +469,7 @@ fn a_config_that_makes_no_sense_is_refused() {
         assert!(problem.contains(words), "{change}: {problem:?} has no {words:?}");
     }
     assert!(Geometry::of_config(&json!([])).unwrap_err().contains("not an object"));
-    let nothing = config(json!({ "layer_types": ["mamba"; 4] })).unwrap();
+    let nothing = config(json!({ "layer_types": vec!["mamba"; 4] })).unwrap();
     let options = CacheOptions { context: 1, ..CacheOptions::default() };
     assert!(cache::make(nothing, None, &options).unwrap_err().to_string().contains("no cache to plan"));
 }
