@@ -227,7 +227,7 @@ fn windows_are_those_of_the_file_or_of_the_architecture() {
 }
 
 fn asset(name: &str) -> Geometry {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/plan").join(name).with_extension("json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/plan/{name}.json"));
     Geometry::read_config(&path).unwrap()
 }
 
