@@ -39,6 +39,7 @@ pub mod audit;
 pub mod calibration;
 pub mod cases;
 pub mod classify;
+pub mod codec;
 mod error;
 pub mod format;
 pub mod gpu;

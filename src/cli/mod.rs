@@ -75,7 +75,7 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Put the weights of a .gguf, .safetensors or .npy file into another number format, as a .gguf file
     Quantize(quantize::Arguments),
-    /// Say which number format to run a .gguf model in here: sizes, and tokens per second by measured products
+    /// Say which number format to run a model in here: sizes, tokens per second by measured products, the KV cache
     Plan(plan::Arguments),
     /// Multiply the weights of a .gguf file with columns: Y = W X
     Matmul(matmul::Arguments),

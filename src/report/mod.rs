@@ -1,10 +1,12 @@
 //! The report: roofs, every kernel against them, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
 
 pub mod audit;
+pub mod cache;
 pub mod classifiers;
 pub mod classify;
 pub mod clustering;
 pub mod compare;
+pub mod geometry;
 pub mod html;
 pub mod kernels;
 pub mod model;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
+use super::geometry::Geometry;
 use crate::format::Format;
 use crate::io::gguf::{Gguf, Tensor, TensorType, Value};
 use crate::quantize::{fitting, is_kept};
@@ -55,9 +56,9 @@ pub struct Model {
     pub matrices: Vec<Matrices>,
     /// Bytes of the tensors of one dimension. They keep their type, and a token reads all of them.
     pub vector_bytes: u64,
-    /// Bytes of an f16 KV cache for a token of context, over all layers; or what the file does not say.
+    /// Its KV cache, or what the file does not say of it.
     #[serde(skip)]
-    pub kv: std::result::Result<u64, String>,
+    pub kv: std::result::Result<Geometry, String>,
     /// What had to be guessed.
     pub notices: Vec<String>,
 }
@@ -75,9 +76,9 @@ impl Model {
     /// # Errors
     /// [`Error::File`] if a token is multiplied with no tensor of it.
     pub fn of(gguf: &Gguf) -> Result<Self> {
-        let meta = Meta(gguf);
         let has_output = gguf.tensors().iter().any(|tensor| tensor.name == OUTPUT && tensor.dims.len() > 1);
-        let used = meta.number("expert_used_count");
+        let architecture = gguf.get("general.architecture").and_then(Value::as_str);
+        let used = architecture.and_then(|name| gguf.get(&format!("{name}.expert_used_count"))?.as_u64());
         let (mut matrices, mut notices) = (Vec::new(), Vec::new());
         let (mut weights, mut vector_bytes) = (0u64, 0u64);
         for tensor in gguf.tensors() {
@@ -107,7 +108,7 @@ impl Model {
             let problem = format!("none of its {found} tensors is a matrix that a token is multiplied with");
             return Err(Error::file(gguf.path(), problem));
         }
-        Ok(Self { weights, matrices: grouped(matrices), vector_bytes, kv: meta.kv_bytes(), notices })
+        Ok(Self { weights, matrices: grouped(matrices), vector_bytes, kv: Geometry::of_gguf(gguf), notices })
     }
 
     /// The matrices in `format`, or as they are. Rows that are no whole blocks of it become what `lowbit quantize` makes
@@ -138,48 +139,4 @@ fn grouped(matrices: impl IntoIterator<Item = Matrices>) -> Vec<Matrices> {
     let mut groups: Vec<Matrices> = groups.into_values().collect();
     groups.sort_by_key(|group| Reverse(group.read_bytes()));
     groups
-}
-
-/// What a model says of itself.
-struct Meta<'a>(&'a Gguf);
-
-impl Meta<'_> {
-    /// The value of a key that begins with the architecture.
-    fn get(&self, key: &str) -> Option<&Value> {
-        let architecture = self.0.get("general.architecture")?.as_str()?;
-        self.0.get(&format!("{architecture}.{key}"))
-    }
-
-    fn number(&self, key: &str) -> Option<u64> {
-        self.get(key)?.as_u64()
-    }
-
-    /// The heads of all layers together: the metadata has a number for each of them, or one for all.
-    fn heads(&self, key: &str, layers: u64) -> Option<u64> {
-        match self.get(key)? {
-            Value::Array(array) if array.len() as u64 == layers => {
-                let heads = array.first(array.len());
-                heads.iter().try_fold(0u64, |sum, heads| Some(sum.saturating_add(heads.as_u64()?)))
-            }
-            value => Some(value.as_u64()?.saturating_mul(layers)),
-        }
-    }
-
-    /// Bytes of keys and values in f16 that a token leaves in the cache. Layers that see only a window, or share their
-    /// keys, are counted in full.
-    fn kv_bytes(&self) -> std::result::Result<u64, String> {
-        let missing = |key: &str| format!("its metadata has no {key}");
-        let layers = self.number("block_count").ok_or_else(|| missing("block_count"))?;
-        // Without a number of their own, there are as many heads for keys as there are for queries.
-        let own = "attention.head_count_kv";
-        let key = if self.get(own).is_some() { own } else { "attention.head_count" };
-        let heads = self.heads(key, layers).ok_or_else(|| missing(own))?;
-        let length = |key: &str| {
-            let of_head =
-                || self.number("embedding_length")?.checked_div(self.number("attention.head_count")?);
-            self.number(key).or_else(of_head).ok_or_else(|| missing(key))
-        };
-        let both = length("attention.key_length")?.saturating_add(length("attention.value_length")?);
-        Ok(heads.saturating_mul(both).saturating_mul(2))
-    }
 }

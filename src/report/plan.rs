@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::cache::{self, CacheOptions, CachePlan, Weights};
 use super::model::{Matrices, Model};
 use super::products::{Shape, speed};
 use super::table;
@@ -28,8 +29,8 @@ pub const HEAD_ROOM: f64 = 0.05;
 pub struct PlanOptions {
     /// The formats to compare; the file as it is and [`FORMATS`] if there are none.
     pub formats: Vec<&'static Format>,
-    /// Tokens of context, whose f16 KV cache takes memory too.
-    pub context: Option<u64>,
+    /// The KV cache, which takes memory and time too. Its memory is the plan's.
+    pub cache: Option<CacheOptions>,
     /// Memory in base-10 gigabytes.
     pub vram_gb: Option<f64>,
     /// With [`Effort::Quick`] one shape is measured in each format.
@@ -49,8 +50,10 @@ pub struct Plan {
     pub model: Model,
     /// Tokens of context, if asked for.
     pub context: Option<u64>,
-    /// Bytes of their KV cache; null if it is not counted.
+    /// Bytes of their KV cache, in the first of its types; null if it is not counted.
     pub kv_bytes: Option<u64>,
+    /// That cache in each of its types, beside the weights that are recommended; null if it is not counted.
+    pub cache: Option<CachePlan>,
     /// Memory in base-10 gigabytes, if given.
     pub vram_gb: Option<f64>,
     /// Memory that must be left, in shares of what weights and cache take.
@@ -157,14 +160,23 @@ pub fn make(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Plan> {
     let mut notices = model.notices.clone();
-    let kv_bytes = match (options.context, &model.kv) {
-        (Some(context), Ok(bytes)) => Some(bytes.saturating_mul(context)),
+    let wanted = options.cache.clone().map(|cache| CacheOptions { vram_gb: options.vram_gb, ..cache });
+    let mut cache = match (&wanted, &model.kv) {
+        (Some(_), Ok(geometry)) if geometry.values_per_token() == 0 => {
+            notices.push("none of its layers has attention: there is no KV cache".into());
+            None
+        }
+        (Some(options), Ok(geometry)) => {
+            notices.extend(geometry.notices.iter().cloned());
+            Some(cache::make(geometry.clone(), None, options)?)
+        }
         (Some(_), Err(problem)) => {
             notices.push(format!("{problem}: the KV cache is not counted"));
             None
         }
         (None, _) => None,
     };
+    let kv_bytes = cache.as_ref().and_then(|cache| cache.types.first()).map(|row| row.bytes);
     let formats: Vec<Option<&'static Format>> = if options.formats.is_empty() {
         [None].into_iter().chain(FORMATS.into_iter().map(Format::by_name)).collect()
     } else {
@@ -187,14 +199,22 @@ pub fn make(
             .push(format!("{name} has no kernel here: it is taken to be as fast as what is nearest to it"));
     }
     let advice = advise(&rows, options.vram_gb);
+    let taken = advice.recommended.and_then(|name| rows.iter().find(|row| row.format == name));
+    // Where none fits, what comes nearest.
+    let taken = taken.or_else(|| rows.iter().min_by_key(|row| row.memory_bytes));
+    if let (Some(wanted), Some(before), Some(row)) = (&wanted, &cache, taken) {
+        let weights = Weights { format: row.format, bytes: row.bytes, ms_per_token: row.ms_per_token };
+        cache = Some(cache::make(before.geometry.clone(), Some(weights), wanted)?);
+    }
     notices.splice(0..0, gpu.notices());
     Ok(Plan {
         adapter: gpu.adapter.clone(),
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("LOWBIT_COMMIT").filter(|commit| !commit.is_empty()),
         model,
-        context: options.context,
+        context: wanted.map(|cache| cache.context),
         kv_bytes,
+        cache,
         vram_gb: options.vram_gb,
         head_room: HEAD_ROOM,
         formats: rows,
@@ -368,14 +388,22 @@ impl Plan {
         );
         text += &table::render(&header, self.formats.iter().map(row).collect());
         text += "\nceiling: the time of the products alone; attention, norms and sampling come on top\n";
-        if let (Some(context), Some(bytes)) = (self.context, self.kv_bytes) {
+        if let Some((cache, row)) = self.cache.as_ref().and_then(|cache| Some((cache, cache.types.first()?)))
+        {
+            let (context, types, bytes) = (cache.context, row.types, gb(row.bytes));
             text +=
-                &format!("memory: weights, and {} GB for the f16 KV cache of {context} tokens\n", gb(bytes));
+                &format!("memory: weights, and {bytes} GB for the {types} KV cache of {context} tokens\n");
         }
         if let Some(vram) = self.vram_gb {
             text +=
                 &format!("fits: the memory and {:.0} % of it as head room in {vram} GB\n", HEAD_ROOM * 100.0);
         }
-        text + &self.advice.advice + "\n"
+        text += &self.advice.advice;
+        text += "\n";
+        if let Some(cache) = &self.cache {
+            text += "\n";
+            text += &cache.text();
+        }
+        text
     }
 }

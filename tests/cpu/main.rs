@@ -4,6 +4,7 @@
 mod audit;
 mod calibration;
 mod checkpoint;
+mod codec;
 mod comparer;
 mod csv;
 mod format;

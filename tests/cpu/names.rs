@@ -89,6 +89,10 @@ fn imports_run_one_way() {
             "src/network",
             &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::audit", "wgpu"],
         ),
+        (
+            "src/codec",
+            &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::matmul", "wgpu"],
+        ),
         ("src/format", &["crate::gpu", "crate::kmeans", "crate::io", "crate::report", "wgpu"]),
         (
             "src/quantize",

@@ -58,6 +58,17 @@ fn plan_adds_up_products_in_each_format() {
         // Two keys of 512 are under 1 % of the bytes; they are as fast as the first in their format, if there is one.
         assert_eq!((products.len(), &products[2]["rows"]), (3, &2.into()), "{row}");
     }
+    let cache = &document["cache"];
+    assert_eq!((&cache["layers"][0]["count"], &cache["layers"][0]["kv_heads"]), (&2.into(), &2.into()));
+    let types = cache["types"].as_array().unwrap();
+    let names: Vec<&str> = types.iter().map(|row| row["type"].as_str().unwrap()).collect();
+    assert_eq!(names, ["f16", "q8_0", "q4_0", "turbo3"]);
+    assert_eq!(types[1]["bytes"], 1_024_000 * 17 / 32);
+    // The weights of the plan, and the cache at the measured roof.
+    let weights = rows.iter().find(|row| row["format"] == cache["weights"]["format"]).unwrap();
+    let (roof, cell) = (cache["bandwidth_gb_s"].as_f64().unwrap(), &cache["contexts"][0]["types"][0]);
+    let ms = weights["ms_per_token"].as_f64().unwrap() + 1_024_000.0 / roof / 1e6;
+    assert!((cell["tokens_per_s"].as_f64().unwrap() * ms / 1e3 - 1.0).abs() < 1e-9, "{cache}");
     let product = |row: usize, at: usize| &rows[row]["products"][at];
     // IQ4_XS has no kernel; what is nearest to its 4.25 bits stands for it.
     assert_eq!((&product(0, 0)["type"], &product(0, 0)["measured"]), (&"IQ4_NL".into(), &true.into()));
@@ -90,7 +101,14 @@ fn plan_prints_a_table_and_its_advice() {
     assert!(!text.contains("as it is") && !text.contains("memory") && !text.contains("fits"), "{text}");
 
     let text = done(folder.path(), &[&quick[..], &["--context", "10", "--vram", "0.0005"]].concat());
-    for words in ["memory GB", "fits", "KV cache of 10 tokens", "none fits: the smallest, Q2_K, needs 0.00"] {
+    for words in [
+        "memory GB",
+        "fits",
+        "f16 KV cache of 10 tokens",
+        "none fits: the smallest, Q2_K, needs 0.00",
+        "2 layers, 2 of them keep a cache of 512 values a token",
+        "products with weights as Q2_K",
+    ] {
         assert!(text.contains(words), "{words:?} is not in\n{text}");
     }
 }
@@ -123,10 +141,61 @@ fn plan_says_what_the_file_does_not() {
         &["plan", "model.gguf", "--quick", "--context", "18446744073709551615"],
     ));
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    for words in ["no expert_used_count", "no block_count: the KV cache is not counted"] {
+    for words in ["no expert_used_count", "no general.architecture: the KV cache is not counted"] {
         assert!(ran.err.contains(words), "{ran:?}");
     }
     assert!(!ran.out.contains("memory GB"), "{ran:?}");
+}
+
+/// Where no driver is: a config.json needs none.
+const NO_DEVICE: [(&str, &str); 3] = [
+    ("VK_DRIVER_FILES", "/nonexistent/driver.json"),
+    ("VK_ICD_FILENAMES", "/nonexistent/driver.json"),
+    ("WGPU_BACKEND", "vulkan"),
+];
+
+fn asset(name: &str) -> String {
+    format!("{}/assets/plan/{name}.json", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn plan_counts_the_cache_of_a_config_without_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let [nemotron, llama] = ["nemotron-super-49b", "llama-3.1-70b"].map(asset);
+    let plan = |more: &[&str]| {
+        let arguments = [&["plan", &nemotron, "--context", "131072"], more].concat();
+        let ran = run(lowbit(folder.path(), &arguments).envs(NO_DEVICE));
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+        ran.out
+    };
+    let text = plan(&["--against", &llama]);
+    for words in ["80 layers, 49 of them", "24.500", "40.000", "38.75 % less", "turbo3"] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    assert!(!text.contains("tokens/s") && !text.contains("fits"), "{text}");
+    let text = plan(&["--kv", "q8_0:turbo3", "--bandwidth", "936", "--vram", "24", "--residual", "132"]);
+    for words in
+        ["q8_0:turbo3", "tokens/s: a ceiling", "936.0 GB/s", "the cache alone and 5 %", "132 of them f16"]
+    {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    let document: Value = serde_json::from_str(&plan(&["--json", "--kv", "f16"])).unwrap();
+    assert_eq!(document["cache"]["types"][0]["bytes"], 49_u64 << 29);
+    assert_eq!(document["cache"]["values_per_token"], 49 * 2048);
+    assert_eq!(document["adapter"], Value::Null);
+}
+
+#[test]
+fn plan_reads_the_cache_of_a_config_at_the_measured_roof() {
+    let folder = tempfile::tempdir().unwrap();
+    let gemma = asset("gemma-3-27b");
+    let arguments = ["plan", &gemma, "--context", "1024", "--kv", "f16", "--bandwidth", "measure", "--json"];
+    let document = json(folder.path(), &arguments);
+    let roof = document["cache"]["bandwidth_gb_s"].as_f64().unwrap();
+    let cell = &document["cache"]["contexts"][0]["types"][0];
+    let expected = roof * 1e9 / cell["read_bytes"].as_f64().unwrap();
+    assert!((cell["tokens_per_s"].as_f64().unwrap() / expected - 1.0).abs() < 1e-9, "{document}");
+    assert!(document["adapter"]["name"].is_string(), "{document}");
 }
 
 #[test]
@@ -147,6 +216,22 @@ fn plan_refuses_what_it_cannot_plan() {
     ] {
         refused(&mut lowbit(folder, &["plan", file]), BAD_INPUT, &[file, words]);
     }
+    let llama = asset("llama-3.1-8b");
+    fs::write(folder.join("odd.json"), r#"{"num_hidden_layers": 2, "num_attention_heads": "many"}"#).unwrap();
+    for (arguments, words) in [
+        (
+            &["plan", "odd.json", "--context", "9"][..],
+            "odd.json: num_attention_heads is 'many', not a whole number",
+        ),
+        (&["plan", "model.gguf", "--context", "9", "--against", "odd.json"], "odd.json: num_attention_heads"),
+        (&["plan", "model.gguf", "--context", "9", "--against", "vector.gguf"], "no general.architecture"),
+        (&["plan", &llama], "give --context N"),
+        (&["plan", &llama, "--context", "9", "--weights", "Q8_0"], "no weights to compare formats of"),
+        (&["plan", &llama, "--context", "9", "--trace", "t.json"], "nothing runs on a device"),
+        (&["plan", &llama, "--context", "18446744073709551615"], "more than 2^64 bytes"),
+    ] {
+        refused(&mut lowbit(folder, arguments), BAD_INPUT, &[words]);
+    }
     let trace = ["plan", "model.gguf", "--trace", "model.gguf"];
     refused(&mut lowbit(folder, &trace), BAD_INPUT, &["overwrite an input"]);
     for (arguments, word) in [
@@ -156,6 +241,12 @@ fn plan_refuses_what_it_cannot_plan() {
         (&["--vram", "inf"], "a number above 0"),
         (&["--context", "0"], "invalid value '0' for '--context <N>'"),
         (&["--context", "many"], "invalid value 'many' for '--context <N>'"),
+        (&["--context", "9", "--kv", "f16,q9"], "no cache type is called 'q9'"),
+        (&["--context", "9", "--kv", "f16:q9"], "no cache type is called 'q9'"),
+        (&["--kv", "f16"], "--context <N>"),
+        (&["--residual", "4"], "--context <N>"),
+        (&["--context", "9", "--bandwidth", "0"], "give `measure`, or a number above 0"),
+        (&["--context", "9", "--bandwidth", "-1"], "give `measure`, or a number above 0"),
     ] {
         let ran = run(&mut lowbit(folder, &[&["plan", "model.gguf"], arguments].concat()));
         assert_eq!((ran.code, ran.out.as_str()), (Some(BAD_INPUT), ""), "{arguments:?}: {ran:?}");

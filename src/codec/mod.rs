@@ -1,0 +1,179 @@
+//! Cache types: how the keys and values of a head are kept, one file each, the only owner of its layout.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::io::quoted;
+use crate::{Error, Result};
+
+/// The head dimensions that caches are made for.
+pub const HEAD_DIMS: [usize; 6] = [32, 64, 80, 96, 128, 256];
+
+/// Values that share a scale: neighbouring channels of a token, or for keys of KIVI tokens of a channel.
+pub const GROUP: usize = 32;
+
+/// How a cache keeps keys or values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CacheType {
+    /// IEEE half precision.
+    F16,
+    /// A scale and 32 codes of 8 bits, as in GGUF files.
+    Q8_0,
+    /// A scale and 32 codes of 4 bits, as in GGUF files.
+    Q4_0,
+    /// E4M3 (OCP FP8) with a scale for each vector.
+    Fp8,
+    /// KIVI, 4 bits: keys by channel, values by token, each group with its scale and minimum.
+    Kivi4,
+    /// KIVI, 2 bits.
+    Kivi2,
+    /// TurboQuant, 4 bits: rotated, then Lloyd-Max centroids.
+    Turbo4,
+    /// TurboQuant, 3 bits.
+    Turbo3,
+    /// TurboQuant, 2 bits.
+    Turbo2,
+}
+
+impl CacheType {
+    /// Every type.
+    pub const ALL: [Self; 9] = [
+        Self::F16,
+        Self::Q8_0,
+        Self::Q4_0,
+        Self::Fp8,
+        Self::Kivi4,
+        Self::Kivi2,
+        Self::Turbo4,
+        Self::Turbo3,
+        Self::Turbo2,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+            Self::Fp8 => "fp8",
+            Self::Kivi4 => "kivi4",
+            Self::Kivi2 => "kivi2",
+            Self::Turbo4 => "turbo4",
+            Self::Turbo3 => "turbo3",
+            Self::Turbo2 => "turbo2",
+        }
+    }
+
+    /// Bits of a code.
+    pub fn code_bits(self) -> usize {
+        match self {
+            Self::F16 => 16,
+            Self::Q8_0 | Self::Fp8 => 8,
+            Self::Q4_0 | Self::Kivi4 | Self::Turbo4 => 4,
+            Self::Turbo3 => 3,
+            Self::Kivi2 | Self::Turbo2 => 2,
+        }
+    }
+
+    /// Bits that a value takes, scales included: of a vector of any dimension, whose last group may be shorter and whose
+    /// planes of codes end in whole words. Keys of KIVI have whole groups at any dimension, and are counted as its values.
+    pub fn bits_per_value(self, head_dim: usize) -> f64 {
+        let dim = head_dim.max(1);
+        let halves = match self {
+            Self::F16 => 0,
+            Self::Q8_0 | Self::Q4_0 => dim.div_ceil(GROUP),
+            Self::Kivi4 | Self::Kivi2 => 2 * dim.div_ceil(GROUP),
+            Self::Fp8 | Self::Turbo4 | Self::Turbo3 | Self::Turbo2 => 1,
+        };
+        let words: usize = self.planes().iter().map(|&bits| (dim * bits).div_ceil(32)).sum();
+        (32 * words + 16 * halves) as f64 / dim as f64
+    }
+
+    /// The widths of the planes that its codes lie in, one after another: 3 bits are 2 and 1.
+    pub fn planes(self) -> &'static [usize] {
+        match self.code_bits() {
+            16 => &[16],
+            8 => &[8],
+            4 => &[4],
+            3 => &[2, 1],
+            _ => &[2],
+        }
+    }
+}
+
+impl fmt::Display for CacheType {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for CacheType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|ty| ty.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|ty| ty.name()).collect();
+            Error::Input(format!(
+                "no cache type is called {}; there are {}, and pairs of keys:values",
+                quoted(text),
+                names.join(", ")
+            ))
+        })
+    }
+}
+
+/// The types of keys and of values: `q8_0:turbo3`, and `q8_0` for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    /// That of the keys.
+    pub keys: CacheType,
+    /// That of the values.
+    pub values: CacheType,
+}
+
+impl Pair {
+    /// Bits that a value takes, the mean of keys and values.
+    pub fn bits_per_value(self, head_dim: usize) -> f64 {
+        0.5 * (self.keys.bits_per_value(head_dim) + self.values.bits_per_value(head_dim))
+    }
+}
+
+impl From<CacheType> for Pair {
+    fn from(both: CacheType) -> Self {
+        Self { keys: both, values: both }
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        if self.keys == self.values {
+            return self.keys.fmt(f);
+        }
+        f.pad(&format!("{}:{}", self.keys, self.values))
+    }
+}
+
+impl FromStr for Pair {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            Some((keys, values)) => Ok(Self { keys: keys.parse()?, values: values.parse()? }),
+            None => text.parse().map(CacheType::into),
+        }
+    }
+}
+
+/// Refuses a head dimension that is not one of [`HEAD_DIMS`].
+///
+/// # Errors
+/// [`Error::Input`], which names the nearest.
+pub fn check_head_dim(head_dim: usize) -> Result<()> {
+    if HEAD_DIMS.contains(&head_dim) {
+        return Ok(());
+    }
+    let nearest = HEAD_DIMS.into_iter().min_by_key(|dim| dim.abs_diff(head_dim)).unwrap_or(HEAD_DIMS[0]);
+    Err(Error::Input(format!(
+        "a head dimension of {head_dim} is not supported: the nearest of {HEAD_DIMS:?} is {nearest}"
+    )))
+}
