@@ -153,7 +153,7 @@ impl KMeans {
     ///
     /// # Errors
     /// Those of [`KMeans::fit`] for each problem; [`Error::Input`] for rows that are no multiple of the problems, and for
-    /// settings that are for one problem only: a sample of the points, checkpoints, k-means||.
+    /// settings that are for one problem only: a sample of the points, checkpoints, the history, k-means||.
     pub fn fit_batch(
         &self,
         gpu: &Context,
@@ -292,6 +292,8 @@ impl KMeans {
             "a subsample"
         } else if self.checkpoints.is_some() {
             "checkpoints"
+        } else if self.history {
+            "the history"
         } else if matches!(self.init, Init::Parallel) {
             "k-means||"
         } else {
@@ -375,7 +377,7 @@ impl KMeans {
                 &mut random,
                 progress,
             )?)?;
-            let outcomes = lloyd.run(self.max_iter, None, progress)?;
+            let outcomes = lloyd.run(self.max_iter, Vec::new(), None, progress)?;
             let (centroids, labels) = (lloyd.labeller.centroids()?, lloyd.labels()?);
             for (at, sum) in lloyd.labeller.inertias()?.into_iter().enumerate() {
                 let inertia = sum / group.problems[at].squared();
@@ -386,7 +388,7 @@ impl KMeans {
                 centroids.chunks_mut(d).for_each(|row| group.problems[at].undo(row));
                 let labels = labels[at * n..][..n].iter().map(|&label| label - (at * k) as u32).collect();
                 time = time.max(outcomes[at].iteration.as_secs_f64() * 1e3);
-                own[at] = Some(Best { inertia, outcome: outcomes[at], centroids, labels });
+                own[at] = Some(Best { inertia, outcome: outcomes[at].clone(), centroids, labels });
             }
         }
         bests.extend(own.into_iter().flatten());
@@ -457,7 +459,12 @@ fn best_of(fitted: Fitted) -> Best {
     let iteration = std::time::Duration::from_secs_f64(fitted.ms_per_iteration / 1e3);
     Best {
         inertia: fitted.inertia,
-        outcome: Outcome { n_iter: fitted.n_iter, converged: fitted.converged, iteration },
+        outcome: Outcome {
+            n_iter: fitted.n_iter,
+            converged: fitted.converged,
+            iteration,
+            history: Vec::new(),
+        },
         centroids: fitted.cluster_centers.values,
         labels: fitted.labels.into_iter().map(|label| label as u32).collect(),
     }

@@ -50,6 +50,8 @@ pub struct Position {
     pub before: Option<Vec<f32>>,
     /// The centroids now.
     pub centroids: Vec<f32>,
+    /// [`Outcome::history`] so far.
+    pub history: Vec<f64>,
 }
 
 /// A start that has ended.
@@ -238,12 +240,14 @@ impl Keeper {
         let mut tensors = Vec::new();
         if let Some(position) = position {
             pairs.push(("n_iter", position.n_iter.to_string()));
+            pairs.push(("history", text_of(&position.history)));
             tensors.push(("centroids", bytes_of(&position.centroids)));
             tensors.extend(position.before.as_ref().map(|before| ("centroids_before", bytes_of(before))));
         }
         if let Some(Best { inertia, outcome, centroids, .. }) = &stand.best {
             pairs.push(("best_inertia", inertia.to_string()));
             pairs.push(("best_n_iter", outcome.n_iter.to_string()));
+            pairs.push(("best_history", text_of(&outcome.history)));
             pairs.push(("best_converged", outcome.converged.to_string()));
             pairs.push(("best_seconds_per_iteration", outcome.iteration.as_secs_f64().to_string()));
             tensors.push(("best_centroids", bytes_of(centroids)));
@@ -314,6 +318,11 @@ impl Keeping<'_> {
     pub fn between_starts(&mut self) -> Result<()> {
         if self.due() { self.keep(None) } else { Ok(()) }
     }
+}
+
+/// Numbers as text, from which they come back to the bit.
+fn text_of(numbers: &[f64]) -> String {
+    numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// A checkpoint that is whole.
@@ -393,6 +402,12 @@ impl Saved {
         text.parse().map_err(|_| self.problem(format!("its {key} is {}", quoted(text))))
     }
 
+    fn numbers(&self, key: &str) -> Result<Vec<f64>> {
+        let numbers =
+            self.text(key)?.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>();
+        numbers.map_err(|_| self.problem(format!("its {key} is no list of numbers")))
+    }
+
     fn state(&self, shape: &[u64; 2]) -> Result<State> {
         let notices = serde_json::from_str(self.text("notices")?)
             .map_err(|_| self.problem("its notices are no list of strings".into()))?;
@@ -403,6 +418,7 @@ impl Saved {
                 converged: self.value("best_converged")?,
                 iteration: iteration
                     .map_err(|_| self.problem("its best_seconds_per_iteration are no time".into()))?,
+                history: self.numbers("best_history")?,
             };
             let centroids = self.centroids("best_centroids", shape)?;
             Some(Best { inertia: self.value("best_inertia")?, outcome, centroids, labels: None })
@@ -416,7 +432,8 @@ impl Saved {
         }
         let n_iter = self.value("n_iter")?;
         let before = if n_iter > 0 { Some(self.centroids("centroids_before", shape)?) } else { None };
-        Ok((stand, Some(Position { n_iter, before, centroids: self.centroids("centroids", shape)? })))
+        let (centroids, history) = (self.centroids("centroids", shape)?, self.numbers("history")?);
+        Ok((stand, Some(Position { n_iter, before, centroids, history })))
     }
 
     fn centroids(&self, name: &str, shape: &[u64; 2]) -> Result<Vec<f32>> {

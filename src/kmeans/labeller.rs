@@ -19,6 +19,8 @@ pub struct Labeller<'a> {
     pub(super) k: u64,
     /// `[problems k, d4]`, as is `next`.
     pub(super) centroids: Buffer,
+    /// `[problems k]` their squared norms.
+    pub(super) norms: Buffer,
     /// What the centroids become with the next commit.
     pub(super) next: Buffer,
     /// `[problems]`, as is `changed`.
@@ -78,6 +80,7 @@ impl<'a> Labeller<'a> {
             points,
             k,
             centroids,
+            norms,
             next,
             control,
             changed,

@@ -158,13 +158,15 @@ pub enum Progress {
         changed: u32,
         /// Sum of the centroids' squared shifts in the last of them.
         shift: f32,
+        /// Sum of the points' squared distances to their centroids; of one euclidean problem without weights.
+        inertia: Option<f64>,
         /// Problems whose loop goes on.
         running: usize,
     },
 }
 
 /// How the loop ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// Iterations completed.
     pub n_iter: u32,
@@ -173,6 +175,8 @@ pub struct Outcome {
     /// Mean time of an iteration. The first is left out where there are more: drivers compile a kernel when it first
     /// runs.
     pub iteration: Duration,
+    /// The inertia that each iteration found, where asked for.
+    pub history: Vec<f64>,
 }
 
 /// What adds a block's points to the sums of their clusters.
@@ -194,6 +198,10 @@ pub struct Lloyd<'a> {
     pub(super) scales: Scales,
     pub(super) metric: Metric,
     pub(super) empty: Empty,
+    /// Whether the inertia of every iteration is to be known.
+    history: bool,
+    /// Sum of the points' squares, if that is known.
+    squares: Option<f64>,
     pub(super) sums: Buffer,
     pub(super) counts: Buffer,
     pub(super) mass: Buffer,
@@ -260,6 +268,8 @@ impl<'a> Lloyd<'a> {
             scales,
             metric,
             empty,
+            history: false,
+            squares: None,
             sums,
             counts,
             mass,
@@ -280,6 +290,16 @@ impl<'a> Lloyd<'a> {
                 Self { empty, decide, decide_with_empty, ..self }
             }
         }
+    }
+
+    /// The same loop, which notes the inertia that every iteration finds.
+    pub fn history(self, history: bool) -> Self {
+        Self { history, ..self }
+    }
+
+    /// The same loop, over points whose squares sum to this.
+    pub fn squares(self, squares: Option<f64>) -> Self {
+        Self { squares, ..self }
     }
 
     /// What an iteration does with a chunk of points that lies in `block`.
@@ -338,20 +358,28 @@ impl<'a> Lloyd<'a> {
 
     /// Whether the device goes from one iteration to the next by itself.
     fn runs_on(&self) -> bool {
-        self.others.is_empty() && self.labeller.points.all_resident()
+        self.others.is_empty() && self.labeller.points.all_resident() && !self.history
     }
 
-    /// Starts `size` iterations; of points that do not all stay on one device, one.
-    fn iterate(&self, size: u32) -> Result<u32> {
+    /// Starts `size` iterations; of points that do not all stay on one device, or of which the inertia is to be noted, one.
+    fn iterate(&self, size: u32, history: &mut Vec<f64>) -> Result<u32> {
         let Labeller { gpu, points, .. } = self.labeller;
+        let mut note = || {
+            if self.history {
+                history.push(self.inertia()?);
+            }
+            Ok::<_, crate::Error>(())
+        };
         if !self.others.is_empty() {
             self.add_up()?;
+            note()?;
             self.labeller.submit(self.finish())?;
             self.pass_on()?;
             return Ok(1);
         }
-        if !points.all_resident() {
+        if !points.all_resident() || self.history {
             points.sweep(gpu, &|chunk, block| self.passes(chunk, block), None)?;
+            note()?;
             self.labeller.submit(self.finish())?;
             return Ok(1);
         }
@@ -374,13 +402,14 @@ impl<'a> Lloyd<'a> {
     }
 
     /// Iterates until every problem's loop ends or has done `max_iter` iterations, then makes labels and centroids agree; how
-    /// each ended.
+    /// each ended. `history` is what was noted before.
     ///
     /// # Errors
     /// Those of keeping, [`Error::Interrupted`](crate::Error::Interrupted) among them; the device's.
     pub fn run(
         &self,
         max_iter: u32,
+        mut history: Vec<f64>,
         mut keeping: Option<Keeping<'_>>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Outcome>> {
@@ -403,7 +432,8 @@ impl<'a> Lloyd<'a> {
             if let Some(keeping) = &mut keeping {
                 if keeping.due() && (n_iter == 0 || before.is_some()) {
                     let centroids = labeller.centroids()?;
-                    keeping.keep(Some(Position { n_iter, before: before.take(), centroids }))?;
+                    let (before, history) = (before.take(), history.clone());
+                    keeping.keep(Some(Position { n_iter, before, centroids, history }))?;
                 }
                 if keeping.due() {
                     size = 1;
@@ -411,7 +441,7 @@ impl<'a> Lloyd<'a> {
                 before = if size == 1 { Some(labeller.centroids()?) } else { None };
             }
             let from = Instant::now();
-            let size = self.iterate(size)?;
+            let size = self.iterate(size, &mut history)?;
             done = labeller.controls()?;
             batch.took(from.elapsed(), size);
             let empty = done.iter().any(|control| control.state == EMPTY_CLUSTERS);
@@ -425,6 +455,7 @@ impl<'a> Lloyd<'a> {
                 n_iter: done.iter().map(|control| control.n_iter).max().unwrap_or(0),
                 changed: done.iter().fold(0, |sum, control| sum.saturating_add(control.changed)),
                 shift: done.iter().map(|control| control.shift).sum(),
+                inertia: self.inertia_by_means()?,
                 running,
             });
             labels_current = !empty && done.iter().all(|control| control.state == LABELS_UNCHANGED);
@@ -436,9 +467,19 @@ impl<'a> Lloyd<'a> {
         let iteration = batch.each();
         let outcome = |control: &Control| {
             let converged = matches!(control.state, LABELS_UNCHANGED | SHIFT_WITHIN_TOL);
-            Outcome { n_iter: control.n_iter, converged, iteration }
+            Outcome { n_iter: control.n_iter, converged, iteration, history: history.clone() }
         };
         Ok(done.iter().map(outcome).collect())
+    }
+
+    /// The inertia of the last labels by their means: squares are as large as those of the means and of the ways to them.
+    fn inertia_by_means(&self) -> Result<Option<f64>> {
+        let Some(squares) = self.squares else { return Ok(None) };
+        let (norms, mass): (Vec<f32>, Vec<f32>) =
+            (self.labeller.norms.read(self.labeller.gpu)?, self.mass.read(self.labeller.gpu)?);
+        let of_means: f64 =
+            norms.iter().zip(&mass).map(|(&norm, &mass)| f64::from(norm) * f64::from(mass)).sum();
+        Ok(Some((squares - of_means).max(0.0)))
     }
 
     /// Keeps the problems that have done all their iterations from more of them.

@@ -373,6 +373,7 @@ impl MiniBatchKMeans {
                     n_iter,
                     changed: size as u32,
                     shift: step.shift as f32,
+                    inertia: None,
                     running: 1,
                 });
             }
@@ -403,6 +404,7 @@ impl MiniBatchKMeans {
             n_iter: passes(done),
             converged,
             inertia,
+            history: Vec::new(),
             imbalance,
             ms_per_iteration: looped * 1e3 / (done * size) as f64 * n as f64,
             seconds: begun.elapsed().as_secs_f64(),

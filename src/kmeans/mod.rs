@@ -126,6 +126,7 @@ pub struct KMeans {
     room: Room,
     seed_bytes: u64,
     checkpoints: Option<Checkpoints>,
+    history: bool,
 }
 
 /// A clustering.
@@ -145,6 +146,10 @@ pub struct Fitted {
     pub converged: bool,
     /// Sum of the distances of the points to their centroids, squared ones for [`Metric::Euclidean`], times their weights.
     pub inertia: f64,
+    /// The inertia that each iteration of the best start found, by its labels and the centroids before it moved them; empty
+    /// unless asked for ([`KMeans::history`]).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<f64>,
     /// `k` times the sum of the squared sizes of the clusters over the square of their sum: 1 if all are of one size.
     pub imbalance: f64,
     /// Mean time of an iteration, the first left out where there are more: it includes the driver's compilation.
@@ -186,6 +191,7 @@ impl KMeans {
             room: Room::default(),
             seed_bytes: SEED_BYTES,
             checkpoints: None,
+            history: false,
         }
     }
 
@@ -240,6 +246,12 @@ impl KMeans {
     /// Sets where a fit keeps its state, so that one that was ended can be resumed.
     pub fn checkpoints(self, checkpoints: Checkpoints) -> Self {
         Self { checkpoints: Some(checkpoints), ..self }
+    }
+
+    /// Sets whether the inertia that every iteration finds is noted ([`Fitted::history`]), which reads all points once more in
+    /// each.
+    pub fn history(self, history: bool) -> Self {
+        Self { history, ..self }
     }
 
     /// Sets how many points one chunk holds at most, which otherwise follows from the adapter and the memory.
@@ -321,7 +333,9 @@ impl KMeans {
             .iter()
             .zip(&points)
             .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
-        let lloyd = Lloyd::joined(loops)?.empty(self.empty);
+        let plain = matches!(self.metric, Metric::Euclidean) && weights.is_none();
+        let squares = plain.then_some(statistics.variance * n as f64 * d as f64);
+        let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
@@ -332,8 +346,10 @@ impl KMeans {
         }
         while stand.start < starts {
             lloyd.forget_labels()?;
+            let mut history = Vec::new();
             if let Some(position) = position.take() {
                 lloyd.restore(&position)?;
+                history = position.history;
             } else {
                 let (mut random, mut notices) = (stand.random.clone(), Vec::new());
                 let mut watched = |news| {
@@ -356,11 +372,14 @@ impl KMeans {
                 lloyd.start_from(&first)?;
             }
             let keeping = keeper.as_mut().map(|keeper| Keeping { keeper, stand: &stand });
-            let outcome = lloyd.run(self.max_iter, keeping, &mut progress)?[0];
+            let outcomes = lloyd.run(self.max_iter, history, keeping, &mut progress)?;
+            let [outcome] = &outcomes[..] else {
+                return Err(Error::DeviceLost("the control block is empty".into()));
+            };
             let inertia = lloyd.inertia()?;
             if stand.best.as_ref().is_none_or(|best| inertia < best.inertia) {
                 let (centroids, labels) = (lloyd.labeller.centroids()?, Some(lloyd.labels()?));
-                stand.best = Some(Best { inertia, outcome, centroids, labels });
+                stand.best = Some(Best { inertia, outcome: outcome.clone(), centroids, labels });
             }
             stand.start += 1;
         }
@@ -401,6 +420,7 @@ impl KMeans {
             n_iter: outcome.n_iter,
             converged: outcome.converged,
             inertia,
+            history: outcome.history,
             imbalance,
             ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
@@ -481,6 +501,7 @@ impl KMeans {
             ("max_iter", self.max_iter.to_string()),
             ("tol", self.tol.to_string()),
             ("empty", format!("{:?}", self.empty)),
+            ("with_history", self.history.to_string()),
             ("weights_sha256", weights.map_or("none".into(), checkpoint::sha256_of)),
         ]
     }

@@ -110,7 +110,7 @@ fn interrupted_after_any_iteration_the_result_is_the_same_to_the_bit() {
     let problems = [
         ("euclidean", kmeans.clone(), None),
         ("weighted", kmeans.clone(), Some(weights.as_slice())),
-        ("cosine", kmeans.clone().metric(Metric::Cosine).init(Init::Random), None),
+        ("cosine", kmeans.clone().metric(Metric::Cosine).init(Init::Random).history(true), None),
     ];
     for (name, kmeans, weights) in problems {
         for (place, kmeans) in

@@ -1,7 +1,7 @@
 //! The whole clustering: known answers, scikit-learn's semantics, properties.
 
 use lowbit::io::npy::Matrix;
-use lowbit::kmeans::{Fitted, Init, KMeans, Metric, predict};
+use lowbit::kmeans::{Fitted, Init, KMeans, Metric, Progress, predict};
 use lowbit::oracle;
 use lowbit::random::Random;
 
@@ -16,9 +16,10 @@ fn fit(kmeans: &KMeans, data: &Matrix) -> Fitted {
 }
 
 /// All of a result that has to be the same, to the bit.
-pub fn bits_of(fitted: &Fitted) -> (Vec<i32>, Vec<u32>, u32, u64) {
+pub fn bits_of(fitted: &Fitted) -> (Vec<i32>, Vec<u32>, u32, Vec<u64>) {
     let centers = fitted.cluster_centers.values.iter().map(|v| v.to_bits()).collect();
-    (fitted.labels.clone(), centers, fitted.n_iter, fitted.inertia.to_bits())
+    let inertias = std::iter::once(&fitted.inertia).chain(&fitted.history).map(|v| v.to_bits()).collect();
+    (fitted.labels.clone(), centers, fitted.n_iter, inertias)
 }
 
 /// `n` points around `k` centres that lie on a line, `spread` apart.
@@ -82,6 +83,46 @@ fn agrees_with_the_definition_in_f64() {
             .filter(|(label, set)| !set.contains(&(**label as u32)))
             .count();
         assert!(outside * 500 <= n, "{outside} labels of {n} are not the nearest");
+    }
+}
+
+#[test]
+fn the_history_is_what_each_iteration_found_and_never_rises() {
+    let gpu = device();
+    let x = blobs(3001, 5, 11, 0.6, 8);
+    let kmeans = KMeans::new(14).seed(2).history(true);
+    for metric in [Metric::Euclidean, Metric::Cosine] {
+        let mut told = Vec::new();
+        let kmeans = kmeans.clone().metric(metric);
+        let fitted = kmeans
+            .fit(&gpu, &x, |news| {
+                if let Progress::Iterating { inertia, .. } = news {
+                    told.push(inertia);
+                }
+            })
+            .unwrap();
+        assert_eq!(fitted.history.len(), fitted.n_iter as usize);
+        assert!(fitted.history.len() > 3, "{}", fitted.history.len());
+        let rise = |pair: &[f64]| pair[1] > pair[0] * (1.0 + 1e-6);
+        assert!(!fitted.history.windows(2).any(rise), "{:?}", fitted.history);
+        assert!(fitted.inertia <= fitted.history[fitted.history.len() - 1] * (1.0 + 1e-6));
+        // An iteration of n finds what a clustering that ended one iteration before ends with.
+        for n in [1, 3] {
+            let before = kmeans.clone().history(false).max_iter(n).fit(&gpu, &x, |_| ()).unwrap();
+            assert_eq!(before.inertia, fitted.history[n as usize], "{metric:?} {n}");
+            assert!(before.history.is_empty());
+        }
+        let streamed = kmeans.memory(60_000).chunk_rows(700).fit(&gpu, &x, |_| ()).unwrap();
+        assert_eq!(bits_of(&streamed), bits_of(&fitted));
+        // By the new means, so between what this iteration found and what the next one will find.
+        for (i, inertia) in told.iter().enumerate().take(fitted.history.len() - 1) {
+            let Some(inertia) = inertia else {
+                assert_eq!(metric, Metric::Cosine);
+                continue;
+            };
+            let range = fitted.history[i + 1] * (1.0 - 1e-5)..=fitted.history[i] * (1.0 + 1e-5);
+            assert!(range.contains(inertia), "{i}: {inertia} {range:?}");
+        }
     }
 }
 
