@@ -9,7 +9,7 @@ use super::{
     Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, follow, notices, read_finite,
     written,
 };
-use lowbit::gpu::Context;
+use lowbit::gpu::{Context, adapters};
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::vecs::Vectors;
 use lowbit::kmeans::{Empty, Fitted, Init, MiniBatchKMeans};
@@ -41,8 +41,9 @@ pub struct Arguments {
         value_parser = clap::value_parser!(u64).range(1..),
         conflicts_with_all = ["checkpoint", "weights", "empty", "subsample", "adapters"])]
     mini_batch: Option<u64>,
-    /// Share the points out over all adapters, or over these, as --adapter names them; twice the same is two devices of it
-    #[arg(long, value_name = "all|NAME,NAME", value_delimiter = ',')]
+    /// Share the points out over all adapters, or over these, as --adapter names them; twice the same is two devices of it;
+    /// may be given several times
+    #[arg(long, value_name = "all|NAME,NAME")]
     adapters: Vec<String>,
     #[command(flatten)]
     random: Seeded,
@@ -72,6 +73,21 @@ fn empty(name: &str) -> Result<Empty, String> {
         "keep" => Ok(Empty::Keep),
         _ => Err("there are farthest, split-largest and keep".into()),
     }
+}
+
+/// The names in a list with commas between. A name may have commas of its own: as many parts as are together in the name of
+/// an adapter are one.
+fn names(list: &str, known: &[String]) -> Vec<String> {
+    let parts: Vec<&str> = list.split(',').collect();
+    let here = |name: &str| known.iter().any(|known| known.to_lowercase().contains(&name.to_lowercase()));
+    let (mut names, mut start) = (Vec::new(), 0);
+    while start < parts.len() {
+        let name = |end: usize| parts[start..end].join(",").trim().to_owned();
+        let end = (start + 2..=parts.len()).rev().find(|&end| here(&name(end))).unwrap_or(start + 1);
+        names.push(name(end));
+        start = end;
+    }
+    names
 }
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
@@ -109,7 +125,7 @@ impl Arguments {
         if !self.adapters.is_empty() && self.traced.trace.is_some() {
             anyhow::bail!("--adapters: a --trace is of the passes of one adapter: leave one out");
         }
-        if self.adapters.iter().any(|name| name.trim().is_empty()) {
+        if self.adapters.iter().flat_map(|list| list.split(',')).any(|name| name.trim().is_empty()) {
             anyhow::bail!(
                 "--adapters: there is an empty name; give all, or parts of names with commas between"
             );
@@ -145,7 +161,9 @@ impl Arguments {
         if self.adapters.is_empty() {
             return session.with_device(&self.traced, |gpu| fit(&[gpu]).map(|()| None));
         }
-        let gpus = session.open_several(&self.adapters)?;
+        let known: Vec<String> = adapters().into_iter().map(|adapter| adapter.name).collect();
+        let names: Vec<String> = self.adapters.iter().flat_map(|list| names(list, &known)).collect();
+        let gpus = session.open_several(&names)?;
         fit(&gpus.iter().collect::<Vec<_>>())
     }
 
@@ -195,4 +213,27 @@ fn read_weights(path: &Path) -> anyhow::Result<Vec<f32>> {
         anyhow::bail!("{}: it has {} columns; weights are one for each point", path.display(), matrix.cols);
     }
     Ok(matrix.values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn commas_part_names_but_for_those_of_a_name() {
+        let known = ["llvmpipe (LLVM 20.1.2, 256 bits)".to_owned(), "Tahiti, Pro, 2".to_owned()];
+        for (list, expected) in [
+            ("all", &["all"][..]),
+            ("llvm", &["llvm"]),
+            ("llvm, tahiti", &["llvm", "tahiti"]),
+            ("llvm,llvm", &["llvm", "llvm"]),
+            (&known[0], &[&known[0]]),
+            (&format!("{0},{0}", known[0]), &[&known[0], &known[0]]),
+            ("x,llvmpipe (llvm 20.1.2, 256,tahiti, pro", &["x", "llvmpipe (llvm 20.1.2, 256", "tahiti, pro"]),
+            ("Tahiti, Pro, 2,Tahiti", &["Tahiti, Pro, 2", "Tahiti"]),
+            ("256 bits), Tahiti", &["256 bits)", "Tahiti"]),
+        ] {
+            assert_eq!(names(list, &known), expected, "{list}");
+        }
+    }
 }
