@@ -20,7 +20,7 @@ p.sub { color: #57606a; margin-top: .2rem; } .notice { background: #fff8e1; bord
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d8dee4; white-space: nowrap; }
 td.w, th.w { white-space: normal; } td.w { min-width: 7rem; }
-table.figures :is(th, td):not(:first-child) { text-align: right; } table.figures td:first-child { white-space: normal; }
+table.figures :is(th, td):not(:first-child) { text-align: right; } table.figures td:first-child { white-space: normal; min-width: 11rem; }
 th { color: #57606a; font-weight: 600; } td.n, th.n { text-align: right; }
 .meter { display: inline-block; width: 80px; height: 9px; background: #eaeef2; margin-right: .5rem; }
 .meter i { display: block; height: 100%; background: #1f61b5; }
