@@ -10,7 +10,7 @@ use crate::Result;
 /// Reads labels: a 1-D array of int32, or of int64 whose values fit into an i32, in either byte order.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
+/// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::File`] if it is anything else than described above.
 pub fn read_labels(path: &Path) -> Result<Vec<i32>> {
     let mut array = Array::open(path)?;
     let width = match array.kind() {
@@ -47,7 +47,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<i32>> {
 /// the type bool, int8 to int64, uint8 to uint64, float32 or float64, in either byte order.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above, with the first
+/// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::File`] if it is anything else than described above, with the first
 /// row and value that are wrong.
 pub fn read_binary_labels(path: &Path) -> Result<Vec<bool>> {
     binary_labels(Array::open(path)?)

@@ -41,7 +41,7 @@ impl Matrix {
 /// NaN and infinity are read as they are; see [`Matrix::first_non_finite`].
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
+/// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::File`] if it is anything else than described above.
 pub fn read_matrix(path: &Path) -> Result<Matrix> {
     let array = Array::open(path)?;
     let &[rows, cols] = array.shape.as_slice() else {
