@@ -6,7 +6,7 @@ import numpy
 from sklearn.cluster import KMeans
 
 x = numpy.load(os.path.join(os.path.dirname(__file__), "points.npy")).astype(numpy.float64)
-for m, bits in [(8, 4), (48, 6)]:
+for m, bits in [(8, 4), (16, 6)]:
     errors = []
     for seed in range(5):
         parts = numpy.split(x, m, axis=1)

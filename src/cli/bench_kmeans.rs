@@ -1,11 +1,16 @@
 //! `lowbit bench kmeans`
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
 use lowbit::report::clustering::{self, Shape};
 use lowbit::roofline::{self, Effort, MeasureOptions};
+
+/// Time to measure a stage in.
+const BUDGET: Duration = Duration::from_millis(500);
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -38,8 +43,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
             if arguments.shape.is_empty() { clustering::shapes(gpu) } else { arguments.shape.clone() };
         let mut rows = Vec::new();
         for shape in shapes {
-            spinner.set_message(format!("{} x {} x {}", shape.n, shape.k, shape.d));
-            rows.push(clustering::measure(gpu, &roofs, shape)?);
+            spinner.set_message(shape.to_string());
+            rows.push(clustering::measure(gpu, &roofs, shape, BUDGET)?);
         }
         spinner.finish_and_clear();
         let document = json!({ "adapter": roofs.adapter, "version": roofs.version, "commit": roofs.commit,

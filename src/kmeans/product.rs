@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::points::Statistics;
-use super::views::Columns;
+use super::views::{Columns, Rows};
 use super::{KMeans, Progress, Source};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
@@ -86,6 +86,23 @@ pub struct Quantized {
 /// Points per centroid that are enough to train on (FAISS).
 const SUBSAMPLE: u64 = 256;
 
+/// Points to train on are kept on the host up to this size: each sub-space reads them twice.
+const KEPT_BYTES: u64 = 128 << 20;
+
+/// Bytes of points that are read and encoded at a time.
+const PIECE_BYTES: usize = 32 << 20;
+
+/// Reads all of `source`, if that is not too much.
+fn keep(source: &dyn Source) -> Result<Option<Matrix>> {
+    let (rows, cols) = (source.rows(), source.cols());
+    if rows.saturating_mul(4 * cols as u64) > KEPT_BYTES {
+        return Ok(None);
+    }
+    let mut values = vec![0.0; rows as usize * cols];
+    source.read(0..rows, &mut values)?;
+    Ok(Some(Matrix { rows: rows as usize, cols, values }))
+}
+
 impl ProductQuantizer {
     /// `m` sub-spaces of equal width, 8 bits, 256 points for each centroid to train on, otherwise the defaults of
     /// [`KMeans`].
@@ -146,18 +163,22 @@ impl ProductQuantizer {
             )));
         }
         let statistics = Statistics::of(data, "X")?;
-        let width = d / m;
-        let (mut codes, mut values) = (vec![0; n * m], Vec::with_capacity(k * d));
-        let (mut error, mut n_iter) = (0.0, 0);
+        // What would fail at the end fails before the work.
+        self.kmeans.check_magnitude(data, &statistics)?;
+        let kmeans = KMeans { subsample: None, ..self.kmeans.clone() };
+        let (width, mut values) = (d / m, Vec::with_capacity(k * d));
+        let (mut n_iter, mut notices) = (0, Vec::new());
+        let chosen = self.kmeans.sampled(n as u64, None);
+        let sample = chosen.as_ref().map(|rows| Rows { of: data, rows });
+        notices.extend(sample.iter().map(|sample| sample.notice()));
+        let from = sample.as_ref().map_or(data, |sample| sample);
+        let kept = keep(from)?;
+        let from = kept.as_ref().map_or(from, |kept| kept);
         let mut said: Vec<(String, usize)> = Vec::new();
         for part in 0..m {
-            let columns = Columns { of: data, columns: part * width..(part + 1) * width };
-            let fitted = self.kmeans.fit(gpu, &columns, |news| progress(part, news))?;
-            for (code, &label) in codes.iter_mut().skip(part).step_by(m).zip(&fitted.labels) {
-                *code = label as u8;
-            }
+            let columns = Columns { of: from, columns: part * width..(part + 1) * width };
+            let fitted = kmeans.fit(gpu, &columns, |news| progress(part, news))?;
             values.extend(fitted.cluster_centers.values);
-            error += fitted.inertia;
             n_iter = n_iter.max(fitted.n_iter);
             for notice in fitted.notices {
                 match said.iter_mut().find(|(text, _)| *text == notice) {
@@ -166,8 +187,12 @@ impl ProductQuantizer {
                 }
             }
         }
+        drop(kept);
+        let codebooks = Codebooks { m, k, width, values };
+        let (codes, error) = codebooks.label(gpu, data, &statistics, &kmeans)?;
         let note =
             |(text, times)| if times == m { text } else { format!("{text} (in {times} of {m} sub-spaces)") };
+        notices.extend(said.into_iter().map(note));
         let size = n as f64
             * (d as f64 * statistics.variance + statistics.mean.iter().map(|mean| mean * mean).sum::<f64>());
         Ok(Quantized {
@@ -179,8 +204,8 @@ impl ProductQuantizer {
             mean_squared_error: error / n as f64 / d as f64,
             n_iter,
             seconds: begun.elapsed().as_secs_f64(),
-            notices: said.into_iter().map(note).collect(),
-            codebooks: Codebooks { m, k, width, values },
+            notices,
+            codebooks,
             codes,
         })
     }
@@ -214,16 +239,44 @@ impl Codebooks {
         if d != own {
             return Err(Error::Input(format!("X has {d} features, but the codebooks are of {own}")));
         }
-        let mut codes = vec![0; data.rows() as usize * self.m];
-        for part in 0..self.m {
-            let columns = Columns { of: data, columns: part * self.width..(part + 1) * self.width };
-            let centroids = Matrix { rows: self.k, cols: self.width, values: self.of(part).to_vec() };
-            let predicted = KMeans::new(self.k).predict(gpu, &columns, &centroids)?;
-            for (code, &label) in codes.iter_mut().skip(part).step_by(self.m).zip(&predicted.labels) {
-                *code = label as u8;
+        let (kmeans, statistics) = (KMeans::new(self.k), Statistics::of(data, "X")?);
+        kmeans.check_magnitude(data, &statistics)?;
+        Ok(self.label(gpu, data, &statistics, &kmeans)?.0)
+    }
+
+    /// The codes of the rows of `data`, whose `statistics` are known, and the squared error. Reads them once.
+    fn label(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        statistics: &Statistics,
+        kmeans: &KMeans,
+    ) -> Result<(Vec<u8>, f64)> {
+        let (n, d, m) = (data.rows() as usize, data.cols(), self.m);
+        let books = (0..m)
+            .map(|part| Matrix { rows: self.k, cols: self.width, values: self.of(part).to_vec() })
+            .collect::<Vec<_>>();
+        let (mut codes, mut error) = (vec![0; n * m], 0.0);
+        let most = (PIECE_BYTES / (4 * d.max(1))).clamp(1, n.max(1));
+        let mut piece = Matrix { rows: 0, cols: d, values: Vec::new() };
+        for (start, codes) in (0..n).step_by(most).zip(codes.chunks_mut(most * m)) {
+            piece.rows = codes.len() / m;
+            piece.values.resize(piece.rows * d, 0.0);
+            data.read(start as u64..(start + piece.rows) as u64, &mut piece.values)?;
+            for (part, book) in books.iter().enumerate() {
+                let columns = part * self.width..(part + 1) * self.width;
+                // Columns lie about their own means; the other figures bound theirs.
+                let statistics =
+                    Statistics { mean: statistics.mean[columns.clone()].to_vec(), ..*statistics };
+                let columns = Columns { of: &piece, columns };
+                let labelled = kmeans.label(&[gpu], &columns, &statistics, None, book)?;
+                error += labelled.inertia;
+                for (code, &label) in codes.iter_mut().skip(part).step_by(m).zip(&labelled.labels) {
+                    *code = label as u8;
+                }
             }
         }
-        Ok(codes)
+        Ok((codes, error))
     }
 
     /// The vectors (`[n, m * width]`) that `codes` (`[n, m]`) stand for.

@@ -17,6 +17,14 @@ pub struct Rows<'a> {
     pub rows: &'a [u64],
 }
 
+impl Rows<'_> {
+    /// What to say of centroids that are fitted to these rows.
+    pub(super) fn notice(&self) -> String {
+        let (rows, n) = (self.rows.len(), self.of.rows());
+        format!("centroids fitted to a uniform sample of {rows} of the {n} points")
+    }
+}
+
 impl Source for Rows<'_> {
     fn rows(&self) -> u64 {
         self.rows.len() as u64
@@ -119,11 +127,11 @@ impl KMeans {
         };
         let own: Option<Vec<f32>> =
             weights.map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
-        let fitted = whole.fit_on(gpus, &Rows { of: data, rows: &rows }, own.as_deref(), progress)?;
+        let sample = Rows { of: data, rows: &rows };
+        let fitted = whole.fit_on(gpus, &sample, own.as_deref(), progress)?;
         let labelled = self.label(gpus, data, &statistics, weights, &fitted.cluster_centers)?;
         let (distinct_clusters, imbalance) = balance(k, labelled.labels.iter().map(|&label| label as usize));
-        let mut notices =
-            vec![format!("centroids fitted to a uniform sample of {} of the {n} points", rows.len())];
+        let mut notices = vec![sample.notice()];
         notices.extend(fitted.notices);
         Ok(Fitted {
             n,

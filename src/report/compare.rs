@@ -50,6 +50,9 @@ struct Document {
     adapter: Option<Adapter>,
     roofs: Option<Roofs>,
     kernels: Vec<Measured>,
+    /// K-means in a report; a bench of it has them as kernels.
+    #[serde(default)]
+    clusterings: Vec<Measured>,
 }
 
 #[derive(Deserialize)]
@@ -63,8 +66,8 @@ struct Adapter {
 }
 
 impl Results {
-    /// Reads what `lowbit report` or a bench wrote: a JSON document with `kernels`, and with `adapter.name` or
-    /// `roofs.adapter.name`. Whatever else it has is not looked at.
+    /// Reads what `lowbit report` or a bench wrote: a JSON document with `kernels`, and maybe `clusterings`, and with
+    /// `adapter.name` or `roofs.adapter.name`. Whatever else it has is not looked at.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is no such document, has no kernel, has one twice,
@@ -90,7 +93,8 @@ impl Results {
                 format!("this is not JSON: {error}")
             }
         })?;
-        let Document { adapter, roofs, kernels } = document;
+        let Document { adapter, roofs, mut kernels, clusterings } = document;
+        kernels.extend(clusterings);
         let Some(Adapter { name }) = adapter.or(roofs.map(|roofs| roofs.adapter)) else {
             return Err("this is not a report: neither adapter.name nor roofs.adapter.name is there".into());
         };
@@ -309,6 +313,13 @@ mod tests {
             let problem = of(adapter, rows).unwrap_err();
             assert!(problem.contains(words), "{problem} has no {words}");
         }
+        let report = format!(
+            r#"{{{own}, "kernels": [{row}], "clusterings": [{}]}}"#,
+            row.replace("\"a\"", "\"kmeans\"")
+        );
+        let names: Vec<String> =
+            Results::parse(&report).unwrap().kernels.into_iter().map(|row| row.kernel).collect();
+        assert_eq!(names, ["a", "kmeans"]);
         assert!(Results::parse("").unwrap_err().contains("not JSON"));
         assert!(Results::parse("[]").unwrap_err().contains("not a report"));
     }

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::classifiers::{self, ClassifierRow};
+use super::clustering::{self, ClusteringRow};
 use super::kernels::KernelRow;
 use super::photo::PhotoRow;
 use super::{Report, svg};
@@ -19,7 +20,7 @@ p.sub { color: #57606a; margin-top: .2rem; } .notice { background: #fff8e1; bord
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d8dee4; white-space: nowrap; }
 td.w, th.w { white-space: normal; } td.w { min-width: 7rem; }
-table.figures :is(th, td):not(:first-child) { text-align: right; } table.figures td:first-child { white-space: normal; }
+table.figures :is(th, td):not(:first-child) { text-align: right; } table.figures td:first-child { white-space: normal; min-width: 11rem; }
 th { color: #57606a; font-weight: 600; } td.n, th.n { text-align: right; }
 .meter { display: inline-block; width: 80px; height: 9px; background: #eaeef2; margin-right: .5rem; }
 .meter i { display: block; height: 100%; background: #1f61b5; }
@@ -51,6 +52,7 @@ pub fn page(report: &Report) -> Result<String> {
     }
     let _ = writeln!(html, "{}", svg::roofline(roofs, &report.kernels)?);
     kernels_table(&mut html, &report.kernels);
+    clusterings_section(&mut html, &report.clusterings);
     classifiers_section(&mut html, &report.classifiers);
     html.push_str("<h2>Roofs</h2>");
     roofs_table(&mut html, report);
@@ -136,24 +138,32 @@ fn kernels_table(html: &mut String, rows: &[KernelRow]) {
     html.push_str("</table></div>\n");
 }
 
+fn clusterings_section(html: &mut String, rows: &[ClusteringRow]) {
+    html.push_str("<h2>K-means</h2>");
+    figures(html, clustering::HEADER, rows.iter().map(clustering::cells));
+    let _ = writeln!(html, "<p class=\"sub\">{}.</p>", clustering::NOTE);
+}
+
 fn classifiers_section(html: &mut String, rows: &[ClassifierRow]) {
-    let header: String =
-        classifiers::HEADER.iter().map(|name| format!("<th class=\"w\">{name}</th>")).collect();
-    let _ = write!(
-        html,
-        "<h2>INT8 classifiers</h2><div class=\"wide\"><table class=\"figures\"><tr>{header}</tr>"
-    );
-    for row in rows {
-        let cells = classifiers::cells(row).map(|cell| format!("<td>{}</td>", escape(&cell)));
-        let _ = write!(html, "<tr>{}</tr>", cells.concat());
-    }
-    let _ = writeln!(html, "</table></div><p class=\"sub\">{}.</p><div class=\"curves\">", classifiers::NOTE);
+    html.push_str("<h2>INT8 classifiers</h2>");
+    figures(html, classifiers::HEADER, rows.iter().map(classifiers::cells));
+    let _ = writeln!(html, "<p class=\"sub\">{}.</p><div class=\"curves\">", classifiers::NOTE);
     for row in rows {
         let verdict = escape(&row.judgement.audit.verdict);
         let _ =
             writeln!(html, "<figure>{}<figcaption>{}: {verdict}</figcaption></figure>", row.curves, row.name);
     }
     html.push_str("</div>\n");
+}
+
+/// A table whose columns are figures, but for the first.
+fn figures<const N: usize>(html: &mut String, header: [&str; N], rows: impl Iterator<Item = [String; N]>) {
+    let header = header.map(|name| format!("<th class=\"w\">{name}</th>")).concat();
+    let _ = write!(html, "<div class=\"wide\"><table class=\"figures\"><tr>{header}</tr>");
+    for row in rows {
+        let _ = write!(html, "<tr>{}</tr>", row.map(|cell| format!("<td>{}</td>", escape(&cell))).concat());
+    }
+    html.push_str("</table></div>");
 }
 
 fn photo_section(html: &mut String, photo: &PhotoRow) {

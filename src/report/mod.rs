@@ -1,4 +1,4 @@
-//! The report: roofs, every kernel against them, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
+//! The report: roofs, every kernel against them, k-means, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
 
 pub mod audit;
 pub mod cache;
@@ -24,6 +24,7 @@ use crate::Result;
 use crate::gpu::Context;
 use crate::roofline::{self, Effort, MeasureOptions, Roofs};
 use classifiers::ClassifierRow;
+use clustering::ClusteringRow;
 use kernels::KernelRow;
 use photo::PhotoRow;
 
@@ -34,6 +35,8 @@ pub struct Report {
     pub roofs: Roofs,
     /// A row for each kernel of the registry.
     pub kernels: Vec<KernelRow>,
+    /// Iterations of k-means.
+    pub clusterings: Vec<ClusteringRow>,
     /// Classifiers in INT8, judged.
     pub classifiers: Vec<ClassifierRow>,
     /// Real pictures.
@@ -59,14 +62,17 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
     let measure = MeasureOptions { effort: options.effort, peak_gbs: options.peak_gbs, sweep: true };
     let roofs = roofline::measure(gpu, &measure, progress)?;
     let kernels = kernels::measure(gpu, &roofs, options.effort, progress)?;
+    let clusterings = clustering::rows(gpu, &roofs, options.effort, progress)?;
     let classifiers = classifiers::rows(gpu, &roofs, options.effort, progress)?;
     progress("drawing the pictures");
     let photos = photo::rows(gpu)?;
     let mut notices = gpu.notices();
-    for row in kernels.iter().filter(|row| !row.share.valid) {
-        notices.push(format!("{}: more than its roof allows; this row is no measurement", row.kernel));
+    let shares = kernels.iter().map(|row| (row.kernel.to_owned(), row.share));
+    let shares = shares.chain(clusterings.iter().map(|row| (format!("k-means {}", row.shape), row.share)));
+    for (name, _) in shares.filter(|(_, share)| !share.valid) {
+        notices.push(format!("{name}: more than its roof allows; this row is no measurement"));
     }
-    Ok(Report { roofs, kernels, classifiers, photos, notices })
+    Ok(Report { roofs, kernels, clusterings, classifiers, photos, notices })
 }
 
 impl Report {
@@ -75,6 +81,8 @@ impl Report {
         let mut text = table::roofs(&self.roofs);
         text += "\n";
         text += &kernels::text(&self.kernels);
+        text += "\n";
+        text += &clustering::text(&self.clusterings);
         text += "\n";
         text += &classifiers::text(&self.classifiers);
         for photo in &self.photos {

@@ -1,0 +1,239 @@
+//! `lowbit kmeans fit`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::checkpoint::Checkpoint;
+use super::{
+    Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, follow, notices, read_finite,
+    written,
+};
+use lowbit::gpu::{Context, adapters};
+use lowbit::io::npy::{self, Matrix};
+use lowbit::io::vecs::Vectors;
+use lowbit::kmeans::{Empty, Fitted, Init, MiniBatchKMeans};
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    points: Points,
+    /// Number of clusters
+    #[arg(short, long, allow_negative_numbers = true)]
+    k: usize,
+    /// First centroids: k-means++, k-means|| (few passes, for large k and many points), random, or a .npy file [k, d]
+    #[arg(long, default_value = "k-means++", value_name = "METHOD|CENTROIDS.npy")]
+    init: String,
+    /// How many starts to try; the one of the least inertia counts
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    n_init: u32,
+    /// How often each point counts: .npy, float32 or float16, [n]
+    #[arg(long, value_name = "W.npy")]
+    weights: Option<PathBuf>,
+    /// What becomes of a cluster without points: it takes the farthest point, or half of the largest cluster, or stays
+    #[arg(long, value_name = "farthest|split-largest|keep", default_value = "farthest", value_parser = empty)]
+    empty: Empty,
+    /// Fit the centroids to a uniform sample of so many points for each (256 are enough), then label all points
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    subsample: Option<u64>,
+    /// Learn from random batches of so many points (1024 if no number is given): faster, with a little more inertia
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1024",
+        value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with_all = ["checkpoint", "weights", "empty", "subsample", "adapters"])]
+    mini_batch: Option<u64>,
+    /// Share the points out over all adapters, or over these, as --adapter names them; twice the same is two devices of it;
+    /// may be given several times
+    #[arg(long, value_name = "all|NAME,NAME")]
+    adapters: Vec<String>,
+    #[command(flatten)]
+    random: Seeded,
+    /// Most iterations [default: 300; with --mini-batch 100, of as many batches as a pass over the points has]
+    #[arg(long, allow_negative_numbers = true)]
+    max_iter: Option<u32>,
+    /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns, or less
+    /// [default: 1e-4; with --mini-batch 0, which never ends it]
+    #[arg(long, allow_negative_numbers = true)]
+    tol: Option<f64>,
+    /// Write the centroids here: .npy, float32, [k, d]
+    #[arg(long, value_name = "OUT.npy")]
+    centroids: Option<PathBuf>,
+    /// Write the labels here: .npy, int32, [n]
+    #[arg(long, value_name = "OUT.npy")]
+    labels: Option<PathBuf>,
+    #[command(flatten)]
+    checkpoint: Checkpoint,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+fn empty(name: &str) -> Result<Empty, String> {
+    match name {
+        "farthest" => Ok(Empty::Farthest),
+        "split-largest" => Ok(Empty::SplitLargest),
+        "keep" => Ok(Empty::Keep),
+        _ => Err("there are farthest, split-largest and keep".into()),
+    }
+}
+
+/// The names in a list with commas between. A name may have commas of its own: as many parts as are together in the name of
+/// an adapter are one.
+fn names(list: &str, known: &[String]) -> Vec<String> {
+    let parts: Vec<&str> = list.split(',').collect();
+    let here = |name: &str| known.iter().any(|known| known.to_lowercase().contains(&name.to_lowercase()));
+    let (mut names, mut start) = (Vec::new(), 0);
+    while start < parts.len() {
+        let name = |end: usize| parts[start..end].join(",").trim().to_owned();
+        let end = (start + 2..=parts.len()).rev().find(|&end| here(&name(end))).unwrap_or(start + 1);
+        names.push(name(end));
+        start = end;
+    }
+    names
+}
+
+pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
+    arguments.check_init()?;
+    arguments.check_adapters(session)?;
+    let inputs = [arguments.points.data.as_path(), Path::new(&arguments.init)];
+    let inputs: Vec<&Path> = inputs.into_iter().chain(arguments.weights.as_deref()).collect();
+    let outputs = arguments.outputs().chain(arguments.checkpoint.checkpoint.as_deref());
+    check_outputs(outputs.collect(), &inputs, &arguments.traced)?;
+    arguments.run(session)
+}
+
+impl Arguments {
+    fn outputs(&self) -> impl Iterator<Item = &Path> {
+        self.centroids.iter().chain(&self.labels).map(PathBuf::as_path)
+    }
+
+    fn check_init(&self) -> anyhow::Result<()> {
+        let known = ["k-means++", "k-means||", "random"].contains(&self.init.as_str());
+        if !known && !Path::new(&self.init).exists() {
+            anyhow::bail!(
+                "--init {}: there is no such file; k-means++, k-means|| and random need none",
+                self.init
+            );
+        }
+        Ok(())
+    }
+
+    fn check_adapters(&self, session: &Session) -> anyhow::Result<()> {
+        if !self.adapters.is_empty() && session.adapter.is_some() {
+            anyhow::bail!(
+                "--adapters names all devices, so --adapter would have nothing to choose: leave one out"
+            );
+        }
+        if !self.adapters.is_empty() && self.traced.trace.is_some() {
+            anyhow::bail!("--adapters: a --trace is of the passes of one adapter: leave one out");
+        }
+        if self.adapters.iter().flat_map(|list| list.split(',')).any(|name| name.trim().is_empty()) {
+            anyhow::bail!(
+                "--adapters: there is an empty name; give all, or parts of names with commas between"
+            );
+        }
+        Ok(())
+    }
+
+    fn run(&self, session: &Session) -> anyhow::Result<()> {
+        let data = self.points.open()?;
+        let weights = self.weights.as_deref().map(read_weights).transpose()?;
+        let init = match self.init.as_str() {
+            "k-means++" => Init::PlusPlus,
+            "k-means||" => Init::Parallel,
+            "random" => Init::Random,
+            path => Init::Centroids(read_finite(Path::new(path))?),
+        };
+        if let Some(size) = self.mini_batch {
+            return self.run_mini_batch(size, init, &data, session);
+        }
+        let (max_iter, tol) = (self.max_iter.unwrap_or(300), self.tol.unwrap_or(1e-4));
+        let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
+        let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol).subsample(self.subsample);
+        let mut kmeans = kmeans.empty(self.empty);
+        if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
+            kmeans = kmeans.checkpoints(checkpoints);
+        }
+        let fit = |gpus: &[&Context]| {
+            let (bar, progress) = follow(&session.terminal, max_iter);
+            let fitted = kmeans.fit_on(gpus, &data, weights.as_deref(), progress);
+            bar.finish_and_clear();
+            self.finish(&fitted.map_err(about(&self.points.data))?, &session.terminal)
+        };
+        if self.adapters.is_empty() {
+            return session.with_device(&self.traced, |gpu| fit(&[gpu]).map(|()| None));
+        }
+        let known: Vec<String> = adapters().into_iter().map(|adapter| adapter.name).collect();
+        let names: Vec<String> = self.adapters.iter().flat_map(|list| names(list, &known)).collect();
+        let gpus = session.open_several(&names)?;
+        fit(&gpus.iter().collect::<Vec<_>>())
+    }
+
+    fn run_mini_batch(&self, size: u64, init: Init, data: &Vectors, session: &Session) -> anyhow::Result<()> {
+        let (max_iter, tol) = (self.max_iter.unwrap_or(100), self.tol.unwrap_or(0.0));
+        let kmeans = MiniBatchKMeans::new(self.k).batch_size(size).init(init).n_init(self.n_init);
+        let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol);
+        let kmeans = kmeans.metric(self.points.metric).memory(self.points.memory());
+        session.with_device(&self.traced, |gpu| {
+            let (bar, progress) = follow(&session.terminal, max_iter);
+            let fitted = kmeans.fit(gpu, data, progress);
+            bar.finish_and_clear();
+            self.finish(&fitted.map_err(about(&self.points.data))?, &session.terminal)?;
+            Ok(None)
+        })
+    }
+
+    fn finish(&self, fitted: &Fitted, terminal: &Terminal) -> anyhow::Result<()> {
+        notices(terminal, &fitted.notices);
+        let centers: &Matrix = &fitted.cluster_centers;
+        if let Some(path) = &self.centroids {
+            npy::write_matrix(path, centers.rows, centers.cols, &centers.values)?;
+        }
+        if let Some(path) = &self.labels {
+            npy::write_labels(path, &fitted.labels)?;
+        }
+        written(terminal, self.outputs());
+        terminal.result(fitted, || {
+            let rows = [
+                ("points", format!("{} x {}", fitted.n, fitted.d)),
+                ("clusters", fitted.k.to_string()),
+                ("iterations", fitted.n_iter.to_string()),
+                ("converged", if fitted.converged { "yes" } else { "no" }.to_owned()),
+                ("inertia", format!("{}", fitted.inertia)),
+                ("imbalance", format!("{:.3}", fitted.imbalance)),
+                ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
+                ("seconds", format!("{:.3}", fitted.seconds)),
+            ];
+            facts("k-means", rows)
+        })
+    }
+}
+
+fn read_weights(path: &Path) -> anyhow::Result<Vec<f32>> {
+    let (matrix, _) = npy::read_columns(path)?;
+    if matrix.cols != 1 {
+        anyhow::bail!("{}: it has {} columns; weights are one for each point", path.display(), matrix.cols);
+    }
+    Ok(matrix.values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names;
+
+    #[test]
+    fn commas_part_names_but_for_those_of_a_name() {
+        let known = ["llvmpipe (LLVM 20.1.2, 256 bits)".to_owned(), "Tahiti, Pro, 2".to_owned()];
+        for (list, expected) in [
+            ("all", &["all"][..]),
+            ("llvm", &["llvm"]),
+            ("llvm, tahiti", &["llvm", "tahiti"]),
+            ("llvm,llvm", &["llvm", "llvm"]),
+            (&known[0], &[&known[0]]),
+            (&format!("{0},{0}", known[0]), &[&known[0], &known[0]]),
+            ("x,llvmpipe (llvm 20.1.2, 256,tahiti, pro", &["x", "llvmpipe (llvm 20.1.2, 256", "tahiti, pro"]),
+            ("Tahiti, Pro, 2,Tahiti", &["Tahiti, Pro, 2", "Tahiti"]),
+            ("256 bits), Tahiti", &["256 bits)", "Tahiti"]),
+        ] {
+            assert_eq!(names(list, &known), expected, "{list}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `lowbit kmeans fit|predict|transform|pq|palette`
+
+mod checkpoint;
+mod fit;
+mod palette;
+mod pq;
+mod predict;
+mod transform;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::terminal::Terminal;
+use super::{Session, Traced, about, check_outputs};
+use lowbit::io::npy::{self, Matrix};
+use lowbit::io::vecs::{How, Vectors};
+use lowbit::kmeans::{KMeans, Metric, Progress};
+use lowbit::report::table;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Cluster vectors
+    Fit(fit::Arguments),
+    /// Label vectors by given centroids
+    Predict(predict::Arguments),
+    /// Measure the distance of every vector to every centroid
+    Transform(transform::Arguments),
+    /// Product quantization: a vector becomes m numbers of centroids, one of each part of it
+    Pq(pq::Arguments),
+    /// Draw a picture in k colours, chosen by k-means in Oklab
+    Palette(palette::Arguments),
+}
+
+pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
+    match command {
+        Command::Fit(arguments) => fit::run(arguments, session),
+        Command::Predict(arguments) => predict::run(arguments, session),
+        Command::Transform(arguments) => transform::run(arguments, session),
+        Command::Pq(arguments) => pq::run(arguments, session),
+        Command::Palette(arguments) => palette::run(arguments, session),
+    }
+}
+
+/// Points, how they are measured, and where they are kept.
+#[derive(Args, Debug)]
+struct Points {
+    /// The points, [n, d]: .npy (float32, float16, uint8, int8), .fvecs, .bvecs, .ivecs, .safetensors, or raw float32
+    data: PathBuf,
+    /// The length of a row, for raw float32
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u64).range(1..))]
+    dim: Option<u64>,
+    /// Which tensor of a .safetensors file
+    #[arg(long, value_name = "NAME")]
+    tensor: Option<String>,
+    /// What "near" means: euclidean, cosine (1 - cosine, centroids are unit vectors) or dot (the inner product)
+    #[arg(long, value_name = "METRIC", default_value = "euclidean", value_parser = metric)]
+    metric: Metric,
+    /// Keep points within so much of the device's memory; the rest is read again in each iteration, with the same result
+    #[arg(long, value_name = "MiB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    memory: Option<u64>,
+}
+
+fn metric(name: &str) -> Result<Metric, String> {
+    match name {
+        "euclidean" => Ok(Metric::Euclidean),
+        "cosine" => Ok(Metric::Cosine),
+        "dot" => Ok(Metric::Dot),
+        _ => Err("there are euclidean, cosine and dot".into()),
+    }
+}
+
+impl Points {
+    fn open(&self) -> anyhow::Result<Vectors> {
+        Ok(Vectors::open(&self.data, &How { dim: self.dim, tensor: self.tensor.clone() })?)
+    }
+
+    /// Bytes of the device's memory that they may take.
+    fn memory(&self) -> u64 {
+        self.memory.map_or(u64::MAX, |memory| memory << 20)
+    }
+
+    fn settings(&self, k: usize) -> KMeans {
+        KMeans::new(k).metric(self.metric).memory(self.memory())
+    }
+}
+
+/// For what goes by given centroids.
+#[derive(Args, Debug)]
+struct Given {
+    #[command(flatten)]
+    points: Points,
+    /// The centroids: .npy, float32 or float16, [k, d]
+    #[arg(long, value_name = "C.npy")]
+    centroids: PathBuf,
+}
+
+impl Given {
+    fn files(&self) -> [&Path; 2] {
+        [&self.points.data, &self.centroids]
+    }
+
+    fn open(&self) -> anyhow::Result<(Vectors, Matrix)> {
+        Ok((self.points.open()?, read_finite(&self.centroids)?))
+    }
+}
+
+/// For what draws random numbers.
+#[derive(Args, Debug)]
+struct Seeded {
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
+}
+
+/// Reads a matrix. The library would refuse NaN and infinity as well, but knows no file to name.
+fn read_finite(path: &Path) -> anyhow::Result<Matrix> {
+    let matrix = npy::read_matrix(path)?;
+    if let Some((row, column)) = matrix.first_non_finite() {
+        let value = matrix.values[row * matrix.cols + column];
+        anyhow::bail!(
+            "{}: row {row}, column {column} (counted from 0) is {value}: leave such rows out, or fill them",
+            path.display()
+        );
+    }
+    Ok(matrix)
+}
+
+/// A bar that follows first the seeding, then Lloyd's loop.
+fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl FnMut(Progress)) {
+    let bar = terminal.bar(u64::from(max_iter), "k-means {bar:20} {pos}/{len} {per_sec:8} ETA {eta} {msg}");
+    let moved = bar.clone();
+    let mut seeding = false;
+    (bar, move |progress: Progress| match progress {
+        Progress::Seeding { chosen, of } => {
+            seeding = true;
+            moved.set_length(of as u64);
+            moved.set_position(chosen as u64);
+            moved.set_message("seeding");
+        }
+        Progress::Iterating { n_iter, changed, .. } => {
+            if std::mem::take(&mut seeding) {
+                moved.reset();
+                moved.set_length(u64::from(max_iter));
+            }
+            moved.set_position(u64::from(n_iter));
+            moved.set_message(format!("at most; {changed} moved"));
+        }
+    })
+}
+
+/// Passes on what a result comes with.
+fn notices(terminal: &Terminal, notices: &[String]) {
+    notices.iter().for_each(|notice| terminal.notice(notice));
+}
+
+fn written<'a>(terminal: &Terminal, paths: impl IntoIterator<Item = &'a Path>) {
+    paths.into_iter().for_each(|path| terminal.notice(&format!("written: {}", path.display())));
+}
+
+/// A result as a table of names and values.
+fn facts<const N: usize>(title: &str, facts: [(&str, String); N]) -> String {
+    let rows = facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    table::render(&[title, ""], rows)
+}

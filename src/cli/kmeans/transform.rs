@@ -1,0 +1,39 @@
+//! `lowbit kmeans transform`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Given, Session, Traced, about, check_outputs};
+use lowbit::io::npy;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(flatten)]
+    given: Given,
+    /// Write the distances here, plain ones for euclidean: .npy, float32, [n, k]
+    #[arg(short, long, value_name = "DISTANCES.npy")]
+    output: PathBuf,
+    #[command(flatten)]
+    traced: Traced,
+}
+
+pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
+    let Arguments { given, output, traced } = arguments;
+    check_outputs(vec![output], &given.files(), traced)?;
+    let (data, centroids) = given.open()?;
+    let (n, d, k, metric) = (data.rows(), data.cols(), centroids.rows, given.points.metric);
+    session.with_device(traced, |gpu| {
+        let kmeans = given.points.settings(k);
+        let written = npy::write_matrix_by_rows(output, n as usize, k, |write| {
+            kmeans.transform_into(gpu, &data, &centroids, write)
+        });
+        written.map_err(about(&given.points.data))?;
+        let document = json!({ "n": n, "d": d, "k": k, "metric": metric, "output": output });
+        session.terminal.result(&document, || {
+            format!("distances of {n} points of {d} dimensions to {k} centroids: {}", output.display())
+        })?;
+        Ok(None)
+    })
+}

@@ -1,0 +1,128 @@
+//! Matrices of floats, read whole.
+
+use std::io::Read;
+use std::path::Path;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use super::BLOCK;
+use super::array::Array;
+use crate::Result;
+
+/// A matrix of floats, row after row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    /// The number of rows.
+    pub rows: usize,
+    /// The number of columns.
+    pub cols: usize,
+    /// The values, `[rows, cols]`: the one at (row, col) has the index `row * cols + col`.
+    pub values: Vec<f32>,
+}
+
+impl Matrix {
+    /// The (row, col) of the first value that is NaN or infinite.
+    pub fn first_non_finite(&self) -> Option<(usize, usize)> {
+        // Asking about a whole block at a time lets the compiler use vector instructions.
+        const EXPONENT: u32 = 0x7f80_0000;
+        let bad = |v: &f32| v.to_bits() & EXPONENT == EXPONENT;
+        let mut blocks = self.values.chunks(1024);
+        let block = blocks.position(|b| b.iter().fold(false, |any, v| any | bad(v)))?;
+        let start = block * 1024;
+        let index = start + self.values.get(start..)?.iter().position(bad)?;
+        Some((index.checked_div(self.cols)?, index % self.cols))
+    }
+}
+
+/// Reads a matrix of float32, or of float16, which is widened.
+///
+/// The file is an array in C order of the shape `[rows, cols]`, neither of them 0, in either byte order.
+/// NaN and infinity are read as they are; see [`Matrix::first_non_finite`].
+///
+/// # Errors
+/// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::File`] if it is anything else than described above.
+pub fn read_matrix(path: &Path) -> Result<Matrix> {
+    let array = Array::open(path)?;
+    let &[rows, cols] = array.shape.as_slice() else {
+        return Err(array.wrong_shape("2-D, [rows, columns]"));
+    };
+    read_values(array, rows, cols)
+}
+
+/// As [`read_matrix`], for examples of any shape: an array of the shape `[rows, …]` with at least one axis more, which
+/// become the columns. Gives the shape of one example too.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn read_examples(path: &Path) -> Result<(Matrix, Vec<usize>)> {
+    examples(Array::open(path)?)
+}
+
+/// As [`read_examples`], from memory; errors call it `name`.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn parse_examples(name: &Path, bytes: &[u8]) -> Result<(Matrix, Vec<usize>)> {
+    examples(Array::begin(name, bytes, bytes.len() as u64)?)
+}
+
+fn examples<R: Read>(array: Array<'_, R>) -> Result<(Matrix, Vec<usize>)> {
+    let [rows, ref example @ ..] = *array.shape.as_slice() else {
+        return Err(array.wrong_shape("2-D or more, [rows, …]"));
+    };
+    if example.is_empty() {
+        return Err(array.wrong_shape("2-D or more, [rows, …]"));
+    }
+    let cols = example.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
+    let shape: Option<Vec<usize>> = example.iter().map(|&n| usize::try_from(n).ok()).collect();
+    let (Some(cols), Some(shape)) = (cols, shape) else {
+        return Err(
+            array.error(format!("the header says shape {}: no file is that large", array.shape_text()))
+        );
+    };
+    Ok((read_values(array, rows, cols)?, shape))
+}
+
+/// As [`read_matrix`], for columns that need not be several: an array of the shape `[rows, cols]`, or `[rows]`, which is
+/// one column. Says whether it was that.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn read_columns(path: &Path) -> Result<(Matrix, bool)> {
+    let array = Array::open(path)?;
+    match *array.shape.as_slice() {
+        [rows] => Ok((read_values(array, rows, 1)?, true)),
+        [rows, cols] => Ok((read_values(array, rows, cols)?, false)),
+        _ => Err(array.wrong_shape("1-D or 2-D, [values] or [values, columns]")),
+    }
+}
+
+fn read_values<R: Read>(mut array: Array<'_, R>, rows: u64, cols: u64) -> Result<Matrix> {
+    let width = match array.kind() {
+        "f4" => 4,
+        "f2" => 2,
+        _ => return Err(array.wrong_dtype("float32 or float16", "numpy.float32")),
+    };
+    if rows == 0 || cols == 0 {
+        return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
+    }
+    let count = array.check_size(width)?;
+    let mut values = array.room(count)?;
+    // By blocks, so that they are still in the processor's cache when they are converted.
+    let mut halves = vec![f16::ZERO; if width == 2 { count.min(BLOCK) } else { 0 }];
+    while values.len() < count {
+        let done = values.len();
+        values.resize(count.min(done + BLOCK), 0.0);
+        let new = &mut values[done..];
+        if width == 4 {
+            array.read(new, |v: f32| f32::from_bits(v.to_bits().swap_bytes()))?;
+        } else {
+            let halves = &mut halves[..new.len()];
+            array.read(halves, |v: f16| f16::from_bits(v.to_bits().swap_bytes()))?;
+            halves.convert_to_f32_slice(new);
+        }
+    }
+    // Neither is 0, so neither is more than `count`, which is a usize.
+    Ok(Matrix { rows: rows as usize, cols: cols as usize, values })
+}
