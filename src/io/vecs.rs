@@ -64,6 +64,8 @@ pub struct How {
     pub dim: Option<u64>,
     /// The tensor of a safetensors file; without it, its only 2-D tensor.
     pub tensor: Option<String>,
+    /// The array or tensor has to be 3-D, `[problems, rows, columns]`.
+    pub batch: bool,
 }
 
 /// Rows of numbers that stay in their file: they are read a piece at a time, from any thread.
@@ -74,10 +76,30 @@ pub struct Vectors {
     offset: u64,
     /// The bytes before the values of each row: 0 or [`LENGTH`].
     prefix: usize,
+    /// Problems that the rows belong to, as many to each.
+    problems: u64,
     rows: u64,
     cols: usize,
     element: Element,
     big_endian: bool,
+}
+
+/// The problems, rows and columns that a shape says: of problems there is one, unless it is a batch.
+fn sizes(shape: &[u64], batch: bool) -> Option<[u64; 3]> {
+    match *shape {
+        [rows, cols] if !batch => Some([1, rows, cols]),
+        [problems, rows, cols] if batch => Some([problems, problems.checked_mul(rows)?, cols]),
+        _ => None,
+    }
+}
+
+/// What [`sizes`] accepts, in words.
+fn wanted(batch: bool) -> &'static str {
+    if batch {
+        "3-D, [problems, rows, columns], as --batch says"
+    } else {
+        "2-D, [rows, columns], or 3-D with --batch"
+    }
 }
 
 impl Vectors {
@@ -105,9 +127,14 @@ impl Vectors {
             let problem = "this is not a safetensors file, so it has no names of tensors: leave out --tensor";
             return Err(Error::file(path, problem));
         }
+        if how.batch && !npy && !safetensors {
+            let problem = "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: \
+                           leave out --batch";
+            return Err(Error::file(path, problem));
+        }
         let vectors = match (with_lengths, how.dim) {
-            _ if npy => Self::of_array(path)?,
-            _ if safetensors => Self::of_tensor(path, how.tensor.as_deref())?,
+            _ if npy => Self::of_array(path, how.batch)?,
+            _ if safetensors => Self::of_tensor(path, how)?,
             (Some(element), _) => Self::of_lengths(path, element)?,
             (None, Some(dim)) => return Self::of_raw(path, dim),
             (None, None) => {
@@ -126,38 +153,42 @@ impl Vectors {
         }
     }
 
-    fn of_array(path: &Path) -> Result<Self> {
+    fn of_array(path: &Path, batch: bool) -> Result<Self> {
         let elements = [Element::F32, Element::F16, Element::U8, Element::I8];
-        let Values { file, offset, shape, element, big_endian, .. } = Values::open(path, &elements, false)?;
-        let (rows, cols) = (shape[0], shape[1]);
+        let dimensions = if batch { 3 } else { 2 };
+        let Values { file, offset, shape, element, big_endian, .. } =
+            Values::open(path, &elements, &[dimensions], wanted(batch))?;
+        let problem = || Error::file(path, format!("its shape {shape:?} has to be {}", wanted(batch)));
+        let [problems, rows, cols] = sizes(&shape, batch).ok_or_else(problem)?;
         let cols = addressable(path, cols, element)?;
-        Ok(Self { file, offset, prefix: 0, rows, cols, element, big_endian })
+        Ok(Self { file, offset, prefix: 0, problems, rows, cols, element, big_endian })
     }
 
-    fn of_tensor(path: &Path, name: Option<&str>) -> Result<Self> {
+    fn of_tensor(path: &Path, how: &How) -> Result<Self> {
+        let (name, dimensions) = (how.tensor.as_deref(), if how.batch { 3 } else { 2 });
         let file = Safetensors::open(path)?;
         let error = |problem: String| Error::file(path, problem);
         let tensor = match name {
             Some(name) => file.tensor(name)?,
             None => {
-                let mut candidates = file.tensors().iter().filter(|tensor| tensor.shape.len() == 2);
+                let mut candidates = file.tensors().iter().filter(|tensor| tensor.shape.len() == dimensions);
                 match (candidates.next(), candidates.count()) {
                     (Some(tensor), 0) => tensor,
                     (None, _) => {
-                        let problem =
-                            "no tensor in it is 2-D, [rows, columns]; `lowbit inspect` lists them all";
-                        return Err(error(problem.into()));
+                        let wanted = wanted(how.batch);
+                        return Err(error(format!(
+                            "no tensor in it is {wanted}; `lowbit inspect` lists them all"
+                        )));
                     }
-                    _ => return Err(error(several(&file))),
+                    _ => return Err(error(several(&file, dimensions))),
                 }
             }
         };
         let Tensor { dtype, ref shape, offset, .. } = *tensor;
         let name = quoted(&tensor.name);
-        let &[rows, cols] = shape.as_slice() else {
-            return Err(error(format!(
-                "tensor {name} has the shape {shape:?}; it has to be 2-D, [rows, columns]"
-            )));
+        let Some([problems, rows, cols]) = sizes(shape, how.batch) else {
+            let wanted = wanted(how.batch);
+            return Err(error(format!("tensor {name} has the shape {shape:?}; it has to be {wanted}")));
         };
         let element = match dtype.name {
             "F32" => Element::F32,
@@ -171,10 +202,19 @@ impl Vectors {
             }
         };
         if rows == 0 || cols == 0 {
-            return Err(error(format!("tensor {name} is empty: its shape is [{rows}, {cols}]")));
+            return Err(error(format!("tensor {name} is empty: its shape is {shape:?}")));
         }
         let cols = addressable(path, cols, element)?;
-        Ok(Self { file: file.into_file(), offset, prefix: 0, rows, cols, element, big_endian: false })
+        Ok(Self {
+            file: file.into_file(),
+            offset,
+            prefix: 0,
+            problems,
+            rows,
+            cols,
+            element,
+            big_endian: false,
+        })
     }
 
     /// Rows that begin with their length, which is that of the first one.
@@ -240,7 +280,12 @@ impl Vectors {
             ));
         }
         let cols = addressable(path, cols, element)?;
-        Ok(Self { file, offset: 0, prefix, rows: size / row, cols, element, big_endian: false })
+        Ok(Self { file, offset: 0, prefix, problems: 1, rows: size / row, cols, element, big_endian: false })
+    }
+
+    /// How many problems the rows belong to, as many to each: 1 unless they were opened as a batch.
+    pub fn problems(&self) -> u64 {
+        self.problems
     }
 
     /// The path that was opened.
@@ -447,12 +492,15 @@ fn addressable(path: &Path, cols: u64, element: Element) -> Result<usize> {
 }
 
 /// Several tensors could be meant.
-fn several(file: &Safetensors) -> String {
-    let candidates = file.tensors().iter().filter(|tensor| tensor.shape.len() == 2);
+fn several(file: &Safetensors, dimensions: usize) -> String {
+    let candidates = file.tensors().iter().filter(|tensor| tensor.shape.len() == dimensions);
     let count = candidates.clone().count();
     let mut names: Vec<_> = candidates.take(MAX_LISTED).map(|tensor| quoted(&tensor.name)).collect();
     if count > names.len() {
         names.push(format!("{} more", count - names.len()));
     }
-    format!("it has {count} 2-D tensors: say with --tensor which one has the points: {}", names.join(", "))
+    format!(
+        "it has {count} {dimensions}-D tensors: say with --tensor which one has the points: {}",
+        names.join(", ")
+    )
 }

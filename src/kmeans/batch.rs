@@ -240,8 +240,7 @@ impl KMeans {
                 centroids.rows, centroids.cols
             )));
         }
-        let of_k = Self { k, ..self.clone() };
-        let most = of_k.group_size(gpu, n, d)?;
+        let most = Self { k, ..self.clone() }.group_size(gpu, n, d)?;
         let (mut labels, mut inertia) = (Vec::with_capacity(problems * n), Vec::with_capacity(problems));
         for first in (0..problems).step_by(most.max(1)) {
             if most == 0 {
@@ -257,7 +256,7 @@ impl KMeans {
             let points = Points::new(gpu, &group, None, &Transform::Plain, Room::default())?;
             let points = points.split(range.len() as u64)?;
             let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
-            labeller.start_from(&self.given_to(&group, centroids, range)?)?;
+            labeller.start_from(&self.given_to(&group, centroids, k, range)?)?;
             labeller.label()?;
             for (problem, sum) in group.problems.iter().zip(labeller.inertias()?) {
                 inertia.push(sum / problem.squared());
@@ -334,10 +333,10 @@ impl KMeans {
     }
 
     /// Given centroids of each problem, or of all, as they lie on the device.
-    fn given_to(&self, group: &Group<'_>, given: &Matrix, range: Range<usize>) -> Result<Vec<f32>> {
+    fn given_to(&self, group: &Group<'_>, given: &Matrix, k: usize, range: Range<usize>) -> Result<Vec<f32>> {
         let mut padded = Vec::new();
         for (at, problem) in range.zip(&group.problems) {
-            let own = if given.rows == self.k { given.clone() } else { part(given, self.k, at..at + 1) };
+            let own = if given.rows == k { given.clone() } else { part(given, k, at..at + 1) };
             let own = self.given(&own, &problem.transform, "init").map_err(|error| in_problem(at, error))?;
             padded.extend(own.into_iter().map(|value| value * problem.factor));
         }
@@ -409,7 +408,7 @@ impl KMeans {
     ) -> Result<Vec<f32>> {
         let (n, d, k, count) = (group.each, group.of.cols() as u64, self.k as u64, range.len() as u64);
         let chosen: Vec<u64> = match &self.init {
-            Init::Centroids(all) => return self.given_to(group, given.unwrap_or(all), range),
+            Init::Centroids(all) => return self.given_to(group, given.unwrap_or(all), self.k, range),
             Init::Random => std::iter::repeat_n(sample(n, k, random), count as usize).flatten().collect(),
             Init::PlusPlus | Init::Parallel => {
                 let Some(block) = points.whole() else {

@@ -31,12 +31,16 @@ fn as_it_is() -> How {
     How::default()
 }
 
+fn batch() -> How {
+    How { batch: true, ..How::default() }
+}
+
 fn dim(dim: u64) -> How {
-    How { dim: Some(dim), tensor: None }
+    How { dim: Some(dim), ..How::default() }
 }
 
 fn tensor(name: &str) -> How {
-    How { dim: None, tensor: Some(name.into()) }
+    How { tensor: Some(name.into()), ..How::default() }
 }
 
 /// As bits, so that NaN and the sign of zero count.
@@ -283,7 +287,27 @@ fn files_that_are_not_points_are_refused() {
             "a.npy",
             npy("<f4", "(3,)", &[0; 12]),
             as_it_is(),
-            "the array is 1-D, its shape is (3,); it has to be 2-D, [rows, columns]",
+            "the array is 1-D, its shape is (3,); it has to be 2-D, [rows, columns], or 3-D with --batch",
+        ),
+        (
+            "a.npy",
+            npy("<f4", "(1, 2)", &[0; 8]),
+            batch(),
+            "the array is 2-D, its shape is (1, 2); it has to be 3-D, [problems, rows, columns], as --batch says",
+        ),
+        ("a.npy", npy("|u1", "(0, 2, 1)", &[]), batch(), "the array is empty: its shape is (0, 2, 1)"),
+        (
+            "a.fvecs",
+            vec![0; 20],
+            batch(),
+            "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
+             --batch",
+        ),
+        (
+            "a.safetensors",
+            safetensors(&[("a", "F32", "[1,2]", 8)]),
+            batch(),
+            "no tensor in it is 3-D, [problems, rows, columns], as --batch says; `lowbit inspect` lists them all",
         ),
         ("a.npy", npy("|u1", "(0, 2)", &[]), as_it_is(), "the array is empty: its shape is (0, 2)"),
         ("a.npy", npy("|u1", "(2, 0)", &[]), as_it_is(), "the array is empty: its shape is (2, 0)"),
@@ -383,7 +407,7 @@ fn files_that_are_not_points_are_refused() {
             "a.safetensors",
             safetensors(&[]),
             as_it_is(),
-            "no tensor in it is 2-D, [rows, columns]; `lowbit inspect` lists them all",
+            "no tensor in it is 2-D, [rows, columns], or 3-D with --batch; `lowbit inspect` lists them all",
         ),
         (
             "a.safetensors",
@@ -407,7 +431,7 @@ fn files_that_are_not_points_are_refused() {
             "a.safetensors",
             safetensors(&[("a", "F32", "[1,2,1]", 8)]),
             tensor("a"),
-            "tensor 'a' has the shape [1, 2, 1]; it has to be 2-D, [rows, columns]",
+            "tensor 'a' has the shape [1, 2, 1]; it has to be 2-D, [rows, columns], or 3-D with --batch",
         ),
         (
             "a.safetensors",
@@ -599,4 +623,19 @@ fn every_seed_gives_rows_or_an_error() {
     let seeds = fs::read_dir(seeds).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
     let opened: Vec<_> = seeds.map(|bytes| rows_or_errors(&folder, &bytes)).collect();
     assert!(opened.contains(&0) && opened.iter().filter(|&&opened| opened > 0).count() > 10, "{opened:?}");
+}
+
+#[test]
+fn problems_lie_one_behind_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let values: Vec<u8> = (0..24).collect();
+    for (name, bytes) in [
+        ("a.npy", npy("|u1", "(2, 3, 4)", &values)),
+        ("a.safetensors", safetensors(&[("other", "U8", "[1,2]", 2), ("a", "U8", "[2,3,4]", 24)])),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let vectors = Vectors::open(&path, &batch()).unwrap();
+        assert_eq!((vectors.problems(), vectors.rows(), vectors.cols()), (2, 6, 4), "{name}");
+    }
 }

@@ -1,9 +1,10 @@
 //! Several problems of equal shape in one call: each as it would be alone.
 
-use lowbit::io::npy::Matrix;
+use lowbit::io::npy::{self, Matrix};
 use lowbit::kmeans::{Empty, FittedBatch, Init, KMeans, Metric};
 use lowbit::random::Random;
 
+use crate::cli::{BAD_INPUT, DONE, lowbit, run};
 use crate::harness::device;
 
 /// `problems` of `n` points around `blobs` centres of their own, each at a place and of a size of its own.
@@ -146,4 +147,40 @@ fn what_is_wrong_with_a_batch_is_said() {
         problem(&kmeans, &data, 3),
         "problem 2: Input X contains NaN: row 2, column 1 (from 0): leave such rows out, or fill them"
     );
+}
+
+#[test]
+fn a_batch_on_the_command_line_is_an_array_of_three_dimensions() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = |name: &str| folder.path().join(name);
+    let data = blobs(4, 60, 5, 3);
+    npy::write_tensor(&here("x.npy"), &[4, 60, 5], &data.values).unwrap();
+    let ran = |arguments: &str| run(&mut lowbit(folder.path(), &arguments.split(' ').collect::<Vec<_>>()));
+    let fit = "kmeans fit x.npy --batch -k 3 --seed 2 --json --labels l.npy --centroids c.npy";
+    let fitted = ran(fit);
+    assert_eq!(fitted.code, Some(DONE), "{fitted:?}");
+    let alone = KMeans::new(3).seed(2).fit_batch(&device(), &data, 4, |_| ()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&fitted.out).unwrap();
+    let inertia: Vec<f64> = json["inertia"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    assert_eq!(inertia, alone.inertia);
+    for (name, shape) in [("l.npy", vec![4, 60]), ("c.npy", vec![4, 3, 5])] {
+        assert_eq!(npy::read_info(&here(name)).unwrap().shape, shape);
+    }
+    let predicted = ran("kmeans predict x.npy --batch --centroids c.npy -o p.npy");
+    assert_eq!(predicted.code, Some(DONE), "{predicted:?}");
+    assert_eq!(std::fs::read(here("p.npy")).unwrap(), std::fs::read(here("l.npy")).unwrap());
+    let again = ran("kmeans fit x.npy --batch -k 3 --init c.npy --json");
+    let again: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!(again["n_iter"], serde_json::json!([1, 1, 1, 1]));
+    for (wrong, says) in [
+        ("kmeans fit x.npy -k 3", "3-D with --batch"),
+        ("kmeans fit x.npy --batch -k 3 --init k-means||", "k-means|| cannot be had for several problems"),
+        ("kmeans fit x.npy --batch -k 61", "n_samples=60 should be >= n_clusters=61"),
+        ("kmeans fit x.npy --batch -k 3 --subsample 9", "cannot be used with"),
+        ("kmeans predict x.npy --batch --centroids x.npy -o p.npy --dim 4", "not 4 as --dim says"),
+    ] {
+        let ran = ran(wrong);
+        assert_eq!(ran.code, Some(BAD_INPUT), "{wrong}: {ran:?}");
+        assert!(ran.err.contains(says), "{wrong}: {ran:?}");
+    }
 }

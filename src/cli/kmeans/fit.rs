@@ -6,13 +6,14 @@ use clap::Args;
 
 use super::checkpoint::Checkpoint;
 use super::{
-    Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, follow, notices, read_finite,
-    written,
+    Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, follow, notices, read_batch,
+    read_finite, written,
 };
 use lowbit::gpu::{Context, adapters};
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::vecs::Vectors;
-use lowbit::kmeans::{Empty, Fitted, Init, MiniBatchKMeans};
+use lowbit::kmeans::{Empty, Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
+use lowbit::report::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -24,6 +25,10 @@ pub struct Arguments {
     /// First centroids: k-means++, k-means|| (few passes, for large k and many points), random, or a .npy file [k, d]
     #[arg(long, default_value = "k-means++", value_name = "METHOD|CENTROIDS.npy")]
     init: String,
+    /// The points are those of B problems, [B, n, d] (.npy or .safetensors), each clustered by itself; centroids are [B, k, d],
+    /// labels [B, n]
+    #[arg(long, conflicts_with_all = ["checkpoint", "weights", "subsample", "adapters", "mini_batch", "history"])]
+    batch: bool,
     /// How many starts to try; the one of the least inertia counts
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     n_init: u32,
@@ -54,6 +59,9 @@ pub struct Arguments {
     /// [default: 1e-4; with --mini-batch 0, which never ends it]
     #[arg(long, allow_negative_numbers = true)]
     tol: Option<f64>,
+    /// Note the inertia that every iteration finds, in --json and as a table; it reads all points once more in each
+    #[arg(long, conflicts_with = "mini_batch")]
+    history: bool,
     /// Write the centroids here: .npy, float32, [k, d]
     #[arg(long, value_name = "OUT.npy")]
     centroids: Option<PathBuf>,
@@ -134,12 +142,15 @@ impl Arguments {
     }
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
-        let data = self.points.open()?;
+        let data = self.points.open(self.batch)?;
         let weights = self.weights.as_deref().map(read_weights).transpose()?;
         let init = match self.init.as_str() {
             "k-means++" => Init::PlusPlus,
             "k-means||" => Init::Parallel,
             "random" => Init::Random,
+            path if self.batch && npy::read_info(Path::new(path))?.shape.len() == 3 => {
+                Init::Centroids(read_batch(Path::new(path))?.0)
+            }
             path => Init::Centroids(read_finite(Path::new(path))?),
         };
         if let Some(size) = self.mini_batch {
@@ -148,7 +159,10 @@ impl Arguments {
         let (max_iter, tol) = (self.max_iter.unwrap_or(300), self.tol.unwrap_or(1e-4));
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
         let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol).subsample(self.subsample);
-        let mut kmeans = kmeans.empty(self.empty);
+        let mut kmeans = kmeans.empty(self.empty).history(self.history);
+        if self.batch {
+            return self.run_batch(&kmeans, max_iter, &data, session);
+        }
         if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
             kmeans = kmeans.checkpoints(checkpoints);
         }
@@ -165,6 +179,50 @@ impl Arguments {
         let names: Vec<String> = self.adapters.iter().flat_map(|list| names(list, &known)).collect();
         let gpus = session.open_several(&names)?;
         fit(&gpus.iter().collect::<Vec<_>>())
+    }
+
+    fn run_batch(
+        &self,
+        kmeans: &KMeans,
+        max_iter: u32,
+        data: &Vectors,
+        session: &Session,
+    ) -> anyhow::Result<()> {
+        let terminal = &session.terminal;
+        session.with_device(&self.traced, |gpu| {
+            let (bar, progress) = follow(terminal, max_iter);
+            let fitted = kmeans.fit_batch(gpu, data, data.problems() as usize, progress);
+            bar.finish_and_clear();
+            let fitted = fitted.map_err(about(&self.points.data))?;
+            notices(terminal, &fitted.notices);
+            let FittedBatch { problems, n, d, k, .. } = fitted;
+            if let Some(path) = &self.centroids {
+                npy::write_tensor(path, &[problems, k, d], &fitted.cluster_centers.values)?;
+            }
+            if let Some(path) = &self.labels {
+                npy::write_shaped_labels(path, &[problems, n], &fitted.labels)?;
+            }
+            written(terminal, self.outputs());
+            terminal.result(&fitted, || {
+                let range = |values: &[u32]| {
+                    let bound = |value: Option<&u32>| value.map_or_else(String::new, u32::to_string);
+                    format!("{} to {}", bound(values.iter().min()), bound(values.iter().max()))
+                };
+                let converged = fitted.converged.iter().filter(|&&converged| converged).count();
+                let rows = [
+                    ("problems", problems.to_string()),
+                    ("points of each", format!("{n} x {d}")),
+                    ("clusters of each", k.to_string()),
+                    ("iterations", range(&fitted.n_iter)),
+                    ("converged", format!("{converged} of {problems}")),
+                    ("inertia, all", format!("{}", fitted.inertia.iter().sum::<f64>())),
+                    ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
+                    ("seconds", format!("{:.3}", fitted.seconds)),
+                ];
+                facts("k-means", rows)
+            })?;
+            Ok(None)
+        })
     }
 
     fn run_mini_batch(&self, size: u64, init: Init, data: &Vectors, session: &Session) -> anyhow::Result<()> {
@@ -202,7 +260,13 @@ impl Arguments {
                 ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
                 ("seconds", format!("{:.3}", fitted.seconds)),
             ];
-            facts("k-means", rows)
+            let mut text = facts("k-means", rows);
+            if !fitted.history.is_empty() {
+                let rows = (1..).zip(&fitted.history);
+                let rows = rows.map(|(i, inertia): (u32, _)| vec![i.to_string(), inertia.to_string()]);
+                text = format!("{text}\n\n{}", table::render(&["iteration", "inertia"], rows.collect()));
+            }
+            text
         })
     }
 }

@@ -71,8 +71,9 @@ fn metric(name: &str) -> Result<Metric, String> {
 }
 
 impl Points {
-    fn open(&self) -> anyhow::Result<Vectors> {
-        Ok(Vectors::open(&self.data, &How { dim: self.dim, tensor: self.tensor.clone() })?)
+    /// `batch`: they are those of several problems, [B, n, d].
+    fn open(&self, batch: bool) -> anyhow::Result<Vectors> {
+        Ok(Vectors::open(&self.data, &How { dim: self.dim, tensor: self.tensor.clone(), batch })?)
     }
 
     /// Bytes of the device's memory that they may take.
@@ -100,8 +101,10 @@ impl Given {
         [&self.points.data, &self.centroids]
     }
 
-    fn open(&self) -> anyhow::Result<(Vectors, Matrix)> {
-        Ok((self.points.open()?, read_finite(&self.centroids)?))
+    fn open(&self, batch: bool) -> anyhow::Result<(Vectors, Matrix)> {
+        let points = self.points.open(batch)?;
+        let centroids = if batch { read_batch(&self.centroids)?.0 } else { read_finite(&self.centroids)? };
+        Ok((points, centroids))
     }
 }
 
@@ -126,6 +129,15 @@ fn read_finite(path: &Path) -> anyhow::Result<Matrix> {
     Ok(matrix)
 }
 
+/// Reads the rows of several problems, `[B, k, d]`, and how many problems they are of.
+fn read_batch(path: &Path) -> anyhow::Result<(Matrix, usize)> {
+    let vectors = Vectors::open(path, &How { batch: true, ..How::default() })?;
+    let (rows, cols) = (vectors.rows() as usize, vectors.cols());
+    let mut values = vec![0.0; rows * cols];
+    vectors.read(0..vectors.rows(), &mut values)?;
+    Ok((Matrix { rows, cols, values }, vectors.problems() as usize))
+}
+
 /// A bar that follows first the seeding, then Lloyd's loop.
 fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl FnMut(Progress)) {
     let bar = terminal.bar(u64::from(max_iter), "k-means {bar:20} {pos}/{len} {per_sec:8} ETA {eta} {msg}");
@@ -138,13 +150,15 @@ fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl F
             moved.set_position(chosen as u64);
             moved.set_message("seeding");
         }
-        Progress::Iterating { n_iter, changed, .. } => {
+        Progress::Iterating { n_iter, changed, inertia, running, .. } => {
             if std::mem::take(&mut seeding) {
                 moved.reset();
                 moved.set_length(u64::from(max_iter));
             }
             moved.set_position(u64::from(n_iter));
-            moved.set_message(format!("at most; {changed} moved"));
+            let inertia = inertia.map_or_else(String::new, |inertia| format!(", inertia {inertia:.6e}"));
+            let problems = if running > 1 { format!(", {running} problems") } else { String::new() };
+            moved.set_message(format!("at most; {changed} moved{inertia}{problems}"));
         }
     })
 }

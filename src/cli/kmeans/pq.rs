@@ -63,7 +63,7 @@ impl Arguments {
     }
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
-        let data = self.points.open()?;
+        let data = self.points.open(false)?;
         let quantizer = ProductQuantizer::new(self.m).bits(self.bits).seed(self.random.seed);
         let quantizer =
             quantizer.max_iter(self.max_iter).subsample(self.train.0).memory(self.points.memory());

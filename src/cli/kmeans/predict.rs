@@ -11,7 +11,10 @@ use lowbit::io::npy;
 pub struct Arguments {
     #[command(flatten)]
     given: Given,
-    /// Write the labels here: .npy, int32, [n]
+    /// The points are those of B problems, [B, n, d], and the centroids are [B, k, d]
+    #[arg(long)]
+    batch: bool,
+    /// Write the labels here: .npy, int32, [n], or [B, n]
     #[arg(short, long, value_name = "LABELS.npy")]
     output: PathBuf,
     #[command(flatten)]
@@ -19,10 +22,23 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
-    let Arguments { given, output, traced } = arguments;
+    let Arguments { given, batch, output, traced } = arguments;
     check_outputs(vec![output], &given.files(), traced)?;
-    let (data, centroids) = given.open()?;
+    let (data, centroids) = given.open(*batch)?;
     session.with_device(traced, |gpu| {
+        if *batch {
+            let problems = data.problems() as usize;
+            let predicted =
+                given.points.settings(centroids.rows).predict_batch(gpu, &data, problems, &centroids);
+            let predicted = predicted.map_err(about(&given.points.data))?;
+            let n = predicted.labels.len() / problems;
+            npy::write_shaped_labels(output, &[problems, n], &predicted.labels)?;
+            let inertia: f64 = predicted.inertia.iter().sum();
+            session.terminal.result(&predicted, || {
+                format!("{problems} problems of {n} points labelled, inertia {inertia}: {}", output.display())
+            })?;
+            return Ok(None);
+        }
         let predicted = given.points.settings(centroids.rows).predict(gpu, &data, &centroids);
         let predicted = predicted.map_err(about(&given.points.data))?;
         npy::write_labels(output, &predicted.labels)?;

@@ -22,7 +22,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { given, output, traced } = arguments;
     check_outputs(vec![output], &given.files(), traced)?;
-    let (data, centroids) = given.open()?;
+    let (data, centroids) = given.open(false)?;
     let (n, d, k, metric) = (data.rows(), data.cols(), centroids.rows, given.points.metric);
     session.with_device(traced, |gpu| {
         let kmeans = given.points.settings(k);

@@ -21,7 +21,10 @@ pub use labels::{parse_binary_labels, read_binary_labels, read_labels};
 pub use matrix::{Matrix, parse_examples, read_columns, read_examples, read_matrix};
 pub use values::Floats;
 pub(super) use values::Values;
-pub use write::{write_codes, write_labels, write_matrix, write_matrix_by_rows, write_tensor, write_vector};
+pub use write::{
+    write_codes, write_labels, write_matrix, write_matrix_by_rows, write_shaped_labels, write_tensor,
+    write_vector,
+};
 
 use crate::{Error, Result};
 

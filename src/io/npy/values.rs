@@ -16,16 +16,16 @@ pub struct Values {
     pub offset: u64,
     /// The size of the data.
     pub bytes: u64,
-    /// `[rows, cols]` or `[cols]`, none of them 0.
+    /// None of the sizes is 0.
     pub shape: Vec<u64>,
     pub element: Element,
     pub big_endian: bool,
 }
 
 impl Values {
-    /// Opens an array in C order of one of the types of `elements`, in either byte order, with two dimensions or, where
-    /// `flat` may be, one.
-    pub fn open(path: &Path, elements: &[Element], flat: bool) -> Result<Self> {
+    /// Opens an array in C order of one of the types of `elements`, in either byte order, with a number of dimensions that is
+    /// one of `dimensions`, which `wanted` says in words.
+    pub fn open(path: &Path, elements: &[Element], dimensions: &[usize], wanted: &str) -> Result<Self> {
         let array = Array::open(path)?;
         let element = match (array.kind(), array.dtype.trim_start_matches(['<', '>', '|'])) {
             ("f4", _) => Some(Element::F32),
@@ -45,11 +45,8 @@ impl Values {
             });
             return Err(array.wrong_dtype(&names.collect::<Vec<_>>().join(" or "), "numpy.float32"));
         };
-        match array.shape.len() {
-            2 => {}
-            1 if flat => {}
-            _ if flat => return Err(array.wrong_shape("2-D, [rows, columns], or 1-D")),
-            _ => return Err(array.wrong_shape("2-D, [rows, columns]")),
+        if !dimensions.contains(&array.shape.len()) {
+            return Err(array.wrong_shape(wanted));
         }
         if array.shape.contains(&0) {
             return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
@@ -71,7 +68,8 @@ impl Floats {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is anything else than described above.
     pub fn open(path: &Path) -> Result<Self> {
-        Values::open(path, &[Element::F32, Element::F16], true).map(Self)
+        let elements = [Element::F32, Element::F16];
+        Values::open(path, &elements, &[1, 2], "2-D, [rows, columns], or 1-D").map(Self)
     }
 
     /// The shape; the last dimension is contiguous.

@@ -90,7 +90,15 @@ pub fn write_vector(path: &Path, values: &[f32]) -> Result<()> {
 /// # Errors
 /// Those of [`write_whole`].
 pub fn write_labels(path: &Path, labels: &[i32]) -> Result<()> {
-    write_array(path, "i4", &format!("({},)", labels.len()), labels)
+    write_shaped_labels(path, &[labels.len()], labels)
+}
+
+/// Writes labels as an array of int32 of any shape.
+///
+/// # Errors
+/// [`Error::Input`] if there are not as many labels as the shape says, and those of [`write_whole`].
+pub fn write_shaped_labels(path: &Path, shape: &[usize], labels: &[i32]) -> Result<()> {
+    write_shaped(path, "i4", shape, labels)
 }
 
 /// Writes an array in the byte order of this machine, as numpy does.

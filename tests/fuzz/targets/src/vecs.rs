@@ -6,18 +6,19 @@ use lowbit::io::vecs::{How, Vectors};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut path = lowbit::file(bytes);
-    for (extension, dim, tensor) in [
-        ("", None, None),
-        ("", None, Some("w")),
-        ("", Some(3), None),
-        ("fvecs", None, None),
-        ("bvecs", None, None),
-        ("ivecs", None, None),
+    for (extension, dim, tensor, batch) in [
+        ("", None, None, false),
+        ("", None, None, true),
+        ("", None, Some("w"), false),
+        ("", Some(3), None, false),
+        ("fvecs", None, None, false),
+        ("bvecs", None, None, false),
+        ("ivecs", None, None, false),
     ] {
         let named = path.with_extension(extension);
         std::fs::rename(&path, &named).expect("it can be renamed");
         path = named;
-        check(&path, bytes, &How { dim, tensor: tensor.map(str::to_owned) });
+        check(&path, bytes, &How { dim, tensor: tensor.map(str::to_owned), batch });
     }
     std::fs::remove_file(path).expect("it can be removed");
 });
