@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use super::HEAD_DIMS;
 
 /// Panels of Simpson's rule for each interval.
-const PANELS: usize = 256;
+const PANELS: usize = 512;
 
 /// Beyond this many standard deviations there is no mass worth counting.
-const REACH: f64 = 12.0;
+const REACH: f64 = 9.0;
 
 /// The upper half of the centroids; the lower half has the other sign.
 #[derive(Clone, Debug)]

@@ -1,6 +1,9 @@
 //! Cache types: names, sizes, codes, and what they cost in accuracy.
 
-use lowbit::codec::{CacheType, HEAD_DIMS, Pair, check_head_dim};
+use lowbit::codec::lloyd_max::Centroids;
+use lowbit::codec::rotation::Rotation;
+use lowbit::codec::{CacheType, Codec, HEAD_DIMS, Pair, Scale, Side, center, check_head_dim, pack};
+use lowbit::random::Random;
 
 #[test]
 fn names_go_there_and_back_and_others_are_refused() {
@@ -49,4 +52,299 @@ fn other_head_dimensions_are_refused_with_the_nearest() {
         let text = check_head_dim(dim).unwrap_err().to_string();
         assert!(text.ends_with(&format!("is {nearest}")), "{text}");
     }
+}
+
+const SIDES: [Side; 2] = [Side::Keys, Side::Values];
+
+/// Values of the standard normal distribution (Box and Muller 1958).
+fn gaussian(n: usize, seed: u64) -> Vec<f32> {
+    let mut random = Random::new(seed);
+    let mut next = || {
+        let (size, angle) = (1.0 - random.unit(), random.unit());
+        ((-2.0 * size.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn relative_error(x: &[f32], found: &[f32]) -> f64 {
+    let error: f64 = x.iter().zip(found).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+    error / dot(x, x)
+}
+
+fn back(codec: &Codec, x: &[f32]) -> Vec<f32> {
+    codec.decode(&codec.encode(x).unwrap()).unwrap()
+}
+
+#[test]
+fn codes_of_every_width_lie_where_kernels_read_them() {
+    let mut random = Random::new(3);
+    for (planes, bits) in [(&[1][..], 1), (&[2], 2), (&[2, 1], 3), (&[4], 4), (&[8], 8), (&[16], 16)] {
+        for n in HEAD_DIMS {
+            let codes: Vec<u32> = random.words(n).into_iter().map(|word| word >> (32 - bits)).collect();
+            let mut row = vec![0; planes.iter().map(|&bits| pack::words(bits, n)).sum()];
+            pack::put(planes, &codes, &mut row);
+            let mut found = vec![9; n];
+            pack::take(planes, &row, &mut found);
+            assert_eq!(found, codes, "{bits} bits, {n} values");
+        }
+    }
+    // unpack4xU8((word >> (4 * s)) & 0x0f0f0f0f) gives four neighbours.
+    let mut row = [0];
+    pack::put(&[4], &[1, 2, 3, 4, 5, 6, 7, 8], &mut row);
+    assert_eq!(row, [0x8473_6251]);
+    assert_eq!((row[0] & 0x0f0f_0f0f).to_le_bytes(), [1, 2, 3, 4]);
+    assert_eq!(((row[0] >> 4) & 0x0f0f_0f0f).to_le_bytes(), [5, 6, 7, 8]);
+    // 80 values of three bits: five words of the lower two, three of the upper one.
+    let mut row = [0; 8];
+    let mut codes = [0; 80];
+    (codes[0], codes[79]) = (3, 4);
+    pack::put(&[2, 1], &codes, &mut row);
+    assert_eq!(row, [3, 0, 0, 0, 0, 0, 0, 1 << 27]);
+}
+
+#[test]
+fn centroids_are_the_published_ones() {
+    let table: [(&[f64], f64, f64); 4] = [
+        (&[0.797885], 0.36338, 0.36089),
+        (&[0.452780, 1.510418], 0.11748, 0.11600),
+        (&[0.245094, 0.756005, 1.343909, 2.151946], 0.03455, 0.03397),
+        (
+            &[0.128395, 0.388048, 0.656759, 0.942340, 1.256231, 1.618046, 2.069017, 2.732590],
+            0.009501,
+            0.00932,
+        ),
+    ];
+    // In many dimensions a coordinate is normally distributed.
+    let dim = 1 << 24;
+    for (i, (upper, distortion, at_128)) in table.into_iter().enumerate() {
+        let found = Centroids::new(dim, i + 1);
+        assert_eq!(found.upper.len(), upper.len());
+        for (found, expected) in found.upper.iter().zip(upper) {
+            let found = found * (dim as f64).sqrt();
+            assert!((found - expected).abs() < 1e-6, "{} bits: {found} against {expected}", i + 1);
+        }
+        assert!((found.distortion - distortion).abs() < 6e-6, "{} bits: {}", i + 1, found.distortion);
+        let found = Centroids::of(128, i + 1).distortion;
+        assert!((found - at_128).abs() < 6e-6, "{} bits of 128: {found}", i + 1);
+    }
+}
+
+#[test]
+fn gaussian_values_lose_what_the_theory_says() {
+    let x = gaussian(4096 * 128, 11);
+    let table = [
+        ("q8_0", 2.9e-5),
+        ("q4_0", 0.0074),
+        ("kivi4", 0.0061),
+        ("kivi2", 0.154),
+        ("turbo4", 0.0093),
+        ("turbo3", 0.0340),
+        ("turbo2", 0.116),
+    ];
+    for (name, expected) in table {
+        for side in SIDES {
+            let codec = Codec::new(name.parse().unwrap(), side, 128).unwrap().scale(Scale::Norm);
+            let found = relative_error(&x, &back(&codec, &x));
+            println!("{name} {side:?}: {found:.4e} against {expected:.4e}");
+            assert!(
+                (found / expected - 1.0).abs() <= 0.02,
+                "{name} {side:?}: {found:e} against {expected:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_unbiased_scale_keeps_inner_products() {
+    let (dim, tokens) = (128, 16384);
+    let (x, noise) = (gaussian(tokens * dim, 12), gaussian(tokens * dim, 13));
+    for (name, variance, distortion) in
+        [("turbo2", 0.132, 0.11600), ("turbo3", 0.0351, 0.03397), ("turbo4", 0.0094, 0.00932)]
+    {
+        let codec = |scale| Codec::new(name.parse().unwrap(), Side::Keys, dim).unwrap().scale(scale);
+        let moments = |found: &[f32]| {
+            let (mut mean, mut square, mut own) = (0.0, 0.0, 0.0);
+            for t in (0..tokens).map(|t| t * dim..(t + 1) * dim) {
+                let (x, y, kept) = (&x[t.clone()], &noise[t.clone()], &found[t]);
+                own += dot(x, kept) / dot(x, x) - 1.0;
+                let error = (dot(y, kept) - dot(y, x)) / (dot(y, y) * dot(x, x)).sqrt();
+                mean += error;
+                square += error * error;
+            }
+            [own, mean, square * dim as f64].map(|sum| sum / tokens as f64)
+        };
+        let [own, mean, found] = moments(&back(&codec(Scale::Unbiased), &x));
+        println!("{name}: own {own:e}, mean {mean:e}, variance * d {found:.4} against {variance}");
+        // What is left is the scale's rounding to f16.
+        assert!(own.abs() < 3e-5, "{name}: {own:e}");
+        let sigma = (variance / (dim * tokens) as f64).sqrt();
+        assert!(mean.abs() < 4.0 * sigma, "{name}: {mean:e}, sigma {sigma:e}");
+        assert!((found / variance - 1.0).abs() <= 0.05, "{name}: {found} against {variance}");
+        // The norm shrinks them by the distortion.
+        let [own, ..] = moments(&back(&codec(Scale::Norm), &x));
+        assert!((own + distortion).abs() < 3e-4, "{name}: {own} against {distortion}");
+    }
+}
+
+#[test]
+fn every_type_keeps_every_head_dimension() {
+    let most = |name: &str| match name {
+        "f16" => 1e-7,
+        "q8_0" => 5e-5,
+        "fp8" => 1e-3,
+        "q4_0" | "kivi4" | "turbo4" => 0.012,
+        "turbo3" => 0.04,
+        _ => 0.17,
+    };
+    for dim in HEAD_DIMS {
+        let x = gaussian(96 * dim, dim as u64);
+        for ty in CacheType::ALL {
+            for side in SIDES {
+                for rotate in [false, true] {
+                    let codec = Codec::new(ty, side, dim).unwrap().rotate(rotate);
+                    let encoded = codec.encode(&x).unwrap();
+                    let found = relative_error(&x, &codec.decode(&encoded).unwrap());
+                    assert!(found <= most(ty.name()), "{ty} {side:?} {dim}: {found:e}");
+                    assert_eq!(encoded.codes.len(), 96 * codec.words());
+                    let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
+                    let keys_of_kivi = codec.tokens_together() > 1;
+                    let expected = ty.bits_per_value(if keys_of_kivi { 128 } else { dim });
+                    assert_eq!(bits as f64 / x.len() as f64, expected, "{ty} {side:?} {dim}");
+                    // The kept basis is the rotated one.
+                    let mut kept = codec.decode_rotated(&encoded).unwrap();
+                    if let Some(rotation) = codec.rotation() {
+                        kept.chunks_exact_mut(dim).for_each(|vector| rotation.back(vector));
+                    }
+                    assert_eq!(kept, codec.decode(&encoded).unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_at_a_time_gives_what_a_prompt_gives() {
+    for dim in [80, 128] {
+        let x = gaussian(64 * dim, 5);
+        for ty in CacheType::ALL {
+            for side in SIDES {
+                let codec = Codec::new(ty, side, dim).unwrap();
+                let mut steps = codec.encode(&[]).unwrap();
+                for step in x.chunks_exact(codec.tokens_together() * dim) {
+                    codec.append(step, &mut steps).unwrap();
+                }
+                assert_eq!(steps, codec.encode(&x).unwrap(), "{ty} {side:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn simple_formats_are_those_of_files() {
+    let x = gaussian(8 * 64, 6);
+    for (ty, name) in [(CacheType::Q8_0, "Q8_0"), (CacheType::Q4_0, "Q4_0")] {
+        let format = lowbit::format::Format::by_name(name).unwrap();
+        let mut blocks = vec![0; x.len() / 32 * format.bytes];
+        let mut expected = vec![0.0; x.len()];
+        format.quantize(&x, &mut blocks).unwrap();
+        format.dequantize(&blocks, &mut expected).unwrap();
+        assert_eq!(back(&Codec::new(ty, Side::Keys, 64).unwrap(), &x), expected);
+    }
+}
+
+#[test]
+fn zeros_and_constants_come_back() {
+    for dim in [32, 80] {
+        for ty in CacheType::ALL {
+            for side in SIDES {
+                let codec = Codec::new(ty, side, dim).unwrap();
+                let zeros = vec![0.0; 32 * dim];
+                assert_eq!(back(&codec, &zeros), zeros, "{ty}");
+                // Below what a scale can hold.
+                let tiny = vec![1e-12; 32 * dim];
+                assert!(back(&codec, &tiny).iter().all(|x| x.abs() < 1e-6), "{ty}");
+            }
+        }
+        for ty in [CacheType::Kivi4, CacheType::Kivi2] {
+            for side in SIDES {
+                let codec = Codec::new(ty, side, dim).unwrap();
+                let constant = vec![0.3; 32 * dim];
+                let encoded = codec.encode(&constant).unwrap();
+                assert!(encoded.codes.iter().all(|&word| word == 0));
+                let minimum = half::f16::from_f32(0.3).to_f32();
+                assert_eq!(codec.decode(&encoded).unwrap(), vec![minimum; 32 * dim]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_no_cache_can_hold_is_refused_by_its_place() {
+    let dim = 64;
+    for ty in CacheType::ALL {
+        for side in SIDES {
+            let codec = Codec::new(ty, side, dim).unwrap();
+            let mut encoded = codec.encode(&vec![1.0; 32 * dim]).unwrap();
+            let before = encoded.clone();
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 65505.0, -1e30] {
+                let mut x = gaussian(32 * dim, 7);
+                x[5 * dim + 9] = bad;
+                let text = codec.append(&x, &mut encoded).unwrap_err().to_string();
+                assert!(text.contains("token 37, channel 9 is "), "{text}");
+                assert_eq!(encoded, before);
+            }
+            assert_eq!(codec.encode(&vec![1.0; 33]).unwrap_err().exit_code(), 2);
+            encoded.codes.push(0);
+            assert!(codec.decode(&encoded).unwrap_err().to_string().contains("words"));
+            // The largest value fits, alone in its vector.
+            let mut x = vec![0.0; 32 * dim];
+            // The scale of TurboQuant is more than the norm.
+            x[3] = if ty.name().starts_with("turbo") { -40000.0 } else { -65504.0 };
+            assert!(back(&codec, &x).iter().all(|x| x.is_finite()), "{ty}");
+        }
+    }
+    assert!(Codec::new(CacheType::F16, Side::Keys, 100).is_err());
+    let turbo = Codec::new(CacheType::Turbo4, Side::Keys, dim).unwrap();
+    let mut x = gaussian(3 * dim, 8);
+    x[2 * dim..].fill(60000.0);
+    let text = turbo.encode(&x).unwrap_err().to_string();
+    assert!(text.contains("token 2") && text.contains("65504"), "{text}");
+}
+
+#[test]
+fn rotations_keep_lengths_and_spread_outliers() {
+    for dim in HEAD_DIMS {
+        let rotation = Rotation::new(dim);
+        assert_eq!(
+            rotation.block(),
+            [32, 64, 16, 32, 128, 256][HEAD_DIMS.iter().position(|&d| d == dim).unwrap()]
+        );
+        let x = gaussian(dim, 9);
+        let mut y = x.clone();
+        rotation.forward(&mut y);
+        assert!((dot(&x, &x) / dot(&y, &y) - 1.0).abs() < 1e-6);
+        rotation.back(&mut y);
+        assert!(relative_error(&x, &y) < 1e-12);
+    }
+    // One channel ten times as large as the others costs q4_0 less when rotated.
+    let mut x = gaussian(256 * 128, 10);
+    x.iter_mut().step_by(128).for_each(|x| *x *= 10.0);
+    let error = |rotate| {
+        relative_error(&x, &back(&Codec::new(CacheType::Q4_0, Side::Keys, 128).unwrap().rotate(rotate), &x))
+    };
+    assert!(error(true) < 0.8 * error(false), "{} {}", error(true), error(false));
+}
+
+#[test]
+fn centred_keys_have_no_mean() {
+    let mut keys: Vec<f32> =
+        gaussian(64 * 32, 14).iter().enumerate().map(|(i, x)| x + (i % 32) as f32).collect();
+    let mean = center::mean(&keys, 32);
+    center::subtract(&mut keys, &mean);
+    assert!(center::mean(&keys, 32).iter().all(|mean| mean.abs() < 1e-5));
+    assert!((mean[31] - 31.0).abs() < 0.5);
 }
