@@ -49,7 +49,7 @@ impl Centroids {
                 .collect();
             let moved = upper.iter().zip(&means).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             upper = means;
-            if !(moved > 1e-12 * sigma) {
+            if moved.is_nan() || moved <= 1e-12 * sigma {
                 let total: f64 = masses.iter().sum();
                 let kept: f64 = upper.iter().zip(&masses).map(|(c, mass)| c * c * mass).sum();
                 return Self { upper, distortion: 1.0 - d * kept / total };

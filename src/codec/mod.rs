@@ -15,6 +15,7 @@ mod fp8;
 mod kivi;
 pub mod lloyd_max;
 pub mod pack;
+pub mod projection;
 mod q4_0;
 mod q8_0;
 pub mod quality;

@@ -148,8 +148,7 @@ impl Codec {
         }
         self.check(encoded)?;
         let tokens = encoded.tokens;
-        // Not `> LARGEST`: a NaN is to be found too.
-        if let Some(at) = vectors.iter().position(|x| !(x.abs() <= LARGEST)) {
+        if let Some(at) = vectors.iter().position(|x| x.is_nan() || x.abs() > LARGEST) {
             return Err(Error::Input(format!(
                 "{side}: token {}, channel {} is {}; a cache holds finite values of at most 65504",
                 tokens + at / dim,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lowbit::codec::lloyd_max::Centroids;
+use lowbit::codec::projection::Projection;
 use lowbit::codec::quality::{Inputs, Options, Spread, Tensor, measure};
 use lowbit::codec::rotation::Rotation;
 use lowbit::codec::{CacheType, Codec, HEAD_DIMS, Pair, Scale, Side, center, check_head_dim, pack};
@@ -195,6 +196,35 @@ fn the_unbiased_scale_keeps_inner_products() {
 }
 
 #[test]
+fn the_projection_keeps_inner_products_at_a_higher_price() {
+    let (dim, tokens) = (128, 1024);
+    let xs = gaussian(tokens * dim, 15);
+    // The reference has .047 at 4 bits, which is pi / 2 times a distortion of .03 at 3 bits: that is .0340.
+    for (bits, variance) in [(1, 1.57), (2, 0.56), (3, 0.18), (4, 0.0534)] {
+        let projection = Projection::new(dim, bits).unwrap();
+        let (mut square, mut own) = (0.0, 0.0);
+        for x in xs.chunks(dim) {
+            let kept = projection.decode(&projection.encode(x).unwrap()).unwrap();
+            own += dot(x, &kept) / dot(x, x) - 1.0;
+            // The mean over all directions of the square of an inner product's error, times the dimension.
+            square += relative_error(x, &kept);
+        }
+        let (own, found) = (own / tokens as f64, square / tokens as f64);
+        let bound = Projection::variance(dim, bits);
+        println!("{bits} bits: own {own:.4}, variance * d {found:.4} against {variance}, at most {bound:.4}");
+        assert!(own.abs() < 0.01, "{bits} bits: {own}");
+        assert!((found / variance - 1.0).abs() < 0.03 && found < 1.02 * bound, "{bits} bits: {found}");
+    }
+    let projection = Projection::new(32, 2).unwrap();
+    let zero = projection.encode(&[0.0; 32]).unwrap();
+    assert_eq!(projection.decode(&zero).unwrap(), [0.0; 32]);
+    assert!(projection.encode(&[f32::NAN; 32]).is_err() && projection.encode(&[1.0; 31]).is_err());
+    assert!(Projection::new(32, 5).is_err() && Projection::new(33, 2).is_err());
+    assert!(Projection::new(32, 3).unwrap().decode(&zero).is_ok());
+    assert!(Projection::new(64, 2).unwrap().decode(&zero).is_err());
+}
+
+#[test]
 fn every_type_keeps_every_head_dimension() {
     let most = |name: &str| match name {
         "f16" => 1e-7,
@@ -301,7 +331,7 @@ fn what_no_cache_can_hold_is_refused_by_its_place() {
                 assert!(text.contains("token 37, channel 9 is "), "{text}");
                 assert_eq!(encoded, before);
             }
-            assert_eq!(codec.encode(&vec![1.0; 33]).unwrap_err().exit_code(), 2);
+            assert_eq!(codec.encode(&[1.0; 33]).unwrap_err().exit_code(), 2);
             encoded.codes.push(0);
             assert!(codec.decode(&encoded).unwrap_err().to_string().contains("words"));
             // The largest value fits, alone in its vector.
