@@ -28,7 +28,7 @@ check:
 
 # Real inputs with independent answers that are not part of the repository.
 check-shared: setup
-	LOWBIT_SHARED=$(or $(LOWBIT_SHARED),$(abspath ../shared)) cargo test --locked --release --test gpu -- --ignored shared
+	LOWBIT_SHARED=$(or $(LOWBIT_SHARED),$(abspath ../shared)) cargo test --locked --release --test cpu --test gpu -- --ignored shared
 
 # What is written, read by the `gguf` Python package; needs Python and a package index.
 check-gguf-py:

@@ -45,6 +45,7 @@ pub mod format;
 pub mod gpu;
 pub mod io;
 pub mod kmeans;
+pub mod kv;
 pub mod matmul;
 pub mod network;
 pub mod oracle;

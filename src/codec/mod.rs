@@ -1,4 +1,29 @@
 //! Cache types: how the keys and values of a head are kept, one file each, the only owner of its layout.
+//!
+//! Codes and scales lie apart: codes in rows of words ([`pack`]), a row for each token; scales as halves (f16). Encoding is
+//! f32 arithmetic in a stated order, each operation rounded by itself, so that a kernel can repeat every code to the bit:
+//! no exponential, no logarithm, no root before a code is known. Where a group is a scale and a whole number, the file says
+//! so; conversions to f16 round to nearest, of two to the even one.
+//!
+//! [`Codec`] encodes and decodes, [`quality`] says what that costs in an attention, [`center`] and [`rotation`] make it cost
+//! less.
+
+pub mod center;
+
+mod f16;
+mod fp8;
+mod kivi;
+pub mod lloyd_max;
+pub mod pack;
+pub mod projection;
+mod q4_0;
+mod q8_0;
+pub mod quality;
+pub mod rotation;
+mod turbo;
+mod vectors;
+
+pub use vectors::{Codec, Encoded, Scale, Side};
 
 use std::fmt;
 use std::str::FromStr;
@@ -176,4 +201,9 @@ pub fn check_head_dim(head_dim: usize) -> Result<()> {
     Err(Error::Input(format!(
         "a head dimension of {head_dim} is not supported: the nearest of {HEAD_DIMS:?} is {nearest}"
     )))
+}
+
+/// What the bits of a half stand for.
+fn half(bits: u16) -> f32 {
+    ::half::f16::from_bits(bits).to_f32()
 }

@@ -20,7 +20,7 @@ pub const FORMAT: Format = Format {
 };
 
 /// The largest value.
-const TOP: f32 = 448.0;
+pub const TOP: f32 = 448.0;
 
 fn block(block: &[u8], weights: &mut [f32]) {
     let scale = f32::from_bits(bits(&block[..4]));
@@ -55,7 +55,8 @@ fn pack(weights: &[f32], block: &mut [u8]) {
     }
 }
 
-fn nearest(x: f32) -> u8 {
+/// The code of the nearest value, of two the even one; beyond the largest, that one.
+pub fn nearest(x: f32) -> u8 {
     let sign = if x.is_sign_negative() { 0x80 } else { 0 };
     let size = x.abs().min(TOP);
     // Below the smallest normal value, 2^-6, the steps are those of the first exponent.

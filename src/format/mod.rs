@@ -7,21 +7,21 @@
 mod bf16;
 mod f16;
 mod f32;
-mod fp8;
+pub(crate) mod fp8;
 mod group;
 mod iq4_nl;
 mod mxfp4;
 pub mod planes;
 mod q2_k;
 mod q3_k;
-mod q4_0;
+pub(crate) mod q4_0;
 mod q4_1;
 mod q4_k;
 mod q5_0;
 mod q5_1;
 mod q5_k;
 mod q6_k;
-mod q8_0;
+pub(crate) mod q8_0;
 mod search;
 mod tq1_0;
 mod tq2_0;
@@ -222,7 +222,7 @@ fn put_half(block: &mut [u8], at: usize, value: f32) {
 }
 
 /// The 32 codes that [`put_nibbles`] packed.
-fn nibble_codes(block: &[u8]) -> [u8; 32] {
+pub(crate) fn nibble_codes(block: &[u8]) -> [u8; 32] {
     let mut codes = [0; 32];
     nibbles(block, &mut codes, |code| code);
     codes

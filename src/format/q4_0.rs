@@ -30,7 +30,7 @@ fn spread(block: &[u8], index: usize, row: &mut Row<'_>) {
 }
 
 /// d = largest / -8, so that the largest weight has the code that reaches farthest.
-fn pack(weights: &[f32], block: &mut [u8]) {
+pub fn pack(weights: &[f32], block: &mut [u8]) {
     let d = largest(weights) / -8.0;
     put_half(block, 0, d);
     let inverse = inverse(d);

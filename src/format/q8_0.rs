@@ -32,7 +32,7 @@ fn spread(block: &[u8], index: usize, row: &mut Row<'_>) {
 }
 
 /// d = largest / 127; codes round half away from zero.
-fn pack(weights: &[f32], block: &mut [u8]) {
+pub fn pack(weights: &[f32], block: &mut [u8]) {
     let d = largest(weights).abs() / 127.0;
     put_half(block, 0, d);
     let inverse = inverse(d);

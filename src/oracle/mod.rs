@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod assign;
+pub mod attend;
 pub mod average_pool;
 pub mod centroid;
 pub mod copy;

@@ -1,0 +1,3 @@
+//! KV caches in few bits, in pages, and the attention of a decode step over them.
+
+pub mod layout;
