@@ -81,7 +81,7 @@ impl Deciding {
 
     /// Some values of each problem, one behind the other.
     fn all<T: Copy>(&self, of: impl Fn(&Problem) -> &[T]) -> Vec<T> {
-        self.problems.iter().flat_map(|problem| of(problem)).copied().collect()
+        self.problems.iter().flat_map(of).copied().collect()
     }
 }
 
@@ -168,7 +168,7 @@ impl Committing {
     }
 
     fn accepts(&self, problem: usize) -> bool {
-        self.accept == (problem % 2 == 0)
+        self.accept == problem.is_multiple_of(2)
     }
 }
 

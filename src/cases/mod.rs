@@ -6,6 +6,7 @@
 
 pub mod activation;
 pub mod assign;
+pub mod attend;
 pub mod average_pool;
 pub mod centroid;
 pub mod copy;
@@ -32,6 +33,7 @@ mod quantized;
 pub mod radix_sort;
 pub mod rank;
 pub mod read_xor;
+pub mod rotate;
 pub mod row_scale;
 pub mod seed;
 pub mod softmax;
@@ -67,12 +69,14 @@ impl Entry {
         self.variants.iter().map(fill).collect()
     }
 
-    /// Each test with the variants that it is run as: all of them; where decoders multiply them, two each in turn, since
-    /// a driver takes about a second to compile one.
+    /// Each test with the variants that it is run as: all of them; where decoders multiply them, two each in turn, and one where
+    /// a case says so, since a driver takes a second or more to compile one.
     pub fn checks(&self) -> Vec<(Box<dyn Case>, Vec<Spec>)> {
         let turn = |(i, case): (usize, Box<dyn Case>)| {
             let mut variants = self.variants_of(case.as_ref());
-            if !self.decoders.is_empty() && variants.len() > 2 {
+            if let Some(turn) = case.turn() {
+                variants = vec![variants[turn % variants.len()]];
+            } else if !self.decoders.is_empty() && variants.len() > 2 {
                 let count = variants.len();
                 variants = vec![variants[i % count], variants[(i + count / 2) % count]];
             }
@@ -133,6 +137,8 @@ pub const REGISTRY: &[Entry] = &[
     rank::ENTRY,
     extent::ENTRY,
     histogram::ENTRY,
+    attend::ENTRY,
+    rotate::ENTRY,
 ];
 
 /// One kernel at one size.
@@ -141,6 +147,10 @@ pub trait Case {
     fn name(&self) -> String;
     /// The file that its variants need in the slot `format` or `element`.
     fn decoder(&self) -> Option<&'static str> {
+        None
+    }
+    /// Where overrides make pipelines that other cases do not share: the one variant that tests run it as, modulo their number.
+    fn turn(&self) -> Option<usize> {
         None
     }
     /// Uploads the inputs and binds the kernel, as variant `spec`.

@@ -77,3 +77,41 @@ pub fn attend(
     }
     found
 }
+
+/// Largest error of each output of f32 kernels that decode keys and values, rotated in blocks or not, and add up in any
+/// order: of logits in proportion to |q| |k|, of shares to their logits' errors and to f32's exponential.
+pub fn bound(
+    queries: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    dim: usize,
+    length: usize,
+    rule: &Rule,
+    rotated_values: bool,
+) -> Vec<f64> {
+    const UNIT: f64 = 1.0 / 16_777_216.0;
+    let norm = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    let found = attend(queries, keys, values, dim, dim, length, rule);
+    let tokens = keys.len() / dim;
+    let longest = keys.chunks_exact(dim).take(length).map(norm).fold(0.0, f64::max);
+    let mut bounds = Vec::new();
+    for (head, query) in queries.chunks_exact(dim).enumerate() {
+        let (logits, shares) =
+            (&found.logits[head * tokens..][..tokens], &found.probabilities[head * tokens..][..tokens]);
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let of_logit =
+            UNIT * ((dim as f64 + 40.0) * rule.scale * norm(query) * longest + 16.0 * rule.soft_cap);
+        let mut of_head = vec![0.0; dim];
+        for (token, &share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
+            let of_share =
+                4.0 * of_logit + UNIT * (2.0 * length as f64 + 80.0 + 16.0 * (largest - logits[token]));
+            let value = &values[token * dim..][..dim];
+            let whole = norm(value);
+            for (sum, &v) in of_head.iter_mut().zip(value) {
+                *sum += share * of_share * if rotated_values { whole } else { f64::from(v).abs() };
+            }
+        }
+        bounds.extend(of_head);
+    }
+    bounds
+}

@@ -29,6 +29,7 @@ pub mod pointwise;
 pub mod radix_sort;
 pub mod rank;
 pub mod read_xor;
+pub mod rotate;
 pub mod row_scale;
 pub mod seed;
 pub mod softmax;

@@ -17,6 +17,7 @@ mod quantize;
 
 mod activation;
 mod assign;
+mod attend;
 mod average_pool;
 mod centroid;
 mod copy;
@@ -46,6 +47,7 @@ mod radix_sort;
 mod rank;
 mod read_xor;
 mod roofline;
+mod rotate;
 mod row_scale;
 mod seed;
 mod shared;

@@ -1,0 +1,331 @@
+//! attend: over one split of a sequence's tokens t: m = max l_t, l = sum exp(l_t - m), o = sum exp(l_t - m) v_t, for l_t = scale q.k_t
+//! One workgroup = up to HEADS query heads that share a kv head against one split, TILE tokens at a time (flash decoding: Dao and
+//! others 2023): an invocation makes the logits of whole tokens, then adds up 16 channels of the values of some.
+//!
+//! Keys and values are decoded as they are read: no key or value is ever written. Queries come in the basis of the keys,
+//! outputs are in that of the values. A soft cap c makes l = c tanh(l / c); tokens outside the window that are no sinks are
+//! left out.
+//! Contract: f32, within oracle::attend::bound. A split that sees no token has l = 0.
+//! Oracle: src/oracle/attend.rs    Needs: no optional feature
+//!
+//! use lib/cache_codes
+//! use lib/grid
+
+struct Params {
+    rows: u32,          // sequences * kv heads * groups of HEADS query heads * splits
+    sequences: u32,
+    kv_heads: u32,
+    heads: u32,         // query heads of a kv head
+    d4: u32,            // head dimension in vec4s
+    splits: u32,
+    first_split: u32,   // where this call's splits lie among all
+    all_splits: u32,
+    split_tokens: u32,
+    partials: u32,      // sequences * kv heads * all_splits * heads
+    width: u32,         // a partial: o, m and l, in vec4s
+    block: u32,         // tokens of a page
+    table_width: u32,
+    key_page: u32,      // words of a page
+    value_page: u32,
+    key_words: u32,     // words of all pages
+    value_words: u32,
+    window: u32,
+    sinks: u32,
+    scale: f32,
+    soft_cap: f32,      // none if 0
+}
+
+// A sequence. Tokens are numbered as they lie; `sinks` first ones, then a ring of `ring` (or none) that begins at `start`.
+struct Span {
+    tokens: u32,
+    sinks: u32,
+    ring: u32,
+    start: u32,
+    base: u32,      // position of the first token behind the sinks
+    length: u32,    // tokens of the sequence, wherever they lie
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> queries: array<vec4<f32>>;            // [sequences, kv_heads, heads, d4]
+@group(0) @binding(2) var<storage, read> keys: array<u32>;                     // [key_words]
+@group(0) @binding(3) var<storage, read> values: array<u32>;                   // [value_words]
+@group(0) @binding(4) var<storage, read> table: array<u32>;                    // [sequences, table_width] pages
+@group(0) @binding(5) var<storage, read> spans: array<Span>;                   // [sequences]
+@group(0) @binding(6) var<storage, read> sizes: array<f32, 16>;                // of the centroids of keys, then of values
+@group(0) @binding(7) var<storage, read_write> partial: array<vec4<f32>>;      // [partials, width]
+
+const WG: u32 = 64u;
+const ROWS_PER_GROUP: u32 = 1u;
+const HEADS: u32 = 4u;
+const TOKENS: u32 = 4u;
+const TILE: u32 = WG * TOKENS;
+const HUGE: f32 = 3.4028234e38;
+
+override KEY: u32 = 0u;
+override VALUE: u32 = 0u;
+override DIM: u32 = 128u;
+
+var<workgroup> rows: array<vec4<f32>, HEADS * 64>;
+var<workgroup> share: array<f32, TILE * HEADS>;
+var<workgroup> largest: array<f32, WG>;
+var<workgroup> sums: array<vec4<f32>, WG * 4>;
+
+fn half_at(words: u32, odd: u32) -> f32 {
+    return unpack2x16float(words)[odd];
+}
+
+// Where a token's page begins, in pages, and which token of it it is.
+fn place_of(sequence: u32, span: Span, token: u32) -> vec2<u32> {
+    var at = token;
+    if (span.ring > 0u && token >= span.sinks) {
+        at = span.sinks + (span.start + token - span.sinks) % span.ring;
+    }
+    return vec2(table[sequence * params.table_width + at / params.block], at % params.block);
+}
+
+fn is_seen(span: Span, token: u32) -> bool {
+    var position = token;
+    if (token >= span.sinks) {
+        position = span.base + token - span.sinks;
+    }
+    return position < params.sinks || span.length - position <= params.window;
+}
+
+fn key_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
+    let count = words_of_chunk(KEY);
+    var words: ChunkWords;
+    for (var w = 0u; w < count; w++) {
+        words[w] = keys[page + (at * count + w) * params.block + token];
+    }
+    if (KEY == TURBO3) {
+        words[7] = keys[page + (DIM / 16u + at / 2u) * params.block + token];
+    }
+    var chunk = values_of(KEY, at, words, sizes);
+    if (is_kivi(KEY)) {
+        // A scale and a minimum for each channel of 32 tokens.
+        let bits = words_of_chunk(KEY) * 2u;
+        let first = page + params.block * (DIM * bits / 32u) + token / 32u * DIM + at * 16u;
+        for (var quad = 0u; quad < 4u; quad++) {
+            for (var c = 0u; c < 4u; c++) {
+                let affine = unpack2x16float(keys[first + quad * 4u + c]);
+                chunk[quad][c] = chunk[quad][c] * affine.x + affine.y;
+            }
+        }
+    }
+    return chunk;
+}
+
+fn key_scale(page: u32, token: u32, group: u32) -> f32 {
+    let at = group * params.block + token;
+    return half_at(keys[page + row_words(KEY) * params.block + at / 2u], at % 2u);
+}
+
+// Words of a token's codes.
+fn row_words(code: u32) -> u32 {
+    var words = DIM / 16u * words_of_chunk(code);
+    if (code == TURBO3) {
+        words += (DIM + 31u) / 32u;
+    }
+    return words;
+}
+
+fn groups_of(code: u32) -> u32 {
+    return select(1u, (DIM + 31u) / 32u, has_groups(code));
+}
+
+@compute @workgroup_size(WG)
+fn attend(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = flat_group(group, groups) * ROWS_PER_GROUP;
+    if (row >= params.rows) {
+        return;
+    }
+    let head_groups = (params.heads + HEADS - 1u) / HEADS;
+    let split = row % params.splits;
+    let first_head = row / params.splits % head_groups * HEADS;
+    let kv_head = row / params.splits / head_groups % params.kv_heads;
+    let sequence = row / params.splits / head_groups / params.kv_heads;
+    let heads = min(HEADS, params.heads - first_head);
+    let span = spans[sequence];
+    let first = min(split * params.split_tokens, span.tokens);
+    let end = min(first + params.split_tokens, span.tokens);
+    let quads = DIM / 4u;
+    var key_sizes: Sizes;
+    var value_sizes: Sizes;
+    for (var i = 0u; i < 8u; i++) {
+        key_sizes[i] = sizes[i];
+        value_sizes[i] = sizes[8u + i];
+    }
+
+    for (var i = lane; i < HEADS * quads; i += WG) {
+        let head = first_head + min(i / quads, heads - 1u);
+        let at = (sequence * params.kv_heads + kv_head) * params.heads + head;
+        rows[i] = queries[at * quads + i % quads];
+    }
+    workgroupBarrier();
+
+    var most: array<f32, HEADS>;
+    var total: array<f32, HEADS>;
+    var sum: array<vec4<f32>, HEADS * 4>;
+    for (var h = 0u; h < HEADS; h++) {
+        most[h] = -HUGE;
+        total[h] = 0.0;
+        for (var quad = 0u; quad < 4u; quad++) {
+            sum[h * 4u + quad] = vec4<f32>();
+        }
+    }
+    let chunks = DIM / 16u;
+    let slots = WG / chunks;
+    let slot = lane / chunks;
+    let chunk_at = lane % chunks;
+
+    for (var tile = first; tile < end; tile += TILE) {
+        // Logits of TOKENS tokens.
+        var logit: array<f32, TOKENS * HEADS>;
+        var page: array<u32, TOKENS>;
+        var at: array<u32, TOKENS>;
+        for (var i = 0u; i < TOKENS; i++) {
+            let place = place_of(sequence, span, min(tile + i * WG + lane, end - 1u));
+            page[i] = (place.x * params.kv_heads + kv_head) * params.key_page;
+            at[i] = place.y;
+            for (var h = 0u; h < HEADS; h++) {
+                logit[i * HEADS + h] = 0.0;
+            }
+        }
+        for (var chunk = 0u; chunk < chunks; chunk++) {
+            var key: array<vec4<f32>, TOKENS * 4>;
+            for (var i = 0u; i < TOKENS; i++) {
+                let decoded = key_chunk(page[i], at[i], chunk, key_sizes);
+                var scale = 1.0;
+                if (has_groups(KEY) && !is_kivi(KEY)) {
+                    scale = key_scale(page[i], at[i], chunk / 2u);
+                }
+                for (var quad = 0u; quad < 4u; quad++) {
+                    key[i * 4u + quad] = decoded[quad] * scale;
+                }
+            }
+            for (var h = 0u; h < HEADS; h++) {
+                for (var quad = 0u; quad < 4u; quad++) {
+                    let query = rows[h * quads + chunk * 4u + quad];
+                    for (var i = 0u; i < TOKENS; i++) {
+                        logit[i * HEADS + h] += dot(query, key[i * 4u + quad]);
+                    }
+                }
+            }
+        }
+        for (var i = 0u; i < TOKENS; i++) {
+            let token = tile + i * WG + lane;
+            var scale = params.scale;
+            if (KEY == FP8 || is_turbo(KEY)) {
+                scale *= key_scale(page[i], at[i], 0u);
+            }
+            let seen = token < end && is_seen(span, min(token, end - 1u));
+            for (var h = 0u; h < HEADS; h++) {
+                var l = logit[i * HEADS + h] * scale;
+                if (params.soft_cap > 0.0) {
+                    l = params.soft_cap * (1.0 - 2.0 / (exp(2.0 * l / params.soft_cap) + 1.0));
+                }
+                l = select(-HUGE, l, seen);
+                logit[i * HEADS + h] = l;
+                share[(i * WG + lane) * HEADS + h] = l;
+            }
+        }
+        workgroupBarrier();
+        // The largest logit of each head: an invocation looks at one head.
+        var found = -HUGE;
+        for (var i = lane; i < TILE * HEADS; i += WG) {
+            found = max(found, share[i]);
+        }
+        largest[lane] = found;
+        workgroupBarrier();
+        for (var h = 0u; h < HEADS; h++) {
+            var high = most[h];
+            for (var i = h; i < WG; i += HEADS) {
+                high = max(high, largest[i]);
+            }
+            let keep = exp(most[h] - high);
+            most[h] = high;
+            total[h] *= keep;
+            for (var quad = 0u; quad < 4u; quad++) {
+                sum[h * 4u + quad] *= keep;
+            }
+            for (var i = 0u; i < TOKENS; i++) {
+                let l = logit[i * HEADS + h];
+                share[(i * WG + lane) * HEADS + h] = select(exp(l - high), 0.0, l == -HUGE);
+            }
+        }
+        workgroupBarrier();
+        // 16 channels of the values of every `slots`th token.
+        let count = min(TILE, end - tile);
+        if (slot < slots) {
+            for (var t = slot; t < count; t += slots) {
+                let place = place_of(sequence, span, tile + t);
+                let base = (place.x * params.kv_heads + kv_head) * params.value_page;
+                let own = base + place.y * row_words(VALUE);
+                let per_chunk = words_of_chunk(VALUE);
+                var words: ChunkWords;
+                for (var w = 0u; w < per_chunk; w++) {
+                    words[w] = values[own + chunk_at * per_chunk + w];
+                }
+                if (VALUE == TURBO3) {
+                    words[7] = values[own + chunks + chunk_at / 2u];
+                }
+                let decoded = values_of(VALUE, chunk_at, words, value_sizes);
+                let scales = base + params.block * row_words(VALUE);
+                var affine = vec2(1.0, 0.0);
+                if (is_kivi(VALUE)) {
+                    affine = unpack2x16float(values[scales + place.y * groups_of(VALUE) + chunk_at / 2u]);
+                } else if (VALUE != F16) {
+                    let half = place.y * groups_of(VALUE) + select(0u, chunk_at / 2u, has_groups(VALUE));
+                    affine.x = half_at(values[scales + half / 2u], half % 2u);
+                }
+                for (var h = 0u; h < HEADS; h++) {
+                    let p = share[t * HEADS + h];
+                    total[h] += p;
+                    let scale = p * affine.x;
+                    let offset = p * affine.y;
+                    for (var quad = 0u; quad < 4u; quad++) {
+                        sum[h * 4u + quad] += scale * decoded[quad] + offset;
+                    }
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    // Sums over the slots, a head at a time, where the queries were.
+    for (var h = 0u; h < HEADS; h++) {
+        for (var quad = 0u; quad < 4u; quad++) {
+            sums[quad * WG + lane] = sum[h * 4u + quad];
+        }
+        largest[lane] = total[h];
+        workgroupBarrier();
+        for (var at = lane; at < quads; at += WG) {
+            var all = vec4<f32>();
+            for (var s = 0u; s < slots; s++) {
+                all += sums[at % 4u * WG + s * chunks + at / 4u];
+            }
+            rows[h * quads + at] = all;
+        }
+        var all = 0.0;
+        for (var s = 0u; s < slots; s++) {
+            all += largest[s * chunks];
+        }
+        total[h] = all;
+        workgroupBarrier();
+    }
+    let to = ((sequence * params.kv_heads + kv_head) * params.all_splits + params.first_split + split) * params.heads;
+    for (var i = lane; i < heads * quads; i += WG) {
+        partial[(to + first_head + i / quads) * params.width + i % quads] = rows[i];
+    }
+    if (lane == 0u) {
+        for (var h = 0u; h < HEADS; h++) {
+            if (h < heads) {
+                partial[(to + first_head + h) * params.width + quads] = vec4(most[h], total[h], 0.0, 0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Cases of `attend`.
+
+use super::{Case, Entry, Expected, Prepared, Random};
+use crate::Result;
+use crate::codec::{CacheType, Codec, GROUP, Pair, Side};
+use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::kv::attend::{Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, partial_width, sizes};
+use crate::kv::layout::Page;
+use crate::kv::rotate::{Rotate, signs};
+use crate::oracle;
+
+/// The kernel's place in the registry.
+pub const ENTRY: Entry = Entry {
+    stem: "attend",
+    variants: VARIANTS,
+    stages: STAGES,
+    decoders: &[],
+    op: OpKind::F32,
+    tests,
+    benches,
+};
+
+fn tests() -> Vec<Box<dyn Case>> {
+    let mut cases: Vec<Box<dyn Case>> = Vec::new();
+    let heads = |kv, each, dim| Heads { kv, each, dim };
+    for (i, ty) in CacheType::ALL.into_iter().enumerate() {
+        let dim = [32, 64, 80, 96, 128, 256][i % 6];
+        cases.push(Box::new(Attending::new(ty.into(), heads(2, 4, dim), &[0, 1, 31, 32, 33, 64, 257], i)));
+    }
+    for (keys, values) in [(CacheType::Q8_0, CacheType::Turbo3), (CacheType::Kivi2, CacheType::F16)] {
+        let pair = Pair { keys, values };
+        cases.push(Box::new(Attending::new(pair, heads(1, 8, 128), &[100, 96], 20)));
+        cases.push(Box::new(Attending::new(pair, heads(3, 3, 64), &[161], 21)));
+    }
+    let f16 = || Attending::new(CacheType::F16.into(), heads(2, 1, 64), &[300, 40, 8, 0], 22);
+    let q4_0 = || Attending::new(CacheType::Q4_0.into(), heads(1, 2, 96), &[300, 40, 8], 23);
+    for case in [f16(), q4_0()] {
+        cases.push(Box::new(Attending { window: 50, sinks: 4, ..case }));
+    }
+    cases.push(Box::new(Attending { soft_cap: 2.0, ..f16() }));
+    cases.push(Box::new(Attending { ring: Some((4, 96)), ..f16() }));
+    cases.push(Box::new(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..q4_0() }));
+    cases
+}
+
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    let heads = Heads { kv: 8, each: 4, dim: 128 };
+    let tokens = (bytes as usize / (2 * 2 * 8 * 128)).clamp(256, 1 << 17);
+    [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0, CacheType::Turbo3]
+        .into_iter()
+        .map(|ty| Box::new(Attending::new(ty.into(), heads, &[tokens], 1)) as Box<dyn Case>)
+        .collect()
+}
+
+/// Sequences of some lengths. Tokens of the whole sequence that do not lie here are before those that do.
+struct Attending {
+    types: Pair,
+    heads: Heads,
+    lengths: Vec<usize>,
+    seed: usize,
+    window: u32,
+    sinks: u32,
+    soft_cap: f32,
+    /// Tokens lie in one page, so many first ones in order, the others in a ring of so many.
+    ring: Option<(usize, usize)>,
+}
+
+/// Tokens of a block.
+const BLOCK: usize = 64;
+
+impl Attending {
+    fn new(types: Pair, heads: Heads, lengths: &[usize], seed: usize) -> Self {
+        let lengths = lengths.to_vec();
+        Self { types, heads, lengths, seed, window: u32::MAX, sinks: 0, soft_cap: 0.0, ring: None }
+    }
+
+    fn codec(&self, side: Side) -> Result<Codec> {
+        let ty = if side == Side::Keys { self.types.keys } else { self.types.values };
+        Codec::new(ty, side, self.heads.dim as usize)
+    }
+
+    /// `[sequences, kv * each, dim]`.
+    fn queries(&self) -> Vec<f32> {
+        let Heads { kv, each, dim } = self.heads;
+        Random::new(self.seed as u64).floats(self.lengths.len() * (kv * each * dim) as usize)
+    }
+
+    /// Tokens of a sequence that lie here, and their positions.
+    fn positions(&self, sequence: usize) -> Vec<usize> {
+        let length = self.lengths[sequence];
+        match self.ring {
+            None => (0..length).collect(),
+            Some((sinks, ring)) => {
+                let sinks = sinks.min(length);
+                (0..sinks).chain(length - ring.min(length - sinks)..length).collect()
+            }
+        }
+    }
+
+    fn span(&self, sequence: usize) -> Span {
+        let length = self.lengths[sequence] as u32;
+        let tokens = self.positions(sequence).len() as u32;
+        match self.ring {
+            None => Span { tokens, length, ..Span::default() },
+            Some((sinks, ring)) => {
+                let sinks = (sinks as u32).min(length);
+                let base = length - (tokens - sinks);
+                let ring = ring as u32;
+                Span { tokens, sinks, ring, start: (base - sinks) % ring, base, length }
+            }
+        }
+    }
+
+    /// The vectors of a kv head of a sequence, `[tokens, dim]`, in whole groups; those of keys a little apart from 0.
+    fn vectors(&self, side: Side, sequence: usize, head: u64) -> Vec<f32> {
+        let count = self.positions(sequence).len().next_multiple_of(GROUP) * self.heads.dim as usize;
+        let number = (self.seed * 64 + sequence) as u64 * 64 + 2 * head + u64::from(side == Side::Keys);
+        Random::new(number + 1000).floats(count).iter().map(|x| 2.0 * x + 0.25).collect()
+    }
+
+    /// The pages of one side, `[blocks, kv_heads]`: of each sequence its own, backwards. A ring is one block.
+    fn pool(&self, side: Side, page: &Page) -> Result<Vec<u32>> {
+        let codec = self.codec(side)?;
+        let mut blocks = Vec::new();
+        for sequence in 0..self.lengths.len() {
+            let span = self.span(sequence);
+            let mut of_heads = Vec::new();
+            for head in 0..self.heads.kv {
+                let dim = page.dim as usize;
+                let mut vectors = self.vectors(side, sequence, head);
+                if let Some((sinks, ring)) = self.ring {
+                    let own = std::mem::replace(&mut vectors, vec![0.0; page.block as usize * dim]);
+                    for token in 0..span.tokens as usize {
+                        let slot = match token.checked_sub(span.sinks as usize) {
+                            Some(behind) => sinks + (span.start as usize + behind) % ring,
+                            None => token,
+                        };
+                        vectors[slot * dim..][..dim].copy_from_slice(&own[token * dim..][..dim]);
+                    }
+                }
+                let pages: Vec<Vec<u32>> = vectors
+                    .chunks(page.block as usize * dim)
+                    .map(|vectors| codec.encode(vectors).map(|encoded| page.put(&encoded)))
+                    .collect::<Result<_>>()?;
+                of_heads.push(pages);
+            }
+            for block in (0..of_heads[0].len()).rev() {
+                of_heads.iter().for_each(|pages| blocks.push(pages[block].clone()));
+            }
+        }
+        Ok(blocks.concat())
+    }
+
+    /// Blocks of each sequence.
+    fn blocks(&self, sequence: usize, block: u64) -> u32 {
+        let groups = self.positions(sequence).len().next_multiple_of(GROUP);
+        if self.ring.is_some() { 1 } else { groups.div_ceil(block as usize) as u32 }
+    }
+
+    fn rule(&self) -> Rule {
+        let plain = Rule::plain(self.heads.dim);
+        Rule { window: self.window, sinks: self.sinks, soft_cap: self.soft_cap, ..plain }
+    }
+}
+
+impl Case for Attending {
+    fn name(&self) -> String {
+        let Self { types, heads: Heads { kv, each, dim }, lengths, window, sinks, soft_cap, ring, .. } = self;
+        let mut name = format!("{types} kv={kv} G={each} d={dim} tokens={lengths:?}");
+        if *window < u32::MAX {
+            name += &format!(" window={window} sinks={sinks}");
+        }
+        if *soft_cap > 0.0 {
+            name += &format!(" cap={soft_cap}");
+        }
+        if let Some(ring) = ring {
+            name += &format!(" ring={ring:?}");
+        }
+        name
+    }
+
+    fn turn(&self) -> Option<usize> {
+        Some(self.seed)
+    }
+
+    fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
+        let Heads { kv, each, dim } = self.heads;
+        let (keys, values) = (self.codec(Side::Keys)?, self.codec(Side::Values)?);
+        let block = self.ring.map_or(BLOCK, |(sinks, ring)| (sinks + ring).next_multiple_of(GROUP)) as u64;
+        let key_page = Page::of(&keys, Side::Keys, dim as usize, block)?;
+        let value_page = Page::of(&values, Side::Values, dim as usize, block)?;
+        let sequences = self.lengths.len() as u64;
+        let pool = |side, page: &Page, label| {
+            let words = self.pool(side, page)?;
+            // A sequence of no tokens still needs a page to look at.
+            let rows = (words.len() as u64 / page.len()).max(kv);
+            let mut padded = words;
+            padded.resize((rows * page.len()) as usize, 0);
+            Buffer::from_slice(gpu, label, rows, &padded)
+        };
+        let counts: Vec<u32> = (0..self.lengths.len()).map(|s| self.blocks(s, block)).collect();
+        let width = counts.iter().copied().max().unwrap_or(0).max(1);
+        let mut table = Vec::new();
+        let mut first = 0;
+        for &count in &counts {
+            table.extend((0..width).map(|i| if i < count { first + count - 1 - i } else { 0 }));
+            first += count;
+        }
+        let spans: Vec<Span> = (0..self.lengths.len()).map(|sequence| self.span(sequence)).collect();
+        let buffers = [
+            pool(Side::Keys, &key_page, "keys")?,
+            pool(Side::Values, &value_page, "values")?,
+            Buffer::from_slice(gpu, "table", table.len() as u64, &table)?,
+            Buffer::from_slice(gpu, "spans", sequences, &spans)?,
+            Buffer::from_slice(gpu, "sizes", 16, &sizes(keys.ty(), values.ty(), dim as usize))?,
+            signs(gpu, dim as usize)?,
+        ];
+        let [keys_buffer, values_buffer, table, spans, sizes, signs] = &buffers;
+        let kept =
+            Kept { keys: keys_buffer, values: values_buffer, table, spans, key_page, value_page, sizes };
+        let most = self.lengths.iter().copied().max().unwrap_or(0) as u64;
+        let tokens = if most > 4096 { most.div_ceil(16) } else { 128 };
+        let count = most.div_ceil(tokens).max(1);
+        let splits = Splits { count, first: 0, all: count, tokens };
+        let queries = Buffer::from_slice(gpu, "queries", sequences * kv * each, &self.queries())?;
+        let rows = sequences * kv * count * each;
+        let partial = Buffer::new(gpu, "partial", rows, 16 * partial_width(dim))?;
+        let output = Buffer::new(gpu, "output", sequences * kv * each, 4 * dim)?;
+        let attend = Attend::load(gpu, spec, &keys, &values, dim)?;
+        let total = self.lengths.iter().sum::<usize>() as u64;
+        let turned = Buffer::new(gpu, "rotated queries", queries.rows(), 4 * dim)?;
+        let mut passes = Vec::new();
+        let own = if keys.rotation().is_some() {
+            passes.push(Rotate::load(gpu)?.bind(gpu, &queries, signs, &turned, dim)?);
+            &turned
+        } else {
+            &queries
+        };
+        passes.push(attend.bind(gpu, own, &kept, &partial, self.heads, self.rule(), splits, total)?);
+        let rotated = if values.rotation().is_some() { count } else { 0 };
+        passes.push(attend.bind_merge(gpu, &partial, &output, self.heads, signs, (count, rotated))?);
+        Ok(Prepared {
+            passes,
+            outputs: vec![("output", output)],
+            others: buffers.into_iter().chain([queries, turned, partial]).collect(),
+            before: Vec::new(),
+        })
+    }
+
+    fn expected(&self) -> Vec<Expected> {
+        let Heads { kv, each, dim } = self.heads;
+        let (dim, group) = (dim as usize, (each * dim) as usize);
+        let (mut values, mut bounds) = (Vec::new(), Vec::new());
+        let queries = self.queries();
+        let rotated = self.codec(Side::Values).is_ok_and(|codec| codec.rotation().is_some());
+        let rule = oracle::attend::Rule {
+            scale: f64::from(self.rule().scale),
+            soft_cap: self.soft_cap.into(),
+            window: self.window.try_into().unwrap_or(usize::MAX),
+            sinks: self.sinks as usize,
+        };
+        for (i, queries) in queries.chunks_exact(group).enumerate() {
+            let (sequence, head) = (i / kv as usize, i as u64 % kv);
+            let decoded = |side| {
+                let codec = self.codec(side)?;
+                codec.decode(&codec.encode(&self.vectors(side, sequence, head))?)
+            };
+            let (Ok(keys), Ok(of_values)) = (decoded(Side::Keys), decoded(Side::Values)) else { continue };
+            // In the whole sequence; what does not lie here is as if it were not seen.
+            let (positions, length) = (self.positions(sequence), self.lengths[sequence]);
+            let seen: Vec<usize> =
+                (0..positions.len()).filter(|&token| rule.sees(length, positions[token])).collect();
+            let take =
+                |of: &[f32]| seen.iter().flat_map(|&t| of[t * dim..][..dim].to_vec()).collect::<Vec<f32>>();
+            let (keys, of_values) = (take(&keys), take(&of_values));
+            let all = oracle::attend::Rule { window: usize::MAX, ..rule };
+            let found = oracle::attend::attend(queries, &keys, &of_values, dim, dim, seen.len(), &all);
+            values.extend(found.output);
+            bounds.extend(oracle::attend::bound(queries, &keys, &of_values, dim, seen.len(), &all, rotated));
+        }
+        vec![Expected::Within { values, bounds }]
+    }
+}

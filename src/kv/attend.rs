@@ -1,0 +1,277 @@
+//! Host of `attend`: decode attention over keys and values as they are kept, in splits of the tokens, and the merging of the
+//! splits.
+
+use super::layout::Page;
+use crate::codec::lloyd_max::Centroids;
+use crate::codec::{CacheType, Codec};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::{Error, Result};
+
+/// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries. The
+/// first runs on every adapter.
+pub const VARIANTS: &[Spec] = &[
+    ATTEND.consts(&[("HEADS", 1), ("TOKENS", 4)]),
+    ATTEND.consts(&[("HEADS", 4), ("TOKENS", 1)]),
+    ATTEND.consts(&[("HEADS", 4), ("TOKENS", 4)]),
+    ATTEND.consts(&[("HEADS", 8), ("TOKENS", 2)]),
+];
+const ATTEND: Spec = Spec::new("kv/attend");
+
+/// The merging of splits.
+pub const STAGES: &[Spec] = &[Spec::new("kv/attend_merge")];
+
+params! {
+    struct AttendParams {
+        rows: u32,
+        sequences: u32,
+        kv_heads: u32,
+        heads: u32,
+        d4: u32,
+        splits: u32,
+        first_split: u32,
+        all_splits: u32,
+        split_tokens: u32,
+        partials: u32,
+        width: u32,
+        block: u32,
+        table_width: u32,
+        key_page: u32,
+        value_page: u32,
+        key_words: u32,
+        value_words: u32,
+        window: u32,
+        sinks: u32,
+        scale: f32,
+        soft_cap: f32,
+    }
+}
+params! {
+    struct MergeParams {
+        rows: u32,
+        heads: u32,
+        splits: u32,
+        rotated: u32,
+        partials: u32,
+        d4: u32,
+        width: u32,
+    }
+}
+
+/// Where the tokens of a sequence lie, as the shader has it: `sinks` first ones, then a ring of `ring` tokens (none if 0)
+/// that begins at `start`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Span {
+    /// Tokens that lie here.
+    pub tokens: u32,
+    /// First ones of them whose positions are 0, 1 and so on.
+    pub sinks: u32,
+    /// Tokens of the ring that the others lie in, or 0 if they lie in order.
+    pub ring: u32,
+    /// Where the ring begins.
+    pub start: u32,
+    /// The position of the first token behind the sinks.
+    pub base: u32,
+    /// Tokens of the whole sequence, wherever they lie.
+    pub length: u32,
+}
+
+/// The heads of an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Heads of keys and values.
+    pub kv: u64,
+    /// Query heads of each of them.
+    pub each: u64,
+    /// The head dimension.
+    pub dim: u64,
+}
+
+/// What a query sees, and how logits are made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// Logits are `scale * <q, k>`.
+    pub scale: f32,
+    /// Logits become `cap * tanh(logit / cap)`; none at 0.
+    pub soft_cap: f32,
+    /// Only so many of the newest tokens are seen.
+    pub window: u32,
+    /// And so many first ones, whatever the window.
+    pub sinks: u32,
+}
+
+impl Rule {
+    /// `1 / sqrt(dim)`, no cap, all tokens.
+    pub fn plain(dim: u64) -> Self {
+        Self { scale: (1.0 / (dim as f64).sqrt()) as f32, soft_cap: 0.0, window: u32::MAX, sinks: 0 }
+    }
+}
+
+/// Keys and values of sequences, in pages.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// `[blocks, kv_heads]` pages of keys.
+    pub keys: &'a Buffer,
+    /// `[blocks, kv_heads]` pages of values.
+    pub values: &'a Buffer,
+    /// `[sequences, blocks of one]` numbers of blocks.
+    pub table: &'a Buffer,
+    /// `[sequences]` of [`Span`].
+    pub spans: &'a Buffer,
+    /// The page of the keys.
+    pub key_page: Page,
+    /// The page of the values.
+    pub value_page: Page,
+    /// What [`sizes`] gives.
+    pub sizes: &'a Buffer,
+}
+
+/// The splits of one call among those of all that are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Splits {
+    /// Splits of this call.
+    pub count: u64,
+    /// The number of the first of them.
+    pub first: u64,
+    /// Splits of all calls.
+    pub all: u64,
+    /// Tokens of a split.
+    pub tokens: u64,
+}
+
+/// Vec4s of a partial sum: the output, the largest logit and the sum of exponentials.
+pub fn partial_width(dim: u64) -> u64 {
+    dim / 4 + 1
+}
+
+/// The sizes of the centroids of keys and of values, eight each; 0 where a type has fewer or none.
+pub fn sizes(keys: CacheType, values: CacheType, dim: usize) -> Vec<f32> {
+    let of = |ty: CacheType| {
+        let turbo = matches!(ty, CacheType::Turbo4 | CacheType::Turbo3 | CacheType::Turbo2);
+        let values = if turbo { Centroids::of(dim, ty.code_bits()).values() } else { Vec::new() };
+        let mut sizes: Vec<f32> = values.into_iter().filter(|&size| size > 0.0).collect();
+        sizes.resize(8, 0.0);
+        sizes
+    };
+    [of(keys), of(values)].concat()
+}
+
+/// The kernels, for one pair of types and one head dimension.
+#[derive(Debug)]
+pub struct Attend {
+    attend: Kernel<AttendParams>,
+    merge: Kernel<MergeParams>,
+    /// Query heads of a workgroup.
+    heads: u64,
+}
+
+impl Attend {
+    /// Compiles `spec`, one of [`VARIANTS`], for what these codecs make.
+    pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, dim: u64) -> Result<Self> {
+        let number =
+            |codec: &Codec| CacheType::ALL.iter().position(|&ty| ty == codec.ty()).unwrap_or(0) as u32;
+        let spec = spec
+            .set("KEY", number(keys))
+            .set("VALUE", number(values))
+            .set("DIM", to_u32(dim, "the head dimension")?);
+        let heads = spec.consts.iter().find(|(name, _)| *name == "HEADS").map_or(1, |&(_, heads)| heads);
+        Ok(Self {
+            attend: Kernel::load(gpu, &spec)?,
+            merge: Kernel::load(gpu, &STAGES[0])?,
+            heads: heads.into(),
+        })
+    }
+
+    /// Binds the attention of `queries` (`[sequences, kv * each, dim]`, in the basis of the keys) over what is kept, into `partial`
+    /// (`[sequences, kv, all splits, each]`, each of [`partial_width`] vec4s). `tokens` is about how many tokens are read, all
+    /// sequences together.
+    ///
+    /// # Errors
+    /// Those of binding.
+    #[allow(clippy::too_many_arguments, reason = "they are an attention's own inputs, each of another kind")]
+    pub fn bind(
+        &self,
+        gpu: &Context,
+        queries: &Buffer,
+        kept: &Kept<'_>,
+        partial: &Buffer,
+        heads: Heads,
+        rule: Rule,
+        splits: Splits,
+        tokens: u64,
+    ) -> Result<Bound> {
+        let Heads { kv, each, dim } = heads;
+        let sequences = kept.spans.rows();
+        let words = |buffer: &Buffer, page: &Page| {
+            to_u32(buffer.rows() * page.len(), "the number of words of a cache")
+        };
+        if kept.key_page.block != kept.value_page.block {
+            return Err(Error::Input("keys and values do not lie in blocks of as many tokens".into()));
+        }
+        let params = AttendParams {
+            rows: to_u32(sequences * kv * each.div_ceil(self.heads) * splits.count, "the number of splits")?,
+            sequences: to_u32(sequences, "the number of sequences")?,
+            kv_heads: to_u32(kv, "the number of kv heads")?,
+            heads: to_u32(each, "the number of heads")?,
+            d4: to_u32(dim / 4, "the head dimension")?,
+            splits: to_u32(splits.count, "the number of splits")?,
+            first_split: to_u32(splits.first, "the number of splits")?,
+            all_splits: to_u32(splits.all, "the number of splits")?,
+            split_tokens: to_u32(splits.tokens, "the number of tokens")?,
+            partials: to_u32(sequences * kv * splits.all * each, "the number of splits")?,
+            width: to_u32(partial_width(dim), "the head dimension")?,
+            block: to_u32(kept.key_page.block, "the tokens of a block")?,
+            table_width: to_u32(kept.table.rows() / sequences.max(1), "the number of blocks")?,
+            key_page: to_u32(kept.key_page.len(), "the words of a page")?,
+            value_page: to_u32(kept.value_page.len(), "the words of a page")?,
+            key_words: words(kept.keys, &kept.key_page)?,
+            value_words: words(kept.values, &kept.value_page)?,
+            window: rule.window,
+            sinks: rule.sinks,
+            scale: rule.scale,
+            soft_cap: rule.soft_cap,
+        };
+        let bits = kept.key_page.bits_per_value() + kept.value_page.bits_per_value();
+        let bytes = (tokens as f64 * (kv * dim) as f64 * bits / 8.0) as u64;
+        let work = Work { bytes, ops: 4 * tokens * kv * each * dim };
+        let buffers = [
+            ("queries", queries),
+            ("keys", kept.keys),
+            ("values", kept.values),
+            ("table", kept.table),
+            ("spans", kept.spans),
+            ("sizes", kept.sizes),
+            ("partial", partial),
+        ];
+        self.attend.bind(gpu, &buffers, params, work)
+    }
+
+    /// Binds the merging of all splits into `output` (`[sequences, kv * each, dim]`); the sum of the first `rotated` ones is
+    /// rotated back, by these `signs`.
+    ///
+    /// # Errors
+    /// Those of binding.
+    pub fn bind_merge(
+        &self,
+        gpu: &Context,
+        partial: &Buffer,
+        output: &Buffer,
+        heads: Heads,
+        signs: &Buffer,
+        (splits, rotated): (u64, u64),
+    ) -> Result<Bound> {
+        let (rows, width) = (output.rows(), partial_width(heads.dim));
+        let params = MergeParams {
+            rows: to_u32(rows, "the number of heads")?,
+            heads: to_u32(heads.each, "the number of heads")?,
+            splits: to_u32(splits, "the number of splits")?,
+            rotated: to_u32(rotated, "the number of splits")?,
+            partials: to_u32(rows * splits, "the number of splits")?,
+            d4: to_u32(heads.dim / 4, "the head dimension")?,
+            width: to_u32(width, "the head dimension")?,
+        };
+        let work = Work { bytes: 16 * rows * splits * width, ops: 2 * rows * splits * heads.dim };
+        let buffers = [("partial", partial), ("signs", signs), ("output", output)];
+        self.merge.bind(gpu, &buffers, params, work)
+    }
+}
