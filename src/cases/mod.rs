@@ -5,6 +5,7 @@
 //! with itself.
 
 pub mod activation;
+pub mod append;
 pub mod assign;
 pub mod average_pool;
 pub mod centroid;
@@ -20,6 +21,7 @@ pub mod fma_f16;
 pub mod fma_f32;
 pub mod gather;
 pub mod histogram;
+pub mod keep;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;
@@ -133,6 +135,8 @@ pub const REGISTRY: &[Entry] = &[
     rank::ENTRY,
     extent::ENTRY,
     histogram::ENTRY,
+    append::ENTRY,
+    keep::ENTRY,
 ];
 
 /// One kernel at one size.

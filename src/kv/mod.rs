@@ -1,3 +1,5 @@
 //! KV caches in few bits, in pages, and the attention of a decode step over them.
 
+pub mod append;
+pub mod keep;
 pub mod layout;
