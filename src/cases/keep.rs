@@ -10,9 +10,11 @@ use crate::oracle::keep::positions;
 pub const ENTRY: Entry =
     Entry { stem: "keep", variants: &[SPEC], stages: &[], decoders: &[], op: OpKind::F32, tests, benches };
 
+/// Heads and dimension; sinks and ring; the first fresh position, and where the parts that come one after another end.
+type Size = ((u64, u64), (u64, u64), &'static [u64]);
+
 fn tests() -> Vec<Box<dyn Case>> {
-    // Heads, dimension; sinks, ring; the first fresh position, and where the parts that come one after another end.
-    let sizes: [((u64, u64), (u64, u64), &[u64]); 8] = [
+    let sizes: [Size; 8] = [
         ((1, 32), (0, 1), &[0, 0]),
         ((1, 32), (0, 1), &[0, 1]),
         ((2, 80), (4, 32), &[0, 3, 31, 37]),
