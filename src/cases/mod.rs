@@ -5,6 +5,7 @@
 //! with itself.
 
 pub mod activation;
+pub mod append;
 pub mod assign;
 pub mod attend;
 pub mod average_pool;
@@ -21,6 +22,7 @@ pub mod fma_f16;
 pub mod fma_f32;
 pub mod gather;
 pub mod histogram;
+pub mod keep;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;
@@ -139,6 +141,8 @@ pub const REGISTRY: &[Entry] = &[
     histogram::ENTRY,
     attend::ENTRY,
     rotate::ENTRY,
+    append::ENTRY,
+    keep::ENTRY,
 ];
 
 /// One kernel at one size.

@@ -15,7 +15,8 @@ fn group(bits: usize, x: &[f32], codes: &mut [u32]) -> [u16; 2] {
     let top = (1u32 << bits) - 1;
     let ends = (f32::INFINITY, f32::NEG_INFINITY);
     let (least, largest) = x.iter().fold(ends, |(low, high), &x| (low.min(x), high.max(x)));
-    let least_half = f16::from_f32(least);
+    // Of 0 and -0 any may be the least: the sum is 0 for both.
+    let least_half = f16::from_f32(least + 0.0);
     let scale = f16::from_f32((largest - least) * (1.0 / top as f32));
     let (m, s) = (least_half.to_f32(), scale.to_f32());
     for (code, x) in codes.iter_mut().zip(x) {

@@ -91,6 +91,21 @@ impl Codec {
         self.ty
     }
 
+    /// Keys or values.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The head dimension.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// What TurboQuant keeps as a vector's scale.
+    pub fn kept_scale(&self) -> Scale {
+        self.scale
+    }
+
     /// The rotation, if vectors are rotated: the basis of [`Codec::decode_rotated`].
     pub fn rotation(&self) -> Option<&Rotation> {
         self.rotation.as_ref()

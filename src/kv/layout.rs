@@ -114,6 +114,23 @@ impl Page {
         }
         page
     }
+
+    /// Takes the first tokens of a page, at most a block of them, out again; what [`Page::put`] puts in.
+    pub fn take(&self, page: &[u32], tokens: u64) -> Encoded {
+        let tokens = tokens.min(self.block);
+        let (together, halves) =
+            if self.by_channel() { (GROUP as u64, 2 * self.dim) } else { (1, self.halves) };
+        let words = (0..tokens).flat_map(|token| (0..self.words).map(move |word| self.word(token, word)));
+        let halves = (0..tokens)
+            .step_by(together as usize)
+            .flat_map(|token| (0..halves).map(move |half| self.half(token, half)));
+        let half = |at: u64| (page[(self.code_words() + at / 2) as usize] >> (16 * (at % 2))) as u16;
+        Encoded {
+            tokens: tokens as usize,
+            codes: words.map(|at| page[at as usize]).collect(),
+            scales: halves.map(half).collect(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +167,7 @@ mod tests {
                     let ones = |words: &[u32]| words.iter().map(|word| word.count_ones()).sum::<u32>();
                     let scales: u32 = encoded.scales.iter().map(|half| half.count_ones()).sum();
                     assert_eq!(ones(&page.put(&encoded)), ones(&encoded.codes) + scales);
+                    assert_eq!(page.take(&page.put(&encoded), 64), encoded);
                 }
             }
         }

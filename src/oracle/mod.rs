@@ -1,6 +1,7 @@
 //! The definition of each kernel in f64 or i64, with no GPU in sight.
 
 pub mod activation;
+pub mod append;
 pub mod assign;
 pub mod attend;
 pub mod average_pool;
@@ -17,6 +18,7 @@ pub mod fma_f16;
 pub mod fma_f32;
 pub mod gather;
 pub mod histogram;
+pub mod keep;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;

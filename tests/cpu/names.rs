@@ -74,7 +74,10 @@ fn imports_run_one_way() {
     // cli -> report -> cases -> domains -> gpu, io; the oracle knows no GPU, and the GPU core no domain. One exception:
     // the roofline verifies its kernels before it times them, and so knows their cases.
     let forbidden: &[(&str, &[&str])] = &[
-        ("src/oracle", &["crate::gpu", "crate::report", "crate::kmeans", "crate::roofline", "wgpu"]),
+        (
+            "src/oracle",
+            &["crate::gpu", "crate::report", "crate::kmeans", "crate::kv", "crate::roofline", "wgpu"],
+        ),
         ("src/gpu", &["crate::kmeans", "crate::matmul", "crate::roofline", "crate::report", "crate::cases"]),
         ("src/io", &["crate::gpu", "crate::kmeans", "crate::roofline", "crate::report", "wgpu"]),
         (
@@ -100,6 +103,7 @@ fn imports_run_one_way() {
         ),
         ("src/classify", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
         ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
+        ("src/kv", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans", "crate::matmul"]),
         ("src/matmul", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans"]),
         ("src/roofline", &["crate::report", "crate::kmeans"]),
         ("src/cases", &["crate::report"]),

@@ -16,6 +16,7 @@ mod plan;
 mod quantize;
 
 mod activation;
+mod append;
 mod assign;
 mod attend;
 mod average_pool;
@@ -31,6 +32,7 @@ mod fma_f16;
 mod fma_f32;
 mod gather;
 mod histogram;
+mod keep;
 mod lloyd;
 mod matmul;
 mod matmul_cli;
