@@ -447,14 +447,7 @@ fn errors(truth: &[f32], found: &[f32]) -> [f64; 2] {
 }
 
 /// The place in `kept` of what the cache makes of `x`. It is made once, whatever the options say that does not concern it.
-fn keep(
-    kept: &mut Vec<Kept>,
-    ty: CacheType,
-    side: Side,
-    x: &[f32],
-    dim: usize,
-    options: &Options,
-) -> usize {
+fn keep(kept: &mut Vec<Kept>, ty: CacheType, side: Side, x: &[f32], dim: usize, options: &Options) -> usize {
     let rotates = matches!(ty, CacheType::Q8_0 | CacheType::Q4_0);
     let (center, rotate) = (options.center && side == Side::Keys, options.rotate && rotates);
     let options = Options { causal: false, center, rotate, ..*options };
