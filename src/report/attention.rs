@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// a query's attention, then lies on other tokens in the mean.
 pub const MAX_KL: f64 = 0.01;
 
+/// The relative L2 of the output that is allowed along with it. No divergence shows what values cost.
+pub const MAX_L2: f64 = 0.1;
+
 /// Pairs that are compared along with every type if none are asked for: keys in more bits than values.
 const PAIRS: [[CacheType; 2]; 4] = [
     [CacheType::Q8_0, CacheType::Q4_0],
@@ -33,8 +36,10 @@ pub struct EvaluationOptions {
     pub window: usize,
     /// The one form of all types; each in its best if none is given.
     pub form: Option<Form>,
-    /// The divergence that is allowed, in nats, in the mean over queries; [`MAX_KL`] is the usual one.
-    pub max_kl: f64,
+    /// The divergence that a recommended type may have, in nats, in the mean over queries; [`MAX_KL`] is the usual one.
+    pub max_kl: Option<f64>,
+    /// The relative L2 of its output, over all queries together; [`MAX_L2`] is the usual one.
+    pub max_l2: Option<f64>,
     /// Tokens whose cache is counted; those of the inputs if not given.
     pub context: Option<u64>,
 }
@@ -91,11 +96,13 @@ pub struct Evaluation {
     pub window: usize,
     /// Tokens whose cache is counted.
     pub context: u64,
-    /// The divergence that is allowed in the mean, in nats.
-    pub max_kl: f64,
+    /// The divergence that a recommended type may have, in the mean, in nats.
+    pub max_kl: Option<f64>,
+    /// The relative L2 of its output.
+    pub max_l2: Option<f64>,
     /// A row for each type.
     pub types: Vec<TypeRow>,
-    /// The smallest type within that; null if none is.
+    /// The smallest type within both; null if none is.
     pub recommended: Option<Choice>,
     /// The same in words.
     pub recommendation: String,
@@ -166,7 +173,7 @@ fn as_text<S: serde::Serializer>(of: &Pair, to: S) -> std::result::Result<S::Ok,
 /// Measures every type, in every form unless one is given. `progress` hears how many of how many heads are done.
 ///
 /// # Errors
-/// [`Error::Input`] if a type is given twice, if first and newest tokens leave none to quantize, if the allowed divergence
+/// [`Error::Input`] if a type is given twice, if first and newest tokens leave none to quantize, if what is allowed
 /// is no number of 0 or more, or if the cache's size is beyond a u64. A type that cannot hold these keys and values
 /// is refused in its row.
 pub fn evaluate(
@@ -175,11 +182,13 @@ pub fn evaluate(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Evaluation> {
     let Inputs { layers, heads, kv_heads, tokens, head_dim, .. } = *inputs;
-    let EvaluationOptions { causal, sinks, window, max_kl, .. } = *options;
-    if !(max_kl >= 0.0 && max_kl.is_finite()) {
-        return Err(Error::Input(format!(
-            "a divergence of {max_kl} cannot be allowed: give a number of 0 or more"
-        )));
+    let EvaluationOptions { causal, sinks, window, max_kl, max_l2, .. } = *options;
+    for (limit, what) in [(max_kl, "divergence"), (max_l2, "relative L2")] {
+        if let Some(limit) = limit.filter(|&limit| !(limit >= 0.0 && f64::is_finite(limit))) {
+            return Err(Error::Input(format!(
+                "a {what} of {limit} cannot be allowed: give a number of 0 or more"
+            )));
+        }
     }
     let left = tokens.saturating_sub(sinks.saturating_add(window));
     if left == 0 {
@@ -238,7 +247,7 @@ pub fn evaluate(
         }
         rows.push(row);
     }
-    let best = recommended(&rows, max_kl);
+    let best = recommended(&rows, [max_kl, max_l2]);
     Ok(Evaluation {
         layers,
         heads,
@@ -250,8 +259,9 @@ pub fn evaluate(
         window,
         context,
         max_kl,
+        max_l2,
         recommended: best.and_then(|row| Some(Choice { types: row.types, form: row.form? })),
-        recommendation: recommendation(&rows, best, max_kl),
+        recommendation: recommendation(&rows, best, [max_kl, max_l2]),
         types: rows,
     })
 }
@@ -289,31 +299,39 @@ impl TypeRow {
     }
 }
 
-/// The smallest type within the allowed divergence; of two that are as small, the one that diverges less.
-fn recommended(rows: &[TypeRow], max_kl: f64) -> Option<&TypeRow> {
-    let kl = |row: &TypeRow| row.quality.map_or(f64::INFINITY, |quality| quality.kl.mean);
-    let within = rows.iter().filter(|row| kl(row) <= max_kl);
-    within.min_by(|a, b| a.bytes.cmp(&b.bytes).then(kl(a).total_cmp(&kl(b))))
+/// The smallest type within the limits of mean KL and relative L2; of two that are as small, the one that diverges less.
+fn recommended(rows: &[TypeRow], limits: [Option<f64>; 2]) -> Option<&TypeRow> {
+    let figures = |row: &TypeRow| row.quality.map(|of| [of.kl.mean, of.output_error]);
+    let within = |row: &&TypeRow| {
+        let figures = figures(row);
+        figures
+            .is_some_and(|of| of.iter().zip(limits).all(|(of, limit)| limit.is_none_or(|most| *of <= most)))
+    };
+    let kl = |row: &TypeRow| row.quality.map_or(f64::INFINITY, |of| of.kl.mean);
+    rows.iter().filter(within).min_by(|a, b| a.bytes.cmp(&b.bytes).then(kl(a).total_cmp(&kl(b))))
 }
 
-fn recommendation(rows: &[TypeRow], best: Option<&TypeRow>, max_kl: f64) -> String {
+fn recommendation(rows: &[TypeRow], best: Option<&TypeRow>, [max_kl, max_l2]: [Option<f64>; 2]) -> String {
+    let limits = [
+        max_kl.map(|most| format!("a mean KL of at most {most}")),
+        max_l2.map(|most| format!("an output L2 of at most {} %", most * 100.0)),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    let limits = if limits.is_empty() { "any error".into() } else { limits.join(" and ") };
+    let figures = |of: &Quality| format!("{} and {:.2} %", short(of.kl.mean), of.output_error * 100.0);
     if let Some((row, quality)) = best.and_then(|row| Some((row, row.quality?))) {
+        let (name, bits) = (row.full_name(), row.bits_per_value);
         return format!(
-            "{}: {:.3} bits per value, the smallest of these types whose mean KL is at most {max_kl}: {}; relative L2 of \
-             the output {:.2} %",
-            row.full_name(),
-            row.bits_per_value,
-            short(quality.kl.mean),
-            quality.output_error * 100.0
+            "{name}, {bits:.3} bits: the smallest of these types with {limits} (KL and L2: {})",
+            figures(&quality)
         );
     }
-    let kl = |row: &TypeRow| row.quality.map(|quality| quality.kl.mean);
-    let least = rows.iter().filter_map(|row| Some((row, kl(row)?))).min_by(|a, b| a.1.total_cmp(&b.1));
-    match least {
-        Some((row, kl)) => format!(
-            "none of these types has a mean KL of at most {max_kl}; the least is that of {}, {}",
+    let measured = rows.iter().filter_map(|row| Some((row, row.quality?)));
+    match measured.min_by(|(_, a), (_, b)| a.kl.mean.total_cmp(&b.kl.mean)) {
+        Some((row, quality)) => format!(
+            "none of these types has {limits}; the least KL is that of {} (KL and L2: {})",
             row.full_name(),
-            short(kl)
+            figures(&quality)
         ),
         None => "none of these types holds these keys and values".into(),
     }

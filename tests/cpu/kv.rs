@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lowbit::codec::quality::{Inputs, Options, Tensor, measure};
 use lowbit::codec::{CacheType, Pair};
 use lowbit::random::Random;
-use lowbit::report::attention::{Evaluation, EvaluationOptions, Form, MAX_KL, evaluate};
+use lowbit::report::attention::{Evaluation, EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
 
 fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kv").join(name)
@@ -26,7 +26,8 @@ fn options(types: &str) -> EvaluationOptions {
         sinks: 0,
         window: 0,
         form: None,
-        max_kl: MAX_KL,
+        max_kl: Some(MAX_KL),
+        max_l2: None,
         context: None,
     }
 }
@@ -92,12 +93,18 @@ fn the_recommendation_follows_from_the_rows() {
     let found = evaluated(&inputs, &options(""));
     assert_eq!(found.types.len(), 13);
     assert!(CacheType::ALL.iter().all(|&ty| found.types.iter().any(|row| row.types == ty.into())));
-    assert_eq!((found.context, found.max_kl), (256, MAX_KL));
-    for max_kl in [0.0, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0] {
-        // The rows do not depend on it.
-        let types = if max_kl == 0.01 { "" } else { "q8_0 kivi4 turbo3 kivi2 kivi4:turbo3" };
-        let found = evaluated(&inputs, &EvaluationOptions { max_kl, ..options(types) });
-        let within = |row: &&lowbit::report::attention::TypeRow| row.quality.unwrap().kl.mean <= max_kl;
+    assert_eq!((found.context, found.max_kl), (256, Some(MAX_KL)));
+    let limits = [0.0, 1e-5, 1e-3, 0.01, 1.0].map(|max_kl| (Some(max_kl), None));
+    for (max_kl, max_l2) in
+        limits.into_iter().chain([(None, None), (None, Some(0.1)), (Some(MAX_KL), Some(MAX_L2))])
+    {
+        let options = EvaluationOptions { max_kl, max_l2, ..options("q8_0 kivi4 turbo3 kivi2 kivi4:turbo2") };
+        let found = evaluated(&inputs, &options);
+        let within = |row: &&lowbit::report::attention::TypeRow| {
+            let quality = row.quality.unwrap();
+            max_kl.is_none_or(|most| quality.kl.mean <= most)
+                && max_l2.is_none_or(|most| quality.output_error <= most)
+        };
         let smallest = found.types.iter().filter(within).map(|row| row.bytes).min();
         match (found.recommended, smallest) {
             (None, None) => assert!(found.recommendation.starts_with("none of these types has a mean KL")),
@@ -107,7 +114,7 @@ fn the_recommendation_follows_from_the_rows() {
                 assert!(found.recommendation.starts_with(&choice.types.to_string()));
                 assert!(found.text().contains(&found.recommendation));
             }
-            other => panic!("{max_kl}: {other:?}"),
+            other => panic!("{max_kl:?} {max_l2:?}: {other:?}"),
         }
     }
     // What numpy has, with the bound of the project.
@@ -129,7 +136,9 @@ fn what_leaves_nothing_to_measure_is_refused() {
     }
     assert!(refused(options("q8_0 f16 q8_0:q8_0")).contains("q8_0 is given twice"));
     for max_kl in [-1.0, f64::NAN, f64::INFINITY] {
+        let max_kl = Some(max_kl);
         assert!(refused(EvaluationOptions { max_kl, ..options("f16") }).contains("divergence"));
+        assert!(refused(EvaluationOptions { max_l2: max_kl, ..options("f16") }).contains("relative L2"));
     }
     let text = refused(EvaluationOptions { context: Some(u64::MAX), ..options("f16") });
     assert!(text.contains("2^64"), "{text}");

@@ -39,10 +39,18 @@ fn the_table_has_a_row_for_each_type_and_a_recommendation() {
     let text = done(folder, &eval(&["--types", "q8_0,kivi4,q8_0:turbo3", "--causal", "--context", "1000"]));
     assert!(text.contains("1 layer, 4 query heads, 4 kv heads, 256 tokens of 32 values; causal"), "{text}");
     assert!(text.contains("of 1000 tokens") && text.contains("form: with the least mean KL"), "{text}");
-    let kivi = text.lines().find(|line| line.starts_with("kivi4 ")).unwrap();
+    let kivi = text.lines().find(|line| line.starts_with(" kivi4 ")).unwrap();
     // 4 heads x 1000 tokens x 64 values x 5 bits.
     assert!(kivi.contains("5.000") && kivi.trim_end().ends_with(" 156.2"), "{text}");
-    assert!(text.contains("\nrecommended: kivi4"), "{text}");
+    assert!(
+        text.contains("\nrecommended: kivi4") && text.contains("0.01 and an output L2 of at most 10 %"),
+        "{text}"
+    );
+    // A limit that is given holds alone.
+    let text = done(folder, &eval(&["--types", "kivi4:turbo2,q8_0", "--max-kl", "0.01"]));
+    assert!(text.contains("\nrecommended: kivi4:turbo2") && !text.contains("output L2 of"), "{text}");
+    let text = done(folder, &eval(&["--types", "kivi4:turbo2,q8_0", "--max-l2", "0.01"]));
+    assert!(text.contains("\nrecommended: q8_0") && !text.contains("mean KL of"), "{text}");
     let text = done(
         folder,
         &eval(&["--types", "turbo2", "--max-kl", "1e-6", "--plain", "--sinks", "4", "--window", "9"]),

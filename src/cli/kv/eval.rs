@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Session, about};
 use lowbit::codec::Pair;
 use lowbit::codec::quality::Inputs;
-use lowbit::report::attention::{EvaluationOptions, Form, MAX_KL, evaluate};
+use lowbit::report::attention::{EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
 
 /// All that is measured is measured in f64, against the attention of the inputs as they are; no device is needed.
 #[derive(Args, Debug)]
@@ -42,17 +42,20 @@ pub struct Arguments {
     /// Neither centre nor rotate
     #[arg(long, conflicts_with_all = ["center", "rotate"])]
     plain: bool,
-    /// Recommend the smallest type whose attention diverges by no more than this, in nats, in the mean: 0.01 leaves at least
-    /// 93 % of the attention where it was, by Pinsker's inequality
-    #[arg(long, value_name = "X", default_value_t = MAX_KL, allow_negative_numbers = true, value_parser = divergence)]
-    max_kl: f64,
+    /// Recommend the smallest type whose attention diverges by no more than this, in nats, in the mean. Without this and
+    /// --max-l2 both have a limit: here 0.01, with which at least 93 % of the attention stay where they were
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = limit)]
+    max_kl: Option<f64>,
+    /// Recommend the smallest type whose outputs have no more than this relative L2: 0.1 without this and --max-kl
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = limit)]
+    max_l2: Option<f64>,
     /// Count the cache of so many tokens, in as many layers and heads; those of the files if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     context: Option<u64>,
 }
 
-/// A divergence that can be allowed.
-fn divergence(text: &str) -> Result<f64, &'static str> {
+/// What can be allowed.
+fn limit(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
         Ok(value) if value >= 0.0 && f64::is_finite(value) => Ok(value),
         _ => Err("give a number of 0 or more, such as 0.01"),
@@ -63,13 +66,19 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { q, k, v, center, rotate, .. } = arguments;
     let inputs = Inputs::read(q, k, v)?;
     let fixed = arguments.plain || *center || *rotate;
+    // Whoever gives a limit gets that one alone.
+    let (max_kl, max_l2) = match (arguments.max_kl, arguments.max_l2) {
+        (None, None) => (Some(MAX_KL), Some(MAX_L2)),
+        given => given,
+    };
     let options = EvaluationOptions {
         types: arguments.types.clone(),
         causal: arguments.causal,
         sinks: arguments.sinks,
         window: arguments.window,
         form: fixed.then_some(Form { center: *center, rotate: *rotate }),
-        max_kl: arguments.max_kl,
+        max_kl,
+        max_l2,
         context: arguments.context,
     };
     let spinner = session.terminal.spinner();
