@@ -479,7 +479,15 @@ fn through(ty: CacheType, side: Side, x: &[f32], dim: usize, options: &Options) 
     let parts = [(&plain, 0..first), (&codec, first..end), (&plain, end..tokens)];
     let mut kept = Vec::new();
     for (codec, part) in parts {
-        kept.extend(codec.decode(&codec.encode(&x[part.start * dim..part.end * dim])?)?);
+        // The codec counts tokens from the first one that it was given.
+        let place = |error| match error {
+            Error::Input(problem) if part.start > 0 => {
+                Error::Input(format!("from token {} on, {problem}", part.start))
+            }
+            other => other,
+        };
+        let encoded = codec.encode(&x[part.start * dim..part.end * dim]).map_err(place)?;
+        kept.extend(codec.decode(&encoded)?);
     }
     if let Some(mean) = mean {
         for token in kept.chunks_exact_mut(dim) {

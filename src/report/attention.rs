@@ -314,7 +314,7 @@ fn recommended(rows: &[TypeRow], limits: [Option<f64>; 2]) -> Option<&TypeRow> {
 fn recommendation(rows: &[TypeRow], best: Option<&TypeRow>, [max_kl, max_l2]: [Option<f64>; 2]) -> String {
     let limits = [
         max_kl.map(|most| format!("a mean KL of at most {most}")),
-        max_l2.map(|most| format!("an output L2 of at most {} %", most * 100.0)),
+        max_l2.map(|most| format!("an output L2 of at most {} %", (most * 1e8).round() / 1e6)),
     ];
     let limits: Vec<String> = limits.into_iter().flatten().collect();
     let limits = if limits.is_empty() { "any error".into() } else { limits.join(" and ") };
@@ -406,7 +406,11 @@ impl TypeRow {
     }
 }
 
-/// Two digits and an exponent, which spans what types differ by.
+/// Two digits and an exponent, which spans what types differ by; plainly what is large.
 fn short(x: f64) -> String {
-    if x == 0.0 { "0".into() } else { format!("{x:.1e}") }
+    match x {
+        0.0 => "0".into(),
+        x if x >= 0.1 => format!("{x:.2}"),
+        x => format!("{x:.1e}"),
+    }
 }
