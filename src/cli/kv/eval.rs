@@ -43,7 +43,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["center", "rotate"])]
     plain: bool,
     /// Recommend the smallest type whose attention diverges by no more than this, in nats, in the mean. Without this and
-    /// --max-l2 both have a limit: here 0.01, with which at least 93 % of the attention stay where they were
+    /// --max-l2 both have a limit: 0.01 here, which leaves at least 93 % of the attention where it was
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = limit)]
     max_kl: Option<f64>,
     /// Recommend the smallest type whose outputs have no more than this relative L2: 0.1 without this and --max-kl
