@@ -7,6 +7,7 @@ mod classify;
 mod devices;
 mod inspect;
 mod kmeans;
+mod kv;
 mod matmul;
 mod plan;
 mod quantize;
@@ -84,6 +85,11 @@ enum Command {
         #[command(subcommand)]
         command: kmeans::Command,
     },
+    /// KV caches in few bits: what each type costs in an attention
+    Kv {
+        #[command(subcommand)]
+        command: kv::Command,
+    },
     /// Classifiers in INT8: calibrate, run, audit the AUC against a limit, measure
     Classify {
         #[command(subcommand)]
@@ -154,6 +160,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Matmul(arguments) => matmul::run(arguments, session),
         Command::Plan(arguments) => plan::run(arguments, session),
         Command::Kmeans { command } => kmeans::run(command, session),
+        Command::Kv { command } => kv::run(command, session),
         Command::Classify { command } => classify::run(command, session),
     }
 }

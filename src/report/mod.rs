@@ -1,5 +1,6 @@
 //! The report: roofs, every kernel against them, k-means, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
 
+pub mod attention;
 pub mod audit;
 pub mod cache;
 pub mod classifiers;

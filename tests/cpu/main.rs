@@ -10,6 +10,7 @@ mod csv;
 mod format;
 mod gguf;
 mod io;
+mod kv;
 mod names;
 mod onnx;
 mod oracle;

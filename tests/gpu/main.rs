@@ -10,6 +10,7 @@ mod core;
 mod harness;
 mod judge;
 mod kmeans;
+mod kv_cli;
 mod network;
 mod parallel;
 mod plan;

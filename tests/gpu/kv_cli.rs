@@ -1,0 +1,166 @@
+//! `lowbit kv eval`, as its users meet it. It needs no device.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lowbit::codec::CacheType;
+use lowbit::io::npy;
+use lowbit::random::Random;
+
+use super::cli::{BAD_INPUT, done, json, lowbit, refused};
+
+fn asset(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kv").join(name)
+}
+
+/// The tensors of assets/kv, under their names.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["q.npy", "k.npy", "v.npy"] {
+        fs::copy(asset(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+fn eval<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["kv", "eval", "--q", "q.npy", "--k", "k.npy", "--v", "v.npy"], more].concat()
+}
+
+fn write(path: &Path, shape: &[usize], change: impl Fn(&mut [f32])) {
+    let mut values = Random::new(1).floats(shape.iter().product());
+    change(&mut values);
+    npy::write_tensor(path, shape, &values).unwrap();
+}
+
+#[test]
+fn the_table_has_a_row_for_each_type_and_a_recommendation() {
+    let folder = folder();
+    let folder = folder.path();
+    let text = done(folder, &eval(&["--types", "q8_0,kivi4,q8_0:turbo3", "--causal", "--context", "1000"]));
+    assert!(text.contains("1 layer, 4 query heads, 4 kv heads, 256 tokens of 32 values; causal"), "{text}");
+    assert!(text.contains("of 1000 tokens") && text.contains("form: with the least mean KL"), "{text}");
+    let kivi = text.lines().find(|line| line.starts_with(" kivi4 ")).unwrap();
+    // 4 heads x 1000 tokens x 64 values x 5 bits.
+    assert!(kivi.contains("5.000") && kivi.trim_end().ends_with(" 156.2"), "{text}");
+    assert!(
+        text.contains("\nrecommended: kivi4") && text.contains("0.01 and an output L2 of at most 10 %"),
+        "{text}"
+    );
+    // A limit that is given holds alone.
+    let text = done(folder, &eval(&["--types", "kivi4:turbo2,q8_0", "--max-kl", "0.01"]));
+    assert!(text.contains("\nrecommended: kivi4:turbo2") && !text.contains("output L2 of"), "{text}");
+    let text = done(folder, &eval(&["--types", "kivi4:turbo2,q8_0", "--max-l2", "0.01"]));
+    assert!(text.contains("\nrecommended: q8_0") && !text.contains("a mean KL of"), "{text}");
+    let text = done(
+        folder,
+        &eval(&["--types", "turbo2", "--max-kl", "1e-6", "--plain", "--sinks", "4", "--window", "9"]),
+    );
+    assert!(text.contains("recommended: none of these types has a mean KL of at most 0.000001"), "{text}");
+    assert!(text.contains("the first 4 and the newest 9 tokens stay f16"), "{text}");
+}
+
+#[test]
+fn the_document_has_every_form_and_layer() {
+    let folder = folder();
+    let folder = folder.path();
+    let found = json(folder, &eval(&["--types", "f16,q4_0", "--json"]));
+    let [f16, q4_0] = [&found["types"][0], &found["types"][1]];
+    assert_eq!((f16["type"].as_str(), q4_0["type"].as_str()), (Some("f16"), Some("q4_0")));
+    assert_eq!((f16["kl"]["max"].as_f64(), f16["form"]["center"].as_bool()), (Some(0.0), Some(false)));
+    assert_eq!(q4_0["bits_per_value"].as_f64(), Some(4.5));
+    let forms = q4_0["forms"].as_array().unwrap();
+    let kl = |of: &serde_json::Value| of["kl"]["mean"].as_f64().unwrap();
+    assert_eq!((forms.len(), q4_0["layers"].as_array().unwrap().len()), (4, 1));
+    assert!(forms.iter().all(|of| kl(of) >= kl(q4_0)) && q4_0["refused"].is_null());
+    assert_eq!(found["recommended"]["type"], "q4_0");
+    assert!(q4_0.get("decode").is_none());
+    let form = |flags: &[&str]| {
+        let found = json(folder, &eval(&[&["--types", "q4_0", "--json"], flags].concat()));
+        assert_eq!(found["types"][0]["forms"].as_array().unwrap().len(), 1);
+        let flag = |name: &str| found["types"][0]["form"][name].as_bool().unwrap();
+        (flag("center"), flag("rotate"))
+    };
+    assert_eq!(form(&["--center"]), (true, false));
+    assert_eq!(form(&["--rotate"]), (false, true));
+    assert_eq!(form(&["--center", "--rotate"]), (true, true));
+    assert_eq!(form(&["--plain"]), (false, false));
+    let all = json(folder, &eval(&["--json"]));
+    assert_eq!(all["types"].as_array().unwrap().len(), CacheType::ALL.len() + 4);
+}
+
+#[test]
+fn grouped_heads_of_layers_and_odd_vectors_work() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    write(&folder.join("q.npy"), &[2, 6, 33, 80], |_| ());
+    write(&folder.join("k.npy"), &[2, 2, 33, 80], |k| k[..80].fill(0.0));
+    write(&folder.join("v.npy"), &[2, 2, 33, 80], |v| v[80..160].fill(0.25));
+    let found = json(folder, &eval(&["--json", "--causal"]));
+    assert_eq!((found["layers"].as_u64(), found["heads"].as_u64()), (Some(2), Some(6)));
+    for row in found["types"].as_array().unwrap() {
+        assert_eq!(row["layers"].as_array().unwrap().len(), 2);
+        assert!(row["kl"]["max"].as_f64().unwrap().is_finite() && row["cosine"].as_f64().unwrap() > 0.5);
+    }
+}
+
+#[test]
+fn bad_tensors_are_refused_by_their_file() {
+    let folder = folder();
+    let folder = folder.path();
+    let with = |side: &str, shape: &[usize], change: &dyn Fn(&mut [f32]), words: &[&str]| {
+        write(&folder.join("bad.npy"), shape, change);
+        let mut arguments = eval(&[]);
+        let at = arguments.iter().position(|argument| *argument == side).unwrap();
+        arguments[at + 1] = "bad.npy";
+        refused(&mut lowbit(folder, &arguments), BAD_INPUT, &[&["bad.npy"], words].concat());
+    };
+    let whole = [4, 256, 32];
+    with("--q", &[4, 255, 32], &|_| (), &["[4, 255, 32]", "k.npy [4, 256, 32]", "as many layers and tokens"]);
+    with("--q", &[6, 256, 32], &|_| (), &["heads of queries are a multiple"]);
+    with("--q", &[2, 256, 32], &|_| (), &["heads of queries are a multiple"]);
+    with("--v", &[2, 256, 32], &|_| (), &["keys and values have one shape"]);
+    with("--k", &[256, 32], &|_| (), &["[256, 32]", "expected [heads, tokens, head_dim]"]);
+    with("--k", &whole, &|k| k[32 * 3 + 7] = f32::NAN, &["layer 0, head 0, token 3, channel 7 is NaN"]);
+    with("--v", &whole, &|v| v[256 * 32] = f32::INFINITY, &["head 1, token 0, channel 0 is inf"]);
+    with("--q", &whole, &|q| q[0] = f32::NEG_INFINITY, &["is -inf", "finite"]);
+    with("--k", &whole, &|k| k[1] = 65505.0, &["channel 1 is 65505", "at most 65504"]);
+    // Queries are not cached.
+    write(&folder.join("big.npy"), &whole, |q| q[0] = 70000.0);
+    let mut arguments = eval(&["--types", "q8_0"]);
+    arguments[3] = "big.npy";
+    done(folder, &arguments);
+
+    for name in ["q.npy", "k.npy", "v.npy"] {
+        write(&folder.join(name), &[2, 40, 100], |_| ());
+    }
+    refused(&mut lowbit(folder, &eval(&[])), BAD_INPUT, &["k.npy", "dimension of 100", "is 96"]);
+    fs::remove_file(folder.join("v.npy")).unwrap();
+    refused(&mut lowbit(folder, &eval(&[])), BAD_INPUT, &["v.npy"]);
+}
+
+#[test]
+fn bad_options_are_refused() {
+    let folder = folder();
+    let folder = folder.path();
+    for (more, words) in [
+        (["--window", "257"], ["k.npy", "256 tokens"]),
+        (["--sinks", "256"], ["k.npy", "256 tokens"]),
+        (["--types", "q8_0,f16,q8_0:q8_0"], ["q8_0", "twice"]),
+    ] {
+        refused(&mut lowbit(folder, &eval(&more)), BAD_INPUT, &words);
+    }
+    let both = eval(&["--window", "200", "--sinks", "100"]);
+    refused(&mut lowbit(folder, &both), BAD_INPUT, &["100 sinks", "window of 200", "256 tokens"]);
+    // What clap refuses.
+    for (more, word) in [
+        (["--types", "q9_0"], "q9_0"),
+        (["--types", "q8_0:"], "no cache type"),
+        (["--max-kl", "-1"], "0 or more"),
+        (["--max-kl", "NaN"], "0 or more"),
+        (["--context", "0"], "0"),
+        (["--plain", "--center"], "--plain"),
+    ] {
+        let ran = super::cli::run(&mut lowbit(folder, &eval(&more)));
+        assert!(ran.code == Some(BAD_INPUT) && ran.out.is_empty() && ran.err.contains(word), "{ran:?}");
+    }
+}
