@@ -20,6 +20,7 @@ pub mod fma_f16;
 pub mod fma_f32;
 pub mod gather;
 pub mod histogram;
+mod laid;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;
