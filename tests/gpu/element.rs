@@ -1,12 +1,16 @@
 //! Points that lie on the device as they are in their file: the bits of a clustering are those of the same values as f32.
 
 use std::path::Path;
+use std::time::Duration;
 
 use half::f16;
-use lowbit::gpu::Context;
+use lowbit::gpu::{Context, Options, time};
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::vecs::{How, Vectors};
+use lowbit::kmeans::centroid::Scales;
 use lowbit::kmeans::element::Element;
+use lowbit::kmeans::lloyd::Lloyd;
+use lowbit::kmeans::points::{Points, Room, Transform};
 use lowbit::kmeans::{Empty, Init, KMeans, Metric, MiniBatchKMeans, Source};
 use lowbit::random::Random;
 
@@ -153,6 +157,35 @@ fn labels_distances_and_batches_have_the_bits_of_f32_too() {
             let batch = KMeans::new(4).metric(metric).max_iter(5);
             let of = |data: &dyn Source| batch.fit_batch(&gpu, data, 3, |_| ()).unwrap().labels;
             assert!(of(&x.typed) == of(&x.floats), "{element:?} {metric:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "times: cargo test --test gpu element -- --ignored --nocapture"]
+fn an_iteration_over_points_of_each_type() {
+    let gpu = Context::open(&Options::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (n, k, d) = (65_536, 256, 64);
+    let typed = [Element::F16, Element::U8].map(|element| Pair::random(folder.path(), (n, d), element));
+    let sources: [&dyn Source; 3] = [&typed[0].floats, &typed[0].typed, &typed[1].typed];
+    for transform in [Transform::Centred(vec![100.0; d]), Transform::Unit, Transform::Plain] {
+        for _ in 0..2 {
+            for source in sources {
+                let points = Points::new(&gpu, source, None, &transform, Room::default()).unwrap();
+                let scales = Scales::new(65_536.0, None);
+                let lloyd = Lloyd::new(&gpu, &points, k, Metric::Euclidean, scales, &[0.0]).unwrap();
+                let first = transform.apply(&typed[1].floats.values[..k as usize * d], d);
+                lloyd.labeller.start_from(&first).unwrap();
+                let [assign, update] =
+                    lloyd.stages().map(|stage| time(&gpu, &[stage], Duration::from_millis(500)).unwrap());
+                println!(
+                    "{:?}: assign {:.1} ms, update {:.1} ms",
+                    points.layout(),
+                    assign.low_us / 1e3,
+                    update.low_us / 1e3
+                );
+            }
         }
     }
 }
