@@ -11,6 +11,8 @@
 //! use lib/lloyd
 //! use lib/problems
 //! use lib/product
+//! slot wide
+//! slot points
 
 struct Params {
     rows: u32,      // of all workgroups
@@ -23,7 +25,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
 @group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;          // [clusters, d4]
 @group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2, or 0
 @group(0) @binding(4) var<storage, read> control: array<Control>;              // [problems]
@@ -75,10 +76,10 @@ fn assign(
         for (var depth = 0u; depth < params.d4; depth += DEPTH) {
             for (var load = lane; load < DEPTH * ROWS_PER_GROUP; load += WG) {
                 let at = depth + load % DEPTH;
-                let point = min(first + load / DEPTH, end - 1u);
+                let source = min(first + load / DEPTH, end - 1u);
                 let inside = at < params.d4;
                 point_tile[(load % DEPTH) * ROWS_PER_GROUP + load / DEPTH] =
-                    select(vec4<f32>(), points[point * params.d4 + min(at, params.d4 - 1u)], inside);
+                    select(vec4<f32>(), point(source, min(at, params.d4 - 1u)), inside);
             }
             for (var load = lane; load < DEPTH * CENTROIDS_PER_TILE; load += WG) {
                 let at = depth + load % DEPTH;

@@ -11,6 +11,7 @@
 //! use lib/problems
 //! use lib/product
 //! slot wide
+//! slot points
 
 struct Params {
     rows: u32,      // of all workgroups
@@ -23,7 +24,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<Wide>;                  // [n, d4] vec4s
 @group(0) @binding(2) var<storage, read> centroids: array<Wide>;               // [clusters, d4] vec4s
 @group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2, or 0
 @group(0) @binding(4) var<storage, read> control: array<Control>;              // [problems]
@@ -52,11 +52,11 @@ fn assign_subgroup(
     let end = (problem + 1u) * params.each;
     let first_centroid = problem * params.k;
     // No lane leaves before the shuffles: those behind the last row compute it again and do not write.
-    var start: array<u32, POINTS>;
+    var row: array<u32, POINTS>;
     var best_score: array<f32, POINTS>;
     var best_label: array<u32, POINTS>;
     for (var i = 0u; i < POINTS; i++) {
-        start[i] = min(first + i * WG, end - 1u) * params.d4;
+        row[i] = min(first + i * WG, end - 1u);
         best_score[i] = HUGE;
         best_label[i] = 0u;
     }
@@ -73,7 +73,7 @@ fn assign_subgroup(
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, POINTS>;
             for (var i = 0u; i < POINTS; i++) {
-                x[i] = bitcast<vec4<f32>>(words(points[start[i] + at]));
+                x[i] = point(row[i], at);
             }
             for (var block = 0u; block < BLOCKS; block++) {
                 let loaded = bitcast<vec4<f32>>(words(centroids[source[block] * params.d4 + at]));

@@ -11,6 +11,7 @@
 //! use lib/grid
 //! use lib/exact
 //! slot wide
+//! slot points
 
 struct Params {
     rows: u32,          // runs * lanes of a run
@@ -26,7 +27,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<Wide>;                  // [n, d4] vec4s
 @group(0) @binding(2) var<storage, read> weights: array<f32>;                  // [weighted]
 @group(0) @binding(3) var<storage, read> order: array<u32>;                    // [n] point of each sorted place
 @group(0) @binding(4) var<storage, read> sorted_labels: array<u32>;            // [n]
@@ -37,12 +37,12 @@ const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
 const COLUMNS: u32 = 1u;
 
-fn value_of(point: u32, column: u32) -> vec4<f32> {
-    let value = bitcast<vec4<f32>>(words(points[point * params.d4 + min(column, params.d4 - 1u)]));
+fn value_of(row: u32, column: u32) -> vec4<f32> {
+    let value = point(row, min(column, params.d4 - 1u));
     if (params.columns == params.d4) {
         return value;
     }
-    let weight = weights[point];
+    let weight = weights[row];
     return select(weight * value, vec4(weight, 0.0, 0.0, 0.0), column == params.d4);
 }
 
@@ -72,11 +72,11 @@ fn centroid_partial(
             fine[c] = vec4<i32>();
         }
         for (var member = at; member < end; member++) {
-            let point = order[member];
+            let source = order[member];
             for (var c = 0u; c < COLUMNS; c++) {
                 let own = column + c * lanes;
                 let scale = select(params.scale, params.weight_scale, own == params.d4);
-                let steps = steps_of(value_of(point, own), scale);
+                let steps = steps_of(value_of(source, own), scale);
                 coarse[c] += steps.coarse;
                 fine[c] += steps.fine;
             }

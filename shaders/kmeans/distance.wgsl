@@ -7,19 +7,21 @@
 //! use lib/grid
 //! use lib/metric
 //! use lib/product
+//! slot wide
+//! slot points
 
 struct Params {
     rows: u32,
+    n: u32,         // points, as many
     k: u32,
     d4: u32,
     metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;         // [rows, d4]
 @group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;      // [k, d4]
-@group(0) @binding(3) var<storage, read> labels: array<u32>;               // [rows]
-@group(0) @binding(4) var<storage, read_write> distances: array<f32>;      // [rows]
+@group(0) @binding(3) var<storage, read> labels: array<u32>;               // [n]
+@group(0) @binding(4) var<storage, read_write> distances: array<f32>;      // [n]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
@@ -37,7 +39,7 @@ fn distance(
     let centroid = labels[row] * params.d4;
     var sum = 0.0;
     for (var at = 0u; at < params.d4; at++) {
-        let x = points[row * params.d4 + at];
+        let x = point(row, at);
         let c = centroids[centroid + at];
         if (params.metric == DOT) {
             sum = add_product(sum, x, c);

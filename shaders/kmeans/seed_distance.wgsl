@@ -10,6 +10,8 @@
 //! use lib/product
 //! use lib/reduce
 //! use lib/seed
+//! slot wide
+//! slot points
 
 struct Params {
     rows: u32,      // of all workgroups
@@ -23,7 +25,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
 @group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [problems, trials] points of their problem
 @group(0) @binding(3) var<storage, read> pick: array<Pick>;                    // [problems]
 @group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [n, trials] of the step before
@@ -53,21 +54,21 @@ fn seed_distance(
     // Four trials share each load of a point.
     for (var trial = 0u; trial < params.trials; trial += 4u) {
         let last = params.trials - 1u;
-        let a = (first_point + candidates[first_trial + trial]) * params.d4;
-        let b = (first_point + candidates[first_trial + min(trial + 1u, last)]) * params.d4;
-        let c = (first_point + candidates[first_trial + min(trial + 2u, last)]) * params.d4;
-        let d = (first_point + candidates[first_trial + min(trial + 3u, last)]) * params.d4;
+        let a = first_point + candidates[first_trial + trial];
+        let b = first_point + candidates[first_trial + min(trial + 1u, last)];
+        let c = first_point + candidates[first_trial + min(trial + 2u, last)];
+        let d = first_point + candidates[first_trial + min(trial + 3u, last)];
         var mine = vec4<f32>();
         for (var item = 0u; item < ITEMS; item++) {
             let row = first_point + place.first + item * WG + lane;
             if (row < end) {
                 var least = vec4<f32>();
                 for (var at = 0u; at < params.d4; at++) {
-                    let x = points[row * params.d4 + at];
-                    let to_a = x - points[a + at];
-                    let to_b = x - points[b + at];
-                    let to_c = x - points[c + at];
-                    let to_d = x - points[d + at];
+                    let x = point(row, at);
+                    let to_a = x - point(a, at);
+                    let to_b = x - point(b, at);
+                    let to_c = x - point(c, at);
+                    let to_d = x - point(d, at);
                     least.x = add_product(least.x, to_a, to_a);
                     least.y = add_product(least.y, to_b, to_b);
                     least.z = add_product(least.z, to_c, to_c);

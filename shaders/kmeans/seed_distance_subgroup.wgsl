@@ -10,6 +10,8 @@
 //! use lib/product
 //! use lib/reduce
 //! use lib/seed
+//! slot wide
+//! slot points
 
 struct Params {
     rows: u32,      // of all workgroups
@@ -23,7 +25,6 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;             // [n, d4]
 @group(0) @binding(2) var<storage, read> candidates: array<u32>;               // [problems, trials] points of their problem
 @group(0) @binding(3) var<storage, read> pick: array<Pick>;                    // [problems]
 @group(0) @binding(4) var<storage, read> nearest: array<f32>;                  // [n, trials] of the step before
@@ -54,13 +55,13 @@ fn seed_distance_subgroup(
     let end = first_point + params.each;
     let first = first_point + place.first + lane;
     // No lane leaves before the shuffles: those behind the last row compute it again and do not count.
-    var start: array<u32, ITEMS>;
+    var row_of: array<u32, ITEMS>;
     for (var i = 0u; i < ITEMS; i++) {
-        start[i] = min(first + i * WG, end - 1u) * params.d4;
+        row_of[i] = min(first + i * WG, end - 1u);
     }
     let mine = subgroup_lane % 8u;
     for (var trial = 0u; trial < params.trials; trial += 8u) {
-        let candidate = (first_point + candidates[first_trial + min(trial + mine, params.trials - 1u)]) * params.d4;
+        let candidate = first_point + candidates[first_trial + min(trial + mine, params.trials - 1u)];
         var sum: array<f32, ITEMS * 8>;
         for (var s = 0u; s < ITEMS * 8u; s++) {
             sum[s] = 0.0;
@@ -68,9 +69,9 @@ fn seed_distance_subgroup(
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, ITEMS>;
             for (var i = 0u; i < ITEMS; i++) {
-                x[i] = points[start[i] + at];
+                x[i] = point(row_of[i], at);
             }
-            let loaded = points[candidate + at];
+            let loaded = point(candidate, at);
             for (var c = 0u; c < 8u; c++) {
                 let y = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < ITEMS; i++) {

@@ -9,18 +9,20 @@
 //! use lib/grid
 //! use lib/metric
 //! use lib/product
+//! slot wide
+//! slot points
 
 struct Params {
     rows: u32,
+    n: u32,         // points, as many
     k: u32,
     d4: u32,
     metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> points: array<vec4<f32>>;         // [rows, d4]
 @group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;      // [k, d4]
-@group(0) @binding(3) var<storage, read_write> distances: array<f32>;      // [rows, k]
+@group(0) @binding(3) var<storage, read_write> distances: array<f32>;      // [n, k]
 
 const POINTS: u32 = 4u;
 const CENTROIDS: u32 = 4u;
@@ -64,10 +66,10 @@ fn transform(
         for (var depth = 0u; depth < params.d4; depth += DEPTH) {
             for (var load = lane; load < DEPTH * ROWS_PER_GROUP; load += WG) {
                 let at = depth + load % DEPTH;
-                let point = min(first + load / DEPTH, params.rows - 1u);
+                let source = min(first + load / DEPTH, params.rows - 1u);
                 let inside = at < params.d4;
                 point_tile[(load % DEPTH) * ROWS_PER_GROUP + load / DEPTH] =
-                    select(vec4<f32>(), points[point * params.d4 + min(at, params.d4 - 1u)], inside);
+                    select(vec4<f32>(), point(source, min(at, params.d4 - 1u)), inside);
             }
             for (var load = lane; load < DEPTH * CENTROIDS_PER_TILE; load += WG) {
                 let at = depth + load % DEPTH;

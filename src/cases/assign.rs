@@ -1,15 +1,24 @@
 //! Cases of `assign`.
 
+use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::assign::{Assign, Trial, VARIANTS};
+use crate::kmeans::element::{Element, FILES};
 use crate::kmeans::lloyd::NO_LABEL;
 use crate::oracle;
 
 /// The kernel's place in the registry.
-pub const ENTRY: Entry =
-    Entry { stem: "assign", variants: VARIANTS, stages: &[], decoders: &[], op: OpKind::F32, tests, benches };
+pub const ENTRY: Entry = Entry {
+    stem: "assign",
+    variants: VARIANTS,
+    stages: &[],
+    decoders: FILES,
+    op: OpKind::F32,
+    tests,
+    benches,
+};
 
 /// Sizes around the tiles of every variant, dimensions around the vec4, and the issue's own.
 const SIZES: &[(usize, usize, usize)] = &[
@@ -36,7 +45,20 @@ fn tests() -> Vec<Box<dyn Case>> {
         .map(|(&size, seed)| Assigning::new(size, 1, Random::new(seed), true));
     let batches = [(3, (1, 1, 1)), (5, (63, 17, 5)), (4, (65, 16, 4)), (301, (20, 3, 2)), (2, (600, 70, 33))];
     let batches = batches.map(|(problems, size)| Assigning::new(size, problems, Random::new(7), true));
-    floats.chain(integers).chain(batches).map(|case| Box::new(case) as Box<dyn Case>).collect()
+    let types = [(65, 17, 5), (257, 65, 8)].into_iter().zip(0..).flat_map(|((n, k, d), seed)| {
+        layouts(d).into_iter().map(move |(element, transform)| {
+            let mut random = Random::new(seed);
+            let points = Points::of_floats(&random.floats(n * d), d, element, transform);
+            let centroids = near(&points, k, &mut random);
+            Assigning { points, centroids, d, problems: 1, exact: false }
+        })
+    });
+    let whole = [Element::F16, Element::U8, Element::I8].map(|element| {
+        let case = Assigning::new((63, 17, 5), 3, Random::new(8), true);
+        Assigning { points: Points::of_integers(&case.points.clustered, 5, element), ..case }
+    });
+    let all = floats.chain(integers).chain(batches).chain(types).chain(whole);
+    all.map(|case| Box::new(case) as Box<dyn Case>).collect()
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
@@ -45,9 +67,17 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     vec![Box::new(Assigning::new((n, k, d), 1, Random::new(1), false))]
 }
 
+/// `k` centroids, each half-way between two points.
+fn near(points: &Points, k: usize, random: &mut Random) -> Vec<f32> {
+    let (values, d) = (&points.clustered, points.d());
+    let mut row = || &values[random.below((values.len() / d) as u64) as usize * d..][..d];
+    let mut middle = || row().iter().zip(row()).map(|(a, b)| (a + b) / 2.0).collect::<Vec<_>>();
+    (0..k).flat_map(|_| middle()).collect()
+}
+
 /// `n` points to `k` centroids in `d` dimensions, in each of several problems.
 struct Assigning {
-    points: Vec<f32>,
+    points: Points,
     centroids: Vec<f32>,
     d: usize,
     problems: usize,
@@ -58,40 +88,57 @@ struct Assigning {
 impl Assigning {
     fn new((n, k, d): (usize, usize, usize), problems: usize, mut random: Random, exact: bool) -> Self {
         let mut draw = |count| if exact { random.integers(count, 2) } else { random.floats(count) };
-        Self { points: draw(problems * n * d), centroids: draw(problems * k * d), d, problems, exact }
+        let points = Points::plain(draw(problems * n * d), d);
+        Self { points, centroids: draw(problems * k * d), d, problems, exact }
     }
 }
 
 impl Case for Assigning {
     fn name(&self) -> String {
         let batch = if self.problems > 1 { format!("B={} ", self.problems) } else { String::new() };
-        let (n, k) =
-            (self.points.len() / self.d / self.problems, self.centroids.len() / self.d / self.problems);
-        format!("{batch}n={n} k={k} d={}{}", self.d, if self.exact { " integers" } else { "" })
+        let (n, k) = (
+            self.points.clustered.len() / self.d / self.problems,
+            self.centroids.len() / self.d / self.problems,
+        );
+        let exact = if self.exact { " integers" } else { "" };
+        format!("{batch}n={n} k={k} d={}{exact}{}", self.d, self.points.label())
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.points.decoder())
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
-        let trial = Trial::upload(gpu, &self.points, &self.centroids, self.d, self.problems as u64)?;
-        let passes = vec![Assign::load(gpu, spec)?.bind(gpu, &trial.assignment(), self.d as u64)?];
-        let labels = vec![NO_LABEL; self.points.len() / self.d];
+        let trial =
+            Trial::upload(gpu, self.points.upload(gpu)?, &self.centroids, self.d, self.problems as u64)?;
+        let passes = vec![Assign::load(gpu, &self.points.fill(spec))?.bind(
+            gpu,
+            &trial.assignment(),
+            self.d as u64,
+        )?];
+        let labels = vec![NO_LABEL; self.points.clustered.len() / self.d];
         Ok(Prepared {
             passes,
             outputs: vec![("labels", trial.labels), ("changed", trial.changed)],
-            others: vec![trial.points, trial.centroids, trial.norms, trial.control],
+            others: [trial.centroids, trial.norms, trial.control]
+                .into_iter()
+                .chain(trial.points.into_buffers())
+                .collect(),
             before: vec![("labels", labels), ("changed", vec![0; self.problems])],
         })
     }
 
     fn expected(&self) -> Vec<Expected> {
-        let (n, k) = (self.points.len() / self.problems, self.centroids.len() / self.problems);
+        let all = &self.points.clustered;
+        let (n, k) = (all.len() / self.problems, self.centroids.len() / self.problems);
         let changed = vec![(n / self.d) as u32; self.problems];
         if !self.exact {
-            let allowed = oracle::assign::allowed(&self.points, &self.centroids, self.d);
+            let allowed = oracle::assign::allowed(all, &self.centroids, self.d);
             return vec![Expected::OneOf(allowed), Expected::Exact(changed)];
         }
         let mut labels = Vec::new();
         for problem in 0..self.problems {
-            let (points, centroids) = (&self.points[problem * n..][..n], &self.centroids[problem * k..][..k]);
+            let (points, centroids) = (&all[problem * n..][..n], &self.centroids[problem * k..][..k]);
             let own = oracle::assign::assign(points, centroids, self.d);
             labels.extend(own.iter().map(|label| label + (problem * k / self.d) as u32));
         }

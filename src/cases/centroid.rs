@@ -1,9 +1,11 @@
 //! Cases of `centroid`: the whole update, from labels to means, the sort included.
 
+use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::centroid::{Centroid, Means, STAGES, SUM_WORDS, Scales, VARIANTS, Weighted};
+use crate::kmeans::element::FILES;
 use crate::kmeans::points::pad;
 use crate::kmeans::radix_sort::RadixSort;
 use crate::oracle;
@@ -13,7 +15,7 @@ pub const ENTRY: Entry = Entry {
     stem: "centroid",
     variants: VARIANTS,
     stages: STAGES,
-    decoders: &[],
+    decoders: FILES,
     op: OpKind::F32,
     tests,
     benches,
@@ -41,6 +43,17 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases.push(Box::new(Updating::new((1000, 9, 6), Random::new(99), 3)));
     cases.push(Box::new(Updating::new((1000, 9, 6), Random::new(98), 3).weighted()));
     cases.push(Box::new(Updating { spherical: true, ..Updating::new((1000, 9, 6), Random::new(97), 1) }));
+    for (d, (element, transform)) in
+        [3, 4, 65].into_iter().flat_map(|d| layouts(d).into_iter().map(move |of| (d, of)))
+    {
+        let new = |seed| {
+            let floats = Updating::new((1025, 9, d), Random::new(seed), 2);
+            let points = Points::of_floats(&floats.points.clustered, d, element, transform.clone());
+            Updating { points, ..floats }
+        };
+        cases.push(Box::new(new(1)));
+        cases.push(Box::new(new(2).weighted()));
+    }
     cases
 }
 
@@ -51,7 +64,7 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
 }
 
 struct Updating {
-    points: Vec<f32>,
+    points: Points,
     labels: Vec<u32>,
     weights: Option<Vec<f32>>,
     old: Vec<f32>,
@@ -67,7 +80,7 @@ impl Updating {
             if r.word().is_multiple_of(2) { (k / 2) as u64 } else { r.below((k as u64 * 3).div_ceil(4)) }
         };
         let labels = (0..n).map(|_| label(&mut random) as u32).collect();
-        let (points, old) = (random.floats(n * d), random.floats(k * d));
+        let (points, old) = (Points::plain(random.floats(n * d), d), random.floats(k * d));
         Self { points, labels, weights: None, old, d, blocks, spherical: false }
     }
 
@@ -84,16 +97,27 @@ impl Case for Updating {
     fn name(&self) -> String {
         let (k, weighted) = (self.old.len() / self.d, if self.weights.is_some() { " weighted" } else { "" });
         let spherical = if self.spherical { " spherical" } else { "" };
-        format!("n={} k={k} d={} blocks={}{weighted}{spherical}", self.labels.len(), self.d, self.blocks)
+        let label = self.points.label();
+        format!(
+            "n={} k={k} d={} blocks={}{weighted}{spherical}{label}",
+            self.labels.len(),
+            self.d,
+            self.blocks
+        )
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.points.decoder())
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (d, k) = (self.d as u64, (self.old.len() / self.d) as u64);
         let d4 = d.div_ceil(4);
         let size = |values: &[f32]| f64::from(values.iter().fold(0.0, |most: f32, x| most.max(x.abs())));
-        let scales = Scales::new(size(&self.points), self.weights.as_deref().map(size));
+        let scales = Scales::new(size(&self.points.clustered), self.weights.as_deref().map(size));
         let columns = Centroid::columns(d, scales);
-        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::load(gpu, spec, self.d as u64)?);
+        let (sorter, summer) =
+            (RadixSort::load(gpu)?, Centroid::load(gpu, &self.points.fill(spec), self.d as u64)?);
         let per_block = self.labels.len().div_ceil(self.blocks);
         let sort_scratch = sorter.scratch(gpu, per_block as u64)?;
         let sum_scratch = summer.scratch(gpu, per_block as u64, k, columns)?;
@@ -118,18 +142,18 @@ impl Case for Updating {
             Some(weights) => weights.chunks(per_block).collect(),
             None => vec![&one; self.blocks],
         };
-        let blocks = self.points.chunks(per_block * self.d).zip(self.labels.chunks(per_block)).zip(weights);
-        for (i, ((points, labels), weights)) in blocks.enumerate() {
+        let blocks = self.labels.chunks(per_block).zip(weights);
+        for (i, (labels, weights)) in blocks.enumerate() {
             let n = labels.len() as u64;
-            let points = Buffer::from_slice(gpu, "points", n, &pad(points, self.d))?;
+            let points = self.points.rows(i * per_block..i * per_block + labels.len()).upload(gpu)?;
             let labels = Buffer::from_slice(gpu, "labels", n, labels)?;
             let weights = Buffer::from_slice(gpu, "weights", weights.len() as u64, weights)?;
             let sort = sorter.bind(gpu, &labels, None, bits, &sort_scratch)?;
-            let block = Weighted { points: &points, weights: &weights };
+            let block = Weighted { points: points.laid(), weights: &weights };
             let sums = summer.bind(gpu, block, &sort, &means, &sum_scratch, (k, d), scales, i == 0)?;
             passes.extend(sort.passes);
             passes.extend(sums);
-            others.extend([points, labels, weights]);
+            others.extend([labels, weights].into_iter().chain(points.into_buffers()));
         }
         passes.push(summer.bind_mean(gpu, &means, d, scales, self.spherical)?);
         others.extend([centroids, sums]);
@@ -144,7 +168,7 @@ impl Case for Updating {
     fn expected(&self) -> Vec<Expected> {
         let weights = self.weights.as_deref();
         let means = oracle::centroid::centroid(
-            &self.points,
+            &self.points.clustered,
             &self.labels,
             weights,
             &self.old,

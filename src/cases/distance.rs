@@ -1,10 +1,12 @@
 //! Cases of `distance`.
 
+use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::Metric;
 use crate::kmeans::distance::{Distance, SPEC};
+use crate::kmeans::element::FILES;
 use crate::kmeans::points::pad;
 use crate::oracle;
 
@@ -13,7 +15,7 @@ pub const ENTRY: Entry = Entry {
     stem: "distance",
     variants: &[SPEC],
     stages: &[],
-    decoders: &[],
+    decoders: FILES,
     op: OpKind::F32,
     tests,
     benches,
@@ -27,6 +29,13 @@ fn tests() -> Vec<Box<dyn Case>> {
     }
     cases.push(Box::new(Measuring::new((65, 5, 7), Metric::Cosine)));
     cases.push(Box::new(Measuring::new((65, 5, 7), Metric::Dot)));
+    for (d, (element, transform)) in
+        [4, 7].into_iter().flat_map(|d| layouts(d).into_iter().map(move |of| (d, of)))
+    {
+        let floats = Measuring::new((65, 5, d), Metric::Euclidean);
+        let points = Points::of_floats(&floats.points.clustered, d, element, transform);
+        cases.push(Box::new(Measuring { points, ..floats }));
+    }
     cases
 }
 
@@ -39,7 +48,7 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
 }
 
 struct Measuring {
-    points: Vec<f32>,
+    points: Points,
     centroids: Vec<f32>,
     labels: Vec<u32>,
     d: usize,
@@ -50,33 +59,41 @@ impl Measuring {
     fn new((n, k, d): (usize, usize, usize), metric: Metric) -> Self {
         let mut random = Random::new(n as u64);
         let labels = (0..n).map(|_| random.below(k as u64) as u32).collect();
-        Self { points: random.floats(n * d), centroids: random.floats(k * d), labels, d, metric }
+        let points = Points::plain(random.floats(n * d), d);
+        Self { points, centroids: random.floats(k * d), labels, d, metric }
     }
 
     fn pairs(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
         let centroid = |&label: &u32| &self.centroids[label as usize * self.d..][..self.d];
-        self.points.chunks(self.d).zip(self.labels.iter().map(centroid))
+        self.points.clustered.chunks(self.d).zip(self.labels.iter().map(centroid))
     }
 }
 
 impl Case for Measuring {
     fn name(&self) -> String {
-        format!("n={} k={} d={} {:?}", self.labels.len(), self.centroids.len() / self.d, self.d, self.metric)
+        let (n, k, d, label) =
+            (self.labels.len(), self.centroids.len() / self.d, self.d, self.points.label());
+        format!("n={n} k={k} d={d} {:?}{label}", self.metric)
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.points.decoder())
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
         let n = self.labels.len() as u64;
         let k = (self.centroids.len() / self.d) as u64;
-        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, self.d))?;
+        let points = self.points.upload(gpu)?;
         let centroids = Buffer::from_slice(gpu, "centroids", k, &pad(&self.centroids, self.d))?;
         let labels = Buffer::from_slice(gpu, "labels", n, &self.labels)?;
         let distances = Buffer::new(gpu, "distances", n, 4)?;
         let to = (&centroids, &labels);
-        let bound = Distance::load(gpu)?.bind(gpu, &points, to, &distances, self.d as u64, self.metric)?;
+        let kernel = Distance::load(gpu, self.points.layout())?;
+        let bound = kernel.bind(gpu, points.laid(), to, &distances, self.d as u64, self.metric)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("distances", distances)],
-            others: vec![points, centroids, labels],
+            others: [centroids, labels].into_iter().chain(points.into_buffers()).collect(),
             before: Vec::new(),
         })
     }

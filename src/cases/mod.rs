@@ -23,6 +23,7 @@ pub mod fma_f32;
 pub mod gather;
 pub mod histogram;
 pub mod keep;
+mod laid;
 pub mod lloyd;
 pub mod matmul;
 pub mod matmul_integer;

@@ -1,9 +1,10 @@
 //! Cases of `seed`: the distances to some trials, and the choice among them.
 
+use super::laid::Points;
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, OpKind, Spec};
-use crate::kmeans::points::pad;
+use crate::gpu::{Bound, Context, OpKind, Spec};
+use crate::kmeans::element::{Element, FILES};
 use crate::kmeans::seed::{STAGES, Seed, State, VARIANTS, trials};
 use crate::oracle;
 
@@ -12,7 +13,7 @@ pub const ENTRY: Entry = Entry {
     stem: "seed",
     variants: VARIANTS,
     stages: STAGES,
-    decoders: &[],
+    decoders: FILES,
     op: OpKind::F32,
     tests,
     benches,
@@ -33,6 +34,13 @@ fn tests() -> Vec<Box<dyn Case>> {
         let weights = Some((0..n).map(|i| (i % 3) as f32).collect());
         cases.push(Box::new(Step { weights, ..Step::new((n, 60, 5), 1, Which::Distance) }));
     }
+    for element in [Element::F16, Element::U8, Element::I8] {
+        for d in [4, 17] {
+            let step = Step::new((1009, 60, d), 1, Which::Distance);
+            let points = Points::of_integers(&step.points.clustered, d, element);
+            cases.push(Box::new(Step { points, ..step }));
+        }
+    }
     cases.push(Box::new(Step { before: vec![0.0; 300], ..Step::new((300, 5, 2), 3, Which::Choice) }));
     cases
 }
@@ -50,7 +58,7 @@ enum Which {
 
 /// Step number `step` among small whole numbers, which add up without rounding: only one answer is right.
 struct Step {
-    points: Vec<f32>,
+    points: Points,
     before: Vec<f64>,
     weights: Option<Vec<f32>>,
     candidates: Vec<u32>,
@@ -66,7 +74,7 @@ impl Step {
     fn new((n, k, d): (usize, usize, usize), step: u32, which: Which) -> Self {
         let mut random = Random::new(n as u64);
         let candidates = (0..trials(k as u64)).map(|_| random.below(n as u64) as u32).collect();
-        let points = random.integers(n * d, 3);
+        let points = Points::plain(random.integers(n * d, 3), d);
         let before = (0..n).map(|_| random.below(9 * d as u64) as f64).collect();
         Self { points, before, weights: None, candidates, k, d, step, which }
     }
@@ -97,26 +105,34 @@ impl Case for Step {
     fn name(&self) -> String {
         let which = if self.which == Which::Distance { "distances" } else { "choice" };
         let weighted = if self.weights.is_some() { " weighted" } else { "" };
-        format!("{which} n={} k={} d={} step={}{weighted}", self.before.len(), self.k, self.d, self.step)
+        let (n, label) = (self.before.len(), self.points.label());
+        format!("{which} n={n} k={} d={} step={}{weighted}{label}", self.k, self.d, self.step)
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.points.decoder())
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (n, d) = (self.before.len() as u64, self.d as u64);
-        let kernels = Seed::load(gpu, spec, n)?;
-        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, self.d))?;
+        let kernels = Seed::load(gpu, &self.points.fill(spec), n)?;
+        let points = self.points.upload(gpu)?;
         let state = kernels.state(gpu, (n, 1), self.k as u64, 0, self.weights.as_deref())?;
         let trials = self.candidates.len();
         let nearest = self.nearest();
         state.candidates.write(gpu, &self.candidates)?;
         state.pick.write(gpu, &[[self.step, 1]])?;
-        let [distance, choice]: [Bound; 2] = kernels.bind(gpu, &points, &state, d, RANDOM_SEED, 0)?;
+        let [distance, choice]: [Bound; 2] = kernels.bind(gpu, points.laid(), &state, d, RANDOM_SEED, 0)?;
         let State { nearest: [written, read], potential, candidates, chosen, pick, weights, .. } = state;
         if self.which == Which::Distance {
             read.write(gpu, &narrow(&nearest))?;
             return Ok(Prepared {
                 passes: vec![distance],
                 outputs: vec![("nearest", written), ("potential", potential)],
-                others: vec![points, read, candidates, chosen, pick, weights],
+                others: [read, candidates, chosen, pick, weights]
+                    .into_iter()
+                    .chain(points.into_buffers())
+                    .collect(),
                 before: Vec::new(),
             });
         }
@@ -125,7 +141,7 @@ impl Case for Step {
         Ok(Prepared {
             passes: vec![choice],
             outputs: vec![("candidates", candidates), ("chosen", chosen), ("pick", pick)],
-            others: vec![points, read, written, potential, weights],
+            others: [read, written, potential, weights].into_iter().chain(points.into_buffers()).collect(),
             before: vec![
                 ("candidates", self.candidates.clone()),
                 ("chosen", vec![u32::MAX; self.k]),
@@ -142,7 +158,7 @@ impl Case for Step {
                 if self.step == 0 { vec![f64::INFINITY; self.before.len()] } else { self.before.clone() };
             let weights = self.weights.as_deref();
             let (nearest, _) =
-                oracle::seed::nearest(&self.points, weights, &before, &self.candidates, self.d);
+                oracle::seed::nearest(&self.points.clustered, weights, &before, &self.candidates, self.d);
             let potential = Self::potential(&nearest, trials);
             return vec![Expected::Exact(narrow(&nearest)), Expected::Exact(narrow(&potential))];
         }

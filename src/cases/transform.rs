@@ -1,9 +1,11 @@
 //! Cases of `transform`.
 
+use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::Metric;
+use crate::kmeans::element::FILES;
 use crate::kmeans::points::pad;
 use crate::kmeans::transform::{Distances, SPEC};
 use crate::oracle;
@@ -13,7 +15,7 @@ pub const ENTRY: Entry = Entry {
     stem: "transform",
     variants: &[SPEC],
     stages: &[],
-    decoders: &[],
+    decoders: FILES,
     op: OpKind::F32,
     tests,
     benches,
@@ -36,6 +38,11 @@ fn tests() -> Vec<Box<dyn Case>> {
     }
     cases.push(Box::new(Transforming::new((65, 5, 7), Metric::Cosine)));
     cases.push(Box::new(Transforming::new((65, 5, 7), Metric::Dot)));
+    for (element, transform) in layouts(7) {
+        let floats = Transforming::new((65, 5, 7), Metric::Euclidean);
+        let points = Points::of_floats(&floats.points.clustered, 7, element, transform);
+        cases.push(Box::new(Transforming { points, ..floats }));
+    }
     cases
 }
 
@@ -46,7 +53,7 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
 }
 
 struct Transforming {
-    points: Vec<f32>,
+    points: Points,
     centroids: Vec<f32>,
     d: usize,
     metric: Metric,
@@ -60,32 +67,40 @@ impl Transforming {
         if n > 0 {
             points[..d].copy_from_slice(&centroids[..d]);
         }
-        Self { points, centroids, d, metric }
+        Self { points: Points::plain(points, d), centroids, d, metric }
     }
 
     fn of_pairs(&self, of: impl Fn(&[f32], &[f32]) -> f64) -> Vec<f64> {
         let centroids = || self.centroids.chunks(self.d);
-        self.points.chunks(self.d).flat_map(|x| centroids().map(|c| of(x, c)).collect::<Vec<_>>()).collect()
+        self.points
+            .clustered
+            .chunks(self.d)
+            .flat_map(|x| centroids().map(|c| of(x, c)).collect::<Vec<_>>())
+            .collect()
     }
 }
 
 impl Case for Transforming {
     fn name(&self) -> String {
-        let (n, k) = (self.points.len() / self.d, self.centroids.len() / self.d);
-        format!("n={n} k={k} d={} {:?}", self.d, self.metric)
+        let (n, k) = (self.points.clustered.len() / self.d, self.centroids.len() / self.d);
+        format!("n={n} k={k} d={} {:?}{}", self.d, self.metric, self.points.label())
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.points.decoder())
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
-        let (n, k) = ((self.points.len() / self.d) as u64, (self.centroids.len() / self.d) as u64);
-        let points = Buffer::from_slice(gpu, "points", n, &pad(&self.points, self.d))?;
+        let (n, k) = ((self.points.clustered.len() / self.d) as u64, (self.centroids.len() / self.d) as u64);
+        let points = self.points.upload(gpu)?;
         let centroids = Buffer::from_slice(gpu, "centroids", k, &pad(&self.centroids, self.d))?;
         let distances = Buffer::new(gpu, "distances", n, 4 * k)?;
-        let kernel = Distances::load(gpu)?;
-        let bound = kernel.bind(gpu, &points, &centroids, &distances, self.d as u64, self.metric)?;
+        let kernel = Distances::load(gpu, self.points.layout())?;
+        let bound = kernel.bind(gpu, points.laid(), &centroids, &distances, self.d as u64, self.metric)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("distances", distances)],
-            others: vec![points, centroids],
+            others: std::iter::once(centroids).chain(points.into_buffers()).collect(),
             before: Vec::new(),
         })
     }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::Source;
 use super::centroid::{SUM_WORDS, add_steps, read_steps};
+use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::Lloyd;
 use super::points::{Points, Room, Transform};
@@ -77,6 +78,14 @@ impl Source for Part<'_> {
 
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
         self.source.read(self.rows.start + rows.start..self.rows.start + rows.end, out)
+    }
+
+    fn element(&self) -> Element {
+        self.source.element()
+    }
+
+    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
+        self.source.read_packed(self.rows.start + rows.start..self.rows.start + rows.end, out)
     }
 }
 

@@ -2,29 +2,32 @@
 
 use std::time::Duration;
 
+use super::element::{Laid, Layout, Stored};
 use super::lloyd::{Control, NO_LABEL};
 use super::points::pad;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, time, to_u32, tune};
 use crate::random::Random;
 
-/// Interchangeable implementations, all with the same result. The first runs on every adapter.
+/// Interchangeable implementations, all with the same result, once the slot `points` is filled ([`Layout::fill`]). The first
+/// runs on every adapter.
 pub const VARIANTS: &[Spec] = &[
-    Spec::new("kmeans/assign"),
-    Spec::new("kmeans/assign").consts(&[("POINTS", 8), ("CENTROIDS", 4)]),
-    Spec::new("kmeans/assign").consts(&[("POINTS", 8), ("CENTROIDS", 8), ("DEPTH", 2)]),
+    TILES,
+    TILES.consts(&[("POINTS", 8), ("CENTROIDS", 4)]),
+    TILES.consts(&[("POINTS", 8), ("CENTROIDS", 8), ("DEPTH", 2)]),
     // For few centroids in few dimensions, as colours have.
-    Spec::new("kmeans/assign").consts(&[("CENTROIDS", 1), ("DEPTH", 1)]),
+    TILES.consts(&[("CENTROIDS", 1), ("DEPTH", 1)]),
     SUBGROUP,
     SUBGROUP.consts(&[("POINTS", 2), ("BLOCKS", 1)]),
     SUBGROUP_64,
     SUBGROUP_64.consts(&[("POINTS", 2), ("BLOCKS", 1)]),
     // For problems of few points.
-    Spec::new("kmeans/assign").consts(&[("POINTS", 1), ("CENTROIDS", 1)]),
+    TILES.consts(&[("POINTS", 1), ("CENTROIDS", 1)]),
     SUBGROUP.consts(&[("POINTS", 1)]),
     SUBGROUP_64.consts(&[("POINTS", 1)]),
 ];
 
+const TILES: Spec = Spec::new("kmeans/assign").slot("wide", "lib/wide32");
 const SUBGROUP: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide32");
 const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide64");
 
@@ -51,8 +54,8 @@ params! {
 /// The buffers of an assignment in several problems.
 #[derive(Clone, Copy, Debug)]
 pub struct Assignment<'a> {
-    /// `[n, d4]` vec4s.
-    pub points: &'a Buffer,
+    /// `[n, d4]`, laid as the kernel was compiled for.
+    pub points: Laid<'a>,
     /// `[problems k, d4]` vec4s.
     pub centroids: &'a Buffer,
     /// `[problems k]` squared norms.
@@ -65,7 +68,7 @@ pub struct Assignment<'a> {
     pub changed: &'a Buffer,
 }
 
-/// The kernel, as one of [`VARIANTS`].
+/// The kernel, as one of [`VARIANTS`] with its slot filled.
 #[derive(Debug)]
 pub struct Assign(Kernel<AssignParams>);
 
@@ -91,14 +94,13 @@ impl Assign {
         };
         // Each point and centroid once, each label read and written.
         let work = Work { bytes: 4 * (n * d + clusters * d + 2 * n), ops: 2 * n * k * d };
-        let buffers = [
-            ("points", on.points),
+        let buffers = on.points.bindings(&[
             ("centroids", on.centroids),
             ("norms", on.norms),
             ("control", on.control),
             ("labels", on.labels),
             ("changed", on.changed),
-        ];
+        ]);
         self.0.bind(gpu, &buffers, params, work)
     }
 }
@@ -106,8 +108,8 @@ impl Assign {
 /// The inputs and outputs of one assignment, on the device by themselves: for the tuner, tests and benches.
 #[derive(Debug)]
 pub struct Trial {
-    /// `[n, d4]` vec4s.
-    pub points: Buffer,
+    /// `[n, d4]`
+    pub points: Stored,
     /// As in [`Assignment`], as are the others.
     pub centroids: Buffer,
     /// Squared norms of the centroids.
@@ -121,14 +123,14 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Uploads the `points` (`[n, d]`) and `centroids` (`[clusters, d]`) of so many problems.
-    pub fn upload(gpu: &Context, points: &[f32], centroids: &[f32], d: usize, problems: u64) -> Result<Self> {
-        let (n, clusters) = ((points.len() / d) as u64, (centroids.len() / d) as u64);
+    /// The `points` of so many problems, and their `centroids` (`[clusters, d]`), which it uploads.
+    pub fn upload(gpu: &Context, points: Stored, centroids: &[f32], d: usize, problems: u64) -> Result<Self> {
+        let (n, clusters) = (points.values.rows(), (centroids.len() / d) as u64);
         let norm = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() as f32;
         let norms: Vec<f32> = centroids.chunks(d).map(norm).collect();
         let controls = vec![Control::default(); problems as usize];
         Ok(Self {
-            points: Buffer::from_slice(gpu, "points", n, &pad(points, d))?,
+            points,
             centroids: Buffer::from_slice(gpu, "centroids", clusters, &pad(centroids, d))?,
             norms: Buffer::from_slice(gpu, "norms", clusters, &norms)?,
             control: Buffer::from_slice(gpu, "control", problems, &controls)?,
@@ -140,7 +142,7 @@ impl Trial {
     /// The buffers, as [`Assign::bind`] takes them.
     pub fn assignment(&self) -> Assignment<'_> {
         Assignment {
-            points: &self.points,
+            points: self.points.laid(),
             centroids: &self.centroids,
             norms: &self.norms,
             control: &self.control,
@@ -156,7 +158,7 @@ const TRIAL_OPS_SOFTWARE: u64 = 100_000_000;
 
 /// The fastest of [`VARIANTS`] for problems of `each` points, `k` centroids and `d` dimensions on this adapter; large shapes
 /// are tried at a smaller size, where the same variant wins.
-pub fn tuned(gpu: &Context, each: u64, k: u64, d: u64) -> Result<&'static Spec> {
+pub fn tuned(gpu: &Context, layout: Layout, each: u64, k: u64, d: u64) -> Result<Spec> {
     let k = k.next_power_of_two().clamp(16, 1024);
     let d = d.next_multiple_of(4).next_power_of_two().min(512);
     let ops = if gpu.adapter.is_software() { TRIAL_OPS_SOFTWARE } else { TRIAL_OPS };
@@ -164,17 +166,19 @@ pub fn tuned(gpu: &Context, each: u64, k: u64, d: u64) -> Result<&'static Spec> 
     // Problems of more points fill their workgroups in every variant.
     let (class, problems) = if each < 256 { ("B ", n / 64) } else { ("", 1) };
     let mut trial = None;
-    tune::choose(gpu, VARIANTS, &format!("{class}k{k} d{d}"), |spec| {
+    let variants = layout.fill_all(VARIANTS);
+    tune::choose(gpu, &variants, &format!("{class}k{k} d{d}{}", layout.class()), |spec| {
         let trial = match &mut trial {
             Some(trial) => trial,
             none => {
                 let mut random = Random::new(0);
-                let points = random.floats((n * d) as usize);
+                let points = layout.random(gpu, n, d, &mut random)?;
                 let centroids = random.floats((problems * k * d) as usize);
-                none.insert(Trial::upload(gpu, &points, &centroids, d as usize, problems)?)
+                none.insert(Trial::upload(gpu, points, &centroids, d as usize, problems)?)
             }
         };
         let bound = Assign::load(gpu, spec)?.bind(gpu, &trial.assignment(), d)?;
         Ok(time(gpu, &[vec![&bound]], Duration::ZERO)?.us)
     })
+    .copied()
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::centroid::{Centroid, Scales};
+use super::element::{Element, Layout};
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Outcome};
 use super::points::{Points, Room, Statistics, Transform, bytes_besides};
@@ -114,6 +115,14 @@ impl Source for Window<'_> {
 
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
         self.of.read(self.rows.start + rows.start..self.rows.start + rows.end, out)
+    }
+
+    fn element(&self) -> Element {
+        self.of.element()
+    }
+
+    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
+        self.of.read_packed(self.rows.start + rows.start..self.rows.start + rows.end, out)
     }
 }
 
@@ -414,12 +423,12 @@ impl KMeans {
                 let Some(block) = points.whole() else {
                     return Err(Error::Input("the problems of a group do not lie in one buffer".into()));
                 };
-                let seeds = seed::Seed::tuned(gpu, n, d, k)?;
+                let seeds = seed::Seed::tuned(gpu, Layout::F32, n, d, k)?;
                 let mut watch = |news| {
                     progress(news);
                     Ok(())
                 };
-                let chosen = seeds.choose(gpu, (&block.points, count), None, d, k, random, &mut watch)?;
+                let chosen = seeds.choose(gpu, (block.laid(), count), None, d, k, random, &mut watch)?;
                 chosen.into_iter().map(u64::from).collect()
             }
         };

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use super::element::{Laid, Layout};
 use super::radix_sort::{RadixSort, Sort};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, time, to_u32, tune};
 use crate::random::Random;
 
-/// Interchangeable implementations of the partial sums of runs, all with the same result. The first runs on every adapter.
+/// Interchangeable implementations of the partial sums of runs, all with the same result, once the slot `points` is filled
+/// ([`Layout::fill`]). The first runs on every adapter.
 pub const VARIANTS: &[Spec] = &[
     PARTIAL.slot("wide", "lib/wide32"),
     PARTIAL.slot("wide", "lib/wide32").consts(&[("COLUMNS", 2)]),
@@ -154,8 +156,8 @@ pub struct Scratch {
 /// Points and their weights, if they have any.
 #[derive(Clone, Copy, Debug)]
 pub struct Weighted<'a> {
-    /// `[n, d4]` vec4s.
-    pub points: &'a Buffer,
+    /// `[n, d4]`, laid as the kernel was compiled for.
+    pub points: Laid<'a>,
     /// `[n]`, or `[1]` unused where the scales say that there are none.
     pub weights: &'a Buffer,
 }
@@ -183,7 +185,8 @@ fn run_length(n: u64, d4: u64) -> u64 {
 }
 
 impl Centroid {
-    /// Compiles the stages for `d` dimensions, the partial sums as `spec`, one of [`VARIANTS`].
+    /// Compiles the stages for `d` dimensions, the partial sums as `spec`, one of [`VARIANTS`] with its slot
+    /// filled.
     pub fn load(gpu: &Context, spec: &Spec, d: u64) -> Result<Self> {
         let columns = spec.consts.iter().find(|(name, _)| *name == "COLUMNS").map_or(1, |&(_, value)| value);
         Ok(Self {
@@ -196,21 +199,20 @@ impl Centroid {
     }
 
     /// Compiles the variant that is fastest on this adapter for `d` dimensions.
-    pub fn tuned(gpu: &Context, d: u64) -> Result<Self> {
+    pub fn tuned(gpu: &Context, layout: Layout, d: u64) -> Result<Self> {
         let (whole, d) = (d, d.next_multiple_of(4).next_power_of_two().min(512));
         let (n, k) = (TRIAL_VALUES.div_ceil(d), 64);
         let mut random = Random::new(0);
         let mut trial = None;
-        let spec = tune::choose(gpu, VARIANTS, &format!("d{d}"), |spec| {
+        let variants = layout.fill_all(VARIANTS);
+        let spec = tune::choose(gpu, &variants, &format!("d{d}{}", layout.class()), |spec| {
             let kernels = Self::load(gpu, spec, d)?;
-            let [points, labels] = match &mut trial {
+            let (points, labels) = match &mut trial {
                 Some(trial) => trial,
                 none => {
                     let labels: Vec<u32> = (0..n).map(|_| random.below(k) as u32).collect();
-                    none.insert([
-                        Buffer::from_slice(gpu, "points to try", n, &random.floats((n * d) as usize))?,
-                        Buffer::from_slice(gpu, "labels to try", n, &labels)?,
-                    ])
+                    let points = layout.random(gpu, n, d, &mut random)?;
+                    none.insert((points, Buffer::from_slice(gpu, "labels to try", n, &labels)?))
                 }
             };
             let sorter = RadixSort::load(gpu)?;
@@ -228,7 +230,8 @@ impl Centroid {
                 shift: &words,
                 mass: &words,
             };
-            let weighted = Weighted { points, weights: &Buffer::new(gpu, "no weights", 1, 4)? };
+            let weighted =
+                Weighted { points: points.laid(), weights: &Buffer::new(gpu, "no weights", 1, 4)? };
             let scales = Scales::new(1.0, None);
             let [start, partial, _] =
                 kernels.bind(gpu, weighted, &sort, &means, &scratch, (k, d), scales, true)?;
@@ -288,14 +291,13 @@ impl Centroid {
         )?;
         let partial = self.partial.bind(
             gpu,
-            &[
-                ("points", block.points),
+            &block.points.bindings(&[
                 ("weights", block.weights),
                 ("order", sort.values),
                 ("sorted_labels", sort.keys),
                 ("start", &scratch.start),
                 ("partial", &scratch.partial),
-            ],
+            ]),
             Partial {
                 rows: to_u32(runs * columns.div_ceil(self.columns_each), "the number of sums")?,
                 n: n32,

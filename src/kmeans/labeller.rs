@@ -55,13 +55,13 @@ impl<'a> Labeller<'a> {
         let control = Buffer::new(gpu, "control", problems, size_of::<Control>() as u64)?;
         let distances = Buffer::new(gpu, "distances", points.largest(), 4)?;
 
-        let assigner = Assign::load(gpu, assign::tuned(gpu, points.each(), k, d)?)?;
-        let distancer = Distance::load(gpu)?;
+        let assigner = Assign::load(gpu, &assign::tuned(gpu, points.layout(), points.each(), k, d)?)?;
+        let distancer = Distance::load(gpu, points.layout())?;
         let decision = Decision::load(gpu, (k, d))?;
         let (mut assign, mut distance) = (Vec::new(), Vec::new());
         for block in points.blocks() {
             let on = Assignment {
-                points: &block.points,
+                points: block.laid(),
                 centroids: &centroids,
                 norms: &norms,
                 control: &control,
@@ -70,7 +70,7 @@ impl<'a> Labeller<'a> {
             };
             assign.push(assigner.bind(gpu, &on, d)?);
             let to = (&centroids, &block.labels);
-            distance.push(distancer.bind(gpu, &block.points, to, &distances, d, metric)?);
+            distance.push(distancer.bind(gpu, block.laid(), to, &distances, d, metric)?);
         }
         let into = (&centroids, &norms);
         let commit = decision.bind_commit(gpu, &next, &control, into, (d, metric), false)?;
@@ -152,7 +152,7 @@ impl<'a> Labeller<'a> {
             &passes,
             Some(&mut |block, first| {
                 let distances: Vec<f32> = self.distances.read(self.gpu)?;
-                each(first, &distances[..block.points.rows() as usize]);
+                each(first, &distances[..block.rows() as usize]);
                 Ok(())
             }),
         )

@@ -231,7 +231,7 @@ impl<'a> Lloyd<'a> {
         let mass = Buffer::new(gpu, "mass", clusters, 4)?;
         let shift = Buffer::new(gpu, "shifts", clusters, 4)?;
         let tol = Buffer::from_slice(gpu, "tolerances", problems, tol)?;
-        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::tuned(gpu, d)?);
+        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::tuned(gpu, points.layout(), d)?);
         let largest = points.largest();
         let sort_scratch = sorter.scratch(gpu, largest)?;
         let sum_scratch = summer.scratch(gpu, largest, clusters, columns)?;
@@ -248,7 +248,7 @@ impl<'a> Lloyd<'a> {
         for block in points.blocks() {
             let mut sort = sorter.bind(gpu, &block.labels, None, bits, &sort_scratch)?;
             let mut passes = std::mem::take(&mut sort.passes);
-            let weighted = Weighted { points: &block.points, weights: &block.weights };
+            let weighted = Weighted { points: block.laid(), weights: &block.weights };
             let bind =
                 |first| summer.bind(gpu, weighted, &sort, &means, &sum_scratch, (clusters, d), scales, first);
             let [start, partial, merge] = bind(false)?;
@@ -336,7 +336,7 @@ impl<'a> Lloyd<'a> {
             &passes,
             Some(&mut |block, _| {
                 let distances: Vec<f32> = distances.read(gpu)?;
-                let here = &distances[..block.points.rows() as usize];
+                let here = &distances[..block.rows() as usize];
                 inertia += here.iter().map(|&distance| f64::from(distance)).sum::<f64>();
                 Ok(())
             }),

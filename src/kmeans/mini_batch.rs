@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use super::centroid::Scales;
+use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Progress};
 use super::points::{Points, Statistics, Transform};
@@ -186,6 +187,15 @@ impl Source for Drawn<'_> {
     fn read(&self, rows: std::ops::Range<u64>, out: &mut [f32]) -> Result<()> {
         let drawn = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         Rows { of: self.of, rows: &drawn }.read(rows, out)
+    }
+
+    fn element(&self) -> Element {
+        self.of.element()
+    }
+
+    fn read_packed(&self, rows: std::ops::Range<u64>, out: &mut [u8]) -> Result<()> {
+        let drawn = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        Rows { of: self.of, rows: &drawn }.read_packed(rows, out)
     }
 }
 
@@ -452,10 +462,10 @@ impl MiniBatchKMeans {
         let transform = state.transform.clone();
         if let Transform::Centred(mean) = &transform {
             // All batches are centred as the first one was.
-            let off =
-                statistics.mean.iter().zip(mean).map(|(own, mean)| (own - mean).abs()).fold(0.0, f64::max);
-            statistics.spread += off;
-            statistics.mean.clone_from(mean);
+            let own = statistics.centre().into_iter().zip(mean);
+            statistics.spread +=
+                own.map(|(own, &mean)| (f64::from(own) - f64::from(mean)).abs()).fold(0.0, f64::max);
+            statistics.mean = mean.iter().copied().map(f64::from).collect();
         }
         let scales = Scales::new(self.base.check_magnitude(batch, &statistics)?, None);
         let points = Points::new(gpu, batch, None, &transform, self.base.room)?;

@@ -38,6 +38,7 @@ pub mod batch;
 pub mod centroid;
 pub mod checkpoint;
 pub mod distance;
+pub mod element;
 pub mod labeller;
 pub mod lloyd;
 pub mod mini_batch;
@@ -63,6 +64,7 @@ pub use batch::{FittedBatch, PredictedBatch};
 use centroid::Scales;
 pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
+use element::{Laid, Layout};
 use labeller::Labeller;
 use lloyd::Lloyd;
 pub use lloyd::Progress;
@@ -334,13 +336,13 @@ impl KMeans {
             .zip(&points)
             .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
         let plain = matches!(self.metric, Metric::Euclidean) && weights.is_none();
-        let squares = plain.then_some(statistics.variance * n as f64 * d as f64);
+        let squares = plain.then(|| statistics.squares(n as f64));
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
             if let Transform::Centred(mean) = &transform {
-                keeper.mean.clone_from(mean);
+                keeper.mean = mean.iter().copied().map(f64::from).collect();
             }
             (stand, position) = keeper.begin(&adapters::names(gpus), starts)?.unwrap_or((stand, position));
         }
@@ -548,7 +550,7 @@ impl KMeans {
 
     fn map_of(&self, statistics: &Statistics) -> Result<Transform> {
         match (self.metric, statistics.zero) {
-            (Metric::Euclidean, _) => Ok(Transform::Centred(statistics.mean.clone())),
+            (Metric::Euclidean, _) => Ok(Transform::Centred(statistics.centre())),
             (Metric::Cosine, Some(row)) => {
                 Err(Error::Input(format!("row {row} is 0 throughout: it has no direction for metric=cosine")))
             }
@@ -560,7 +562,7 @@ impl KMeans {
     /// The largest size of a value as it lies on the device; refuses those whose products would overflow an f32.
     fn check_magnitude(&self, data: &dyn Source, statistics: &Statistics) -> Result<f64> {
         let (from, size, place) = match self.metric {
-            Metric::Euclidean => (statistics.mean.clone(), statistics.spread, "the mean"),
+            Metric::Euclidean => (statistics.centre(), statistics.spread, "the mean"),
             Metric::Cosine => return Ok(1.0),
             Metric::Dot => (vec![0.0; data.cols()], statistics.size, "0"),
         };
@@ -629,13 +631,15 @@ impl KMeans {
     ) -> Result<Vec<u64>> {
         let (n, d, k) = (points.n(), points.d(), self.k as u64);
         let most = seed::most_points(gpu.adapter.max_binding_bytes.min(self.seed_bytes), d, k);
-        let mut choose = |random: &mut Random, from: &Buffer, weights: Option<&[f32]>| {
-            seed::Seed::tuned(gpu, from.rows(), d, k)?.choose(gpu, (from, 1), weights, d, k, random, progress)
-        };
+        let mut choose =
+            |random: &mut Random, (from, layout): (Laid<'_>, Layout), weights: Option<&[f32]>| {
+                let seeds = seed::Seed::tuned(gpu, layout, from.rows(), d, k)?;
+                seeds.choose(gpu, (from, 1), weights, d, k, random, progress)
+            };
         if n <= most
             && let Some(block) = points.whole()
         {
-            let chosen = choose(random, &block.points, points.weights())?;
+            let chosen = choose(random, (block.laid(), points.layout()), points.weights())?;
             return Ok(chosen.into_iter().map(u64::from).collect());
         }
         let rows: Vec<u64> = if n <= most {
@@ -660,7 +664,7 @@ impl KMeans {
             check_weights(weights, rows.len(), self.k)?;
         }
         let from = Buffer::from_slice(gpu, "points to choose from", rows.len() as u64, &values)?;
-        let chosen = choose(random, &from, weights.as_deref())?;
+        let chosen = choose(random, ((&from).into(), Layout::F32), weights.as_deref())?;
         Ok(chosen.into_iter().map(|i| rows[i as usize]).collect())
     }
 }

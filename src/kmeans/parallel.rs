@@ -1,6 +1,7 @@
 //! k-means|| (Bahmani, Moseley, Vattani, Kumar and Vassilvitskii 2012): seeding in a few passes over all points, wherever
 //! they lie.
 
+use super::element::Layout;
 use super::labeller::Labeller;
 use super::lloyd::Progress;
 use super::points::Points;
@@ -98,9 +99,9 @@ pub fn choose(
         )));
     }
     let from = Buffer::from_slice(gpu, "candidates", m, &rows_of(points, &chosen)?)?;
-    let indices = Seed::tuned(gpu, from.rows(), d, k as u64)?.choose(
+    let indices = Seed::tuned(gpu, Layout::F32, from.rows(), d, k as u64)?.choose(
         gpu,
-        (&from, 1),
+        ((&from).into(), 1),
         Some(&weights),
         d,
         k as u64,

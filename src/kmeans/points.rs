@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::element::{Element, Frame, Laid, Layout, Rows, Stored};
 use super::lloyd::NO_LABEL;
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
 use crate::io::npy::Matrix;
@@ -22,6 +23,23 @@ pub trait Source: Sync {
     /// # Errors
     /// Those of reading.
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()>;
+
+    /// The type of its values: as it is, they lie on a device, if that is f32, f16, u8 or i8.
+    fn element(&self) -> Element {
+        Element::F32
+    }
+
+    /// Reads these rows into `out`, `[rows, cols]` little-endian values of [`Source::element`]. A source of another type
+    /// than f32 has to have its own.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let mut values = vec![0.0; out.len() / 4];
+        self.read(rows, &mut values)?;
+        out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_le_bytes());
+        Ok(())
+    }
 }
 
 impl Source for Matrix {
@@ -58,14 +76,22 @@ impl Source for Vectors {
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
         Self::read(self, rows, out)
     }
+
+    fn element(&self) -> Element {
+        Self::element(self)
+    }
+
+    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
+        Self::read_packed(self, rows, out)
+    }
 }
 
-/// What is done to rows before they are clustered.
+/// What is done to rows before they are clustered: in f32, as the device does it to points of other types.
 #[derive(Clone, Debug)]
 pub enum Transform {
     /// Less the mean of their columns: between far-away points, distances would lose the digits that tell them apart.
-    Centred(Vec<f64>),
-    /// Divided by their norm.
+    Centred(Vec<f32>),
+    /// Times the reciprocal of their norm.
     Unit,
     /// Nothing.
     Plain,
@@ -80,13 +106,13 @@ impl Transform {
             match self {
                 Self::Centred(mean) => {
                     for ((&value, &by), target) in row.iter().zip(mean).zip(target) {
-                        *target = (f64::from(value) - by) as f32;
+                        *target = value - by;
                     }
                 }
                 Self::Unit => {
-                    let norm = norm(row);
+                    let scale = reciprocal(norm(row));
                     for (&value, target) in row.iter().zip(target) {
-                        *target = (f64::from(value) / norm) as f32;
+                        *target = (f64::from(value) * scale) as f32;
                     }
                 }
                 Self::Plain => target[..d].copy_from_slice(row),
@@ -99,8 +125,17 @@ impl Transform {
     pub fn undo(&self, row: &mut [f32]) {
         if let Self::Centred(mean) = self {
             for (value, by) in row.iter_mut().zip(mean) {
-                *value = (f64::from(*value) + by) as f32;
+                *value += by;
             }
+        }
+    }
+
+    /// What a shader has to know for it.
+    pub(super) fn frame(&self) -> Frame {
+        match self {
+            Self::Centred(_) => Frame::Mean,
+            Self::Unit => Frame::Scale,
+            Self::Plain => Frame::Plain,
         }
     }
 }
@@ -108,6 +143,13 @@ impl Transform {
 /// Rows of `d` values, padded with zeros to whole vec4s.
 pub fn pad(values: &[f32], d: usize) -> Vec<f32> {
     Transform::Plain.apply(values, d)
+}
+
+/// The reciprocal of a norm, with the digits of an f32 but not its range, as rows of the smallest numbers need: a product
+/// with it is rounded once, as that of two f32.
+pub(super) fn reciprocal(norm: f64) -> f64 {
+    let bits = (1.0 / norm).to_bits();
+    f64::from_bits((bits + (1 << 28)) & !((1 << 29) - 1))
 }
 
 /// The euclidean norm of a row.
@@ -125,7 +167,7 @@ pub struct Statistics {
     pub mean: Vec<f64>,
     /// The mean of the columns' variances.
     pub variance: f64,
-    /// The largest difference of a value from its column's mean, in size.
+    /// The largest difference of a value from its column's mean as an f32, in size.
     pub spread: f64,
     /// The largest value, in size.
     pub size: f64,
@@ -134,6 +176,17 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    /// The mean of each column, as points are centred by it.
+    pub fn centre(&self) -> Vec<f32> {
+        self.mean.iter().map(|&mean| mean as f32).collect()
+    }
+
+    /// The sum of the squares of `n` points, so centred.
+    pub(super) fn squares(&self, n: f64) -> f64 {
+        let off: f64 = self.mean.iter().map(|&mean| (mean - f64::from(mean as f32)).powi(2)).sum();
+        n * (self.variance * self.mean.len() as f64 + off)
+    }
+
     /// Reads all of `source`; the result does not depend on how much is read at a time.
     ///
     /// # Errors
@@ -189,7 +242,7 @@ impl Statistics {
         let variance = squares.iter().sum::<f64>() / n as f64 / d as f64;
         let (mut spread, mut size) = (0.0f64, 0.0f64);
         for ((&low, &high), &mean) in low.iter().zip(&high).zip(&mean) {
-            let (low, high) = (f64::from(low), f64::from(high));
+            let (low, high, mean) = (f64::from(low), f64::from(high), f64::from(mean as f32));
             spread = spread.max(high - mean).max(mean - low);
             size = size.max(high.abs()).max(low.abs());
         }
@@ -201,12 +254,12 @@ impl Statistics {
 ///
 /// # Errors
 /// Those of reading.
-pub fn first_beyond(source: &dyn Source, from: &[f64], most: f64) -> Result<Option<u64>> {
+pub fn first_beyond(source: &dyn Source, from: &[f32], most: f64) -> Result<Option<u64>> {
     let d = source.cols();
     let mut row = vec![0.0; d];
     for at in 0..source.rows() {
         source.read(at..at + 1, &mut row)?;
-        if row.iter().zip(from).any(|(&value, from)| (f64::from(value) - from).abs() > most) {
+        if row.iter().zip(from).any(|(&value, from)| (f64::from(value) - f64::from(*from)).abs() > most) {
             return Ok(Some(at));
         }
     }
@@ -216,8 +269,7 @@ pub fn first_beyond(source: &dyn Source, from: &[f64], most: f64) -> Result<Opti
 /// Points that one set of bindings can see.
 #[derive(Debug)]
 pub struct Block {
-    /// `[rows, d4]` vec4s.
-    pub points: Buffer,
+    points: Stored,
     /// `[rows]`
     pub labels: Buffer,
     /// `[rows]`, or `[1]` if every point counts as one.
@@ -226,13 +278,24 @@ pub struct Block {
 }
 
 impl Block {
-    fn new(gpu: &Context, rows: u64, d4: u64, weighted: bool) -> Result<Self> {
+    fn new(gpu: &Context, reader: &Reader<'_>, rows: u64, weighted: bool) -> Result<Self> {
+        let d = reader.source.cols() as u64;
         Ok(Self {
-            points: Buffer::new(gpu, "points", rows, 16 * d4)?,
+            points: Stored::new(gpu, rows, d, reader.layout, reader.transform)?,
             labels: Buffer::new(gpu, "labels", rows, 4)?,
             weights: Buffer::new(gpu, "weights", if weighted { rows } else { 1 }, 4)?,
             read: Readback::new(gpu, "labels", 4 * rows)?,
         })
+    }
+
+    /// Number of points.
+    pub fn rows(&self) -> u64 {
+        self.labels.rows()
+    }
+
+    /// The points as kernels bind them.
+    pub fn laid(&self) -> Laid<'_> {
+        self.points.laid()
     }
 }
 
@@ -241,6 +304,7 @@ impl Block {
 struct Reader<'a> {
     source: &'a dyn Source,
     transform: &'a Transform,
+    layout: Layout,
     n: u64,
     /// Points of a chunk.
     chunk: u64,
@@ -256,6 +320,17 @@ impl Reader<'_> {
         values.resize((rows.end - rows.start) as usize * d, 0.0);
         self.source.read(rows, values)?;
         Ok(self.transform.apply(values, d))
+    }
+
+    /// Rows for the device; `values` is room to read in.
+    fn read(&self, rows: Range<u64>, values: &mut Vec<f32>) -> Result<Rows> {
+        if !self.layout.framed() {
+            return Ok(Rows::Transformed(self.load(rows, values)?));
+        }
+        let (d, width) = (self.source.cols(), self.layout.element().bytes());
+        let mut bytes = vec![0; (rows.end - rows.start) as usize * d * width];
+        self.source.read_packed(rows, &mut bytes)?;
+        Ok(Rows::stored(bytes, d, self.layout, self.transform))
     }
 }
 
@@ -314,8 +389,9 @@ impl<'a> Points<'a> {
     ) -> Result<Self> {
         let (n, d) = (source.rows(), source.cols() as u64);
         let (d4, weighted) = (d.div_ceil(4), weights.is_some());
-        let each = 16 * d4 + bytes_besides(d4, weighted);
-        let most = (gpu.adapter.max_binding_bytes / (16 * d4)).min(room.chunk).max(1);
+        let layout = Layout::new(source.element(), transform);
+        let each = layout.row_bytes(d) + layout.frame_bytes() + bytes_besides(d4, weighted);
+        let most = (gpu.adapter.max_binding_bytes / layout.row_bytes(d)).min(room.chunk).max(1);
         let all = n.saturating_mul(each) <= room.bytes;
         let chunk = if all { most } else { (STREAMED_BYTES.min(room.bytes / 4) / each).min(most) };
         if chunk == 0 {
@@ -329,7 +405,7 @@ impl<'a> Points<'a> {
         let chunks = n.div_ceil(chunk);
         let resident = if all { chunks } else { (room.bytes / each / chunk).saturating_sub(2).min(chunks) };
         let mut points = Self {
-            reader: Reader { source, transform, n, chunk },
+            reader: Reader { source, transform, layout, n, chunk },
             weights,
             n,
             d,
@@ -349,7 +425,7 @@ impl<'a> Points<'a> {
             rows.push(tail);
         }
         for rows in rows {
-            points.blocks.push(Block::new(gpu, rows, d4, weighted)?);
+            points.blocks.push(Block::new(gpu, &points.reader, rows, weighted)?);
         }
         points.upload(gpu)?;
         Ok(points)
@@ -360,7 +436,7 @@ impl<'a> Points<'a> {
         let mut values = Vec::new();
         for (i, block) in (0..).zip(&self.blocks[..self.resident]) {
             let range = self.reader.range(i);
-            block.points.write(gpu, &self.reader.load(range.clone(), &mut values)?)?;
+            block.points.write(gpu, &self.reader.read(range.clone(), &mut values)?)?;
             self.write_weights(gpu, block, range)?;
         }
         Ok(())
@@ -374,6 +450,11 @@ impl<'a> Points<'a> {
     /// Dimensions.
     pub fn d(&self) -> u64 {
         self.d
+    }
+
+    /// How they lie on the device.
+    pub fn layout(&self) -> Layout {
+        self.reader.layout
     }
 
     /// The same points as those of so many problems of equal size, one behind the other.
@@ -456,7 +537,7 @@ impl<'a> Points<'a> {
         }
     }
 
-    /// A point as it lies on the device, without padding.
+    /// A point as it is clustered, without padding.
     pub fn row(&self, point: u64) -> Result<Vec<f32>> {
         let mut row = self.reader.load(point..point + 1, &mut Vec::new())?;
         row.truncate(self.d as usize);
@@ -506,7 +587,7 @@ impl<'a> Points<'a> {
             scope.spawn(move || {
                 let mut values = Vec::new();
                 for chunk in reading {
-                    let rows = reader.load(reader.range(chunk), &mut values);
+                    let rows = reader.read(reader.range(chunk), &mut values);
                     // Nobody listens any more once something has failed.
                     if sender.send(rows).is_err() {
                         return;

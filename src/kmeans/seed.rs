@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use super::element::{Laid, Layout};
 use super::lloyd::{Batch, Progress};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, time, to_u32, tune};
 use crate::random::Random;
 
-/// Interchangeable implementations of the distances to the candidates; all cover as many points with a workgroup.
-pub const VARIANTS: &[Spec] =
-    &[Spec::new("kmeans/seed_distance"), Spec::new("kmeans/seed_distance_subgroup")];
+/// Interchangeable implementations of the distances to the candidates, once the slot `points` is filled ([`Layout::fill`]);
+/// all cover as many points with a workgroup.
+pub const VARIANTS: &[Spec] = &[
+    Spec::new("kmeans/seed_distance").slot("wide", "lib/wide32"),
+    Spec::new("kmeans/seed_distance_subgroup").slot("wide", "lib/wide32"),
+];
 /// The choice among the candidates, also for few groups of points.
 pub const STAGES: &[Spec] = &[Spec::new("kmeans/seed"), Spec::new("kmeans/seed").consts(&[("WG", 32)])];
 /// The most groups that count as few.
@@ -83,7 +87,8 @@ pub fn most_points(bytes: u64, d: u64, k: u64) -> u64 {
 }
 
 impl Seed {
-    /// Compiles the stages for problems of `each` points, the distances as `spec`, one of [`VARIANTS`].
+    /// Compiles the stages for problems of `each` points, the distances as `spec`, one of [`VARIANTS`]
+    /// with its slot filled.
     pub fn load(gpu: &Context, spec: &Spec, each: u64) -> Result<Self> {
         let distance: Kernel<DistanceParams> = Kernel::load(gpu, spec)?;
         let group_rows = distance.reflection().rows_per_group.unwrap_or(1);
@@ -92,21 +97,20 @@ impl Seed {
     }
 
     /// Compiles the variant that is fastest on this adapter for `d` dimensions and `k` seeds of problems of `each` points.
-    pub fn tuned(gpu: &Context, each: u64, d: u64, k: u64) -> Result<Self> {
+    pub fn tuned(gpu: &Context, layout: Layout, each: u64, d: u64, k: u64) -> Result<Self> {
         let d = d.next_multiple_of(4).next_power_of_two().min(512);
         let n = if gpu.adapter.is_software() { 4096 } else { ((1 << 24) / d).max(1 << 15) };
         let mut points = None;
-        let spec = tune::choose(gpu, VARIANTS, &format!("d{d} trials{}", trials(k)), |spec| {
+        let variants = layout.fill_all(VARIANTS);
+        let class = format!("d{d} trials{}{}", trials(k), layout.class());
+        let spec = tune::choose(gpu, &variants, &class, |spec| {
             let points = match &mut points {
                 Some(points) => points,
-                none => {
-                    let values = Random::new(0).floats((n * d) as usize);
-                    none.insert(Buffer::from_slice(gpu, "points to try", n, &values)?)
-                }
+                none => none.insert(layout.random(gpu, n, d, &mut Random::new(0))?),
             };
             let kernels = Self::load(gpu, spec, n)?;
             let state = kernels.state(gpu, (n, 1), k, 0, None)?;
-            let [distance, _] = kernels.bind(gpu, points, &state, d, 0, 0)?;
+            let [distance, _] = kernels.bind(gpu, points.laid(), &state, d, 0, 0)?;
             Ok(time(gpu, &[vec![&distance]], Duration::ZERO)?.us)
         })?;
         Self::load(gpu, spec, each)
@@ -152,7 +156,7 @@ impl Seed {
     pub fn bind(
         &self,
         gpu: &Context,
-        points: &Buffer,
+        points: Laid<'_>,
         state: &State,
         d: u64,
         seed: u32,
@@ -165,15 +169,14 @@ impl Seed {
         let groups = to_u32(state.groups, "the number of groups")?;
         let distance = self.distance.bind(
             gpu,
-            &[
-                ("points", points),
+            &points.bindings(&[
                 ("candidates", &state.candidates),
                 ("pick", &state.pick),
                 ("nearest", &state.nearest[1 - parity]),
                 ("nearest_next", &state.nearest[parity]),
                 ("potential", &state.potential),
                 ("weights", &state.weights),
-            ],
+            ]),
             DistanceParams {
                 rows: to_u32(state.groups * u64::from(self.group_rows()), "the number of points")?,
                 n: n32,
@@ -219,7 +222,7 @@ impl Seed {
     pub fn choose(
         &self,
         gpu: &Context,
-        (points, problems): (&Buffer, u64),
+        (points, problems): (Laid<'_>, u64),
         weights: Option<&[f32]>,
         d: u64,
         k: u64,

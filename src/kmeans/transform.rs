@@ -1,13 +1,14 @@
 //! Host of `transform`: the distance of every point to every centroid.
 
+use super::element::{Laid, Layout};
 use super::points::{Points, Room, Statistics, bytes_besides};
 use super::{KMeans, Metric, Source};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
 
-/// The shader.
-pub const SPEC: Spec = Spec::new("kmeans/transform");
+/// The shader, whose slot `points` is to be filled ([`Layout::fill`]).
+pub const SPEC: Spec = Spec::new("kmeans/transform").slot("wide", "lib/wide32");
 
 /// Bytes of distances that lie on the device at a time, but for one row that is longer.
 const OUTPUT_BYTES: u64 = 32 << 20;
@@ -15,6 +16,7 @@ const OUTPUT_BYTES: u64 = 32 << 20;
 params! {
     struct TransformParams {
         rows: u32,
+        n: u32,
         k: u32,
         d4: u32,
         metric: u32,
@@ -26,16 +28,16 @@ params! {
 pub struct Distances(Kernel<TransformParams>);
 
 impl Distances {
-    /// Compiles it.
-    pub fn load(gpu: &Context) -> Result<Self> {
-        Kernel::load(gpu, &SPEC).map(Self)
+    /// Compiles it for points so laid.
+    pub fn load(gpu: &Context, layout: Layout) -> Result<Self> {
+        Kernel::load(gpu, &layout.fill(&SPEC)).map(Self)
     }
 
     /// Binds the distances (`[n, k]`) of points of `d` dimensions to all centroids.
     pub fn bind(
         &self,
         gpu: &Context,
-        points: &Buffer,
+        points: Laid<'_>,
         centroids: &Buffer,
         distances: &Buffer,
         d: u64,
@@ -44,12 +46,13 @@ impl Distances {
         let (n, k) = (points.rows(), centroids.rows());
         let params = TransformParams {
             rows: to_u32(n, "the number of points")?,
+            n: to_u32(n, "the number of points")?,
             k: to_u32(k, "the number of centroids")?,
             d4: to_u32(d.div_ceil(4), "the dimension")?,
             metric: metric as u32,
         };
         let work = Work { bytes: 4 * (n * d + k * d + n * k), ops: 3 * n * k * d };
-        let buffers = [("points", points), ("centroids", centroids), ("distances", distances)];
+        let buffers = points.bindings(&[("centroids", centroids), ("distances", distances)]);
         self.0.bind(gpu, &buffers, params, work)
     }
 }
@@ -95,16 +98,16 @@ impl KMeans {
         let room = Room { bytes: self.room.bytes.min(bytes), chunk };
         let points = Points::new(gpu, data, None, &transform, room)?;
         let distances = Buffer::new(gpu, "distances", points.largest(), 4 * k)?;
-        let kernel = Distances::load(gpu)?;
-        let bind = |points: &Buffer| kernel.bind(gpu, points, &centroids, &distances, d, self.metric);
+        let kernel = Distances::load(gpu, points.layout())?;
+        let bind = |points: Laid<'_>| kernel.bind(gpu, points, &centroids, &distances, d, self.metric);
         let bound: Vec<Bound> =
-            points.blocks().iter().map(|block| bind(&block.points)).collect::<Result<_>>()?;
+            points.blocks().iter().map(|block| bind(block.laid())).collect::<Result<_>>()?;
         points.sweep(
             gpu,
             &|_, block| vec![&bound[block]],
             Some(&mut |block, _| {
                 let all: Vec<f32> = distances.read(gpu)?;
-                each(&all[..(block.points.rows() * k) as usize])
+                each(&all[..(block.rows() * k) as usize])
             }),
         )
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use super::element::Element;
 use super::points::{GRAIN, Statistics};
 use super::{Fitted, KMeans, Progress, Source, balance, check_weights, sample};
 use crate::gpu::Context;
@@ -18,6 +19,21 @@ pub struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Reads each of these rows into its `width` places of `out`.
+    fn each<T>(
+        &self,
+        rows: Range<u64>,
+        width: usize,
+        out: &mut [T],
+        read: impl Fn(Range<u64>, &mut [T]) -> Result<()>,
+    ) -> Result<()> {
+        let problem =
+            || Error::Input(format!("there are no rows {rows:?} in a choice of {}", self.rows.len()));
+        let chosen = self.rows.get(rows.start as usize..rows.end as usize).ok_or_else(problem)?;
+        let mut out = out.chunks_exact_mut(width.max(1));
+        chosen.iter().try_for_each(|&row| read(row..row + 1, out.next().ok_or_else(problem)?))
+    }
+
     /// What to say of centroids that are fitted to these rows.
     pub(super) fn notice(&self) -> String {
         let (rows, n) = (self.rows.len(), self.of.rows());
@@ -35,14 +51,16 @@ impl Source for Rows<'_> {
     }
 
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        let problem =
-            || Error::Input(format!("there are no rows {rows:?} in a choice of {}", self.rows.len()));
-        let chosen = self.rows.get(rows.start as usize..rows.end as usize).ok_or_else(problem)?;
-        let mut out = out.chunks_exact_mut(self.cols().max(1));
-        for &row in chosen {
-            self.of.read(row..row + 1, out.next().ok_or_else(problem)?)?;
-        }
-        Ok(())
+        self.each(rows, self.cols(), out, |row, out| self.of.read(row, out))
+    }
+
+    fn element(&self) -> Element {
+        self.of.element()
+    }
+
+    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let bytes = self.cols() * self.element().bytes();
+        self.each(rows, bytes, out, |row, out| self.of.read_packed(row, out))
     }
 }
 

@@ -153,7 +153,7 @@ pub fn measure(gpu: &Context, roofs: &Roofs, shape: Shape, budget: Duration) -> 
         kernel: "kmeans",
         case: shape.to_string(),
         shape,
-        variant: assign::tuned(gpu, n, k, d)?.label(),
+        variant: assign::tuned(gpu, points.layout(), n, k, d)?.label(),
         timing,
         assign_us: assigned.us,
         gflop_s: assigned.gop_s(of_assign),

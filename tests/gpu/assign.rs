@@ -1,6 +1,8 @@
 use lowbit::cases::{Expected, Measured, compare};
 use lowbit::gpu::{Bound, Context, Recorder, tune};
 use lowbit::kmeans::assign::{Assign, Trial, VARIANTS};
+use lowbit::kmeans::element::{Element, Layout, Stored};
+use lowbit::kmeans::points::Transform;
 use lowbit::random::Random;
 
 use crate::harness::{check, device};
@@ -35,8 +37,9 @@ fn every_variant_gives_the_same_labels_even_where_two_centroids_are_as_near() {
         })
         .collect();
     let mut first: Option<Vec<u32>> = None;
-    for spec in tune::supported(&gpu, VARIANTS).unwrap() {
-        let trial = Trial::upload(&gpu, &points, &centroids, D, 1).unwrap();
+    for spec in tune::supported(&gpu, &Layout::F32.fill_all(VARIANTS)).unwrap() {
+        let stored = Stored::upload(&gpu, &points, D, Element::F32, &Transform::Plain).unwrap();
+        let trial = Trial::upload(&gpu, stored, &centroids, D, 1).unwrap();
         let bound = Assign::load(&gpu, spec).unwrap().bind(&gpu, &trial.assignment(), D as u64).unwrap();
         let labels = run(&gpu, &bound, &trial);
         let first = first.get_or_insert_with(|| labels.clone());

@@ -7,6 +7,7 @@ mod checkpoint;
 mod classify_cli;
 mod cli;
 mod core;
+mod element;
 mod harness;
 mod judge;
 mod kmeans;

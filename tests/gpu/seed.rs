@@ -1,4 +1,5 @@
 use lowbit::gpu::{Buffer, Recorder, tune};
+use lowbit::kmeans::element::Layout;
 use lowbit::kmeans::seed::{Seed, VARIANTS};
 use lowbit::random::Random;
 
@@ -14,11 +15,11 @@ fn every_variant_gives_the_same_bits() {
     let gpu = device();
     let points = Buffer::from_slice(&gpu, "points", 3000, &Random::new(8).floats(3000 * 12)).unwrap();
     let mut first: Option<Vec<Vec<u32>>> = None;
-    for spec in tune::supported(&gpu, VARIANTS).unwrap() {
+    for spec in tune::supported(&gpu, &Layout::F32.fill_all(VARIANTS)).unwrap() {
         let kernels = Seed::load(&gpu, spec, 3000).unwrap();
         let state = kernels.state(&gpu, (3000, 1), 100, 7, None).unwrap();
         for step in 0..4 {
-            let bound = kernels.bind(&gpu, &points, &state, 12, 5, step % 2).unwrap();
+            let bound = kernels.bind(&gpu, (&points).into(), &state, 12, 5, step % 2).unwrap();
             let mut record = Recorder::new(&gpu);
             bound.iter().for_each(|bound| record.dispatch(bound));
             record.submit().unwrap();
