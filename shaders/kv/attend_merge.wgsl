@@ -6,7 +6,7 @@
 //! Oracle: src/oracle/attend.rs    Needs: no optional feature
 //!
 //! use lib/grid
-//! use lib/rotation
+//! use lib/hadamard
 
 struct Params {
     rows: u32,      // sequences * kv heads * heads
@@ -15,17 +15,19 @@ struct Params {
     rotated: u32,
     partials: u32,  // rows * splits
     d4: u32,        // at most 64
+    block: u32,     // the largest power of two that divides the dimension
     width: u32,     // a partial: o, m and l, in vec4s
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partial: array<vec4<f32>>;        // [partials, width]
-@group(0) @binding(2) var<storage, read> signs: array<u32, 8>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;   // [rows+0, d4]
+@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;   // [rows+0, d4]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
 const HUGE: f32 = 3.4028234e38;
+
+var<workgroup> vectors: array<f32, 256>;
 
 @compute @workgroup_size(WG)
 fn attend_merge(
@@ -61,11 +63,13 @@ fn attend_merge(
         }
     }
     if (params.rotated > 0u) {
-        vector[lane] = rotated;
-        workgroupBarrier();
-        hadamard(lane, params.d4);
-        flip_signs(lane, params.d4);
-        plain += vector[lane];
+        for (var c = 0u; c < 4u; c++) {
+            vectors[lane * 4u + c] = rotated[c];
+        }
+        hadamard(lane, 0u, params.d4 * 4u, params.block);
+        for (var c = 0u; c < 4u; c++) {
+            plain[c] += rotated_sign(vectors[lane * 4u + c], lane * 4u + c);
+        }
     }
     if (lane < params.d4) {
         output[row * params.d4 + lane] = select(vec4<f32>(), plain / total, total > 0.0);

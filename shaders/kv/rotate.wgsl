@@ -5,20 +5,22 @@
 //! Oracle: src/oracle/rotate.rs    Needs: no optional feature
 //!
 //! use lib/grid
-//! use lib/rotation
+//! use lib/hadamard
 
 struct Params {
     rows: u32,
-    d4: u32,    // dimension in vec4s, at most 64
+    d: u32,         // at most 256
+    block: u32,     // the largest power of two that divides it
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;          // [rows, d4]
-@group(0) @binding(2) var<storage, read> signs: array<u32, 8>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;   // [rows, d4]
+@group(0) @binding(1) var<storage, read> input: array<f32>;            // [rows, d]
+@group(0) @binding(2) var<storage, read_write> output: array<f32>;     // [rows, d]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
+
+var<workgroup> vectors: array<f32, 256>;
 
 @compute @workgroup_size(WG)
 fn rotate(
@@ -30,13 +32,11 @@ fn rotate(
     if (row >= params.rows) {
         return;
     }
-    if (lane < params.d4) {
-        vector[lane] = input[row * params.d4 + lane];
+    for (var channel = lane; channel < params.d; channel += WG) {
+        vectors[channel] = rotated_sign(input[row * params.d + channel], channel);
     }
-    workgroupBarrier();
-    flip_signs(lane, params.d4);
-    hadamard(lane, params.d4);
-    if (lane < params.d4) {
-        output[row * params.d4 + lane] = vector[lane];
+    hadamard(lane, 0u, params.d, params.block);
+    for (var channel = lane; channel < params.d; channel += WG) {
+        output[row * params.d + channel] = vectors[channel];
     }
 }

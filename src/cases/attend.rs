@@ -6,7 +6,7 @@ use crate::codec::{CacheType, Codec, GROUP, Pair, Side};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kv::attend::{Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, partial_width, sizes};
 use crate::kv::layout::Page;
-use crate::kv::rotate::{Rotate, signs};
+use crate::kv::rotate::Rotate;
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -213,9 +213,8 @@ impl Case for Attending {
             Buffer::from_slice(gpu, "table", table.len() as u64, &table)?,
             Buffer::from_slice(gpu, "spans", sequences, &spans)?,
             Buffer::from_slice(gpu, "sizes", 16, &sizes(keys.ty(), values.ty(), dim as usize))?,
-            signs(gpu, dim as usize)?,
         ];
-        let [keys_buffer, values_buffer, table, spans, sizes, signs] = &buffers;
+        let [keys_buffer, values_buffer, table, spans, sizes] = &buffers;
         let kept =
             Kept { keys: keys_buffer, values: values_buffer, table, spans, key_page, value_page, sizes };
         let most = self.lengths.iter().copied().max().unwrap_or(0) as u64;
@@ -231,14 +230,14 @@ impl Case for Attending {
         let turned = Buffer::new(gpu, "rotated queries", queries.rows(), 4 * dim)?;
         let mut passes = Vec::new();
         let own = if keys.rotation().is_some() {
-            passes.push(Rotate::load(gpu)?.bind(gpu, &queries, signs, &turned, dim)?);
+            passes.push(Rotate::load(gpu)?.bind(gpu, &queries, &turned, dim)?);
             &turned
         } else {
             &queries
         };
         passes.push(attend.bind(gpu, own, &kept, &partial, self.heads, self.rule(), splits, total)?);
         let rotated = if values.rotation().is_some() { count } else { 0 };
-        passes.push(attend.bind_merge(gpu, &partial, &output, self.heads, signs, (count, rotated))?);
+        passes.push(attend.bind_merge(gpu, &partial, &output, self.heads, (count, rotated))?);
         Ok(Prepared {
             passes,
             outputs: vec![("output", output)],

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::codec::HEAD_DIMS;
 use crate::codec::rotation::Rotation;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::kv::rotate::{Rotate, SPEC, signs};
+use crate::kv::rotate::{Rotate, SPEC};
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -41,12 +41,11 @@ impl Case for Rotating {
         let (rows, dim) = (self.rows as u64, self.dim as u64);
         let input = Buffer::from_slice(gpu, "input", rows, &self.input())?;
         let output = Buffer::new(gpu, "output", rows, 4 * dim)?;
-        let signs = signs(gpu, self.dim)?;
-        let bound = Rotate::load(gpu)?.bind(gpu, &input, &signs, &output, dim)?;
+        let bound = Rotate::load(gpu)?.bind(gpu, &input, &output, dim)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("output", output)],
-            others: vec![input, signs],
+            others: vec![input],
             before: Vec::new(),
         })
     }

@@ -53,6 +53,7 @@ params! {
         rotated: u32,
         partials: u32,
         d4: u32,
+        block: u32,
         width: u32,
     }
 }
@@ -247,7 +248,7 @@ impl Attend {
     }
 
     /// Binds the merging of all splits into `output` (`[sequences, kv * each, dim]`); the sum of the first `rotated` ones is
-    /// rotated back, by these `signs`.
+    /// rotated back.
     ///
     /// # Errors
     /// Those of binding.
@@ -257,7 +258,6 @@ impl Attend {
         partial: &Buffer,
         output: &Buffer,
         heads: Heads,
-        signs: &Buffer,
         (splits, rotated): (u64, u64),
     ) -> Result<Bound> {
         let (rows, width) = (output.rows(), partial_width(heads.dim));
@@ -268,10 +268,10 @@ impl Attend {
             rotated: to_u32(rotated, "the number of splits")?,
             partials: to_u32(rows * splits, "the number of splits")?,
             d4: to_u32(heads.dim / 4, "the head dimension")?,
+            block: 1 << heads.dim.trailing_zeros(),
             width: to_u32(width, "the head dimension")?,
         };
         let work = Work { bytes: 16 * rows * splits * width, ops: 2 * rows * splits * heads.dim };
-        let buffers = [("partial", partial), ("signs", signs), ("output", output)];
-        self.merge.bind(gpu, &buffers, params, work)
+        self.merge.bind(gpu, &[("partial", partial), ("output", output)], params, work)
     }
 }

@@ -7,17 +7,16 @@ use lowbit::gpu::{Buffer, Context, Kernel, Options, Recorder, Spec, Work, params
 use crate::harness::device;
 
 params! {
-    struct DistanceParams {
+    struct CheckParams {
         rows: u32,
         k: u32,
         d4: u32,
-        metric: u32,
     }
 }
 
-/// `distance` over `n` points of one vec4 and two centroids: labels 0, 1, 0, 1, …
+/// `window_check` over `n` points of one vec4 and two centroids: labels 0, 1, 0, 1, …
 struct Setting {
-    kernel: Kernel<DistanceParams>,
+    kernel: Kernel<CheckParams>,
     points: Buffer,
     centroids: Buffer,
     labels: Buffer,
@@ -33,7 +32,7 @@ impl Setting {
         labels.write(gpu, &(0..n).map(|i| i % 2).collect::<Vec<_>>()).unwrap();
         let centroids = [0.0f32, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
         Self {
-            kernel: Kernel::load(gpu, &Spec::new("kmeans/distance")).unwrap(),
+            kernel: Kernel::load(gpu, &Spec::new("gpu/window_check")).unwrap(),
             points,
             centroids: Buffer::from_slice(gpu, "centroids", 2, &centroids).unwrap(),
             labels,
@@ -42,8 +41,8 @@ impl Setting {
         }
     }
 
-    fn params(&self) -> DistanceParams {
-        DistanceParams { rows: self.n, k: 2, d4: 1, metric: 0 }
+    fn params(&self) -> CheckParams {
+        CheckParams { rows: self.n, k: 2, d4: 1 }
     }
 
     fn buffers(&self) -> [(&'static str, &Buffer); 4] {
@@ -100,7 +99,6 @@ fn parameters_that_do_not_match_the_shader_are_refused() {
             k: u32,
             rows: u32,
             d4: u32,
-            metric: u32,
         }
     }
     params! {
@@ -108,11 +106,10 @@ fn parameters_that_do_not_match_the_shader_are_refused() {
             rows: u32,
             k: f32,
             d4: u32,
-            metric: u32,
         }
     }
     let gpu = device();
-    let spec = Spec::new("kmeans/distance");
+    let spec = Spec::new("gpu/window_check");
     for error in [Kernel::<Swapped>::load(&gpu, &spec).err(), Kernel::<Typed>::load(&gpu, &spec).err()] {
         assert!(error.unwrap().to_string().contains("its Params are"));
     }
@@ -199,7 +196,7 @@ impl Case for Wrong {
 #[test]
 fn a_wrong_kernel_fails_verification() {
     let gpu = device();
-    let spec = Spec::new("kmeans/distance");
+    let spec = Spec::new("gpu/window_check");
     assert!(verify(&gpu, &Wrong { run: true, expected: 0.0 }, &spec).is_ok());
     for wrong in [Wrong { run: true, expected: 1.0 }, Wrong { run: false, expected: 0.0 }] {
         let error = verify(&gpu, &wrong, &spec).unwrap_err();
@@ -247,7 +244,7 @@ fn profiling_keeps_every_pass_with_its_time() {
     let passes = gpu.take_passes();
     assert_eq!(passes.len(), 3);
     for pass in &passes {
-        assert!(pass.label == "kmeans/distance" && pass.duration_us > 0.0 && pass.work.bytes == 24_000);
+        assert!(pass.label == "gpu/window_check" && pass.duration_us > 0.0 && pass.work.bytes == 24_000);
     }
     assert!(passes.windows(2).all(|pair| pair[0].start_us < pair[1].start_us));
     assert!(gpu.take_passes().is_empty());
