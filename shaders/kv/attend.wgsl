@@ -64,6 +64,8 @@ const HUGE: f32 = 3.4028234e38;
 override KEY: u32 = 0u;
 override VALUE: u32 = 0u;
 override DIM: u32 = 128u;
+// 1: the words of a key lie together, as those of a value do.
+override BY_TOKEN: u32 = 0u;
 
 var<workgroup> rows: array<vec4<f32>, HEADS * 64>;
 var<workgroup> share: array<f32, TILE * HEADS>;
@@ -95,7 +97,8 @@ fn key_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
     let count = words_of_chunk(KEY);
     var words: ChunkWords;
     for (var w = 0u; w < count; w++) {
-        words[w] = keys[page + (at * count + w) * params.block + token];
+        let word = at * count + w;
+        words[w] = keys[page + select(word * params.block + token, token * row_words(KEY) + word, BY_TOKEN == 1u)];
     }
     if (KEY == TURBO3) {
         words[7] = keys[page + (DIM / 16u + at / 2u) * params.block + token];

@@ -167,14 +167,22 @@ pub struct Attend {
 }
 
 impl Attend {
-    /// Compiles `spec`, one of [`VARIANTS`], for what these codecs make.
-    pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, dim: u64) -> Result<Self> {
+    /// Compiles `spec`, one of [`VARIANTS`], for what these codecs make. `by_token`: keys lie as values do, which only those
+    /// without scales can (`keep`'s).
+    ///
+    /// # Errors
+    /// [`Error::Input`] for keys that have scales and lie by token; the device's.
+    pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Self> {
+        if by_token && keys.ty() != CacheType::F16 {
+            return Err(Error::Input(format!("keys of {} cannot lie by token", keys.ty())));
+        }
         let number =
             |codec: &Codec| CacheType::ALL.iter().position(|&ty| ty == codec.ty()).unwrap_or(0) as u32;
         let spec = spec
             .set("KEY", number(keys))
             .set("VALUE", number(values))
-            .set("DIM", to_u32(dim, "the head dimension")?);
+            .set("DIM", to_u32(keys.dim(), "the head dimension")?)
+            .set("BY_TOKEN", by_token.into());
         let heads = spec.consts.iter().find(|(name, _)| *name == "HEADS").map_or(1, |&(_, heads)| heads);
         Ok(Self {
             attend: Kernel::load(gpu, &spec)?,
