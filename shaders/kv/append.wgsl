@@ -1,8 +1,8 @@
-//! append: pages = encode(rotate(x - mean)) of the tokens first..end behind the sinks, as the codec of a cache type does it
-//! One workgroup = two neighbouring tokens of a kv head, whose scales share words.
+//! append: pages = encode(rotate(x - mean)) of each sequence's tokens first..end behind the sinks, as a cache type's codec does it
+//! One workgroup = two neighbouring tokens of a kv head of a sequence, whose scales share words.
 //!
-//! Tokens are counted from the first one behind the sinks. Those at positions below `base` come from the ring, the others
-//! from `fresh`. Halves lie two to a word. A page is as src/kv/layout.rs says; of a word of scales the half of a token that is
+//! Tokens are counted from the first one behind the sinks. Those at positions below the piece's `base` come from the ring, the
+//! others from `fresh`. Two sequences never have a page that is written in common. Halves lie two to a word. A page is as src/kv/layout.rs says; of a word of scales the half of a token that is
 //! not among them stays.
 //! Contract: codes and scales of the codec to the bit, where no value is so small that f32 has it subnormal.
 //! Oracle: src/oracle/append.rs    Needs: no optional feature
@@ -13,16 +13,16 @@
 //! slot encode
 
 struct Params {
-    rows: u32,      // kv heads times pairs of tokens
+    rows: u32,      // sequences times steps times kv heads
+    sequences: u32,
+    steps: u32,     // most pairs of tokens that a sequence encodes
     kv_heads: u32,
+    slots: u32,
     sinks: u32,
     ring: u32,
-    base: u32,      // position of the first fresh token
-    tokens: u32,    // fresh ones
-    first: u32,
-    end: u32,
+    tokens: u32,    // fresh ones of all sequences
     block: u32,     // tokens of a page
-    entries: u32,   // blocks of the sequence
+    entries: u32,   // most blocks of a sequence
     blocks: u32,    // blocks of the pool
     page: u32,      // words
     words: u32,     // of the codes of a token
@@ -34,11 +34,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> recent: array<u32>;               // [kv_heads, sinks+ring, DIM/2]
-@group(0) @binding(2) var<storage, read> fresh: array<u32>;                // [tokens, kv_heads, DIM/2]
-@group(0) @binding(3) var<storage, read> mean: array<f32>;                 // [means, DIM]
-@group(0) @binding(4) var<storage, read> table: array<u32>;                // [entries]
-@group(0) @binding(5) var<storage, read_write> pool: array<u32>;           // [blocks, kv_heads, page]
+@group(0) @binding(1) var<storage, read> pieces: array<Piece>;             // [sequences]
+@group(0) @binding(2) var<storage, read> recent: array<u32>;               // [slots, kv_heads, sinks+ring, DIM/2]
+@group(0) @binding(3) var<storage, read> fresh: array<u32>;                // [tokens, kv_heads, DIM/2]
+@group(0) @binding(4) var<storage, read> mean: array<f32>;                 // [means, DIM]
+@group(0) @binding(5) var<storage, read> table: array<u32>;                // [sequences, entries]
+@group(0) @binding(6) var<storage, read_write> pool: array<u32>;           // [blocks, kv_heads, page]
 
 override DIM: u32 = 128u;
 const WG: u32 = 64u;
@@ -48,7 +49,7 @@ const ROWS_PER_GROUP: u32 = 1u;
 var<workgroup> vectors: array<f32, 512>;
 
 fn among(token: u32) -> bool {
-    return token >= params.first && token < params.end;
+    return token >= piece.first && token < piece.end;
 }
 
 @compute @workgroup_size(WG)
@@ -62,7 +63,13 @@ fn append(
         return;
     }
     let head = row % params.kv_heads;
-    let pair = (params.first / 2u + row / params.kv_heads) * 2u;
+    let own = pieces[row / params.kv_heads / params.steps];
+    let pair = (own.first / 2u + row / params.kv_heads % params.steps) * 2u;
+    if (pair >= own.end) {
+        return;
+    }
+    sequence = row / params.kv_heads / params.steps;
+    piece = own;
     for (var i = lane; i < DIM; i += WG) {
         let token = pair + i / (DIM / 2u);
         let channel = i % (DIM / 2u) * 2u;

@@ -1,5 +1,5 @@
-//! append_channel: pages = encode(x - mean) of the keys of tokens first..end, by channel of 32 tokens, as KIVI does it
-//! One workgroup = 32 tokens of a kv head.
+//! append_channel: pages = encode(x - mean) of each sequence's keys of tokens first..end, by channel of 32 tokens, as KIVI does it
+//! One workgroup = 32 tokens of a kv head of a sequence. `first` and `end` are multiples of 32.
 //!
 //! Contract: codes and scales of the codec to the bit, where no value is so small that f32 has it subnormal.
 //! Oracle: src/oracle/append.rs    Needs: no optional feature
@@ -9,16 +9,16 @@
 //! use lib/append
 
 struct Params {
-    rows: u32,      // kv heads times groups of tokens
+    rows: u32,      // sequences times steps times kv heads
+    sequences: u32,
+    steps: u32,     // most groups of 32 tokens that a sequence encodes
     kv_heads: u32,
+    slots: u32,
     sinks: u32,
     ring: u32,
-    base: u32,      // position of the first fresh token
-    tokens: u32,    // fresh ones
-    first: u32,     // a multiple of 32, as end is
-    end: u32,
+    tokens: u32,    // fresh ones of all sequences
     block: u32,     // tokens of a page
-    entries: u32,   // blocks of the sequence
+    entries: u32,   // most blocks of a sequence
     blocks: u32,    // blocks of the pool
     page: u32,      // words
     words: u32,     // of the codes of a token
@@ -30,11 +30,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> recent: array<u32>;               // [kv_heads, sinks+ring, DIM/2]
-@group(0) @binding(2) var<storage, read> fresh: array<u32>;                // [tokens, kv_heads, DIM/2]
-@group(0) @binding(3) var<storage, read> mean: array<f32>;                 // [means, DIM]
-@group(0) @binding(4) var<storage, read> table: array<u32>;                // [entries]
-@group(0) @binding(5) var<storage, read_write> pool: array<u32>;           // [blocks, kv_heads, page]
+@group(0) @binding(1) var<storage, read> pieces: array<Piece>;             // [sequences]
+@group(0) @binding(2) var<storage, read> recent: array<u32>;               // [slots, kv_heads, sinks+ring, DIM/2]
+@group(0) @binding(3) var<storage, read> fresh: array<u32>;                // [tokens, kv_heads, DIM/2]
+@group(0) @binding(4) var<storage, read> mean: array<f32>;                 // [means, DIM]
+@group(0) @binding(5) var<storage, read> table: array<u32>;                // [sequences, entries]
+@group(0) @binding(6) var<storage, read_write> pool: array<u32>;           // [blocks, kv_heads, page]
 
 override DIM: u32 = 128u;
 const WG: u32 = 64u;
@@ -61,7 +62,13 @@ fn append_channel(
     }
     let head = row % params.kv_heads;
     head_of_group = head;
-    let first = params.first + row / params.kv_heads * GROUP;
+    let own = pieces[row / params.kv_heads / params.steps];
+    let first = own.first + row / params.kv_heads % params.steps * GROUP;
+    if (first >= own.end) {
+        return;
+    }
+    sequence = row / params.kv_heads / params.steps;
+    piece = own;
     let page = page_of(head, first);
     let scales = page + params.block * params.words + first % params.block / GROUP * DIM;
     for (var word = lane; word < DIM / 2u; word += WG) {

@@ -1,4 +1,4 @@
-//! attend: over one split of a sequence's tokens t: m = max l_t, l = sum exp(l_t - m), o = sum exp(l_t - m) v_t, for l_t = scale q.k_t
+//! attend: over a split of a sequence's tokens t: m = max l_t, l = sum exp(l_t - m), o = sum exp(l_t - m) v_t, l_t = scale q.(k_t + mean)
 //! One workgroup = up to HEADS query heads that share a kv head against one split, TILE tokens at a time (flash decoding: Dao and
 //! others 2023): an invocation makes the logits of whole tokens, then adds up 16 channels of the values of some.
 //!
@@ -29,6 +29,7 @@ struct Params {
     value_page: u32,
     key_words: u32,     // words of all pages
     value_words: u32,
+    means: u32,         // kv heads, or 0: nothing was subtracted from the keys
     window: u32,
     sinks: u32,
     scale: f32,
@@ -43,6 +44,7 @@ struct Span {
     start: u32,
     base: u32,      // position of the first token behind the sinks
     length: u32,    // tokens of the sequence, wherever they lie
+    first: u32,     // none before this one is seen
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -52,7 +54,8 @@ struct Span {
 @group(0) @binding(4) var<storage, read> table: array<u32>;                    // [sequences, table_width] pages
 @group(0) @binding(5) var<storage, read> spans: array<Span>;                   // [sequences]
 @group(0) @binding(6) var<storage, read> sizes: array<f32, 16>;                // of the centroids of keys, then of values
-@group(0) @binding(7) var<storage, read_write> partial: array<vec4<f32>>;      // [partials, width]
+@group(0) @binding(7) var<storage, read> mean: array<vec4<f32>>;               // [means, d4] in the basis of the keys
+@group(0) @binding(8) var<storage, read_write> partial: array<vec4<f32>>;      // [partials, width]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
@@ -68,6 +71,7 @@ override DIM: u32 = 128u;
 override BY_TOKEN: u32 = 0u;
 
 var<workgroup> rows: array<vec4<f32>, HEADS * 64>;
+var<workgroup> offsets: array<f32, HEADS>;
 var<workgroup> share: array<f32, TILE * HEADS>;
 var<workgroup> largest: array<f32, WG>;
 var<workgroup> sums: array<vec4<f32>, WG * 4>;
@@ -153,7 +157,7 @@ fn attend(
     let sequence = row / params.splits / head_groups / params.kv_heads;
     let heads = min(HEADS, params.heads - first_head);
     let span = spans[sequence];
-    let first = min(split * params.split_tokens, span.tokens);
+    let first = min(span.first + split * params.split_tokens, span.tokens);
     let end = min(first + params.split_tokens, span.tokens);
     let quads = DIM / 4u;
     var key_sizes: Sizes;
@@ -167,6 +171,16 @@ fn attend(
         let head = first_head + min(i / quads, heads - 1u);
         let at = (sequence * params.kv_heads + kv_head) * params.heads + head;
         rows[i] = queries[at * quads + i % quads];
+    }
+    workgroupBarrier();
+    for (var h = lane; h < HEADS; h += WG) {
+        var offset = 0.0;
+        if (params.means > 0u) {
+            for (var quad = 0u; quad < quads; quad++) {
+                offset += dot(rows[h * quads + quad], mean[kv_head * quads + quad]);
+            }
+        }
+        offsets[h] = offset * params.scale;
     }
     workgroupBarrier();
 
@@ -227,7 +241,7 @@ fn attend(
             }
             let seen = token < end && is_seen(span, min(token, end - 1u));
             for (var h = 0u; h < HEADS; h++) {
-                var l = logit[i * HEADS + h] * scale;
+                var l = logit[i * HEADS + h] * scale + offsets[h];
                 if (params.soft_cap > 0.0) {
                     l = params.soft_cap * (1.0 - 2.0 / (exp(2.0 * l / params.soft_cap) + 1.0));
                 }

@@ -1,19 +1,23 @@
 //! append: where the tokens of a sequence come from and where their codes go
 //! use lib/half
+//! use lib/piece
 
 // Bits of the two planes of codes, the second one 0 for most types.
 override LOW: u32 = 8u;
 override HIGH: u32 = 0u;
 
+// The sequence of the workgroup, and what is added to it.
+var<private> sequence: u32;
+var<private> piece: Piece;
+
 // Two channels of token `token` behind the sinks, less the mean.
 fn channels(head: u32, token: u32, word: u32) -> vec2<f32> {
     let position = params.sinks + token;
     var bits = 0u;
-    if (position >= params.base) {
-        bits = fresh[((position - params.base) * params.kv_heads + head) * (DIM / 2u) + word];
+    if (position >= piece.base) {
+        bits = fresh[((piece.row + position - piece.base) * params.kv_heads + head) * (DIM / 2u) + word];
     } else {
-        let slot = head * (params.sinks + params.ring) + params.sinks + token % params.ring;
-        bits = recent[slot * (DIM / 2u) + word];
+        bits = recent[slot_of(piece.slot, head, position) * (DIM / 2u) + word];
     }
     var pair = vec2<f32>(half_value(bits & 0xffffu), half_value(bits >> 16u));
     if (params.means > 0u) {
@@ -25,7 +29,7 @@ fn channels(head: u32, token: u32, word: u32) -> vec2<f32> {
 
 // Where the page of a token begins in the pool.
 fn page_of(head: u32, token: u32) -> u32 {
-    return (table[token / params.block] * params.kv_heads + head) * params.page;
+    return (table[sequence * params.entries + token / params.block] * params.kv_heads + head) * params.page;
 }
 
 // Where word `word` of a token's codes lies in its page.

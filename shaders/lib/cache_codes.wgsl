@@ -1,5 +1,5 @@
-// Codes of a cache as numbers, before their scales. A chunk is 16 neighbouring values of a token; `type` is the place of the
-// cache type in codec::CacheType::ALL, known when the pipeline is made. src/codec says what codes mean, src/codec/pack.rs how
+// Codes of a cache as numbers, before their scales. A chunk is 16 neighbouring values of a token; `code` is the number of the
+// codec::CacheType, known when the pipeline is made. src/codec says what codes mean, src/codec/pack.rs how
 // they lie in words.
 const F16: u32 = 0u;
 const Q8_0: u32 = 1u;
@@ -39,22 +39,14 @@ fn is_turbo(code: u32) -> bool {
     return code >= TURBO4;
 }
 
-fn signed_bytes(word: u32) -> vec4<f32> {
-    return vec4<f32>(unpack4xI8(word));
-}
-
-fn bytes(word: u32) -> vec4<u32> {
-    return unpack4xU8(word);
-}
-
 // E4M3: exponents and mantissas moved to where f32 has them, and the exponents' bases brought together.
 fn fp8_values(word: u32) -> vec4<f32> {
-    let code = bytes(word);
+    let code = unpack4xU8(word);
     let size = bitcast<vec4<f32>>((code & vec4(0x7fu)) << vec4(20u)) * 0x1p120;
     return select(size, -size, code >= vec4(0x80u));
 }
 
-// The centroid of a code of `bits` bits: codes count up through negative and positive ones.
+// The centroid of a code: codes count up through `half_count` negative ones, then as many positive ones.
 fn centroids(code: vec4<u32>, half_count: u32, sizes: Sizes) -> vec4<f32> {
     let positive = code >= vec4(half_count);
     let at = select(vec4(half_count - 1u) - code, code - vec4(half_count), positive);
@@ -81,22 +73,22 @@ fn values_of(code: u32, at: u32, words: ChunkWords, sizes: Sizes) -> Chunk {
             case F16: {
                 value = vec4(unpack2x16float(words[2u * quad]), unpack2x16float(words[2u * quad + 1u]));
             }
-            case Q8_0: { value = signed_bytes(words[quad]); }
+            case Q8_0: { value = vec4<f32>(unpack4xI8(words[quad])); }
             case FP8: { value = fp8_values(words[quad]); }
             case Q4_0: {
-                value = vec4<f32>(bytes((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)) - 8.0;
+                value = vec4<f32>(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)) - 8.0;
             }
-            case KIVI4: { value = vec4<f32>(bytes((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)); }
-            case KIVI2: { value = vec4<f32>(bytes((words[0] >> (2u * quad)) & 0x03030303u)); }
+            case KIVI4: { value = vec4<f32>(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)); }
+            case KIVI2: { value = vec4<f32>(unpack4xU8((words[0] >> (2u * quad)) & 0x03030303u)); }
             case TURBO4: {
-                value = centroids(bytes((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu), 8u, sizes);
+                value = centroids(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu), 8u, sizes);
             }
             case TURBO3: {
                 let low = (words[0] >> (2u * quad)) & 0x03030303u;
                 let high = (words[7] >> (4u * (at % 2u) + quad)) & 0x01010101u;
-                value = centroids(bytes(low | (high << 2u)), 4u, sizes);
+                value = centroids(unpack4xU8(low | (high << 2u)), 4u, sizes);
             }
-            default: { value = centroids(bytes((words[0] >> (2u * quad)) & 0x03030303u), 2u, sizes); }
+            default: { value = centroids(unpack4xU8((words[0] >> (2u * quad)) & 0x03030303u), 2u, sizes); }
         }
         chunk[quad] = value;
     }

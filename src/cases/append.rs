@@ -7,7 +7,7 @@ use crate::Result;
 use crate::codec::{CacheType, Codec, Encoded, GROUP, HEAD_DIMS, Scale, Side};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kv::append::{Append, BY_CHANNEL, ENCODERS, Pages, SPEC, encoder};
-use crate::kv::keep::{Fresh, Recent};
+use crate::kv::keep::{Piece, Pieces, Recent};
 use crate::kv::layout::Page;
 use crate::oracle;
 use crate::oracle::keep::slot;
@@ -142,7 +142,7 @@ impl Appending {
     }
 
     fn page(&self) -> Result<Page> {
-        Page::of(&self.codec, self.codec.side(), self.codec.dim(), self.block)
+        Page::of(&self.codec, self.codec.side(), self.block)
     }
 
     /// The vector of a position and head.
@@ -151,13 +151,14 @@ impl Appending {
         &self.vectors[(position * self.kv_heads + head) as usize * dim..][..dim]
     }
 
-    /// What the ring and the sinks hold before the fresh tokens.
+    /// What the ring and the sinks hold before the fresh tokens, behind those of another sequence.
     fn recent(&self) -> Vec<u32> {
         let (dim, slots) = (self.codec.dim(), self.sinks + self.ring);
-        let mut halves = vec![f16::NAN; (self.kv_heads * slots) as usize * dim];
+        let mut halves = vec![f16::NAN; (2 * self.kv_heads * slots) as usize * dim];
         for position in (0..self.base).filter(|&position| position < self.sinks || self.ring > 0) {
             for head in 0..self.kv_heads {
-                let to = (head * slots + slot(position, self.sinks, self.ring)) as usize * dim;
+                let to =
+                    ((self.kv_heads + head) * slots + slot(position, self.sinks, self.ring)) as usize * dim;
                 halves[to..to + dim].copy_from_slice(self.vector(position, head));
             }
         }
@@ -227,12 +228,13 @@ impl Case for Appending {
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
         let append = Append::load(gpu, &self.codec, self.block)?;
         let (page, dim) = (append.page(), self.codec.dim() as u64);
-        let slots = self.kv_heads * (self.sinks + self.ring);
+        let slots = 2 * self.kv_heads * (self.sinks + self.ring);
         let recent = Buffer::from_slice(gpu, "recent", slots, &self.recent())?;
         let fresh = words_of(&self.vectors[(self.base * self.kv_heads * dim) as usize..]);
         let tokens = self.sinks + self.cuts[self.cuts.len() - 1] - self.base;
         let fresh = Buffer::from_slice(gpu, "fresh", tokens, &fresh)?;
-        let table = Buffer::from_slice(gpu, "table", self.table.len() as u64, &self.table)?;
+        let other = vec![u32::MAX; self.table.len()];
+        let table = Buffer::from_slice(gpu, "table", 2, &[other, self.table.clone()].concat())?;
         let mean = self
             .mean
             .as_ref()
@@ -241,12 +243,20 @@ impl Case for Appending {
         let pool = Buffer::new(gpu, "pool", self.blocks, 4 * self.kv_heads * page.len())?;
         let from =
             Recent { buffer: &recent, kv_heads: self.kv_heads, dim, sinks: self.sinks, ring: self.ring };
-        let new = Fresh { buffer: &fresh, tokens, base: self.base };
         let pages = Pages { table: &table, pool: &pool };
-        let piece = |cut: &[u64]| append.bind(gpu, &from, &new, cut[0]..cut[1], mean.as_ref(), &pages);
-        let passes = self.cuts.windows(2).map(piece).collect::<Result<_>>()?;
+        let (mut passes, mut lists) = (Vec::new(), Vec::new());
+        for cut in self.cuts.windows(2) {
+            // A sequence that gets nothing, then this one.
+            let [first, end] = [cut[0] as u32, cut[1] as u32];
+            let piece = Piece { slot: 1, row: 0, base: self.base as u32, tokens: tokens as u32, first, end };
+            let list = [Piece::default(), piece];
+            let buffer = Buffer::from_slice(gpu, "pieces", 2, &list)?;
+            let pieces = Pieces { list: &list, buffer: &buffer, fresh: &fresh };
+            passes.push(append.bind(gpu, &from, &pieces, mean.as_ref(), &pages)?);
+            lists.push(buffer);
+        }
         let before = vec![("pool", self.before(page))];
-        let others = [recent, fresh, table].into_iter().chain(mean).collect();
+        let others = [recent, fresh, table].into_iter().chain(mean).chain(lists).collect();
         Ok(Prepared { passes, outputs: vec![("pool", pool)], others, before })
     }
 

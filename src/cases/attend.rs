@@ -2,7 +2,7 @@
 
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
-use crate::codec::{CacheType, Codec, GROUP, Pair, Side};
+use crate::codec::{CacheType, Codec, Encoded, GROUP, Pair, Side, center};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kv::attend::{Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, partial_width, sizes};
 use crate::kv::layout::Page;
@@ -33,11 +33,15 @@ fn tests() -> Vec<Box<dyn Case>> {
         cases.push(Box::new(Attending::new(pair, heads(3, 3, 64), &[161], 21)));
     }
     let f16 = || Attending::new(CacheType::F16.into(), heads(2, 1, 64), &[300, 40, 8, 0], 22);
+    cases.push(Box::new(Attending { window: 50, ..f16() }));
     let q4_0 = || Attending::new(CacheType::Q4_0.into(), heads(1, 2, 96), &[300, 40, 8], 23);
     for case in [f16(), q4_0()] {
         cases.push(Box::new(Attending { window: 50, sinks: 4, ..case }));
     }
     cases.push(Box::new(Attending { soft_cap: 2.0, ..f16() }));
+    cases.push(Box::new(Attending { soft_cap: 2.0, centred: true, ..q4_0() }));
+    let turbo4 = Attending::new(CacheType::Turbo4.into(), heads(2, 4, 128), &[65], 24);
+    cases.push(Box::new(Attending { centred: true, ..turbo4 }));
     cases.push(Box::new(Attending { ring: Some((4, 96)), ..f16() }));
     cases.push(Box::new(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..f16() }));
     cases
@@ -63,6 +67,8 @@ struct Attending {
     soft_cap: f32,
     /// Tokens lie in one page, so many first ones in order, the others in a ring of so many.
     ring: Option<(usize, usize)>,
+    /// A mean is subtracted from the keys.
+    centred: bool,
 }
 
 /// Tokens of a block.
@@ -71,7 +77,17 @@ const BLOCK: usize = 64;
 impl Attending {
     fn new(types: Pair, heads: Heads, lengths: &[usize], seed: usize) -> Self {
         let lengths = lengths.to_vec();
-        Self { types, heads, lengths, seed, window: u32::MAX, sinks: 0, soft_cap: 0.0, ring: None }
+        Self {
+            types,
+            heads,
+            lengths,
+            seed,
+            window: u32::MAX,
+            sinks: 0,
+            soft_cap: 0.0,
+            ring: None,
+            centred: false,
+        }
     }
 
     fn codec(&self, side: Side) -> Result<Codec> {
@@ -101,12 +117,15 @@ impl Attending {
         let length = self.lengths[sequence] as u32;
         let tokens = self.positions(sequence).len() as u32;
         match self.ring {
-            None => Span { tokens, length, ..Span::default() },
+            None => {
+                let first = if self.sinks == 0 { length.saturating_sub(self.window) } else { 0 };
+                Span { tokens, length, first, ..Span::default() }
+            }
             Some((sinks, ring)) => {
                 let sinks = (sinks as u32).min(length);
                 let base = length - (tokens - sinks);
                 let ring = ring as u32;
-                Span { tokens, sinks, ring, start: (base - sinks) % ring, base, length }
+                Span { tokens, sinks, ring, start: (base - sinks) % ring, base, length, first: 0 }
             }
         }
     }
@@ -118,9 +137,32 @@ impl Attending {
         Random::new(number + 1000).floats(count).iter().map(|x| 2.0 * x + 0.25).collect()
     }
 
+    /// What is subtracted from the keys of a kv head, or nothing.
+    fn mean(&self, head: u64) -> Option<Vec<f32>> {
+        let dim = self.heads.dim as usize;
+        self.centred.then(|| Random::new(head + 7).floats(dim).iter().map(|x| 4.0 * x).collect())
+    }
+
+    /// The vectors as they are kept, and what they are then.
+    fn encode(&self, side: Side, vectors: &[f32], head: u64) -> Result<(Encoded, Vec<f32>)> {
+        let (codec, mean) = (self.codec(side)?, self.mean(head).filter(|_| side == Side::Keys));
+        let mut vectors = vectors.to_vec();
+        if let Some(mean) = &mean {
+            center::subtract(&mut vectors, mean);
+        }
+        let encoded = codec.encode(&vectors)?;
+        let mut decoded = codec.decode(&encoded)?;
+        if let Some(mean) = &mean {
+            decoded
+                .chunks_exact_mut(mean.len())
+                .flat_map(|x| x.iter_mut().zip(mean))
+                .for_each(|(x, m)| *x += m);
+        }
+        Ok((encoded, decoded))
+    }
+
     /// The pages of one side, `[blocks, kv_heads]`: of each sequence its own, backwards. A ring is one block.
     fn pool(&self, side: Side, page: &Page) -> Result<Vec<u32>> {
-        let codec = self.codec(side)?;
         let mut blocks = Vec::new();
         for sequence in 0..self.lengths.len() {
             let span = self.span(sequence);
@@ -140,7 +182,7 @@ impl Attending {
                 }
                 let pages: Vec<Vec<u32>> = vectors
                     .chunks(page.block as usize * dim)
-                    .map(|vectors| codec.encode(vectors).map(|encoded| page.put(&encoded)))
+                    .map(|vectors| self.encode(side, vectors, head).map(|(encoded, _)| page.put(&encoded)))
                     .collect::<Result<_>>()?;
                 of_heads.push(pages);
             }
@@ -173,6 +215,9 @@ impl Case for Attending {
         if *soft_cap > 0.0 {
             name += &format!(" cap={soft_cap}");
         }
+        if self.centred {
+            name += " centred";
+        }
         if let Some(ring) = ring {
             name += &format!(" ring={ring:?}");
         }
@@ -189,8 +234,8 @@ impl Case for Attending {
         let block = self.ring.map_or(BLOCK, |(sinks, ring)| (sinks + ring).next_multiple_of(GROUP)) as u64;
         // A ring is kept as it comes, by token.
         let key_side = if self.ring.is_some() { Side::Values } else { Side::Keys };
-        let key_page = Page::of(&keys, key_side, dim as usize, block)?;
-        let value_page = Page::of(&values, Side::Values, dim as usize, block)?;
+        let key_page = Page::of(&keys, key_side, block)?;
+        let value_page = Page::of(&values, Side::Values, block)?;
         let sequences = self.lengths.len() as u64;
         let pool = |side, page: &Page, label| {
             let words = self.pool(side, page)?;
@@ -217,8 +262,22 @@ impl Case for Attending {
             Buffer::from_slice(gpu, "sizes", 16, &sizes(keys.ty(), values.ty(), dim as usize))?,
         ];
         let [keys_buffer, values_buffer, table, spans, sizes] = &buffers;
-        let kept =
-            Kept { keys: keys_buffer, values: values_buffer, table, spans, key_page, value_page, sizes };
+        let none = || vec![0.0; dim as usize];
+        let mut means: Vec<f32> = (0..kv).flat_map(|head| self.mean(head).unwrap_or_else(none)).collect();
+        if let Some(rotation) = keys.rotation() {
+            means.chunks_exact_mut(dim as usize).for_each(|mean| rotation.forward(mean));
+        }
+        let mean = Buffer::from_slice(gpu, "mean", kv, &means)?;
+        let kept = Kept {
+            keys: keys_buffer,
+            values: values_buffer,
+            table,
+            spans,
+            key_page,
+            value_page,
+            sizes,
+            mean: self.centred.then_some(&mean),
+        };
         let most = self.lengths.iter().copied().max().unwrap_or(0) as u64;
         let tokens = if most > 4096 { most.div_ceil(16) } else { 128 };
         let count = most.div_ceil(tokens).max(1);
@@ -243,7 +302,7 @@ impl Case for Attending {
         Ok(Prepared {
             passes,
             outputs: vec![("output", output)],
-            others: buffers.into_iter().chain([queries, turned, partial]).collect(),
+            others: buffers.into_iter().chain([queries, turned, partial, mean]).collect(),
             before: Vec::new(),
         })
     }
@@ -262,11 +321,12 @@ impl Case for Attending {
         };
         for (i, queries) in queries.chunks_exact(group).enumerate() {
             let (sequence, head) = (i / kv as usize, i as u64 % kv);
-            let decoded = |side| {
-                let codec = self.codec(side)?;
-                codec.decode(&codec.encode(&self.vectors(side, sequence, head))?)
+            let decoded = |side| self.encode(side, &self.vectors(side, sequence, head), head);
+            let (Ok((_, keys)), Ok((_, of_values))) = (decoded(Side::Keys), decoded(Side::Values)) else {
+                continue;
             };
-            let (Ok(keys), Ok(of_values)) = (decoded(Side::Keys), decoded(Side::Values)) else { continue };
+            let mean = self.mean(head).unwrap_or_default();
+            let mean = mean.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
             // In the whole sequence; what does not lie here is as if it were not seen.
             let (positions, length) = (self.positions(sequence), self.lengths[sequence]);
             let seen: Vec<usize> =
@@ -277,7 +337,7 @@ impl Case for Attending {
             let all = oracle::attend::Rule { window: usize::MAX, ..rule };
             let found = oracle::attend::attend(queries, &keys, &of_values, dim, dim, seen.len(), &all);
             values.extend(found.output);
-            bounds.extend(oracle::attend::bound(queries, &keys, &of_values, dim, seen.len(), &all, rotated));
+            bounds.extend(oracle::attend::bound(queries, &keys, &of_values, dim, &all, mean, rotated));
         }
         vec![Expected::Within { values, bounds }]
     }

@@ -37,7 +37,7 @@ pub const HEAD_DIMS: [usize; 6] = [32, 64, 80, 96, 128, 256];
 /// Values that share a scale: neighbouring channels of a token, or for keys of KIVI tokens of a channel.
 pub const GROUP: usize = 32;
 
-/// How a cache keeps keys or values.
+/// How a cache keeps keys or values. Shaders know a type by its number here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CacheType {
     /// IEEE half precision.
@@ -98,6 +98,16 @@ impl CacheType {
             Self::Turbo3 => 3,
             Self::Kivi2 | Self::Turbo2 => 2,
         }
+    }
+
+    /// Whether it is KIVI: a scale and a minimum for each group, keys by channel.
+    pub fn is_kivi(self) -> bool {
+        matches!(self, Self::Kivi4 | Self::Kivi2)
+    }
+
+    /// Whether it is TurboQuant: rotated, with centroids.
+    pub fn is_turbo(self) -> bool {
+        matches!(self, Self::Turbo4 | Self::Turbo3 | Self::Turbo2)
     }
 
     /// Bits that a value takes, scales included: of a vector of any dimension, whose last group may be shorter and whose

@@ -65,7 +65,7 @@ impl Codec {
     /// [`Error::Input`] for a head dimension that is not one of [`super::HEAD_DIMS`].
     pub fn new(ty: CacheType, side: Side, head_dim: usize) -> Result<Self> {
         check_head_dim(head_dim)?;
-        let turbo = matches!(ty, CacheType::Turbo4 | CacheType::Turbo3 | CacheType::Turbo2);
+        let turbo = ty.is_turbo();
         let scale = if side == Side::Keys { Scale::Unbiased } else { Scale::Norm };
         let rotation = turbo.then(|| Rotation::new(head_dim));
         let table = turbo.then(|| Table::of(head_dim, ty.code_bits()));
@@ -133,7 +133,7 @@ impl Codec {
     }
 
     fn by_channel(&self) -> bool {
-        self.side == Side::Keys && matches!(self.ty, CacheType::Kivi4 | CacheType::Kivi2)
+        self.side == Side::Keys && self.ty.is_kivi()
     }
 
     /// Encodes `[tokens, dim]`.

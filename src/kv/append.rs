@@ -1,15 +1,13 @@
-//! Host of `append`: tokens of a sequence, encoded into its pages on the device as a codec does it.
+//! Host of `append`: tokens of sequences, encoded into their pages on the device as a codec does it.
 
-use std::ops::Range;
-
-use super::keep::{Fresh, Recent};
+use super::keep::{Piece, Pieces, Recent};
 use super::layout::Page;
 use crate::codec::lloyd_max::Centroids;
-use crate::codec::{CacheType, Codec, GROUP, Scale};
+use crate::codec::{CacheType, Codec, GROUP, Scale, Side};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 use crate::{Error, Result};
 
-/// Two tokens in a workgroup.
+/// Two tokens of a sequence in a workgroup.
 pub const SPEC: Spec = Spec::new("kv/append");
 /// Keys of KIVI: 32 tokens in a workgroup.
 pub const BY_CHANNEL: Spec = Spec::new("kv/append_channel");
@@ -30,13 +28,13 @@ const TABLE: usize = 24;
 params! {
     struct AppendParams {
         rows: u32,
+        sequences: u32,
+        steps: u32,
         kv_heads: u32,
+        slots: u32,
         sinks: u32,
         ring: u32,
-        base: u32,
         tokens: u32,
-        first: u32,
-        end: u32,
         block: u32,
         entries: u32,
         blocks: u32,
@@ -62,10 +60,10 @@ pub fn encoder(ty: CacheType) -> &'static str {
     }
 }
 
-/// The pages of a pool that a sequence has.
+/// The pages of a pool that sequences have.
 #[derive(Clone, Copy, Debug)]
 pub struct Pages<'a> {
-    /// The page of each of its blocks.
+    /// `[sequences, entries]`, the place in the pool of each of their blocks.
     pub table: &'a Buffer,
     /// `[blocks, kv_heads]` pages.
     pub pool: &'a Buffer,
@@ -80,6 +78,8 @@ pub struct Append {
     unbiased: bool,
     /// Of TurboQuant: its centroids, and the squares of their boundaries.
     centroids: Option<Buffer>,
+    /// Bound where nothing is subtracted.
+    no_mean: Buffer,
 }
 
 impl Append {
@@ -89,7 +89,7 @@ impl Append {
     /// [`Error::Input`] for a block that is no multiple of 32; the device's.
     pub fn load(gpu: &Context, codec: &Codec, block: u64) -> Result<Self> {
         let ty = codec.ty();
-        let page = Page::of(codec, codec.side(), codec.dim(), block)?;
+        let page = Page::of(codec, codec.side(), block)?;
         let spec = if page.by_channel() { BY_CHANNEL } else { SPEC.slot("encode", encoder(ty)) };
         let (low, high) = match ty.planes() {
             [low, high] => (*low, *high),
@@ -99,8 +99,7 @@ impl Append {
         if high > 0 {
             spec = spec.set("HIGH", high as u32);
         }
-        let turbo = matches!(ty, CacheType::Turbo4 | CacheType::Turbo3 | CacheType::Turbo2);
-        let centroids = turbo.then(|| {
+        let centroids = ty.is_turbo().then(|| {
             let centroids = Centroids::of(codec.dim(), ty.code_bits());
             let mut table = centroids.values();
             table.resize(SQUARES, 0.0);
@@ -114,6 +113,7 @@ impl Append {
             rotated: codec.rotation().map_or(0, |rotation| rotation.block() as u64),
             unbiased: codec.kept_scale() == Scale::Unbiased,
             centroids: centroids.transpose()?,
+            no_mean: Buffer::new(gpu, "no mean", 0, 4)?,
         })
     }
 
@@ -122,8 +122,8 @@ impl Append {
         &self.page
     }
 
-    /// Binds the encoding of `tokens`, counted from the first one behind the sinks. Those before the fresh ones are taken
-    /// from `recent`; `mean`, `[kv_heads, dim]` f32, is subtracted from all of them.
+    /// Binds the encoding of every piece's tokens. Those before the fresh ones are taken from `recent`; `mean`,
+    /// `[kv_heads, dim]` f32, is subtracted from all of them.
     ///
     /// # Errors
     /// [`Error::Input`] for tokens that are neither recent nor fresh, or that the table has no blocks for, and for keys of
@@ -132,8 +132,7 @@ impl Append {
         &self,
         gpu: &Context,
         recent: &Recent<'_>,
-        fresh: &Fresh<'_>,
-        tokens: Range<u64>,
+        pieces: &Pieces<'_>,
         mean: Option<&Buffer>,
         pages: &Pages<'_>,
     ) -> Result<Bound> {
@@ -144,48 +143,35 @@ impl Append {
                 recent.dim, page.dim
             )));
         }
-        let position = |token: u64| token.saturating_add(recent.sinks);
-        fresh.check(&(position(tokens.start)..position(tokens.end)), "encoded tokens")?;
-        if position(tokens.start).saturating_add(recent.ring) < fresh.base {
-            return Err(Error::Input(format!(
-                "encoded tokens: position {} is no longer among the {} recent ones before {}",
-                position(tokens.start),
-                recent.ring,
-                fresh.base
-            )));
-        }
-        let entries = pages.table.bytes() / 4;
-        if tokens.end.div_ceil(page.block) > entries {
-            return Err(Error::Input(format!(
-                "{} tokens do not fit into {entries} blocks of {}",
-                tokens.end, page.block
-            )));
-        }
+        pieces.check(recent)?;
+        let sequences = pieces.list.len() as u64;
+        let entries = pages.table.bytes() / 4 / sequences.max(1);
         let group = if page.by_channel() { GROUP as u64 } else { 2 };
-        if page.by_channel() && !(tokens.start.is_multiple_of(group) && tokens.end.is_multiple_of(group)) {
-            return Err(Error::Input(format!(
-                "keys {}..{} are no whole groups of {group}, which {} encodes together",
-                tokens.start, tokens.end, page.ty
-            )));
+        let (mut steps, mut count) = (0, 0);
+        for piece in pieces.list {
+            let (first, end) = (u64::from(piece.first), u64::from(piece.end));
+            self.check(recent, piece, entries)?;
+            if first < end {
+                steps = steps.max(end.div_ceil(group) - first / group);
+                count += end - first;
+            }
         }
-        let count = tokens.end - tokens.start;
-        let groups = if count == 0 { 0 } else { tokens.end.div_ceil(group) - tokens.start / group };
         let params = AppendParams {
-            rows: to_u32(groups * heads, "the number of tokens to encode")?,
+            rows: to_u32(sequences * steps * heads, "the number of tokens to encode")?,
+            sequences: to_u32(sequences, "the number of sequences")?,
+            steps: to_u32(steps, "the number of tokens to encode")?,
             kv_heads: to_u32(heads, "the number of kv heads")?,
+            slots: to_u32(recent.slots(), "the number of sequences")?,
             sinks: to_u32(recent.sinks, "the number of sinks")?,
             ring: to_u32(recent.ring, "the number of recent tokens")?,
-            base: to_u32(fresh.base, "the position of a token")?,
-            tokens: to_u32(fresh.tokens, "the number of tokens")?,
-            first: to_u32(tokens.start, "the position of a token")?,
-            end: to_u32(tokens.end, "the position of a token")?,
+            tokens: to_u32(pieces.fresh.rows(), "the number of tokens")?,
             block: to_u32(page.block, "the size of a block")?,
             entries: to_u32(entries, "the number of blocks")?,
             blocks: to_u32(pages.pool.bytes() / (4 * heads * page.len()).max(1), "the number of blocks")?,
             page: to_u32(page.len(), "the size of a page")?,
             words: to_u32(page.words, "the words of a token")?,
             halves: to_u32(page.halves, "the scales of a token")?,
-            keys: u32::from(page.side == crate::codec::Side::Keys),
+            keys: u32::from(page.side == Side::Keys),
             means: if mean.is_some() { to_u32(heads, "the number of kv heads")? } else { 0 },
             rotated: to_u32(self.rotated, "the head dimension")?,
             unbiased: u32::from(self.unbiased),
@@ -193,18 +179,49 @@ impl Append {
         let values = count * heads * page.dim;
         let written = (values as f64 * page.bits_per_value() / 8.0) as u64;
         // A rotation is an addition for each value and step.
-        let steps = 8 + u64::from(self.rotated.max(1).ilog2());
-        let work = Work { bytes: 2 * values + written, ops: steps * values };
-        let none = Buffer::new(gpu, "no mean", 0, 4)?;
+        let each = 8 + u64::from(self.rotated.max(1).ilog2());
+        let work = Work { bytes: 2 * values + written, ops: each * values };
         let mut buffers = vec![
+            ("pieces", pieces.buffer),
             ("recent", recent.buffer),
-            ("fresh", fresh.buffer),
-            ("mean", mean.unwrap_or(&none)),
+            ("fresh", pieces.fresh),
+            ("mean", mean.unwrap_or(&self.no_mean)),
             ("table", pages.table),
             ("pool", pages.pool),
         ];
         buffers.extend(self.centroids.iter().map(|centroids| ("centroids", centroids)));
         self.kernel.bind(gpu, &buffers, params, work)
+    }
+
+    fn check(&self, recent: &Recent<'_>, piece: &Piece, entries: u64) -> Result<()> {
+        let [first, end, base, tokens] = [piece.first, piece.end, piece.base, piece.tokens].map(u64::from);
+        let fault = |text: String| Err(Error::Input(text));
+        if first == end {
+            return Ok(());
+        }
+        let given = (base + tokens).saturating_sub(recent.sinks);
+        if first > end || end > given {
+            return fault(format!(
+                "tokens {first}..{end} to encode are not among the {given} behind the sinks"
+            ));
+        }
+        if first + recent.sinks + recent.ring < base {
+            return fault(format!(
+                "token {first} to encode is no longer among the {} recent ones before position {base}",
+                recent.ring
+            ));
+        }
+        let Page { block, ty, .. } = self.page;
+        if end.div_ceil(block) > entries {
+            return fault(format!("{end} tokens do not fit into {entries} blocks of {block}"));
+        }
+        let group = GROUP as u64;
+        if self.page.by_channel() && !(first.is_multiple_of(group) && end.is_multiple_of(group)) {
+            return fault(format!(
+                "keys {first}..{end} are no whole groups of {group}, which {ty} encodes together"
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -39,6 +39,7 @@ params! {
         value_page: u32,
         key_words: u32,
         value_words: u32,
+        means: u32,
         window: u32,
         sinks: u32,
         scale: f32,
@@ -75,6 +76,8 @@ pub struct Span {
     pub base: u32,
     /// Tokens of the whole sequence, wherever they lie.
     pub length: u32,
+    /// No token before this one is seen: splits begin here.
+    pub first: u32,
 }
 
 /// The heads of an attention.
@@ -125,6 +128,8 @@ pub struct Kept<'a> {
     pub value_page: Page,
     /// What [`sizes`] gives.
     pub sizes: &'a Buffer,
+    /// What was subtracted from the keys, `[kv_heads, dim]` f32 in their basis.
+    pub mean: Option<&'a Buffer>,
 }
 
 /// The splits of one call among those of all that are merged.
@@ -148,8 +153,7 @@ pub fn partial_width(dim: u64) -> u64 {
 /// The sizes of the centroids of keys and of values, eight each; 0 where a type has fewer or none.
 pub fn sizes(keys: CacheType, values: CacheType, dim: usize) -> Vec<f32> {
     let of = |ty: CacheType| {
-        let turbo = matches!(ty, CacheType::Turbo4 | CacheType::Turbo3 | CacheType::Turbo2);
-        let values = if turbo { Centroids::of(dim, ty.code_bits()).values() } else { Vec::new() };
+        let values = if ty.is_turbo() { Centroids::of(dim, ty.code_bits()).values() } else { Vec::new() };
         let mut sizes: Vec<f32> = values.into_iter().filter(|&size| size > 0.0).collect();
         sizes.resize(8, 0.0);
         sizes
@@ -164,6 +168,8 @@ pub struct Attend {
     merge: Kernel<MergeParams>,
     /// Query heads of a workgroup.
     heads: u64,
+    /// Bound where nothing was subtracted.
+    no_mean: Buffer,
 }
 
 impl Attend {
@@ -176,11 +182,9 @@ impl Attend {
         if by_token && keys.ty() != CacheType::F16 {
             return Err(Error::Input(format!("keys of {} cannot lie by token", keys.ty())));
         }
-        let number =
-            |codec: &Codec| CacheType::ALL.iter().position(|&ty| ty == codec.ty()).unwrap_or(0) as u32;
         let spec = spec
-            .set("KEY", number(keys))
-            .set("VALUE", number(values))
+            .set("KEY", keys.ty() as u32)
+            .set("VALUE", values.ty() as u32)
             .set("DIM", to_u32(keys.dim(), "the head dimension")?)
             .set("BY_TOKEN", by_token.into());
         let heads = spec.consts.iter().find(|(name, _)| *name == "HEADS").map_or(1, |&(_, heads)| heads);
@@ -188,6 +192,7 @@ impl Attend {
             attend: Kernel::load(gpu, &spec)?,
             merge: Kernel::load(gpu, &STAGES[0])?,
             heads: heads.into(),
+            no_mean: Buffer::new(gpu, "no mean", 0, 16)?,
         })
     }
 
@@ -235,6 +240,7 @@ impl Attend {
             value_page: to_u32(kept.value_page.len(), "the words of a page")?,
             key_words: words(kept.keys, &kept.key_page)?,
             value_words: words(kept.values, &kept.value_page)?,
+            means: if kept.mean.is_some() { to_u32(kv, "the number of kv heads")? } else { 0 },
             window: rule.window,
             sinks: rule.sinks,
             scale: rule.scale,
@@ -250,6 +256,7 @@ impl Attend {
             ("table", kept.table),
             ("spans", kept.spans),
             ("sizes", kept.sizes),
+            ("mean", kept.mean.unwrap_or(&self.no_mean)),
             ("partial", partial),
         ];
         self.attend.bind(gpu, &buffers, params, work)

@@ -33,22 +33,27 @@ pub struct Page {
 }
 
 impl Page {
-    /// That of blocks of so many tokens.
+    /// That of blocks of so many tokens. `side` says how it lies: keys without scales can lie as values do.
     ///
     /// # Errors
-    /// [`Error::Input`] for blocks that are no multiple of 32 tokens.
-    pub fn of(codec: &Codec, side: Side, dim: usize, block: u64) -> Result<Self> {
-        if block == 0 || !block.is_multiple_of(GROUP as u64) {
-            return Err(Error::Input(format!("a block of {block} tokens is no multiple of {GROUP}")));
+    /// [`Error::Input`] for blocks that are no multiple of 16 tokens, or of the tokens that the codec encodes together.
+    pub fn of(codec: &Codec, side: Side, block: u64) -> Result<Self> {
+        let together = codec.tokens_together();
+        let least = together.max(16);
+        if block == 0 || !block.is_multiple_of(least as u64) {
+            return Err(Error::Input(format!(
+                "a block of {block} tokens is no multiple of {least}, as {} needs it",
+                codec.ty()
+            )));
         }
-        let by_channel = codec.tokens_together() > 1;
+        let by_channel = together > 1;
         let halves = if by_channel { 2 } else { codec.halves() as u64 };
-        Ok(Self { ty: codec.ty(), side, dim: dim as u64, block, words: codec.words() as u64, halves })
+        Ok(Self { ty: codec.ty(), side, dim: codec.dim() as u64, block, words: codec.words() as u64, halves })
     }
 
     /// Whether scales are by channel.
     pub fn by_channel(&self) -> bool {
-        self.side == Side::Keys && matches!(self.ty, CacheType::Kivi4 | CacheType::Kivi2)
+        self.side == Side::Keys && self.ty.is_kivi()
     }
 
     /// Words of all codes, behind which the scales begin.
@@ -145,7 +150,7 @@ mod tests {
             for side in [Side::Keys, Side::Values] {
                 for dim in HEAD_DIMS {
                     let codec = Codec::new(ty, side, dim).unwrap();
-                    let page = Page::of(&codec, side, dim, 64).unwrap();
+                    let page = Page::of(&codec, side, 64).unwrap();
                     let mut seen = vec![0; page.len() as usize];
                     for token in 0..64 {
                         (0..page.words).for_each(|word| seen[page.word(token, word) as usize] += 2);

@@ -79,21 +79,23 @@ pub fn attend(
 }
 
 /// Largest error of each output of f32 kernels that decode keys and values, rotated in blocks or not, and add up in any
-/// order: of logits in proportion to |q| |k|, of shares to their logits' errors and to f32's exponential.
+/// order: of logits in proportion to |q| |k|, of shares to their logits' errors and to f32's exponential. `mean` is the size
+/// of what was subtracted from the keys, whose products with the queries are added to the logits.
 pub fn bound(
     queries: &[f32],
     keys: &[f32],
     values: &[f32],
     dim: usize,
-    length: usize,
     rule: &Rule,
+    mean: f64,
     rotated_values: bool,
 ) -> Vec<f64> {
     const UNIT: f64 = 1.0 / 16_777_216.0;
     let norm = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-    let found = attend(queries, keys, values, dim, dim, length, rule);
     let tokens = keys.len() / dim;
-    let longest = keys.chunks_exact(dim).take(length).map(norm).fold(0.0, f64::max);
+    let found = attend(queries, keys, values, dim, dim, tokens, rule);
+    // A key less the mean is at most as long as both together.
+    let longest = 2.0 * mean + keys.chunks_exact(dim).map(norm).fold(0.0, f64::max);
     let mut bounds = Vec::new();
     for (head, query) in queries.chunks_exact(dim).enumerate() {
         let (logits, shares) =
@@ -104,7 +106,7 @@ pub fn bound(
         let mut of_head = vec![0.0; dim];
         for (token, &share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
             let of_share =
-                4.0 * of_logit + UNIT * (2.0 * length as f64 + 80.0 + 16.0 * (largest - logits[token]));
+                4.0 * of_logit + UNIT * (2.0 * tokens as f64 + 80.0 + 16.0 * (largest - logits[token]));
             let value = &values[token * dim..][..dim];
             let whole = norm(value);
             for (sum, &v) in of_head.iter_mut().zip(value) {

@@ -218,7 +218,7 @@ pub fn evaluate(
     let bytes = types.iter().map(|&types| bytes(types)).collect::<Result<Vec<u64>>>()?;
 
     let forms = |types: Pair| options.form.map_or_else(|| Form::of(types), |form| vec![form]);
-    let few = |types: Pair| left < GROUP && matches!(types.keys, CacheType::Kivi4 | CacheType::Kivi2);
+    let few = |types: Pair| left < GROUP && types.keys.is_kivi();
     let mut ways = Vec::new();
     for &types in types.iter().filter(|&&types| !few(types)) {
         let way = |Form { center, rotate }| Options { causal, sinks, window, center, rotate, scale: None };

@@ -2,7 +2,7 @@ use half::f16;
 use lowbit::codec::{CacheType, Codec, Encoded, Side};
 use lowbit::gpu::{Buffer, Context, Recorder};
 use lowbit::kv::append::{Append, Pages};
-use lowbit::kv::keep::{Fresh, Keep, Recent};
+use lowbit::kv::keep::{Keep, Piece, Pieces, Recent};
 use lowbit::random::Random;
 
 use crate::harness;
@@ -62,15 +62,18 @@ fn pages_decode_to_what_the_codec_gives() {
         for step in steps {
             let new = &words[base as usize * row / 2..(base + step) as usize * row / 2];
             let buffer = Buffer::from_slice(&gpu, "fresh", step, new).unwrap();
-            let fresh = Fresh { buffer: &buffer, tokens: step, base };
-            base += step;
             // At least 32 tokens stay recent.
             let together = codec.tokens_together() as u64;
-            let until = base.saturating_sub(SINKS + 32) / together * together;
+            let until = (base + step).saturating_sub(SINKS + 32) / together * together;
+            let [position, tokens, first, end] = [base, step, encoded, until].map(|x| x as u32);
+            let list = [Piece { slot: 0, row: 0, base: position, tokens, first, end }];
+            base += step;
+            let pieces = Buffer::from_slice(&gpu, "pieces", 1, &list).unwrap();
+            let pieces = Pieces { list: &list, buffer: &pieces, fresh: &buffer };
             let pages = Pages { table: &table_buffer, pool: &pool };
             let mut record = Recorder::new(&gpu);
-            let encode = append.bind(&gpu, &recent, &fresh, encoded..until, None, &pages).unwrap();
-            let keep = keep.bind(&gpu, &recent, &fresh, base - step..base).unwrap();
+            let encode = append.bind(&gpu, &recent, &pieces, None, &pages).unwrap();
+            let keep = keep.bind(&gpu, &recent, &pieces).unwrap();
             record.dispatch(&encode);
             record.dispatch(&keep);
             record.submit().unwrap();
@@ -99,8 +102,11 @@ fn refused(gpu: &Context, ty: CacheType, range: std::ops::Range<u64>, base: u64)
     let kept = Buffer::new(gpu, "recent", HEADS * (SINKS + RING), 128).unwrap();
     let new = Buffer::new(gpu, "fresh", 200, 128 * HEADS).unwrap();
     let recent = Recent { buffer: &kept, kv_heads: HEADS, dim: 64, sinks: SINKS, ring: RING };
-    let fresh = Fresh { buffer: &new, tokens: 200, base };
-    let error = append.bind(gpu, &recent, &fresh, range, None, &Pages { table: &table, pool: &pool });
+    let [first, end] = [range.start as u32, range.end as u32];
+    let list = [Piece { slot: 0, row: 0, base: base as u32, tokens: 200, first, end }];
+    let buffer = Buffer::from_slice(gpu, "pieces", 1, &list).unwrap();
+    let pieces = Pieces { list: &list, buffer: &buffer, fresh: &new };
+    let error = append.bind(gpu, &recent, &pieces, None, &Pages { table: &table, pool: &pool });
     let error = error.unwrap_err();
     assert_eq!(error.exit_code(), 2);
     error.to_string()
@@ -110,8 +116,8 @@ fn refused(gpu: &Context, ty: CacheType, range: std::ops::Range<u64>, base: u64)
 fn tokens_that_are_nowhere_are_refused() {
     let gpu = harness::device();
     let cases = [
-        (CacheType::Q8_0, 0..198, 0, "not among the tokens below 200"),
-        (CacheType::Q8_0, 10..20, 100, "no longer among the 64 recent ones before 100"),
+        (CacheType::Q8_0, 0..198, 0, "not among the 197 behind the sinks"),
+        (CacheType::Q8_0, 10..20, 100, "no longer among the 64 recent ones before position 100"),
         (CacheType::Q8_0, 0..129, 0, "129 tokens do not fit into 2 blocks of 64"),
         (CacheType::Kivi4, 0..33, 0, "no whole groups of 32"),
     ];
