@@ -14,6 +14,15 @@ pub fn mean(keys: &[f32], dim: usize) -> Vec<f32> {
     sums.iter().map(|sum| (sum / tokens) as f32).collect()
 }
 
+/// Adds the mean to every token.
+pub fn add(keys: &mut [f32], mean: &[f32]) {
+    for token in keys.chunks_exact_mut(mean.len()) {
+        for (key, mean) in token.iter_mut().zip(mean) {
+            *key += mean;
+        }
+    }
+}
+
 /// Subtracts the mean from every token.
 pub fn subtract(keys: &mut [f32], mean: &[f32]) {
     for token in keys.chunks_exact_mut(mean.len()) {

@@ -18,7 +18,8 @@ pub enum Side {
 }
 
 impl Side {
-    fn name(self) -> &'static str {
+    /// `keys` or `values`.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Keys => "keys",
             Self::Values => "values",

@@ -1,5 +1,6 @@
 //! Storage buffers as rows of equal size, cut into parts where the adapter's limits demand it.
 
+use std::ops::Range;
 use std::sync::{Mutex, mpsc};
 
 use super::Context;
@@ -167,17 +168,32 @@ impl Buffer {
 
     /// Reads the whole buffer back; waits for the device.
     pub fn read<T: bytemuck::Pod>(&self, gpu: &Context) -> Result<Vec<T>> {
-        if !self.bytes().is_multiple_of(size_of::<T>() as u64) {
-            let (bytes, each) = (self.bytes(), size_of::<T>());
-            return Err(Error::Input(format!("{}: {bytes} bytes are no values of {each} bytes", self.label)));
+        self.read_rows(gpu, 0..self.rows)
+    }
+
+    /// Reads these rows back; waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for rows that are not there, or that are no whole values; the device's.
+    pub fn read_rows<T: bytemuck::Pod>(&self, gpu: &Context, rows: Range<u64>) -> Result<Vec<T>> {
+        let all = rows.end.saturating_sub(rows.start) * self.row_bytes;
+        if rows.start > rows.end || rows.end > self.rows || !all.is_multiple_of(size_of::<T>() as u64) {
+            let (label, each, of) = (&self.label, size_of::<T>(), self.rows);
+            return Err(Error::Input(format!(
+                "{label}: rows {rows:?} of {of} are no values of {each} bytes"
+            )));
         }
-        let mut values = vec![T::zeroed(); (self.bytes() / size_of::<T>() as u64) as usize];
+        let mut values = vec![T::zeroed(); (all / size_of::<T>() as u64) as usize];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
         for part in &self.parts {
-            let from = (part.first_row * self.row_bytes) as usize;
-            let to = from + (part.rows * self.row_bytes) as usize;
-            let target = &mut bytes[from..to];
-            read_raw(gpu, &self.label, &part.raw, part.start, target)?;
+            let from = part.first_row.max(rows.start);
+            let to = (part.first_row + part.rows).min(rows.end);
+            if from < to {
+                let target = ((from - rows.start) * self.row_bytes) as usize
+                    ..((to - rows.start) * self.row_bytes) as usize;
+                let start = part.start + (from - part.first_row) * self.row_bytes;
+                read_raw(gpu, &self.label, &part.raw, start, &mut bytes[target])?;
+            }
         }
         Ok(values)
     }
@@ -201,6 +217,42 @@ impl Buffer {
                 to_part.start,
                 self.bytes(),
             );
+            gpu.queue.submit([encoder.finish()]);
+        })
+    }
+
+    /// Copies runs of rows to other places of the same buffer, on the device: of each the rows and where they go. They must
+    /// not overlap, and the buffer must lie in one part.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for rows that are not there, or a buffer in several parts; the device's.
+    pub fn copy_rows(&self, gpu: &Context, runs: &[(Range<u64>, u64)]) -> Result<()> {
+        let count = |rows: &Range<u64>| rows.end.saturating_sub(rows.start);
+        let outside = |(rows, to): &(Range<u64>, u64)| {
+            rows.end > self.rows || to.saturating_add(count(rows)) > self.rows
+        };
+        let ([part], false) = (self.parts.as_slice(), runs.iter().any(outside)) else {
+            return Err(Error::Input(format!("{}: rows {runs:?} are not all there in one part", self.label)));
+        };
+        // A copy within one buffer is not allowed, so each goes through another.
+        let bytes = runs.iter().map(|(rows, _)| count(rows) * self.row_bytes).max().unwrap_or(0);
+        if bytes == 0 {
+            return Ok(());
+        }
+        gpu.scoped(&self.label, bytes, || {
+            let between = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("copied rows"),
+                size: bytes,
+                usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            for (rows, to) in runs.iter().filter(|(rows, _)| count(rows) > 0) {
+                let bytes = count(rows) * self.row_bytes;
+                let [from, to] = [rows.start, *to].map(|row| part.start + row * self.row_bytes);
+                encoder.copy_buffer_to_buffer(&part.raw, from, &between, 0, bytes);
+                encoder.copy_buffer_to_buffer(&between, 0, &part.raw, to, bytes);
+            }
             gpu.queue.submit([encoder.finish()]);
         })
     }

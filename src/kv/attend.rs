@@ -1,10 +1,12 @@
 //! Host of `attend`: decode attention over keys and values as they are kept, in splits of the tokens, and the merging of the
 //! splits.
 
+use std::time::Duration;
+
 use super::layout::Page;
 use crate::codec::lloyd_max::Centroids;
-use crate::codec::{CacheType, Codec};
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::codec::{CacheType, Codec, Side};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, time, to_u32, tune};
 use crate::{Error, Result};
 
 /// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries. The
@@ -16,6 +18,9 @@ pub const VARIANTS: &[Spec] = &[
     ATTEND.consts(&[("HEADS", 8), ("TOKENS", 2)]),
 ];
 const ATTEND: Spec = Spec::new("kv/attend");
+
+/// For few tokens, as those are that stay f16.
+pub const SHORT: Spec = VARIANTS[1];
 
 /// The merging of splits.
 pub const STAGES: &[Spec] = &[Spec::new("kv/attend_merge")];
@@ -145,6 +150,68 @@ pub struct Splits {
     pub tokens: u64,
 }
 
+/// The variant for these types and heads: the fastest as measured, or in software, where each takes seconds to compile, the one
+/// that the heads suggest.
+///
+/// # Errors
+/// The device's.
+pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Result<Spec> {
+    // One that has room for more heads than there are wastes half of what it does at most.
+    let mut list: Vec<Spec> =
+        VARIANTS.iter().copied().filter(|spec| heads_of(spec) <= 2 * heads.each).collect();
+    list.sort_by_key(|spec| std::cmp::Reverse((heads_of(spec).min(heads.each), tokens_of(spec))));
+    if gpu.adapter.is_software() {
+        return Ok(list[0]);
+    }
+    let class = format!("{}:{} d={} G={}", keys.ty(), values.ty(), heads.dim, heads.each);
+    tune::choose(gpu, &list, &class, |spec| trial(gpu, spec, keys, values, heads)).copied()
+}
+
+fn constant(spec: &Spec, name: &str) -> u64 {
+    spec.consts.iter().find(|(other, _)| *other == name).map_or(1, |&(_, value)| value.into())
+}
+
+fn heads_of(spec: &Spec) -> u64 {
+    constant(spec, "HEADS")
+}
+
+fn tokens_of(spec: &Spec) -> u64 {
+    constant(spec, "TOKENS")
+}
+
+/// Microseconds of a variant over 16,384 tokens in order.
+fn trial(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, heads: Heads) -> Result<f64> {
+    const TOKENS: u64 = 16_384;
+    const BLOCK: u64 = 64;
+    let attend = Attend::load(gpu, spec, keys, values, false)?;
+    let (key_page, value_page) = (Page::of(keys, Side::Keys, BLOCK)?, Page::of(values, Side::Values, BLOCK)?);
+    let blocks = TOKENS / BLOCK;
+    let pool = |page: &Page| Buffer::new(gpu, "pages", blocks * heads.kv, 4 * page.len());
+    let (keys, values) = (pool(&key_page)?, pool(&value_page)?);
+    let list: Vec<u32> = (0..blocks as u32).collect();
+    let table = Buffer::from_slice(gpu, "table", 1, &list)?;
+    let span = Span { tokens: TOKENS as u32, length: TOKENS as u32, ..Span::default() };
+    let spans = Buffer::from_slice(gpu, "spans", 1, &[span])?;
+    let sizes = Buffer::from_slice(gpu, "sizes", 16, &[1.0f32; 16])?;
+    let kept = Kept {
+        keys: &keys,
+        values: &values,
+        table: &table,
+        spans: &spans,
+        key_page,
+        value_page,
+        sizes: &sizes,
+        mean: None,
+    };
+    let (count, tokens) = attend.splits(TOKENS, heads.kv, heads.each, false);
+    let splits = Splits { count, first: 0, all: count, tokens };
+    let rows = heads.kv * heads.each;
+    let queries = Buffer::new(gpu, "queries", rows, 4 * heads.dim)?;
+    let partial = Buffer::new(gpu, "partial", rows * count, 16 * partial_width(heads.dim))?;
+    let pass = attend.bind(gpu, &queries, &kept, &partial, heads, Rule::plain(heads.dim), splits, TOKENS)?;
+    Ok(time(gpu, &[vec![&pass]], Duration::from_millis(30))?.low_us)
+}
+
 /// Vec4s of a partial sum: the output, the largest logit and the sum of exponentials.
 pub fn partial_width(dim: u64) -> u64 {
     dim / 4 + 1
@@ -187,13 +254,25 @@ impl Attend {
             .set("VALUE", values.ty() as u32)
             .set("DIM", to_u32(keys.dim(), "the head dimension")?)
             .set("BY_TOKEN", by_token.into());
-        let heads = spec.consts.iter().find(|(name, _)| *name == "HEADS").map_or(1, |&(_, heads)| heads);
         Ok(Self {
             attend: Kernel::load(gpu, &spec)?,
             merge: Kernel::load(gpu, &STAGES[0])?,
-            heads: heads.into(),
+            heads: heads_of(&spec),
             no_mean: Buffer::new(gpu, "no mean", 0, 16)?,
         })
+    }
+
+    /// Into how many splits of how many tokens `longest` tokens are cut, for `groups` kv heads of all sequences together: as many
+    /// as keep an adapter busy, if each has something to do.
+    pub fn splits(&self, longest: u64, groups: u64, each: u64, software: bool) -> (u64, u64) {
+        /// Workgroups that fill an adapter, and a processor.
+        const GROUPS: [u64; 2] = [2048, 64];
+        /// Fewer tokens are not worth a partial sum.
+        const LEAST: u64 = 256;
+        let wanted = GROUPS[usize::from(software)].div_ceil((groups * each.div_ceil(self.heads)).max(1));
+        let count = wanted.clamp(1, longest.div_ceil(LEAST).max(1));
+        let tokens = longest.div_ceil(count).next_multiple_of(64).max(64);
+        (longest.div_ceil(tokens), tokens)
     }
 
     /// Binds the attention of `queries` (`[sequences, kv * each, dim]`, in the basis of the keys) over what is kept, into `partial`
@@ -216,9 +295,7 @@ impl Attend {
     ) -> Result<Bound> {
         let Heads { kv, each, dim } = heads;
         let sequences = kept.spans.rows();
-        let words = |buffer: &Buffer, page: &Page| {
-            to_u32(buffer.rows() * page.len(), "the number of words of a cache")
-        };
+        let words = |buffer: &Buffer| to_u32(buffer.bytes() / 4, "the number of words of a cache");
         if kept.key_page.block != kept.value_page.block {
             return Err(Error::Input("keys and values do not lie in blocks of as many tokens".into()));
         }
@@ -235,11 +312,11 @@ impl Attend {
             partials: to_u32(sequences * kv * splits.all * each, "the number of splits")?,
             width: to_u32(partial_width(dim), "the head dimension")?,
             block: to_u32(kept.key_page.block, "the tokens of a block")?,
-            table_width: to_u32(kept.table.rows() / sequences.max(1), "the number of blocks")?,
+            table_width: to_u32(kept.table.bytes() / 4 / sequences.max(1), "the number of blocks")?,
             key_page: to_u32(kept.key_page.len(), "the words of a page")?,
             value_page: to_u32(kept.value_page.len(), "the words of a page")?,
-            key_words: words(kept.keys, &kept.key_page)?,
-            value_words: words(kept.values, &kept.value_page)?,
+            key_words: words(kept.keys)?,
+            value_words: words(kept.values)?,
             means: if kept.mean.is_some() { to_u32(kv, "the number of kv heads")? } else { 0 },
             window: rule.window,
             sinks: rule.sinks,

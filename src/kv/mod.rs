@@ -2,6 +2,11 @@
 
 pub mod append;
 pub mod attend;
+pub mod blocks;
+pub mod cache;
+pub mod extent;
 pub mod keep;
 pub mod layout;
 pub mod rotate;
+
+pub use cache::{Capacity, KvCache, Layout, Memory, Sequence, Step};

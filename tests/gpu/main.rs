@@ -11,6 +11,7 @@ mod element;
 mod harness;
 mod judge;
 mod kmeans;
+mod kv_cache;
 mod kv_cli;
 mod network;
 mod parallel;

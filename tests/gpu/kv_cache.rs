@@ -1,0 +1,372 @@
+//! The cache against a plain model of it: every token as a list of floats.
+
+use half::f16;
+use lowbit::codec::{CacheType, Codec, Pair, Side, center};
+use lowbit::gpu::Context;
+use lowbit::kv::attend::Rule;
+use lowbit::kv::extent::{Extent, Places};
+use lowbit::kv::{Capacity, KvCache, Layout, Sequence};
+use lowbit::oracle;
+use lowbit::random::Random;
+
+use crate::harness::device;
+
+/// What a cache is made of, and what a model needs to know of it.
+struct Plan {
+    layout: Layout,
+    types: Pair,
+    /// `[layers, kv_heads, dim]`
+    means: Option<Vec<f32>>,
+    rule: Rule,
+}
+
+impl Plan {
+    fn new(types: &str, layout: Layout) -> Self {
+        let rule = Rule::plain(layout.head_dim as u64);
+        Self { layout, types: types.parse().unwrap(), means: None, rule }
+    }
+
+    fn centred(mut self) -> Self {
+        let Layout { layers, kv_heads, head_dim, .. } = self.layout;
+        let means = Random::new(99).floats(layers * kv_heads * head_dim);
+        self.means = Some(means.iter().map(|x| 3.0 * x).collect());
+        self
+    }
+
+    fn codec(&self, side: Side) -> Codec {
+        let ty = if side == Side::Keys { self.types.keys } else { self.types.values };
+        Codec::new(ty, side, self.layout.head_dim).unwrap().rotate(self.layout.rotate)
+    }
+
+    fn places(&self) -> Places {
+        let together = self.codec(Side::Keys).tokens_together() as u64;
+        Places::new(self.layout.sinks, self.layout.recent, together)
+    }
+
+    fn cache(&self, gpu: &Context, tokens: u64, sequences: u64) -> KvCache {
+        let capacity = Capacity { tokens, sequences };
+        let mut cache = KvCache::new(gpu, &self.layout, self.types, capacity).unwrap();
+        if let Some(means) = &self.means {
+            cache.center(gpu, means).unwrap();
+        }
+        cache
+    }
+
+    fn mean(&self, layer: usize, head: usize) -> Option<&[f32]> {
+        let Layout { kv_heads, head_dim, .. } = self.layout;
+        self.means.as_ref().map(|means| &means[(layer * kv_heads + head) * head_dim..][..head_dim])
+    }
+}
+
+/// The vector of a token as it came, and as attention sees it now.
+#[derive(Clone)]
+struct Token {
+    came: Vec<f32>,
+    seen: Vec<f32>,
+}
+
+/// A sequence: `[layers][keys, values][kv_heads][tokens]`.
+#[derive(Clone)]
+struct Plain {
+    extent: Extent,
+    tokens: Vec<[Vec<Vec<Token>>; 2]>,
+}
+
+const SIDES: [Side; 2] = [Side::Keys, Side::Values];
+
+impl Plain {
+    fn new(plan: &Plan) -> Self {
+        let empty = || [(); 2].map(|()| vec![Vec::new(); plan.layout.kv_heads]);
+        Self { extent: Extent::default(), tokens: (0..plan.layout.layers).map(|_| empty()).collect() }
+    }
+
+    /// `[layers][keys, values]`, each `[tokens, kv_heads, dim]`.
+    fn append(&mut self, plan: &Plan, new: &[[Vec<f32>; 2]], count: u64) {
+        let Layout { kv_heads, head_dim, sinks, .. } = plan.layout;
+        let after = plan.places().grown(self.extent, count);
+        let encoded = (sinks + self.extent.encoded) as usize..(sinks + after.encoded) as usize;
+        for (layer, (sides, new)) in self.tokens.iter_mut().zip(new).enumerate() {
+            for ((side, heads), new) in SIDES.into_iter().zip(sides).zip(new) {
+                for (i, vector) in new.chunks_exact(head_dim).enumerate() {
+                    let came: Vec<f32> = vector.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
+                    heads[i % kv_heads].push(Token { seen: came.clone(), came });
+                }
+                let codec = plan.codec(side);
+                for (head, tokens) in heads.iter_mut().enumerate().filter(|_| !encoded.is_empty()) {
+                    let tokens = &mut tokens[encoded.clone()];
+                    let mut vectors: Vec<f32> = tokens.iter().flat_map(|token| token.came.clone()).collect();
+                    let mean = plan.mean(layer, head).filter(|_| side == Side::Keys);
+                    if let Some(mean) = mean {
+                        center::subtract(&mut vectors, mean);
+                    }
+                    let mut decoded = codec.decode(&codec.encode(&vectors).unwrap()).unwrap();
+                    if let Some(mean) = mean {
+                        center::add(&mut decoded, mean);
+                    }
+                    for (token, decoded) in tokens.iter_mut().zip(decoded.chunks_exact(head_dim)) {
+                        token.seen = decoded.to_vec();
+                    }
+                }
+            }
+        }
+        self.extent = after;
+    }
+
+    fn truncate(&mut self, plan: &Plan, length: u64) {
+        let (extent, decoded) = plan.places().cut(self.extent, length);
+        let plain = (plan.layout.sinks + extent.encoded) as usize;
+        for tokens in self.tokens.iter_mut().flatten().flatten() {
+            tokens.truncate(length as usize);
+            for (position, token) in tokens.iter_mut().enumerate().skip(plain) {
+                if decoded.as_ref().is_some_and(|range| range.contains(&(position as u64))) {
+                    token.came = token.seen.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
+                }
+                token.seen = token.came.clone();
+            }
+        }
+        self.extent = extent;
+    }
+
+    /// Whether `found`, the outputs of the newest of `length` tokens, is what f64 attention over the tokens gives.
+    fn check(&self, plan: &Plan, layer: usize, queries: &[f32], length: u64, found: &[f32], name: &str) {
+        let Layout { heads, kv_heads, head_dim: dim, .. } = plan.layout;
+        let row = heads / kv_heads * dim;
+        let rule = oracle::attend::Rule {
+            scale: plan.rule.scale.into(),
+            soft_cap: plan.rule.soft_cap.into(),
+            window: plan.rule.window.try_into().unwrap(),
+            sinks: plan.rule.sinks as usize,
+        };
+        let all = oracle::attend::Rule { window: usize::MAX, ..rule };
+        let rotated = plan.codec(Side::Values).rotation().is_some();
+        for head in 0..kv_heads {
+            let take = |side: usize| -> Vec<f32> {
+                let tokens = self.tokens[layer][side][head][..length as usize].iter().enumerate();
+                let seen = tokens.filter(|(position, _)| rule.sees(length as usize, *position));
+                seen.flat_map(|(_, token)| token.seen.clone()).collect()
+            };
+            let (keys, values) = (take(0), take(1));
+            let queries = &queries[head * row..][..row];
+            let mean = plan.mean(layer, head).unwrap_or_default();
+            let mean = mean.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            let expected = oracle::attend::attend(queries, &keys, &values, dim, dim, keys.len() / dim, &all);
+            let bounds = oracle::attend::bound(queries, &keys, &values, dim, &all, mean, rotated);
+            for (i, (&expected, bound)) in expected.output.iter().zip(bounds).enumerate() {
+                let found = f64::from(found[head * row + i]);
+                assert!(
+                    (found - expected).abs() <= bound,
+                    "{name}: {} layer {layer}, kv head {head}, {length} tokens, value {i}: {found}, not {expected} within {bound}",
+                    plan.types
+                );
+            }
+        }
+    }
+}
+
+/// A cache and the plain model of each of its sequences.
+struct Both<'a> {
+    gpu: &'a Context,
+    plan: &'a Plan,
+    cache: KvCache,
+    sequences: Vec<(Sequence, Plain)>,
+    random: Random,
+}
+
+impl<'a> Both<'a> {
+    fn new(gpu: &'a Context, plan: &'a Plan, tokens: u64, sequences: u64) -> Self {
+        let cache = plan.cache(gpu, tokens, sequences);
+        Self { gpu, plan, cache, sequences: Vec::new(), random: Random::new(17) }
+    }
+
+    fn create(&mut self) {
+        let sequence = self.cache.create().unwrap();
+        self.sequences.push((sequence, Plain::new(self.plan)));
+    }
+
+    /// Appends to these sequences (by place) and attends, at the newest tokens or, if `every`, at every new one.
+    fn step(&mut self, grow: &[(usize, u64)], every: bool, name: &str) -> lowbit::Result<()> {
+        let Layout { layers, heads, kv_heads, head_dim, .. } = self.plan.layout;
+        let list: Vec<(Sequence, u64)> =
+            grow.iter().map(|&(at, tokens)| (self.sequences[at].0, tokens)).collect();
+        let mut step = self.cache.begin(self.gpu, &list)?;
+        let row = kv_heads * head_dim;
+        let new: Vec<Vec<[Vec<f32>; 2]>> = grow
+            .iter()
+            .map(|&(_, tokens)| {
+                let mut vectors = |offset: f32| -> Vec<f32> {
+                    let floats = self.random.floats(tokens as usize * row);
+                    floats.into_iter().map(|x| 2.0 * x + offset).collect()
+                };
+                (0..layers).map(|_| [vectors(0.5), vectors(0.0)]).collect()
+            })
+            .collect();
+        for layer in 0..layers {
+            let [keys, values] =
+                [0, 1].map(|side| new.iter().flat_map(|new| new[layer][side].clone()).collect::<Vec<f32>>());
+            if step.tokens() > 0 {
+                self.cache.append(self.gpu, &mut step, layer, &keys, &values)?;
+            }
+        }
+        for (&(at, tokens), new) in grow.iter().zip(&new) {
+            self.sequences[at].1.append(self.plan, new, tokens);
+            let length = self.sequences[at].1.extent.length;
+            assert_eq!(self.cache.length(self.sequences[at].0).unwrap(), length);
+        }
+        let mut asked: Vec<(usize, u64)> = Vec::new();
+        for &(at, tokens) in grow {
+            let length = self.sequences[at].1.extent.length;
+            let first = if every { length - tokens + 1 } else { length };
+            asked.extend((first..=length).map(|length| (at, length)));
+        }
+        for layer in 0..layers {
+            let each = heads * head_dim;
+            let queries = self.random.floats(asked.len() * each);
+            let found = self.cache.attend(self.gpu, &mut step, layer, &queries, &self.plan.rule)?;
+            for (i, &(at, length)) in asked.iter().enumerate() {
+                let (queries, found) = (&queries[i * each..][..each], &found[i * each..][..each]);
+                self.sequences[at].1.check(self.plan, layer, queries, length, found, name);
+            }
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, from: usize) {
+        let sequence = self.cache.fork(self.gpu, self.sequences[from].0).unwrap();
+        let plain = self.sequences[from].1.clone();
+        self.sequences.push((sequence, plain));
+    }
+
+    fn truncate(&mut self, at: usize, length: u64) {
+        let (sequence, plain) = &mut self.sequences[at];
+        self.cache.truncate(self.gpu, *sequence, length).unwrap();
+        plain.truncate(self.plan, length);
+    }
+}
+
+fn layout(head_dim: usize, sinks: u64, recent: u64, block: u64) -> Layout {
+    Layout { block, sinks, recent, ..Layout::new(1, 8, 2, head_dim) }
+}
+
+#[test]
+fn every_type_at_the_lengths_that_matter() {
+    let gpu = device();
+    for (i, ty) in CacheType::ALL.into_iter().enumerate() {
+        let dim = [32, 64, 80, 96, 128, 256][i % 6];
+        let plan = Plan::new(ty.name(), layout(dim, 0, 0, 64));
+        let mut both = Both::new(&gpu, &plan, 512, 2);
+        both.create();
+        both.create();
+        // 1, 31, 32, 33, one block, one more, across blocks.
+        for tokens in [1, 30, 1, 1, 31, 1, 128] {
+            both.step(&[(0, tokens)], false, "alone").unwrap();
+        }
+        both.step(&[(1, 33), (0, 1)], false, "two at once").unwrap();
+    }
+}
+
+#[test]
+fn a_long_prompt_is_one_step() {
+    let gpu = device();
+    let plan = Plan::new("kivi4:turbo3", layout(64, 4, 128, 256));
+    let mut both = Both::new(&gpu, &plan, 8192, 1);
+    both.create();
+    both.step(&[(0, 4097)], false, "prompt").unwrap();
+    both.step(&[(0, 1)], false, "decode").unwrap();
+    both.truncate(0, 3000);
+    both.step(&[(0, 0)], false, "rolled back").unwrap();
+    both.step(&[(0, 70)], true, "every new token").unwrap();
+}
+
+#[test]
+fn windows_caps_and_sinks_hold_across_pages_and_ring() {
+    let gpu = device();
+    for (window, sinks, soft_cap) in
+        [(50, 0, 0.0), (50, 4, 3.0), (150, 20, 0.0), (1, 0, 0.0), (100_000, 3, 1.0)]
+    {
+        let mut plan = Plan::new("kivi4:turbo3", layout(64, 4, 20, 32)).centred();
+        plan.rule = Rule { window, sinks, soft_cap, ..plan.rule };
+        let mut both = Both::new(&gpu, &plan, 1024, 1);
+        both.create();
+        for tokens in [3, 5, 60, 131, 1] {
+            both.step(&[(0, tokens)], tokens < 10, "window").unwrap();
+        }
+    }
+}
+
+/// Random steps, forks, rollbacks and ends: every sequence stays what the plain model says, and blocks come back.
+#[test]
+fn random_histories_agree_with_a_plain_model() {
+    let gpu = device();
+    let plans = [
+        Plan::new("kivi4:turbo3", Layout { layers: 2, ..layout(64, 4, 20, 32) }).centred(),
+        Plan::new("kivi2:kivi4", layout(64, 0, 0, 64)),
+        Plan::new("q4_0:q8_0", Layout { rotate: true, ..layout(64, 3, 0, 16) }).centred(),
+        Plan::new("turbo4:f16", layout(64, 0, 9, 48)),
+    ];
+    for (seed, plan) in plans.iter().enumerate() {
+        let mut both = Both::new(&gpu, plan, 40 * plan.layout.block, 5);
+        let mut dice = Random::new(seed as u64 + 40);
+        let mut counts = [0; 5];
+        for _ in 0..60 {
+            let there = both.sequences.len();
+            let pick = |dice: &mut Random| dice.below(there as u64) as usize;
+            match dice.below(10) {
+                _ if there == 0 => both.create(),
+                0 if there < 5 => both.create(),
+                1 | 2 if there < 5 => {
+                    let from = pick(&mut dice);
+                    both.fork(from);
+                    counts[0] += 1;
+                }
+                3 | 4 => {
+                    let at = pick(&mut dice);
+                    let length = both.sequences[at].1.extent.length;
+                    let back = if dice.below(2) == 0 { dice.below(40) } else { dice.below(length + 1) };
+                    both.truncate(at, length.saturating_sub(back));
+                    counts[1] += 1;
+                }
+                5 if there > 1 => {
+                    let (sequence, _) = both.sequences.remove(pick(&mut dice));
+                    both.cache.free(sequence).unwrap();
+                    counts[2] += 1;
+                }
+                _ => {
+                    let mut grow = Vec::new();
+                    for at in 0..there {
+                        let most = if dice.below(4) == 0 { 150 } else { 3 };
+                        let empty = both.sequences[at].1.extent.length == 0;
+                        let tokens = dice.below(most) + u64::from(empty);
+                        if dice.below(3) > 0 {
+                            grow.push((at, tokens));
+                        }
+                    }
+                    if grow.is_empty() {
+                        continue;
+                    }
+                    let before: Vec<Extent> = both.sequences.iter().map(|(_, plain)| plain.extent).collect();
+                    let memory = both.cache.memory();
+                    let total: u64 = grow.iter().map(|(_, tokens)| tokens).sum();
+                    let every = total > 0 && total < 8;
+                    match both.step(&grow, every, &format!("plan {seed}")) {
+                        Ok(()) => counts[3] += 1,
+                        Err(error) => {
+                            // Nothing has changed, and the next check will see it.
+                            assert!(error.to_string().contains("the cache is full"), "{error}");
+                            assert_eq!(both.cache.memory(), memory);
+                            for ((sequence, _), extent) in both.sequences.iter().zip(before) {
+                                assert_eq!(both.cache.length(*sequence).unwrap(), extent.length);
+                            }
+                            counts[4] += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(counts[..4].iter().all(|&count| count > 0), "{counts:?}");
+        for (sequence, _) in std::mem::take(&mut both.sequences) {
+            both.cache.free(sequence).unwrap();
+        }
+        let memory = both.cache.memory();
+        assert_eq!((memory.free_blocks, memory.in_use), (memory.blocks, 0));
+    }
+}
