@@ -177,17 +177,33 @@ pub struct Step {
     /// Fresh tokens of all sequences.
     tokens: u64,
     appended: Vec<bool>,
+    queries: Queries,
     view: Option<View>,
 }
 
+/// Which tokens of a step ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queries {
+    /// The newest one of each sequence.
+    Newest,
+    /// Every new one, those of a sequence one behind another; each sees itself and those before it.
+    New,
+}
+
 impl Step {
+    /// That these tokens ask; without it the newest ones do.
+    pub fn ask(&mut self, queries: Queries) {
+        self.queries = queries;
+        self.view = None;
+    }
+
     /// New tokens of all its sequences together.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 }
 
-/// What queries see: one of the newest token of each sequence, or one of each new token.
+/// What the queries of a step see.
 #[derive(Debug)]
 struct View {
     rule: Rule,
@@ -535,6 +551,7 @@ impl KvCache {
             pieces: Buffer::from_slice(gpu, "pieces", count, &list)?,
             on_device: Buffer::from_slice(gpu, "table", count, &table)?,
             appended: vec![tokens == 0; self.layout.layers],
+            queries: Queries::Newest,
             view: None,
             sequences,
             list,
@@ -660,8 +677,8 @@ impl KvCache {
         }
     }
 
-    /// The attention of `queries`, `[sequences, heads, head_dim]` for the newest token of each sequence of a step, or
-    /// `[tokens, heads, head_dim]` for every new token, each of which sees itself and those before it: `softmax(scale q k) v`.
+    /// The attention of `queries`, `[sequences, heads, head_dim]` for the newest token of each sequence of a step, or as
+    /// [`Step::ask`] has it: `softmax(scale q k) v`.
     ///
     /// # Errors
     /// Those of [`KvCache::attend_into`]; [`Error::Input`] for queries that are not finite.
@@ -787,7 +804,6 @@ impl KvCache {
 
     /// Where the tokens lie that each query sees.
     fn view(&self, gpu: &Context, step: &Step, queries: u64, rule: &Rule) -> Result<View> {
-        let count = step.sequences.len() as u64;
         let mut lengths: Vec<(usize, u64)> = Vec::new();
         for (i, (sequence, piece)) in step.sequences.iter().zip(&step.list).enumerate() {
             let length = self.state(*sequence)?.extent.length;
@@ -795,13 +811,13 @@ impl KvCache {
                 return Err(Error::Input(format!("{} has no tokens to attend to", self.name(*sequence))));
             }
             let new = u64::from(piece.tokens);
-            let first = if queries == count { length } else { length - new + 1 };
+            let first = if step.queries == Queries::Newest { length } else { length - new + 1 };
             lengths.extend((first..=length).map(|length| (i, length)));
         }
         if queries != lengths.len() as u64 || queries == 0 {
             return Err(Error::Input(format!(
-                "{queries} rows of queries are given: one for each of {count} sequences, or for each of {} new tokens, is expected",
-                step.tokens
+                "queries of {queries} tokens are given, where those of {} are expected",
+                lengths.len()
             )));
         }
         let (mut paged, mut recent, mut tables, mut slots) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

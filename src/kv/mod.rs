@@ -9,4 +9,4 @@ pub mod keep;
 pub mod layout;
 pub mod rotate;
 
-pub use cache::{Capacity, KvCache, Layout, Memory, Sequence, Step};
+pub use cache::{Capacity, KvCache, Layout, Memory, Queries, Sequence, Step};

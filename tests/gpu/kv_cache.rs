@@ -5,7 +5,7 @@ use lowbit::codec::{CacheType, Codec, Pair, Side, center};
 use lowbit::gpu::Context;
 use lowbit::kv::attend::Rule;
 use lowbit::kv::extent::{Extent, Places};
-use lowbit::kv::{Capacity, KvCache, Layout, Sequence};
+use lowbit::kv::{Capacity, KvCache, Layout, Queries, Sequence};
 use lowbit::oracle;
 use lowbit::random::Random;
 
@@ -217,6 +217,9 @@ impl<'a> Both<'a> {
             let length = self.sequences[at].1.extent.length;
             let first = if every { length - tokens + 1 } else { length };
             asked.extend((first..=length).map(|length| (at, length)));
+        }
+        if every {
+            step.ask(Queries::New);
         }
         for layer in 0..layers {
             let each = heads * head_dim;
