@@ -18,6 +18,7 @@ pub mod onnx;
 pub mod output;
 pub mod picture;
 pub mod safetensors;
+pub mod saved;
 pub mod table;
 pub mod vecs;
 

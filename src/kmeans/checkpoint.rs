@@ -5,7 +5,7 @@
 //! euclidean metric, less the tensor `mean` (`[d]`).
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ use super::points::Source;
 use crate::io::hash::Hasher;
 use crate::io::output::check_writable;
 use crate::io::quoted;
-use crate::io::safetensors::{self, Part, Safetensors, Tensor};
+use crate::io::safetensors::Part;
+use crate::io::saved::{Kind, Saved};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -35,11 +36,11 @@ pub struct Checkpoints {
 }
 
 /// Which kind of file this is, and which version.
-const FORMAT: &str = "lowbit k-means checkpoint 1";
-/// The key of the file's own hash.
-const HASH: &str = "sha256";
-/// Bytes of a tensor that are hashed at a time.
-const PIECE: u64 = 1 << 20;
+static KIND: Kind = Kind {
+    format: "lowbit k-means checkpoint 1",
+    refusal: "this cannot be resumed from",
+    advice: "do not resume, or give another checkpoint",
+};
 
 /// Where the loop of a start stands. Centroids are `[k, d]`, without padding.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,7 +161,7 @@ pub struct Keeper {
     identity: Vec<(&'static str, String)>,
     shape: [u64; 2],
     /// The file that is resumed from.
-    file: Option<Saved>,
+    file: Option<Checkpoint>,
     adapter: String,
     /// What has been taken off the points, if anything.
     pub mean: Vec<f64>,
@@ -180,7 +181,7 @@ impl Keeper {
         let path = &checkpoints.path;
         check_writable(path)?;
         let found = checkpoints.resume && path.try_exists().map_err(|error| Error::io(path, error))?;
-        let file = if found { Some(Saved::open(path)?) } else { None };
+        let file = if found { Some(Checkpoint(KIND.open(path)?)) } else { None };
         if let Some(file) = &file {
             file.compare(&identity)?;
         }
@@ -214,13 +215,13 @@ impl Keeper {
         let Some(file) = self.file.take() else { return Ok(None) };
         let (mut stand, position) = file.state(&self.shape)?;
         if stand.start >= starts {
-            return Err(file.problem(format!("it is in start {} of {starts}", stand.start)));
+            return Err(file.0.problem(&format!("it is in start {} of {starts}", stand.start)));
         }
-        let before = file.text("adapter")?;
+        let before = file.0.text("adapter")?;
         if before != adapter {
             stand.notices.push(format!(
                 "{}: it was written on {}: on another adapter, the last digits of a result may differ",
-                file.path().display(),
+                file.0.path().display(),
                 quoted(before)
             ));
         }
@@ -232,7 +233,7 @@ impl Keeper {
     }
 
     fn write(&mut self, stand: &Stand, position: Option<&Position>) -> Result<()> {
-        let mut pairs = vec![("format", FORMAT.to_owned()), ("adapter", self.adapter.clone())];
+        let mut pairs = vec![("adapter", self.adapter.clone())];
         pairs.extend(self.identity.iter().cloned());
         pairs.push(("start", stand.start.to_string()));
         pairs.push(("random", stand.random.state().to_string()));
@@ -261,15 +262,7 @@ impl Keeper {
         for (name, data) in &tensors {
             parts.push(Part { name, dtype: "F32", shape: &self.shape, data });
         }
-        let mut pairs: Vec<(String, String)> =
-            pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let mut hash = hash_of_pairs(&pairs);
-        for Part { name, dtype, shape, data } in &parts {
-            hash.update(title(name, dtype, shape));
-            hash.update(data);
-        }
-        pairs.push((HASH.to_owned(), hash.finish()));
-        safetensors::write(&self.checkpoints.path, &pairs, &parts)?;
+        KIND.write(&self.checkpoints.path, &pairs, &parts)?;
         self.last = Instant::now();
         Ok(())
     }
@@ -327,144 +320,61 @@ fn text_of(numbers: &[f64]) -> String {
 
 /// A checkpoint that is whole.
 #[derive(Debug)]
-struct Saved(Safetensors);
+struct Checkpoint(Saved);
 
-impl Saved {
-    fn open(path: &Path) -> Result<Self> {
-        // What a reader of any safetensors file says does not say what to do here.
-        let saved = Self(Safetensors::open(path).map_err(|error| match error {
-            Error::File { path, problem } => Error::file(path, advise(&problem)),
-            other => other,
-        })?);
-        if saved.text("format")? != FORMAT {
-            let found = quoted(saved.text("format")?);
-            return Err(saved.problem(format!("its format is {found}, not '{FORMAT}'")));
-        }
-        let pairs: Vec<(String, String)> =
-            saved.0.metadata().iter().filter(|(key, _)| key != HASH).cloned().collect();
-        let mut hash = hash_of_pairs(&pairs);
-        let mut piece = vec![0; PIECE as usize];
-        for tensor in saved.0.tensors() {
-            hash.update(title(&tensor.name, tensor.dtype.name, &tensor.shape));
-            for from in (0..tensor.bytes).step_by(PIECE as usize) {
-                let range = from..(from + PIECE).min(tensor.bytes);
-                let piece = &mut piece[..(range.end - range.start) as usize];
-                saved.0.read(tensor, range, piece)?;
-                hash.update(piece);
-            }
-        }
-        if saved.text(HASH)? != hash.finish() {
-            return Err(saved.problem("it is damaged: its SHA-256 is another than the one it states".into()));
-        }
-        Ok(saved)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn problem(&self, problem: String) -> Error {
-        Error::file(self.path(), advise(&problem))
-    }
-
+impl Checkpoint {
     /// Refuses a checkpoint of anything else.
     fn compare(&self, identity: &[(&'static str, String)]) -> Result<()> {
-        let mut different = Vec::new();
-        for (key, here) in identity {
-            let there = self.text(key)?;
-            if there != here {
-                different.push(format!("{key} is {} in it, and {} here", quoted(there), quoted(here)));
-            }
-        }
-        if different.is_empty() {
-            return Ok(());
-        }
+        let Some(different) = self.0.differences(identity)? else { return Ok(()) };
         Err(Error::file(
-            self.path(),
+            self.0.path(),
             format!(
-                "this checkpoint is of another clustering: {}; give the data and settings it was made with, or do not \
-                 resume",
-                different.join("; ")
+                "this checkpoint is of another clustering: {different}; give the data and settings it was made with, or do not \
+                 resume"
             ),
         ))
     }
 
-    fn find(&self, key: &str) -> Option<&str> {
-        self.0.metadata().iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-    }
-
-    fn text(&self, key: &str) -> Result<&str> {
-        self.find(key).ok_or_else(|| self.problem(format!("it says nothing of {key}")))
-    }
-
-    fn value<T: std::str::FromStr>(&self, key: &str) -> Result<T> {
-        let text = self.text(key)?;
-        text.parse().map_err(|_| self.problem(format!("its {key} is {}", quoted(text))))
-    }
-
     fn numbers(&self, key: &str) -> Result<Vec<f64>> {
         let numbers =
-            self.text(key)?.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>();
-        numbers.map_err(|_| self.problem(format!("its {key} is no list of numbers")))
+            self.0.text(key)?.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>();
+        numbers.map_err(|_| self.0.problem(&format!("its {key} is no list of numbers")))
     }
 
     fn state(&self, shape: &[u64; 2]) -> Result<State> {
-        let notices = serde_json::from_str(self.text("notices")?)
-            .map_err(|_| self.problem("its notices are no list of strings".into()))?;
-        let best = if self.find("best_inertia").is_some() {
-            let iteration = Duration::try_from_secs_f64(self.value("best_seconds_per_iteration")?);
+        let notices = serde_json::from_str(self.0.text("notices")?)
+            .map_err(|_| self.0.problem("its notices are no list of strings"))?;
+        let best = if self.0.find("best_inertia").is_some() {
+            let iteration = Duration::try_from_secs_f64(self.0.value("best_seconds_per_iteration")?);
             let outcome = Outcome {
-                n_iter: self.value("best_n_iter")?,
-                converged: self.value("best_converged")?,
+                n_iter: self.0.value("best_n_iter")?,
+                converged: self.0.value("best_converged")?,
                 iteration: iteration
-                    .map_err(|_| self.problem("its best_seconds_per_iteration are no time".into()))?,
+                    .map_err(|_| self.0.problem("its best_seconds_per_iteration are no time"))?,
                 history: self.numbers("best_history")?,
             };
             let centroids = self.centroids("best_centroids", shape)?;
-            Some(Best { inertia: self.value("best_inertia")?, outcome, centroids, labels: None })
+            Some(Best { inertia: self.0.value("best_inertia")?, outcome, centroids, labels: None })
         } else {
             None
         };
-        let random = Random::at(self.value("random")?);
-        let stand = Stand { start: self.value("start")?, random, notices, best };
-        if self.find("n_iter").is_none() {
+        let random = Random::at(self.0.value("random")?);
+        let stand = Stand { start: self.0.value("start")?, random, notices, best };
+        if self.0.find("n_iter").is_none() {
             return Ok((stand, None));
         }
-        let n_iter = self.value("n_iter")?;
+        let n_iter = self.0.value("n_iter")?;
         let before = if n_iter > 0 { Some(self.centroids("centroids_before", shape)?) } else { None };
         let (centroids, history) = (self.centroids("centroids", shape)?, self.numbers("history")?);
         Ok((stand, Some(Position { n_iter, before, centroids, history })))
     }
 
     fn centroids(&self, name: &str, shape: &[u64; 2]) -> Result<Vec<f32>> {
-        let tensor: &Tensor = self.0.tensor(name)?;
-        if tensor.dtype.name != "F32" || tensor.shape != shape {
-            let (dtype, found) = (tensor.dtype.name, &tensor.shape);
-            return Err(self.problem(format!("its {name} are {dtype} {found:?}, not F32 {shape:?}")));
-        }
-        let mut bytes = vec![0; tensor.bytes as usize];
-        self.0.read(tensor, 0..tensor.bytes, &mut bytes)?;
+        let bytes = self.0.tensor(name, "F32", shape)?;
         let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
         if values.iter().any(|value| !value.is_finite()) {
-            return Err(self.problem(format!("its {name} are not finite")));
+            return Err(self.0.problem(&format!("its {name} are not finite")));
         }
         Ok(values)
     }
-}
-
-fn advise(problem: &str) -> String {
-    format!("this cannot be resumed from: {problem}; do not resume, or give another checkpoint")
-}
-
-/// A hash that has seen these pairs, in any order.
-fn hash_of_pairs(pairs: &[(String, String)]) -> Hasher {
-    let mut lines: Vec<String> = pairs.iter().map(|(key, value)| format!("{key:?}: {value:?}\n")).collect();
-    lines.sort_unstable();
-    let mut hash = Hasher::default();
-    lines.into_iter().for_each(|line| hash.update(line));
-    hash
-}
-
-fn title(name: &str, dtype: &str, shape: &[u64]) -> String {
-    format!("{name:?} {dtype} {shape:?}\n")
 }

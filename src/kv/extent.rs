@@ -42,6 +42,23 @@ impl Places {
         Self { sinks, recent, together, ring }
     }
 
+    /// Tokens that there is room for as they are.
+    pub fn kept(&self) -> u64 {
+        self.sinks + self.ring
+    }
+
+    /// Whether a sequence can be so far.
+    pub fn hold(&self, extent: &Extent) -> bool {
+        let Extent { length, encoded, held } = *extent;
+        let behind = length.saturating_sub(self.sinks);
+        let first = self.sinks + encoded.min(behind);
+        encoded <= behind
+            && encoded.is_multiple_of(self.together)
+            && behind - encoded <= self.ring
+            && held <= length
+            && (length <= first || held <= first)
+    }
+
     /// Tokens that a sequence of this length has encoded if it never got shorter.
     fn encoded(&self, length: u64) -> u64 {
         length.saturating_sub(self.sinks + self.recent) / self.together * self.together
@@ -125,11 +142,7 @@ mod tests {
                     }
                     extent = cut;
                 }
-                let first = sinks + extent.encoded;
-                assert!(extent.encoded.is_multiple_of(together) || together == 1);
-                assert!(extent.length <= sinks || first <= extent.length, "{extent:?}");
-                assert!(extent.length <= first || extent.held <= first, "{extent:?}");
-                assert!(extent.length.saturating_sub(first) <= places.ring, "{extent:?}");
+                assert!(places.hold(&extent), "{places:?} {extent:?}");
             }
         }
     }

@@ -373,3 +373,215 @@ fn random_histories_agree_with_a_plain_model() {
         assert_eq!((memory.free_blocks, memory.in_use), (memory.blocks, 0));
     }
 }
+
+#[test]
+fn saved_sequences_come_back_to_the_bit() {
+    let (gpu, folder) = (device(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("state.safetensors");
+    let plan = Plan::new("kivi4:turbo3", Layout { layers: 2, ..layout(64, 4, 20, 32) }).centred();
+    let mut both = Both::new(&gpu, &plan, 1024, 4);
+    (0..2).for_each(|_| both.create());
+    both.step(&[(0, 150), (1, 37)], false, "before").unwrap();
+    both.fork(0);
+    both.step(&[(2, 40)], false, "before").unwrap();
+    both.truncate(0, 149);
+    let sequences: Vec<Sequence> = both.sequences.iter().map(|(sequence, _)| *sequence).collect();
+    both.cache.save(&gpu, &sequences, &path).unwrap();
+
+    // Into another cache, where the first slot and some blocks are taken.
+    let mut other = Both::new(&gpu, &plan, 1024, 4);
+    other.create();
+    other.step(&[(0, 60)], false, "another").unwrap();
+    let used = |cache: &KvCache| cache.memory().blocks - cache.memory().free_blocks;
+    let own = used(&other.cache);
+    let restored = other.cache.restore(&gpu, &path).unwrap();
+    // Shared blocks are still shared.
+    assert_eq!(used(&other.cache), own + used(&both.cache));
+    for (sequence, (_, plain)) in restored.into_iter().zip(&both.sequences) {
+        other.sequences.push((sequence, plain.clone()));
+    }
+    other.step(&[(1, 0), (2, 0), (3, 0)], false, "restored").unwrap();
+    other.step(&[(1, 33), (2, 1), (3, 5), (0, 2)], false, "restored and grown").unwrap();
+
+    let refused = |plan: &Plan, tokens, part: &str| {
+        let mut cache = plan.cache(&gpu, tokens, 4);
+        let before = cache.memory();
+        let error = cache.restore(&gpu, &path).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!((cache.memory(), cache.sequences().count()), (before, 0));
+    };
+    let like = |types: &str, recent| Plan::new(types, Layout { layers: 2, ..layout(64, 4, recent, 32) });
+    refused(&like("kivi4:turbo3", 20), 1024, "centered is 'true' in it, and 'false' here");
+    refused(&like("kivi4:turbo3", 21).centred(), 1024, "recent is '20' in it, and '21' here");
+    refused(&like("kivi4", 20).centred(), 1024, "types is 'kivi4:turbo3' in it, and 'kivi4' here");
+    refused(&plan, 64, "the cache has room for 2");
+    let mut cache = plan.cache(&gpu, 1024, 2);
+    let error = cache.restore(&gpu, &path).unwrap_err();
+    assert!(error.to_string().contains("room for 2 sequences"), "{error}");
+    assert_eq!(cache.memory().in_use, 0);
+
+    let whole = std::fs::read(&path).unwrap();
+    let mut spoilt = whole.clone();
+    let at = spoilt.len() - 5;
+    spoilt[at] ^= 1;
+    std::fs::write(&path, spoilt).unwrap();
+    refused(&plan, 1024, "it is damaged");
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    refused(&plan, 1024, "this is no state of a KV cache");
+}
+
+fn error_of<T>(result: lowbit::Result<T>) -> String {
+    match result {
+        Ok(_) => panic!("it was accepted"),
+        Err(error) => {
+            assert_eq!(error.exit_code(), 2, "{error}");
+            error.to_string()
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let gpu = device();
+    let usual = || Layout::new(2, 4, 2, 64);
+    let types = Pair::from(CacheType::Q8_0);
+    let room = Capacity { tokens: 128, sequences: 2 };
+    let layouts = [
+        (Layout { heads: 5, ..usual() }, "5 query heads are no multiple of 2 kv heads"),
+        (Layout { kv_heads: 0, ..usual() }, "0 kv heads"),
+        (Layout { layers: 0, ..usual() }, "0 layers"),
+        (Layout { head_dim: 100, ..usual() }, "the nearest"),
+        (Layout { block: 8, ..usual() }, "a block has 16 to 256 tokens"),
+        (Layout { block: 40, ..usual() }, "a block of 40 tokens is no multiple of 16"),
+    ];
+    for (layout, part) in layouts {
+        let error = error_of(KvCache::new(&gpu, &layout, types, room));
+        assert!(error.contains(part), "{error}");
+    }
+    let kivi = error_of(KvCache::new(&gpu, &Layout { block: 48, ..usual() }, CacheType::Kivi2.into(), room));
+    assert!(kivi.contains("no multiple of 32, as kivi2 needs it"), "{kivi}");
+    for (tokens, sequences, part) in
+        [(0, 1, "at least one token"), (1, 0, "at least one token"), (1 << 30, 1, "tokens fit")]
+    {
+        let error = error_of(KvCache::new(&gpu, &usual(), types, Capacity { tokens, sequences }));
+        assert!(error.contains(part), "{error}");
+    }
+
+    let mut cache = KvCache::new(&gpu, &usual(), types, room).unwrap();
+    let error = error_of(cache.center(&gpu, &[0.0; 255]));
+    assert!(error.contains("255 means are given, where [2, 2, 64]"), "{error}");
+    let error = error_of(cache.center(&gpu, &[f32::NAN; 256]));
+    assert!(error.contains("finite"), "{error}");
+    let (a, b) = (cache.create().unwrap(), cache.create().unwrap());
+    assert!(error_of(cache.create()).contains("room for 2 sequences"));
+    assert!(error_of(cache.center(&gpu, &[0.0; 256])).contains("while there are sequences"));
+    assert!(error_of(cache.begin(&gpu, &[])).contains("no sequences"));
+    assert!(error_of(cache.begin(&gpu, &[(a, 1), (a, 1)])).contains("is given twice"));
+    let memory = cache.memory();
+    assert!(
+        error_of(cache.begin(&gpu, &[(a, 1), (b, 300)]))
+            .contains("the cache is full: 4 more blocks of 64 tokens")
+    );
+    assert!(error_of(cache.begin(&gpu, &[(a, u64::MAX)])).contains("the number of tokens of a sequence"));
+    assert_eq!((cache.memory(), cache.length(a).unwrap()), (memory, 0));
+
+    // Queries of an empty sequence; of no finite size; of another number.
+    let rule = Rule::plain(64);
+    let mut step = cache.begin(&gpu, &[(a, 0)]).unwrap();
+    assert!(error_of(cache.attend(&gpu, &mut step, 0, &[0.0; 256], &rule)).contains("has no tokens"));
+    assert!(error_of(cache.append(&gpu, &mut step, 0, &[], &[])).contains("no new tokens"));
+    let mut step = cache.begin(&gpu, &[(a, 2)]).unwrap();
+    assert!(error_of(cache.attend(&gpu, &mut step, 0, &[0.0; 256], &rule)).contains("was not appended to"));
+    let good = [0.5; 256];
+    let mut bad = good;
+    for (value, part) in [
+        (f32::NAN, "token 1, head 1, channel 5 is NaN"),
+        (f32::NEG_INFINITY, "channel 5 is -inf"),
+        (65505.0, "channel 5 is 65505; a cache holds finite values of at most 65504"),
+    ] {
+        bad[128 + 64 + 5] = value;
+        assert!(error_of(cache.append(&gpu, &mut step, 0, &bad, &good)).contains(part));
+        let error = error_of(cache.append(&gpu, &mut step, 0, &good, &bad));
+        assert!(error.contains(part) && error.contains("values"), "{error}");
+    }
+    assert!(
+        error_of(cache.append(&gpu, &mut step, 0, &good[1..], &good))
+            .contains("where [2, 2, 64] are expected")
+    );
+    assert!(error_of(cache.append(&gpu, &mut step, 2, &good, &good)).contains("no layer 2 among 2"));
+    // What was refused has changed nothing: the layer can still be appended to.
+    cache.append(&gpu, &mut step, 0, &good, &good).unwrap();
+    assert!(
+        error_of(cache.append(&gpu, &mut step, 0, &good, &good)).contains("layer 0 has been appended to")
+    );
+    for refused in [
+        error_of(cache.begin(&gpu, &[(a, 1)])),
+        error_of(cache.fork(&gpu, a)),
+        error_of(cache.truncate(&gpu, a, 1)),
+        error_of(cache.save(&gpu, &[a], "nowhere".as_ref())),
+    ] {
+        assert!(refused.contains("has 1 of 2 layers that its last step was not appended to"), "{refused}");
+    }
+    cache.append(&gpu, &mut step, 1, &good, &good).unwrap();
+    assert!(error_of(cache.attend(&gpu, &mut step, 0, &[0.0; 255], &rule)).contains("no rows of [4, 64]"));
+    assert!(
+        error_of(cache.attend(&gpu, &mut step, 0, &[0.0; 512], &rule))
+            .contains("queries of 2 tokens are given")
+    );
+    let mut queries = [0.0; 256];
+    queries[70] = f32::INFINITY;
+    assert!(error_of(cache.attend(&gpu, &mut step, 0, &queries, &rule)).contains("head 1, channel 6 is inf"));
+    for rule in
+        [Rule { scale: f32::NAN, ..rule }, Rule { soft_cap: -1.0, ..rule }, Rule { window: 0, ..rule }]
+    {
+        assert!(
+            error_of(cache.attend(&gpu, &mut step, 0, &[0.0; 256], &rule)).contains("at least one token")
+        );
+    }
+    cache.attend(&gpu, &mut step, 0, &[0.0; 256], &Rule { window: 1_000_000, ..rule }).unwrap();
+    cache.truncate(&gpu, a, 1).unwrap();
+    assert!(error_of(cache.attend(&gpu, &mut step, 0, &[0.0; 256], &rule)).contains("begin again"));
+    cache.free(a).unwrap();
+    for refused in [
+        error_of(cache.free(a)),
+        error_of(cache.truncate(&gpu, a, 0)),
+        error_of(cache.fork(&gpu, a)),
+        error_of(cache.length(a)),
+        error_of(cache.begin(&gpu, &[(a, 1)])),
+    ] {
+        assert!(refused.contains("is not in this cache"), "{refused}");
+    }
+    // The slot's next sequence is another one.
+    let next = cache.create().unwrap();
+    assert!(next != a && cache.length(next).unwrap() == 0);
+    assert!(cache.length(a).is_err());
+}
+
+/// Groups of one value, vectors of zeros, the largest values: kept without a fault.
+#[test]
+fn vectors_that_divide_by_nothing_are_kept() {
+    let gpu = device();
+    for types in ["kivi4:turbo3", "q4_0:q8_0"] {
+        let plan = Plan::new(types, layout(64, 0, 0, 32));
+        let mut cache = plan.cache(&gpu, 128, 1);
+        let sequence = cache.create().unwrap();
+        let mut step = cache.begin(&gpu, &[(sequence, 64)]).unwrap();
+        let keys: Vec<f32> = (0..64 * 128).map(|i| if i / 128 < 32 { 0.0 } else { -0.75 }).collect();
+        let values: Vec<f32> = (0..64 * 128).map(|i| if i / 64 % 2 == 0 { 0.0 } else { 4000.0 }).collect();
+        cache.append(&gpu, &mut step, 0, &keys, &values).unwrap();
+        let found = cache.attend(&gpu, &mut step, 0, &[0.0; 512], &plan.rule).unwrap();
+        for (i, &x) in found.iter().enumerate() {
+            let expected = if i / 256 == 0 { 0.0 } else { 4000.0 };
+            // Rotated, a vector of one value has many, which 3 bits change much.
+            let bound = if plan.types.values == CacheType::Q8_0 { 0.001 } else { 0.8 } * expected;
+            assert!((x - expected).abs() <= bound, "{types}: {x}, not {expected}");
+        }
+    }
+    // A norm beyond f16, of values that are not.
+    let plan = Plan::new("kivi4:turbo3", layout(64, 0, 0, 32));
+    let mut cache = plan.cache(&gpu, 128, 1);
+    let sequence = cache.create().unwrap();
+    let mut step = cache.begin(&gpu, &[(sequence, 1)]).unwrap();
+    let error = error_of(cache.append(&gpu, &mut step, 0, &[0.0; 128], &[60000.0; 128]));
+    assert!(error.contains("the scale of token 0, head 0 is above 65504"), "{error}");
+}

@@ -1,0 +1,484 @@
+//! The cache of a model: pools of blocks for every layer, the sequences that have them, and the passes over both.
+//!
+//! A sequence grows by steps: [`KvCache::begin`] makes room for new tokens in every layer, or changes nothing; then each layer
+//! appends its keys and values and attends. Sequences share blocks after [`KvCache::fork`] until one of them writes.
+
+mod state;
+mod step;
+
+pub use step::{Queries, Step};
+
+use std::ops::Range;
+
+use half::f16;
+
+use super::append::Append;
+use super::attend::{self, Attend, Heads};
+use super::blocks::Blocks;
+use super::extent::{Extent, Places};
+use super::keep::Keep;
+use super::layout::Page;
+use super::rotate::Rotate;
+use crate::codec::{CacheType, Codec, GROUP, Pair, Side, center};
+use crate::gpu::{Buffer, Context, to_u32};
+use crate::{Error, Result};
+
+/// What a model's attention keeps of a token, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Layers with an attention of this shape.
+    pub layers: usize,
+    /// Query heads, a multiple of the kv heads.
+    pub heads: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// The head dimension, one of [`crate::codec::HEAD_DIMS`].
+    pub head_dim: usize,
+    /// Tokens of a block: 16 to 256, a multiple of 16, or of 32 for keys of KIVI.
+    pub block: u64,
+    /// First tokens of a sequence that stay f16.
+    pub sinks: u64,
+    /// Newest tokens of a sequence that stay f16.
+    pub recent: u64,
+    /// Whether what is q8_0 or q4_0 is rotated.
+    pub rotate: bool,
+}
+
+impl Layout {
+    /// Blocks of 64 tokens; the first 4 and the newest 64 tokens stay f16.
+    pub fn new(layers: usize, heads: usize, kv_heads: usize, head_dim: usize) -> Self {
+        Self { layers, heads, kv_heads, head_dim, block: 64, sinks: 4, recent: 64, rotate: false }
+    }
+
+    fn check(&self) -> Result<()> {
+        let Self { layers, heads, kv_heads, block, .. } = *self;
+        let fault = |text: String| Err(Error::Input(text));
+        if layers == 0 || heads == 0 || kv_heads == 0 {
+            return fault(format!(
+                "a cache of {layers} layers, {heads} query heads and {kv_heads} kv heads keeps nothing"
+            ));
+        }
+        if !heads.is_multiple_of(kv_heads) {
+            return fault(format!("{heads} query heads are no multiple of {kv_heads} kv heads"));
+        }
+        if !(16..=256).contains(&block) {
+            return fault(format!("a block has 16 to 256 tokens, not {block}"));
+        }
+        Ok(())
+    }
+
+    fn shape(&self) -> Heads {
+        Heads {
+            kv: self.kv_heads as u64,
+            each: (self.heads / self.kv_heads) as u64,
+            dim: self.head_dim as u64,
+        }
+    }
+}
+
+/// How much a cache has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Encoded tokens of all sequences, in whole blocks; those that stay f16 have room besides.
+    pub tokens: u64,
+    /// Sequences.
+    pub sequences: u64,
+}
+
+/// A sequence of a cache. Another one's, or one that was freed, is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence {
+    slot: u32,
+    /// How many sequences had the slot before.
+    turn: u32,
+}
+
+/// Bytes of a cache on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All that it was given.
+    pub reserved: u64,
+    /// Blocks that sequences have, each counted once, and f16 tokens of sequences.
+    pub in_use: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Blocks that no sequence has.
+    pub free_blocks: u64,
+}
+
+/// A sequence's own state.
+#[derive(Clone, Debug)]
+struct State {
+    extent: Extent,
+    blocks: Vec<u32>,
+    /// Layers that the last step has not appended to.
+    missing: usize,
+    /// The number of the last step.
+    step: u64,
+}
+
+/// The keys, or the values, of a layer.
+#[derive(Debug)]
+struct Store {
+    /// `[blocks, kv_heads]` pages.
+    pool: Buffer,
+    /// `[slots, kv_heads, sinks + ring, dim]` halves.
+    recent: Buffer,
+}
+
+/// Keys or values of every layer.
+#[derive(Debug)]
+struct Half {
+    codec: Codec,
+    append: Append,
+    /// How the f16 tokens lie.
+    recent_page: Page,
+    stores: Vec<Store>,
+}
+
+/// What keys are centred by.
+#[derive(Debug)]
+struct Means {
+    /// `[layers, kv_heads, dim]`
+    values: Vec<f32>,
+    /// Of each layer as it is subtracted, and in the basis of the keys.
+    layers: Vec<[Buffer; 2]>,
+}
+
+/// A KV cache in few bits, in blocks.
+#[derive(Debug)]
+pub struct KvCache {
+    layout: Layout,
+    types: Pair,
+    places: Places,
+    keys: Half,
+    values: Half,
+    means: Option<Means>,
+    blocks: Blocks,
+    /// By slot: how many sequences had it, and the one that has it.
+    slots: Vec<(u32, Option<State>)>,
+    steps: u64,
+    keep: Keep,
+    rotate: Rotate,
+    paged: Attend,
+    recent: Attend,
+    sizes: Buffer,
+    no_sizes: Buffer,
+    software: bool,
+}
+
+impl Half {
+    fn new(gpu: &Context, layout: &Layout, ty: CacheType, side: Side, room: Room) -> Result<Self> {
+        let codec = Codec::new(ty, side, layout.head_dim)?.rotate(layout.rotate);
+        let append = Append::load(gpu, &codec, layout.block)?;
+        let (kv_heads, dim) = (layout.kv_heads as u64, layout.head_dim as u64);
+        let page = append.page().len();
+        let name = side.name();
+        let bytes = room.blocks * kv_heads * page * 4;
+        if bytes > gpu.adapter.max_binding_bytes {
+            let fit = gpu.adapter.max_binding_bytes / (kv_heads * page * 4) * layout.block;
+            return Err(Error::Input(format!(
+                "{name} of {} tokens take {bytes} bytes in a layer, and a binding of {} has at most {}: {fit} tokens fit",
+                room.blocks * layout.block,
+                gpu.adapter.name,
+                gpu.adapter.max_binding_bytes
+            )));
+        }
+        let halves = Codec::new(CacheType::F16, side, layout.head_dim)?;
+        let store = |_| {
+            Ok(Store {
+                pool: Buffer::new(gpu, &format!("pages of {name}"), room.blocks * kv_heads, 4 * page)?,
+                recent: Buffer::new(
+                    gpu,
+                    &format!("recent {name}"),
+                    room.slots * kv_heads * room.recent,
+                    2 * dim,
+                )?,
+            })
+        };
+        Ok(Self {
+            recent_page: Page::of(&halves, Side::Values, room.recent.max(32))?,
+            stores: (0..layout.layers).map(store).collect::<Result<_>>()?,
+            codec,
+            append,
+        })
+    }
+
+    fn page(&self) -> &Page {
+        self.append.page()
+    }
+}
+
+/// What stores are made for.
+#[derive(Clone, Copy)]
+struct Room {
+    blocks: u64,
+    slots: u64,
+    /// F16 tokens of a sequence.
+    recent: u64,
+}
+
+impl KvCache {
+    /// An empty cache, all of whose memory is reserved.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a layout that is none, and for a capacity beyond what an adapter binds; [`Error::OutOfMemory`].
+    pub fn new(gpu: &Context, layout: &Layout, types: Pair, capacity: Capacity) -> Result<Self> {
+        layout.check()?;
+        let Capacity { tokens, sequences } = capacity;
+        if tokens == 0 || sequences == 0 {
+            return Err(Error::Input(format!(
+                "a cache needs room for at least one token of one sequence, not for {tokens} of {sequences}"
+            )));
+        }
+        let together = Codec::new(types.keys, Side::Keys, layout.head_dim)?.tokens_together() as u64;
+        let places = Places::new(layout.sinks, layout.recent, together);
+        let blocks = to_u32(tokens.div_ceil(layout.block), "the number of blocks")?;
+        let slots = to_u32(sequences, "the number of sequences")?;
+        let room = Room { blocks: blocks.into(), slots: slots.into(), recent: places.kept() };
+        let keys = Half::new(gpu, layout, types.keys, Side::Keys, room)?;
+        let values = Half::new(gpu, layout, types.values, Side::Values, room)?;
+        let halves = |side| Codec::new(CacheType::F16, side, layout.head_dim);
+        let shape = layout.shape();
+        let spec = attend::fastest(gpu, &keys.codec, &values.codec, shape)?;
+        let dim = layout.head_dim;
+        let sizes = attend::sizes(types.keys, types.values, dim);
+        Ok(Self {
+            paged: Attend::load(gpu, &spec, &keys.codec, &values.codec, false)?,
+            recent: Attend::load(gpu, &attend::SHORT, &halves(Side::Keys)?, &halves(Side::Values)?, true)?,
+            sizes: Buffer::from_slice(gpu, "sizes", 16, &sizes)?,
+            no_sizes: Buffer::from_slice(gpu, "sizes", 16, &[0.0f32; 16])?,
+            keep: Keep::load(gpu)?,
+            rotate: Rotate::load(gpu)?,
+            blocks: Blocks::new(blocks),
+            slots: vec![(0, None); slots as usize],
+            steps: 0,
+            software: gpu.adapter.is_software(),
+            layout: layout.clone(),
+            means: None,
+            types,
+            places,
+            keys,
+            values,
+        })
+    }
+
+    /// Subtracts a mean from keys before they are encoded, `[layers, kv_heads, head_dim]`, and takes it into account in attention:
+    /// what all keys of a model share need not be quantized. Only while no sequence is there.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for means of another shape, ones that are not finite, and a cache with sequences; the device's.
+    pub fn center(&mut self, gpu: &Context, means: &[f32]) -> Result<()> {
+        let Layout { layers, kv_heads, head_dim, .. } = self.layout;
+        if means.len() != layers * kv_heads * head_dim || means.iter().any(|mean| !mean.is_finite()) {
+            return Err(Error::Input(format!(
+                "{} means are given, where [{layers}, {kv_heads}, {head_dim}] finite ones are expected",
+                means.len()
+            )));
+        }
+        if self.sequences().next().is_some() {
+            return Err(Error::Input(
+                "keys cannot be centred by another mean while there are sequences".into(),
+            ));
+        }
+        let of_layer = |means: &[f32]| {
+            let mut rotated = means.to_vec();
+            if let Some(rotation) = self.keys.codec.rotation() {
+                rotated.chunks_exact_mut(head_dim).for_each(|mean| rotation.forward(mean));
+            }
+            Ok([
+                Buffer::from_slice(gpu, "mean", kv_heads as u64, means)?,
+                Buffer::from_slice(gpu, "rotated mean", kv_heads as u64, &rotated)?,
+            ])
+        };
+        let on_device = means.chunks_exact(kv_heads * head_dim).map(of_layer).collect::<Result<_>>()?;
+        self.means = Some(Means { values: means.to_vec(), layers: on_device });
+        Ok(())
+    }
+
+    /// The means that keys are centred by, if they are.
+    pub fn means(&self) -> Option<&[f32]> {
+        self.means.as_ref().map(|means| means.values.as_slice())
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The types of keys and values.
+    pub fn types(&self) -> Pair {
+        self.types
+    }
+
+    /// The sequences that there are.
+    pub fn sequences(&self) -> impl Iterator<Item = Sequence> {
+        let there = |(slot, (turn, state)): (usize, &(u32, Option<State>))| {
+            state.is_some().then_some(Sequence { slot: slot as u32, turn: *turn })
+        };
+        self.slots.iter().enumerate().filter_map(there)
+    }
+
+    /// Tokens of a sequence.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a sequence that is not there.
+    pub fn length(&self, sequence: Sequence) -> Result<u64> {
+        Ok(self.state(sequence)?.extent.length)
+    }
+
+    /// What it takes on the device.
+    pub fn memory(&self) -> Memory {
+        let halves = [&self.keys, &self.values];
+        let stores = || halves.iter().flat_map(|half| &half.stores);
+        let reserved = stores().map(|store| store.pool.bytes() + store.recent.bytes()).sum();
+        let used = self.blocks.count() - self.blocks.free();
+        let page: u64 = halves.iter().map(|half| 4 * half.page().len()).sum();
+        let of_block = page * (self.layout.kv_heads * self.layout.layers) as u64;
+        let recent: u64 =
+            stores().map(|store| store.recent.bytes()).sum::<u64>() / self.slots.len().max(1) as u64;
+        Memory {
+            reserved,
+            in_use: used * of_block + self.sequences().count() as u64 * recent,
+            blocks: self.blocks.count(),
+            free_blocks: self.blocks.free(),
+        }
+    }
+
+    /// A new sequence of no tokens.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there are as many as the cache has room for.
+    pub fn create(&mut self) -> Result<Sequence> {
+        let Some(slot) = self.slots.iter().position(|(_, state)| state.is_none()) else {
+            return Err(Error::Input(format!(
+                "the cache has room for {} sequences, and all are taken: free one, or make a cache of more",
+                self.slots.len()
+            )));
+        };
+        let (turn, state) = &mut self.slots[slot];
+        *state = Some(State { extent: Extent::default(), blocks: Vec::new(), missing: 0, step: 0 });
+        Ok(Sequence { slot: slot as u32, turn: *turn })
+    }
+
+    /// A new sequence with the tokens of another. Their blocks are shared until one of the two writes into them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the sequence is not there or in the middle of a step, or if there is no room for one more; the device's.
+    pub fn fork(&mut self, gpu: &Context, from: Sequence) -> Result<Sequence> {
+        let state = self.whole(from)?.clone();
+        let to = self.create()?;
+        let rows = self.layout.kv_heads as u64 * self.places.kept();
+        let own = |sequence: Sequence| u64::from(sequence.slot) * rows;
+        let copied = self
+            .stores()
+            .try_for_each(|store| store.recent.copy_rows(gpu, &[(own(from)..own(from) + rows, own(to))]));
+        if let Err(error) = copied {
+            self.slots[to.slot as usize].1 = None;
+            return Err(error);
+        }
+        state.blocks.iter().for_each(|&block| self.blocks.share(block));
+        self.slots[to.slot as usize].1 = Some(state);
+        Ok(to)
+    }
+
+    /// Takes the newest tokens away, so that `length` are left; a sequence that has no more stays as it is. Up to
+    /// [`ROLLBACK`](super::extent::ROLLBACK) tokens leave what there would be if they had never come; of more, tokens that stay
+    /// may be encoded that would not be yet. Keys of KIVI whose group of 32 is no longer whole become f16 again, as decoded.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the sequence is not there or in the middle of a step; the device's.
+    pub fn truncate(&mut self, gpu: &Context, sequence: Sequence, length: u64) -> Result<()> {
+        let state = self.whole(sequence)?;
+        let (extent, decoded) = self.places.cut(state.extent, length);
+        if let Some(positions) = decoded {
+            let block = state.blocks[(extent.encoded / self.layout.block) as usize];
+            self.decode(gpu, sequence, block, positions)?;
+        }
+        let needed = extent.encoded.div_ceil(self.layout.block) as usize;
+        let Some(state) = &mut self.slots[sequence.slot as usize].1 else { return Ok(()) };
+        state.extent = extent;
+        state.step = 0;
+        let left = state.blocks.split_off(needed.min(state.blocks.len()));
+        left.into_iter().rev().for_each(|block| self.blocks.release(block));
+        Ok(())
+    }
+
+    /// Ends a sequence; its blocks that no other has are free again.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it is not there: it may have been freed before.
+    pub fn free(&mut self, sequence: Sequence) -> Result<()> {
+        self.state(sequence)?;
+        let (turn, state) = &mut self.slots[sequence.slot as usize];
+        *turn = turn.wrapping_add(1);
+        let blocks = state.take().map(|state| state.blocks).unwrap_or_default();
+        blocks.into_iter().rev().for_each(|block| self.blocks.release(block));
+        Ok(())
+    }
+
+    /// Decodes these positions of a sequence's block into its ring, in every layer.
+    fn decode(&self, gpu: &Context, sequence: Sequence, block: u32, positions: Range<u64>) -> Result<()> {
+        let Layout { kv_heads, head_dim, block: tokens, .. } = self.layout;
+        let Places { sinks, ring, .. } = self.places;
+        let heads = kv_heads as u64;
+        let first = (positions.start - sinks) % tokens;
+        let count = (positions.end - positions.start) as usize;
+        for half in [&self.keys, &self.values] {
+            for (layer, store) in half.stores.iter().enumerate() {
+                let page = half.page();
+                let rows = u64::from(block) * heads..(u64::from(block) + 1) * heads;
+                let words: Vec<u32> = store.pool.read_rows(gpu, rows)?;
+                for (head, words) in words.chunks_exact(page.len() as usize).enumerate() {
+                    // Whole groups, up to the last token in question.
+                    let encoded = page.take(words, (first + count as u64).next_multiple_of(GROUP as u64));
+                    let mut decoded = half.codec.decode(&encoded)?.split_off(first as usize * head_dim);
+                    decoded.truncate(count * head_dim);
+                    if let Some(means) = self.means.as_ref().filter(|_| half.codec.side() == Side::Keys) {
+                        let at = (layer * kv_heads + head) * head_dim;
+                        center::add(&mut decoded, &means.values[at..][..head_dim]);
+                    }
+                    for (position, token) in positions.clone().zip(decoded.chunks_exact(head_dim)) {
+                        let own = u64::from(sequence.slot) * heads + head as u64;
+                        let row = own * self.places.kept() + sinks + (position - sinks) % ring;
+                        let halves: Vec<u16> = token.iter().map(|&x| f16::from_f32(x).to_bits()).collect();
+                        store.recent.write_rows(gpu, row, &halves)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stores(&self) -> impl Iterator<Item = &Store> {
+        self.keys.stores.iter().chain(&self.values.stores)
+    }
+
+    fn name(&self, sequence: Sequence) -> String {
+        format!("sequence {} (slot {})", sequence.turn, sequence.slot)
+    }
+
+    fn state(&self, sequence: Sequence) -> Result<&State> {
+        match self.slots.get(sequence.slot as usize) {
+            Some((turn, Some(state))) if *turn == sequence.turn => Ok(state),
+            _ => Err(Error::Input(format!(
+                "{} is not in this cache: it may have been freed",
+                self.name(sequence)
+            ))),
+        }
+    }
+
+    /// The state of a sequence that is not in the middle of a step.
+    fn whole(&self, sequence: Sequence) -> Result<&State> {
+        let state = self.state(sequence)?;
+        if state.missing == 0 {
+            return Ok(state);
+        }
+        Err(Error::Input(format!(
+            "{} has {} of {} layers that its last step was not appended to: append to them, or free the sequence",
+            self.name(sequence),
+            state.missing,
+            self.layout.layers
+        )))
+    }
+}
