@@ -49,6 +49,8 @@ pub mod product;
 pub mod radix_sort;
 mod relocate;
 pub mod seed;
+mod source;
+mod statistics;
 pub mod transform;
 mod views;
 
