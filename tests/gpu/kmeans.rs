@@ -132,7 +132,6 @@ fn the_history_is_what_each_iteration_found_and_never_rises() {
 
 #[test]
 fn two_runs_give_identical_bytes() {
-    let gpu = device();
     let x = blobs(3001, 5, 11, 1.5, 7);
     let kmeans = KMeans::new(11).seed(3);
     let (a, b) = (fit(&device(), &kmeans, &x), fit(&device(), &kmeans, &x));
