@@ -26,12 +26,12 @@ const PIPELINES: [(CacheType, CacheType, u64, usize); 9] = [
     (CacheType::F16, CacheType::F16, 64, 3),
     (CacheType::Q8_0, CacheType::Turbo3, 128, 1),
     (CacheType::Q4_0, CacheType::Q8_0, 96, 0),
-    (CacheType::Fp8, CacheType::Fp8, 256, 2),
-    (CacheType::Kivi4, CacheType::Kivi4, 32, 1),
+    (CacheType::Fp8, CacheType::Fp8, 128, 2),
+    (CacheType::Kivi4, CacheType::Kivi4, 256, 1),
     (CacheType::Kivi2, CacheType::Q4_0, 128, 0),
     (CacheType::Turbo4, CacheType::Kivi2, 80, 2),
     (CacheType::Turbo3, CacheType::Turbo4, 64, 1),
-    (CacheType::Turbo2, CacheType::Turbo2, 80, 0),
+    (CacheType::Turbo2, CacheType::Turbo2, 32, 0),
 ];
 
 fn tests() -> Vec<Box<dyn Case>> {
@@ -51,7 +51,7 @@ fn tests() -> Vec<Box<dyn Case>> {
     }
     cases.push(Attending { soft_cap: 2.0, ..case(0, (2, 1), &[300, 40, 8, 0]) });
     // Keys by token are a pipeline of their own.
-    let ring = || Attending { turn: 2, ..case(0, (2, 1), &[300, 40, 8, 0]) };
+    let ring = || Attending { turn: 0, ..case(0, (2, 1), &[300, 40, 8, 0]) };
     cases.push(Attending { ring: Some((4, 96)), ..ring() });
     cases.push(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..ring() });
     cases.into_iter().map(|case| Box::new(case) as Box<dyn Case>).collect()
