@@ -12,3 +12,4 @@ const RUNNING: u32 = 0u;
 const LABELS_UNCHANGED: u32 = 1u;
 const SHIFT_WITHIN_TOL: u32 = 2u;
 const EMPTY_CLUSTERS: u32 = 3u;
+const PAUSED: u32 = 4u;     // by the host, while it fills the empty clusters of others

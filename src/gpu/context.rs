@@ -33,7 +33,8 @@ impl std::fmt::Debug for Listener {
 pub struct Options {
     /// Part of the adapter's name, in any case; otherwise `WGPU_ADAPTER_NAME`, otherwise the best there is.
     pub adapter: Option<String>,
-    /// Surround every buffer with guard words and fill it with a poison pattern: for verification.
+    /// Surround every buffer with guard words and fill it with a poison pattern: for verification. Of a kernel's variants,
+    /// the first that runs is taken, not the fastest.
     pub guarded: bool,
     /// Time every pass and keep its record for a trace.
     pub profile: bool,

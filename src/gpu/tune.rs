@@ -1,4 +1,5 @@
-//! Which variant of a kernel is fastest here: measured once per adapter, driver, kernel and shape, then remembered.
+//! Which variant of a kernel is fastest here: measured once per adapter, driver, kernel and shape, then remembered. On a
+//! guarded device nothing is timed: it is there for verification, whose variants should not depend on a moment's speed.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,7 +41,7 @@ pub fn choose<'a>(
             reason: "it can run no variant of a kernel".into(),
         });
     };
-    if able.len() == 1 || std::env::var(VARIABLE).is_ok_and(|value| value == "off") {
+    if able.len() == 1 || gpu.guarded || std::env::var(VARIABLE).is_ok_and(|value| value == "off") {
         return Ok(first);
     }
     let key = format!(

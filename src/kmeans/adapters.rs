@@ -4,14 +4,12 @@
 //! Sums are exact, so the result is that of the first adapter alone, to the bit, wherever all of them rank centroids
 //! alike: the same adapter in the same variant does; another may tell two almost equal distances apart otherwise.
 
-use std::ops::Range;
-
 use super::Source;
 use super::centroid::{SUM_WORDS, add_steps, read_steps};
-use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::Lloyd;
 use super::points::{Points, Room, Transform};
+use super::views::Window;
 use crate::gpu::Context;
 use crate::{Error, Result};
 
@@ -19,9 +17,8 @@ use crate::{Error, Result};
 pub struct Part<'a> {
     /// The adapter.
     pub gpu: &'a Context,
-    source: &'a dyn Source,
+    window: Window<'a>,
     weights: Option<&'a [f32]>,
-    rows: Range<u64>,
 }
 
 /// An equal share of the rows for each adapter, in their order; of fewer rows than adapters, one for each of the first.
@@ -39,7 +36,7 @@ pub fn share<'a>(
     let part = |(i, &gpu): (u64, &&'a Context)| {
         let rows = bound(i)..bound(i + 1);
         let weights = weights.and_then(|weights| weights.get(rows.start as usize..rows.end as usize));
-        Part { gpu, source, weights, rows }
+        Part { gpu, window: Window { of: source, rows }, weights }
     };
     Ok((0..parts).zip(gpus).map(part).collect())
 }
@@ -54,7 +51,7 @@ pub fn notice(gpus: &[&Context], parts: &[Part<'_>]) -> Option<String> {
     if gpus.len() == 1 {
         return None;
     }
-    let of = |part: &Part<'_>| format!("{} on {}", part.rows.end - part.rows.start, part.gpu.adapter.name);
+    let of = |part: &Part<'_>| format!("{} on {}", part.window.rows(), part.gpu.adapter.name);
     let mut text = format!("points: {}", parts.iter().map(of).collect::<Vec<_>>().join(", "));
     for gpu in &gpus[parts.len()..] {
         text += &format!(", none on {}", gpu.adapter.name);
@@ -64,29 +61,7 @@ pub fn notice(gpus: &[&Context], parts: &[Part<'_>]) -> Option<String> {
 
 /// The points of each part, on its adapter; `room` is that of each.
 pub fn place<'a>(parts: &'a [Part<'a>], transform: &'a Transform, room: Room) -> Result<Vec<Points<'a>>> {
-    at_once(parts, |part| Points::new(part.gpu, part, part.weights, transform, room))
-}
-
-impl Source for Part<'_> {
-    fn rows(&self) -> u64 {
-        self.rows.end - self.rows.start
-    }
-
-    fn cols(&self) -> usize {
-        self.source.cols()
-    }
-
-    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        self.source.read(self.rows.start + rows.start..self.rows.start + rows.end, out)
-    }
-
-    fn element(&self) -> Element {
-        self.source.element()
-    }
-
-    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
-        self.source.read_packed(self.rows.start + rows.start..self.rows.start + rows.end, out)
-    }
+    at_once(parts, |part| Points::new(part.gpu, &part.window, part.weights, transform, room))
 }
 
 /// Does `work` with each, all at the same time; the first error in their order counts.

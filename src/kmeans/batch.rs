@@ -10,10 +10,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::centroid::{Centroid, Scales};
-use super::element::{Element, Layout};
+use super::element::Layout;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Outcome};
 use super::points::{Points, Room, Statistics, Transform, bytes_besides};
+use super::views::Window;
 use super::{Fitted, Init, KMeans, Progress, Source, balance, rows_of, sample, seed, to_labels};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
@@ -66,8 +67,7 @@ pub struct PredictedBatch {
 /// Neighbouring problems that lie on the device at the same time, as a source of their points: transformed, each problem
 /// as it would be alone, and scaled to a common size.
 struct Group<'a> {
-    of: &'a dyn Source,
-    rows: Range<u64>,
+    window: Window<'a>,
     each: u64,
     problems: Vec<Problem>,
 }
@@ -81,10 +81,9 @@ struct Problem {
 }
 
 impl Problem {
-    fn apply(&self, values: &[f32], d: usize) -> Vec<f32> {
-        let mut padded = self.transform.apply(values, d);
-        padded.iter_mut().for_each(|value| *value *= self.factor);
-        padded
+    fn apply_to(&self, row: &mut [f32]) {
+        self.transform.apply_to(row);
+        row.iter_mut().for_each(|value| *value *= self.factor);
     }
 
     fn undo(&self, row: &mut [f32]) {
@@ -98,49 +97,20 @@ impl Problem {
     }
 }
 
-/// Some rows of a source.
-struct Window<'a> {
-    of: &'a dyn Source,
-    rows: Range<u64>,
-}
-
-impl Source for Window<'_> {
-    fn rows(&self) -> u64 {
-        self.rows.end - self.rows.start
-    }
-
-    fn cols(&self) -> usize {
-        self.of.cols()
-    }
-
-    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        self.of.read(self.rows.start + rows.start..self.rows.start + rows.end, out)
-    }
-
-    fn element(&self) -> Element {
-        self.of.element()
-    }
-
-    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
-        self.of.read_packed(self.rows.start + rows.start..self.rows.start + rows.end, out)
-    }
-}
-
 impl Source for Group<'_> {
     fn rows(&self) -> u64 {
-        self.rows.end - self.rows.start
+        self.window.rows()
     }
 
     fn cols(&self) -> usize {
-        self.of.cols()
+        self.window.cols()
     }
 
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
         let d = self.cols();
-        self.of.read(self.rows.start + rows.start..self.rows.start + rows.end, out)?;
+        self.window.read(rows.clone(), out)?;
         for (row, values) in rows.zip(out.chunks_exact_mut(d)) {
-            let own = self.problems[(row / self.each) as usize].apply(values, d);
-            values.copy_from_slice(&own[..d]);
+            self.problems[(row / self.each) as usize].apply_to(values);
         }
         Ok(())
     }
@@ -338,7 +308,7 @@ impl KMeans {
             .clone()
             .map(|at| problem(at).map_err(|error| in_problem(at, error)))
             .collect::<Result<_>>()?;
-        Ok(Group { of: data, rows: rows_in(n, range), each: n as u64, problems })
+        Ok(Group { window: Window { of: data, rows: rows_in(n, range) }, each: n as u64, problems })
     }
 
     /// Given centroids of each problem, or of all, as they lie on the device.
@@ -362,7 +332,7 @@ impl KMeans {
         bests: &mut Vec<Best>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<f64> {
-        let (n, d, k, count) = (group.each as usize, group.of.cols(), self.k, range.len());
+        let (n, d, k, count) = (group.each as usize, group.cols(), self.k, range.len());
         let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
         let points = points.split(count as u64)?;
         let tol =
@@ -394,7 +364,8 @@ impl KMeans {
                 }
                 let mut centroids = centroids[at * k * d..][..k * d].to_vec();
                 centroids.chunks_mut(d).for_each(|row| group.problems[at].undo(row));
-                let labels = labels[at * n..][..n].iter().map(|&label| label - (at * k) as u32).collect();
+                let labels = labels[at * n..][..n].iter().zip(at * n..);
+                let labels = labels.map(|(&label, i)| within(label, i, n, k)).collect();
                 time = time.max(outcomes[at].iteration.as_secs_f64() * 1e3);
                 own[at] = Some(Best { inertia, outcome: outcomes[at].clone(), centroids, labels });
             }
@@ -415,7 +386,7 @@ impl KMeans {
         random: &mut Random,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<f32>> {
-        let (n, d, k, count) = (group.each, group.of.cols() as u64, self.k as u64, range.len() as u64);
+        let (n, d, k, count) = (group.each, group.cols() as u64, self.k as u64, range.len() as u64);
         let chosen: Vec<u64> = match &self.init {
             Init::Centroids(all) => return self.given_to(group, given.unwrap_or(all), self.k, range),
             Init::Random => std::iter::repeat_n(sample(n, k, random), count as usize).flatten().collect(),

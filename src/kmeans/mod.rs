@@ -39,16 +39,20 @@ pub mod centroid;
 pub mod checkpoint;
 pub mod distance;
 pub mod element;
+mod first;
 pub mod labeller;
 pub mod lloyd;
 pub mod mini_batch;
 pub mod palette;
 mod parallel;
 pub mod points;
+mod predict;
 pub mod product;
 pub mod radix_sort;
 mod relocate;
 pub mod seed;
+mod source;
+mod statistics;
 pub mod transform;
 mod views;
 
@@ -56,7 +60,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::gpu::{Buffer, Context};
+use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
 use crate::{Error, Result};
@@ -64,13 +68,13 @@ pub use batch::{FittedBatch, PredictedBatch};
 use centroid::Scales;
 pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
-use element::{Laid, Layout};
-use labeller::Labeller;
+use first::{rows_of, sample};
 use lloyd::Lloyd;
 pub use lloyd::Progress;
 pub use mini_batch::MiniBatchKMeans;
 pub use points::Source;
 use points::{Points, Room, Statistics, Transform, pad};
+pub use predict::{Predicted, predict};
 pub use views::{Columns, Rows};
 
 /// Where the first centroids come from.
@@ -433,57 +437,6 @@ impl KMeans {
         })
     }
 
-    /// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`), by this metric and memory.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for shapes that do not match or values that are not finite; those of reading; the device's.
-    pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
-        self.label(&[gpu], data, &Statistics::of(data, "X")?, None, centroids)
-    }
-
-    fn label(
-        &self,
-        gpus: &[&Context],
-        data: &dyn Source,
-        statistics: &Statistics,
-        weights: Option<&[f32]>,
-        centroids: &Matrix,
-    ) -> Result<Predicted> {
-        let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
-        let (transform, first) = self.prepare(data, statistics, centroids)?;
-        let parts = adapters::share(gpus, data, weights)?;
-        let points = adapters::place(&parts, &transform, self.room)?;
-        let labellers = parts.iter().zip(&points);
-        let labellers = labellers
-            .map(|(part, points)| Labeller::new(part.gpu, points, k as u64, self.metric))
-            .collect::<Result<Vec<_>>>()?;
-        adapters::at_once(&labellers, |labeller| {
-            labeller.start_from(&first)?;
-            labeller.label()
-        })?;
-        let inertia = adapters::inertia(&labellers)?;
-        let labels = to_labels(adapters::labels(&labellers)?)?;
-        Ok(Predicted { n, d, k, inertia, score: -inertia, labels })
-    }
-
-    /// Checks points and given centroids; how both are transformed, and the centroids so transformed.
-    // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
-    fn prepare(
-        &self,
-        data: &dyn Source,
-        statistics: &Statistics,
-        centroids: &Matrix,
-    ) -> Result<(Transform, Vec<f32>)> {
-        let (d, cols) = (data.cols(), centroids.cols);
-        if d != cols {
-            return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
-        }
-        let transform = self.map_of(statistics)?;
-        self.check_magnitude(data, statistics)?;
-        let first = self.given(centroids, &transform, "centroids")?;
-        Ok((transform, first))
-    }
-
     /// What a checkpoint has to have been written for, besides the data itself.
     fn identity(&self, n: usize, d: usize, weights: Option<&[f32]>) -> Vec<(&'static str, String)> {
         let init = match &self.init {
@@ -593,106 +546,6 @@ impl KMeans {
         }
         Ok(centroids)
     }
-
-    /// The first centroids, transformed and padded as the points are.
-    fn first(
-        &self,
-        gpu: &Context,
-        points: &Points<'_>,
-        transform: &Transform,
-        random: &mut Random,
-        notices: &mut Vec<String>,
-        progress: &mut dyn FnMut(Progress) -> Result<()>,
-    ) -> Result<Vec<f32>> {
-        let chosen = match &self.init {
-            Init::Centroids(given) => return self.given(given, transform, "init"),
-            Init::Random => choose(points.n() as usize, self.k, points.weights(), random),
-            Init::PlusPlus => self.plus_plus(gpu, points, random, notices, progress)?,
-            Init::Parallel => parallel::choose(gpu, points, self.k, random, progress)?,
-        };
-        rows_of(points, &chosen)
-    }
-
-    /// Room for the points of all adapters on the first one, beside its own, while seeds are chosen.
-    fn room_to_choose(&self, d: usize) -> Room {
-        // Four points fit in any case.
-        Room { bytes: self.room.bytes.min(SEED_BYTES.max(128 * d as u64)), ..self.room }
-    }
-
-    /// The points that k-means++ chooses. Of more than a 24-bit random number can tell apart, or of very many bytes, it
-    /// sees a uniform sample.
-    fn plus_plus(
-        &self,
-        gpu: &Context,
-        points: &Points<'_>,
-        random: &mut Random,
-        notices: &mut Vec<String>,
-        progress: &mut dyn FnMut(Progress) -> Result<()>,
-    ) -> Result<Vec<u64>> {
-        let (n, d, k) = (points.n(), points.d(), self.k as u64);
-        let most = seed::most_points(gpu.adapter.max_binding_bytes.min(self.seed_bytes), d, k);
-        let mut choose =
-            |random: &mut Random, (from, layout): (Laid<'_>, Layout), weights: Option<&[f32]>| {
-                let seeds = seed::Seed::tuned(gpu, layout, from.rows(), d, k)?;
-                seeds.choose(gpu, (from, 1), weights, d, k, random, progress)
-            };
-        if n <= most
-            && let Some(block) = points.whole()
-        {
-            let chosen = choose(random, (block.laid(), points.layout()), points.weights())?;
-            return Ok(chosen.into_iter().map(u64::from).collect());
-        }
-        let rows: Vec<u64> = if n <= most {
-            (0..n).collect()
-        } else {
-            if most < k {
-                return Err(Error::Input(format!(
-                    "k-means++ can choose among at most {most} points of this size on this adapter, fewer than \
-                     n_clusters={k}: use --init random"
-                )));
-            }
-            notices.push(format!("k-means++ chose among a uniform sample of {most} of the {n} points"));
-            let mut rows = sample(n, most, random);
-            // In the order in which they lie in a file.
-            rows.sort_unstable();
-            rows
-        };
-        let values = rows_of(points, &rows)?;
-        let weights: Option<Vec<f32>> =
-            points.weights().map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
-        if let Some(weights) = &weights {
-            check_weights(weights, rows.len(), self.k)?;
-        }
-        let from = Buffer::from_slice(gpu, "points to choose from", rows.len() as u64, &values)?;
-        let chosen = choose(random, ((&from).into(), Layout::F32), weights.as_deref())?;
-        Ok(chosen.into_iter().map(|i| rows[i as usize]).collect())
-    }
-}
-
-/// Labels of points by given centroids.
-#[derive(Clone, Debug, Serialize)]
-pub struct Predicted {
-    /// Points.
-    pub n: usize,
-    /// Dimensions.
-    pub d: usize,
-    /// Clusters.
-    pub k: usize,
-    /// Sum of the squared distances of the points to their centroids.
-    pub inertia: f64,
-    /// The negative inertia, as scikit-learn's `score` gives it.
-    pub score: f64,
-    /// `[n]` the nearest centroid of each point, the lowest index of equals.
-    #[serde(skip)]
-    pub labels: Vec<i32>,
-}
-
-/// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`).
-///
-/// # Errors
-/// Those of [`KMeans::predict`].
-pub fn predict(gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
-    KMeans::new(centroids.rows).predict(gpu, data, centroids)
 }
 
 /// How many of `k` clusters have points, and how unequal they are ([`Fitted::imbalance`]).
@@ -730,66 +583,9 @@ fn check_weights(weights: &[f32], n: usize, k: usize) -> Result<f64> {
     Ok(f64::from(weights.iter().copied().fold(0.0, f32::max)))
 }
 
-/// Points as they lie on the device, padded.
-fn rows_of(points: &Points<'_>, rows: &[u64]) -> Result<Vec<f32>> {
-    let width = (points.d() as usize).next_multiple_of(4);
-    let mut values = Vec::with_capacity(rows.len() * width);
-    for &row in rows {
-        values.extend(points.row(row)?);
-        values.resize(values.len().next_multiple_of(width), 0.0);
-    }
-    Ok(values)
-}
-
-/// `k` different points, drawn by their weights if they have any.
-fn choose(n: usize, k: usize, weights: Option<&[f32]>, random: &mut Random) -> Vec<u64> {
-    let Some(weights) = weights else { return sample(n as u64, k as u64, random) };
-    // The largest of u^(1/w) (Efraimidis and Spirakis 2006).
-    let mut keys: Vec<(f64, u64)> = (0..)
-        .zip(weights)
-        .filter(|(_, weight)| **weight > 0.0)
-        .map(|(row, &weight)| (random.unit().max(f64::MIN_POSITIVE).ln() / f64::from(weight), row))
-        .collect();
-    keys.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    keys.into_iter().take(k).map(|(_, row)| row).collect()
-}
-
-/// `k` different numbers below `n`, uniformly drawn (Floyd's method), in random order.
-fn sample(n: u64, k: u64, random: &mut Random) -> Vec<u64> {
-    let mut seen = std::collections::HashSet::new();
-    let mut chosen = Vec::with_capacity(k as usize);
-    for last in n - k..n {
-        let drawn = random.below(last + 1);
-        let taken = if seen.insert(drawn) { drawn } else { last };
-        seen.insert(taken);
-        chosen.push(taken);
-    }
-    for i in (1..chosen.len()).rev() {
-        chosen.swap(i, random.below(i as u64 + 1) as usize);
-    }
-    chosen
-}
-
 /// Of labels by the owner: the memory stays where it is.
 fn to_labels(labels: Vec<u32>) -> Result<Vec<i32>> {
     let convert =
         |label: u32| i32::try_from(label).map_err(|_| Error::Input(format!("label {label} is no i32")));
     labels.into_iter().map(convert).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_are_different_and_complete() {
-        let mut random = Random::new(1);
-        for (n, k) in [(1, 1), (10, 10), (100, 7)] {
-            let mut drawn = sample(n, k, &mut random);
-            drawn.sort_unstable();
-            drawn.dedup();
-            assert_eq!(drawn.len() as u64, k);
-            assert!(drawn.iter().all(|&i| i < n));
-        }
-    }
 }

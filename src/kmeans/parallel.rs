@@ -2,11 +2,12 @@
 //! they lie.
 
 use super::element::Layout;
+use super::first::choose as choose_any;
 use super::labeller::Labeller;
 use super::lloyd::Progress;
 use super::points::Points;
 use super::seed::{self, Seed};
-use super::{Metric, choose as choose_any, rows_of};
+use super::{Metric, rows_of};
 use crate::gpu::{Buffer, Context};
 use crate::random::Random;
 use crate::{Error, Result};

@@ -1,90 +1,16 @@
-//! Points: where they come from, and where they lie while a clustering runs. What fits stays on the device, the rest
+//! Points: how they are transformed, and where they lie while a clustering runs. What fits stays on the device, the rest
 //! goes through two buffers in turn, again in every sweep, while the device computes.
 
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::element::{Element, Frame, Laid, Layout, Rows, Stored};
+use super::element::{Frame, Laid, Layout, Rows, Stored};
 use super::lloyd::NO_LABEL;
+pub use super::source::Source;
+pub use super::statistics::{Statistics, first_beyond};
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
-use crate::io::npy::Matrix;
-use crate::io::vecs::Vectors;
 use crate::{Error, Result};
-
-/// Rows of numbers on the host or in a file.
-pub trait Source: Sync {
-    /// How many there are.
-    fn rows(&self) -> u64;
-    /// The length of each.
-    fn cols(&self) -> usize;
-    /// Reads these rows into `out`, `[rows, cols]`.
-    ///
-    /// # Errors
-    /// Those of reading.
-    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()>;
-
-    /// The type of its values: as it is, they lie on a device, if that is f32, f16, u8 or i8.
-    fn element(&self) -> Element {
-        Element::F32
-    }
-
-    /// Reads these rows into `out`, `[rows, cols]` little-endian values of [`Source::element`]. A source of another type
-    /// than f32 has to have its own.
-    ///
-    /// # Errors
-    /// Those of reading.
-    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
-        let mut values = vec![0.0; out.len() / 4];
-        self.read(rows, &mut values)?;
-        out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_le_bytes());
-        Ok(())
-    }
-}
-
-impl Source for Matrix {
-    fn rows(&self) -> u64 {
-        self.rows as u64
-    }
-
-    fn cols(&self) -> usize {
-        self.cols
-    }
-
-    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        let values = (rows.start as usize * self.cols)..(rows.end as usize * self.cols);
-        let (count, all) = (self.values.len(), (self.rows, self.cols));
-        if all.0.checked_mul(all.1) != Some(count) {
-            return Err(Error::Input(format!("{count} values, which are not {} rows of {}", all.0, all.1)));
-        }
-        let from = self.values.get(values).filter(|from| from.len() == out.len());
-        let problem = || Error::Input(format!("there are no rows {rows:?} in a matrix of {}", all.0));
-        out.copy_from_slice(from.ok_or_else(problem)?);
-        Ok(())
-    }
-}
-
-impl Source for Vectors {
-    fn rows(&self) -> u64 {
-        Self::rows(self)
-    }
-
-    fn cols(&self) -> usize {
-        Self::cols(self)
-    }
-
-    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        Self::read(self, rows, out)
-    }
-
-    fn element(&self) -> Element {
-        Self::element(self)
-    }
-
-    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
-        Self::read_packed(self, rows, out)
-    }
-}
 
 /// What is done to rows before they are clustered: in f32, as the device does it to points of other types.
 #[derive(Clone, Debug)]
@@ -103,22 +29,22 @@ impl Transform {
         let width = d.next_multiple_of(4);
         let mut padded = vec![0.0; values.len() / d.max(1) * width];
         for (row, target) in values.chunks_exact(d.max(1)).zip(padded.chunks_exact_mut(width.max(1))) {
-            match self {
-                Self::Centred(mean) => {
-                    for ((&value, &by), target) in row.iter().zip(mean).zip(target) {
-                        *target = value - by;
-                    }
-                }
-                Self::Unit => {
-                    let scale = reciprocal(norm(row));
-                    for (&value, target) in row.iter().zip(target) {
-                        *target = (f64::from(value) * scale) as f32;
-                    }
-                }
-                Self::Plain => target[..d].copy_from_slice(row),
-            }
+            target[..d].copy_from_slice(row);
+            self.apply_to(&mut target[..d]);
         }
         padded
+    }
+
+    /// Transforms a row without padding where it lies.
+    pub fn apply_to(&self, row: &mut [f32]) {
+        match self {
+            Self::Centred(mean) => row.iter_mut().zip(mean).for_each(|(value, by)| *value -= by),
+            Self::Unit => {
+                let scale = reciprocal(norm(row));
+                row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
+            }
+            Self::Plain => {}
+        }
     }
 
     /// Takes a row of centroids, without padding, back to where the data lies; directions stay directions.
@@ -155,115 +81,6 @@ pub(super) fn reciprocal(norm: f64) -> f64 {
 /// The euclidean norm of a row.
 pub fn norm(row: &[f32]) -> f64 {
     row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
-}
-
-/// Rows read at a time where the device does not matter.
-pub(super) const GRAIN: u64 = 4096;
-
-/// What is known of all rows after reading them once.
-#[derive(Clone, Debug)]
-pub struct Statistics {
-    /// The mean of each column.
-    pub mean: Vec<f64>,
-    /// The mean of the columns' variances.
-    pub variance: f64,
-    /// The largest difference of a value from its column's mean as an f32, in size.
-    pub spread: f64,
-    /// The largest value, in size.
-    pub size: f64,
-    /// The first row of zeros.
-    pub zero: Option<u64>,
-}
-
-impl Statistics {
-    /// The mean of each column, as points are centred by it.
-    pub fn centre(&self) -> Vec<f32> {
-        self.mean.iter().map(|&mean| mean as f32).collect()
-    }
-
-    /// The sum of the squares of `n` points, so centred.
-    pub(super) fn squares(&self, n: f64) -> f64 {
-        let off: f64 = self.mean.iter().map(|&mean| (mean - f64::from(mean as f32)).powi(2)).sum();
-        n * (self.variance * self.mean.len() as f64 + off)
-    }
-
-    /// Reads all of `source`; the result does not depend on how much is read at a time.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for no rows, no columns, and values that are not finite, which it places in `what`; those of reading.
-    pub fn of(source: &dyn Source, what: &str) -> Result<Self> {
-        let (n, d) = (source.rows(), source.cols());
-        if n == 0 || d == 0 {
-            return Err(Error::Input(format!("{what} is empty: {n} rows of {d} values")));
-        }
-        let (mut mean, mut squares, mut zero) = (vec![0.0; d], vec![0.0; d], None);
-        let (mut low, mut high) = (vec![f32::INFINITY; d], vec![f32::NEG_INFINITY; d]);
-        let mut values = vec![0.0; GRAIN.min(n) as usize * d];
-        for start in (0..n).step_by(GRAIN as usize) {
-            let rows = GRAIN.min(n - start);
-            let values = &mut values[..rows as usize * d];
-            source.read(start..start + rows, values)?;
-            let (mut sums, mut own) = (vec![0.0; d], vec![0.0; d]);
-            for row in values.chunks_exact(d) {
-                for (i, &value) in row.iter().enumerate() {
-                    sums[i] += f64::from(value);
-                    low[i] = low[i].min(value);
-                    high[i] = high[i].max(value);
-                }
-            }
-            // A sum of finite values may not overflow, so it shows those that are not.
-            if sums.iter().any(|sum| !sum.is_finite())
-                && let Some(at) = values.iter().position(|value| !value.is_finite())
-            {
-                let (value, row, column) = (values[at], start + (at / d) as u64, at % d);
-                let name = if value.is_nan() { "NaN".into() } else { format!("infinity ({value})") };
-                return Err(Error::Input(format!(
-                    "Input {what} contains {name}: row {row}, column {column} (from 0): leave such rows out, or fill them"
-                )));
-            }
-            let means: Vec<f64> = sums.iter().map(|sum| sum / rows as f64).collect();
-            for row in values.chunks_exact(d) {
-                for ((own, &value), mean) in own.iter_mut().zip(row).zip(&means) {
-                    *own += (f64::from(value) - mean).powi(2);
-                }
-            }
-            if zero.is_none() {
-                let none = |row: &[f32]| row.iter().all(|&value| value == 0.0);
-                zero = values.chunks_exact(d).position(none).map(|row| start + row as u64);
-            }
-            // Chan, Golub and LeVeque 1979.
-            let (before, here) = (start as f64, rows as f64);
-            for i in 0..d {
-                let way = means[i] - mean[i];
-                mean[i] += way * here / (before + here);
-                squares[i] += own[i] + way * way * before * here / (before + here);
-            }
-        }
-        let variance = squares.iter().sum::<f64>() / n as f64 / d as f64;
-        let (mut spread, mut size) = (0.0f64, 0.0f64);
-        for ((&low, &high), &mean) in low.iter().zip(&high).zip(&mean) {
-            let (low, high, mean) = (f64::from(low), f64::from(high), f64::from(mean as f32));
-            spread = spread.max(high - mean).max(mean - low);
-            size = size.max(high.abs()).max(low.abs());
-        }
-        Ok(Self { mean, variance, spread, size, zero })
-    }
-}
-
-/// The first row with a value farther than `most` from `from`.
-///
-/// # Errors
-/// Those of reading.
-pub fn first_beyond(source: &dyn Source, from: &[f32], most: f64) -> Result<Option<u64>> {
-    let d = source.cols();
-    let mut row = vec![0.0; d];
-    for at in 0..source.rows() {
-        source.read(at..at + 1, &mut row)?;
-        if row.iter().zip(from).any(|(&value, from)| (f64::from(value) - f64::from(*from)).abs() > most) {
-            return Ok(Some(at));
-        }
-    }
-    Ok(None)
 }
 
 /// Points that one set of bindings can see.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::element::Element;
-use super::points::{GRAIN, Statistics};
+use super::statistics::{GRAIN, Statistics};
 use super::{Fitted, KMeans, Progress, Source, balance, check_weights, sample};
 use crate::gpu::Context;
 use crate::random::Random;
@@ -61,6 +61,41 @@ impl Source for Rows<'_> {
     fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
         let bytes = self.cols() * self.element().bytes();
         self.each(rows, bytes, out, |row, out| self.of.read_packed(row, out))
+    }
+}
+
+/// Neighbouring rows of a source.
+pub(super) struct Window<'a> {
+    pub of: &'a dyn Source,
+    pub rows: Range<u64>,
+}
+
+impl Window<'_> {
+    /// These rows of the window, as the source numbers them.
+    fn within(&self, rows: Range<u64>) -> Range<u64> {
+        self.rows.start + rows.start..self.rows.start + rows.end
+    }
+}
+
+impl Source for Window<'_> {
+    fn rows(&self) -> u64 {
+        self.rows.end - self.rows.start
+    }
+
+    fn cols(&self) -> usize {
+        self.of.cols()
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        self.of.read(self.within(rows), out)
+    }
+
+    fn element(&self) -> Element {
+        self.of.element()
+    }
+
+    fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
+        self.of.read_packed(self.within(rows), out)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Several problems of equal shape in one call: each as it would be alone.
 
+use lowbit::gpu::Context;
 use lowbit::io::npy::{self, Matrix};
 use lowbit::kmeans::{Empty, FittedBatch, Init, KMeans, Metric};
 use lowbit::random::Random;
@@ -28,11 +29,16 @@ fn part(of: &Matrix, rows: usize, problem: usize) -> Matrix {
 }
 
 /// Checks every problem of a batch against the fit of that problem alone.
-fn as_alone(data: &Matrix, problems: usize, alone: impl Fn(usize) -> KMeans, batch: &FittedBatch) {
-    let gpu = device();
+fn as_alone(
+    gpu: &Context,
+    data: &Matrix,
+    problems: usize,
+    alone: impl Fn(usize) -> KMeans,
+    batch: &FittedBatch,
+) {
     let (n, k) = (batch.n, batch.k);
     for problem in 0..problems {
-        let fitted = alone(problem).fit(&gpu, &part(data, n, problem), |_| ()).unwrap();
+        let fitted = alone(problem).fit(gpu, &part(data, n, problem), |_| ()).unwrap();
         let name = format!("problem {problem} of {problems}, n={n} k={k} d={}", batch.d);
         assert_eq!(batch.labels[problem * n..][..n], fitted.labels, "{name}");
         assert_eq!(part(&batch.cluster_centers, k, problem).values, fitted.cluster_centers.values, "{name}");
@@ -44,37 +50,41 @@ fn as_alone(data: &Matrix, problems: usize, alone: impl Fn(usize) -> KMeans, bat
 
 #[test]
 fn each_problem_is_clustered_as_it_would_be_alone() {
+    let gpu = device();
     for (problems, n, d, k) in [(1, 50, 3, 4), (2, 1, 1, 1), (7, 65, 5, 6), (5, 300, 16, 20), (33, 20, 2, 3)]
     {
         let data = blobs(problems, n, d, k.min(n));
-        for metric in [Metric::Euclidean, Metric::Cosine, Metric::Dot] {
-            for init in [Init::PlusPlus, Init::Random] {
-                let kmeans = KMeans::new(k).metric(metric).init(init).n_init(2).seed(3).max_iter(40);
-                let batch = kmeans.fit_batch(&device(), &data, problems, |_| ()).unwrap();
-                as_alone(&data, problems, |_| kmeans.clone(), &batch);
-                let predicted =
-                    kmeans.predict_batch(&device(), &data, problems, &batch.cluster_centers).unwrap();
-                assert_eq!(predicted.labels, batch.labels, "n={n} k={k} d={d} {metric:?}");
-            }
+        for (metric, init) in [
+            (Metric::Euclidean, Init::PlusPlus),
+            (Metric::Cosine, Init::PlusPlus),
+            (Metric::Dot, Init::Random),
+        ] {
+            let kmeans = KMeans::new(k).metric(metric).init(init).n_init(2).seed(3).max_iter(40);
+            let batch = kmeans.fit_batch(&gpu, &data, problems, |_| ()).unwrap();
+            as_alone(&gpu, &data, problems, |_| kmeans.clone(), &batch);
+            let predicted = kmeans.predict_batch(&gpu, &data, problems, &batch.cluster_centers).unwrap();
+            assert_eq!(predicted.labels, batch.labels, "n={n} k={k} d={d} {metric:?}");
         }
     }
 }
 
 #[test]
 fn problems_end_by_themselves_at_different_iterations() {
+    let gpu = device();
     let data = blobs(9, 400, 4, 3);
     let kmeans = KMeans::new(12).tol(0.0).seed(1);
-    let batch = kmeans.fit_batch(&device(), &data, 9, |_| ()).unwrap();
+    let batch = kmeans.fit_batch(&gpu, &data, 9, |_| ()).unwrap();
     assert!(batch.n_iter.iter().any(|&n_iter| n_iter != batch.n_iter[0]), "{:?}", batch.n_iter);
-    as_alone(&data, 9, |_| kmeans.clone(), &batch);
+    as_alone(&gpu, &data, 9, |_| kmeans.clone(), &batch);
     let kmeans = kmeans.max_iter(batch.n_iter[0]);
-    let batch = kmeans.fit_batch(&device(), &data, 9, |_| ()).unwrap();
+    let batch = kmeans.fit_batch(&gpu, &data, 9, |_| ()).unwrap();
     assert!(batch.converged.iter().any(|converged| !converged));
-    as_alone(&data, 9, |_| kmeans.clone(), &batch);
+    as_alone(&gpu, &data, 9, |_| kmeans.clone(), &batch);
 }
 
 #[test]
 fn empty_clusters_are_filled_in_the_problem_that_has_them() {
+    let gpu = device();
     let (problems, n, d, k) = (6, 60, 2, 5);
     let data = blobs(problems, n, d, 3);
     // Centroids of which the last are far off, in every second problem.
@@ -91,38 +101,40 @@ fn empty_clusters_are_filled_in_the_problem_that_has_them() {
     for empty in [Empty::Farthest, Empty::SplitLargest, Empty::Keep] {
         let kmeans = KMeans::new(k).empty(empty).max_iter(30);
         let given = |of: Matrix| kmeans.clone().init(Init::Centroids(of));
-        let batch = given(centroids.clone()).fit_batch(&device(), &data, problems, |_| ()).unwrap();
-        as_alone(&data, problems, |problem| given(part(&centroids, k, problem)), &batch);
+        let batch = given(centroids.clone()).fit_batch(&gpu, &data, problems, |_| ()).unwrap();
+        as_alone(&gpu, &data, problems, |problem| given(part(&centroids, k, problem)), &batch);
         let shared = given(part(&centroids, k, 1));
-        let batch = shared.fit_batch(&device(), &data, problems, |_| ()).unwrap();
-        as_alone(&data, problems, |_| shared.clone(), &batch);
+        let batch = shared.fit_batch(&gpu, &data, problems, |_| ()).unwrap();
+        as_alone(&gpu, &data, problems, |_| shared.clone(), &batch);
     }
 }
 
 #[test]
 fn a_batch_that_does_not_fit_goes_in_groups_and_alone() {
+    let gpu = device();
     let data = blobs(8, 200, 8, 4);
     let kmeans = KMeans::new(4).seed(5);
-    let whole = kmeans.fit_batch(&device(), &data, 8, |_| ()).unwrap();
+    let whole = kmeans.fit_batch(&gpu, &data, 8, |_| ()).unwrap();
     for small in [kmeans.clone().memory(60_000), kmeans.clone().memory(4_000), kmeans.chunk_rows(64)] {
-        let parts = small.fit_batch(&device(), &data, 8, |_| ()).unwrap();
+        let parts = small.fit_batch(&gpu, &data, 8, |_| ()).unwrap();
         assert_eq!(parts.labels, whole.labels);
         assert_eq!(parts.cluster_centers.values, whole.cluster_centers.values);
         assert_eq!(parts.inertia, whole.inertia);
-        let predicted = small.predict_batch(&device(), &data, 8, &whole.cluster_centers).unwrap();
+        let predicted = small.predict_batch(&gpu, &data, 8, &whole.cluster_centers).unwrap();
         assert_eq!(predicted.labels, whole.labels);
     }
 }
 
 #[test]
 fn very_many_small_problems_are_one_call() {
+    let gpu = device();
     let (problems, n, d, k) = (100_000, 8, 2, 2);
     let data = blobs(problems, n, d, k);
     let kmeans = KMeans::new(k);
-    let batch = kmeans.fit_batch(&device(), &data, problems, |_| ()).unwrap();
+    let batch = kmeans.fit_batch(&gpu, &data, problems, |_| ()).unwrap();
     assert_eq!(batch.labels.len(), problems * n);
     for problem in [0, 1, 777, problems - 1] {
-        let fitted = kmeans.fit(&device(), &part(&data, n, problem), |_| ()).unwrap();
+        let fitted = kmeans.fit(&gpu, &part(&data, n, problem), |_| ()).unwrap();
         assert_eq!(batch.labels[problem * n..][..n], fitted.labels);
         assert_eq!(batch.inertia[problem], fitted.inertia);
     }
@@ -130,10 +142,11 @@ fn very_many_small_problems_are_one_call() {
 
 #[test]
 fn what_is_wrong_with_a_batch_is_said() {
+    let gpu = device();
     let mut data = blobs(3, 10, 2, 2);
     let kmeans = KMeans::new(2);
     let problem = |kmeans: &KMeans, data: &Matrix, problems| {
-        kmeans.fit_batch(&device(), data, problems, |_| ()).unwrap_err().to_string()
+        kmeans.fit_batch(&gpu, data, problems, |_| ()).unwrap_err().to_string()
     };
     assert_eq!(problem(&kmeans, &data, 4), "30 rows cannot be shared equally by 4 problems");
     assert!(problem(&kmeans, &data, 0).contains("0 problems"));
@@ -151,6 +164,7 @@ fn what_is_wrong_with_a_batch_is_said() {
 
 #[test]
 fn a_batch_on_the_command_line_is_an_array_of_three_dimensions() {
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let here = |name: &str| folder.path().join(name);
     let data = blobs(4, 60, 5, 3);
@@ -159,7 +173,7 @@ fn a_batch_on_the_command_line_is_an_array_of_three_dimensions() {
     let fit = "kmeans fit x.npy --batch -k 3 --seed 2 --json --labels l.npy --centroids c.npy";
     let fitted = ran(fit);
     assert_eq!(fitted.code, Some(DONE), "{fitted:?}");
-    let alone = KMeans::new(3).seed(2).fit_batch(&device(), &data, 4, |_| ()).unwrap();
+    let alone = KMeans::new(3).seed(2).fit_batch(&gpu, &data, 4, |_| ()).unwrap();
     let json: serde_json::Value = serde_json::from_str(&fitted.out).unwrap();
     let inertia: Vec<f64> = json["inertia"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
     // A number that is read from JSON may differ in its last bit.

@@ -73,91 +73,97 @@ impl Pair {
         Self::new(folder, &values, d, element)
     }
 
-    fn check(&self, gpus: &[Context], name: &str, kmeans: &KMeans, weights: Option<&[f32]>) {
-        let fit = |kmeans: &KMeans, count: usize, data: &dyn Source| {
-            kmeans.fit_on(&gpus[..count].iter().collect::<Vec<_>>(), data, weights, |_| ()).unwrap()
+    /// Two parts of the points go to the same device: what two devices do to points, tests/gpu/adapters.rs shows.
+    fn check(&self, gpu: &Context, name: &str, kmeans: &KMeans, weights: Option<&[f32]>) {
+        let fit = |kmeans: &KMeans, parts: usize, data: &dyn Source| {
+            kmeans.fit_on(&[gpu; 2][..parts], data, weights, |_| ()).unwrap()
         };
         let whole = fit(kmeans, 1, &self.floats);
         let bits = bits_of(&whole);
         let streamed = kmeans.clone().memory(100_000).chunk_rows(271);
-        for (place, kmeans, count) in
+        for (place, kmeans, parts) in
             [("resident", kmeans, 1), ("streamed", &streamed, 1), ("streamed", &streamed, 2)]
         {
-            let fitted = fit(kmeans, count, &self.typed);
+            let fitted = fit(kmeans, parts, &self.typed);
             let element = self.typed.element();
-            assert!(bits_of(&fitted) == bits, "{name}, {element:?}, {place}, {count} adapters");
+            assert!(bits_of(&fitted) == bits, "{name}, {element:?}, {place}, {parts} parts");
         }
     }
 }
 
+// A type under a transform is a set of pipelines, and a driver takes seconds for each. So each of the nine is in one test of
+// this file, and what does not depend on them is asked of one type.
+
 #[test]
 fn every_type_gives_the_bits_of_f32() {
-    let (gpus, folder) = ([device(), device()], tempfile::tempdir().unwrap());
+    let (gpu, folder) = (device(), tempfile::tempdir().unwrap());
     let weights: Vec<f32> = (0..1500).map(|i| (i % 5) as f32 * 0.37).collect();
-    for (element, d) in [(Element::F16, 7), (Element::U8, 12), (Element::I8, 6)] {
-        let x = Pair::random(folder.path(), (1500, d), element);
-        let kmeans = KMeans::new(9).seed(3).max_iter(8).tol(0.0);
-        let cosine = kmeans.clone().metric(Metric::Cosine);
-        let dot = kmeans.clone().metric(Metric::Dot);
-        x.check(&gpus, "euclidean", &kmeans, None);
-        x.check(&gpus, "weighted", &kmeans, Some(&weights));
-        x.check(&gpus, "cosine", &cosine, None);
-        x.check(&gpus, "cosine, weighted, k-means||", &cosine.init(Init::Parallel), Some(&weights));
-        x.check(&gpus, "dot", &dot, None);
-        x.check(&gpus, "dot, weighted, random", &dot.init(Init::Random), Some(&weights));
-        x.check(&gpus, "k-means||, history", &kmeans.clone().init(Init::Parallel).history(true), None);
-        x.check(&gpus, "a sample", &kmeans.clone().subsample(Some(60)), None);
-        x.check(&gpus, "a sample to seed", &kmeans.clone().seed_bytes(20_000), None);
+    let kmeans = KMeans::new(9).seed(3).max_iter(8).tol(0.0);
+    let far = |x: &Pair, d: usize, empty: Empty| {
         let far: Vec<f32> = [200.0, 250.0].into_iter().flat_map(|at| vec![at; d]).collect();
         let start = matrix(d, &[&x.floats.values[..2 * d], &far].concat());
-        for empty in [Empty::Farthest, Empty::SplitLargest] {
-            let kmeans = KMeans::new(4).init(Init::Centroids(start.clone())).max_iter(5).empty(empty);
-            x.check(&gpus, "empty clusters", &kmeans, None);
-        }
-    }
+        KMeans::new(4).init(Init::Centroids(start)).max_iter(5).empty(empty)
+    };
+
+    let x = Pair::random(folder.path(), (1500, 7), Element::F16);
+    x.check(&gpu, "euclidean", &kmeans, None);
+    x.check(&gpu, "weighted", &kmeans, Some(&weights));
+    x.check(&gpu, "k-means||, history", &kmeans.clone().init(Init::Parallel).history(true), None);
+    x.check(&gpu, "the farthest points", &far(&x, 7, Empty::Farthest), None);
+
+    let x = Pair::random(folder.path(), (1500, 12), Element::U8);
+    x.check(&gpu, "a sample", &kmeans.clone().subsample(Some(60)), None);
+    x.check(&gpu, "a sample to seed", &kmeans.clone().seed_bytes(20_000), None);
+    x.check(&gpu, "halves of the largest", &far(&x, 12, Empty::SplitLargest), None);
+    let dot = kmeans.clone().metric(Metric::Dot).init(Init::Random);
+    x.check(&gpu, "dot, weighted, random", &dot, Some(&weights));
+
+    let x = Pair::random(folder.path(), (1500, 6), Element::I8);
+    let cosine = kmeans.metric(Metric::Cosine);
+    x.check(&gpu, "cosine", &cosine, None);
+    x.check(&gpu, "cosine, weighted, k-means||", &cosine.init(Init::Parallel), Some(&weights));
 }
 
 #[test]
 fn embeddings_give_the_bits_of_f32() {
-    let (gpus, folder) = ([device(), device()], tempfile::tempdir().unwrap());
+    let (gpu, folder) = (device(), tempfile::tempdir().unwrap());
     let all = npy::read_matrix("assets/kmeans/points.npy".as_ref()).unwrap();
     let init = npy::read_matrix("assets/kmeans/init.npy".as_ref()).unwrap();
     let most = all.values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    for element in [Element::F16, Element::I8] {
+    for (element, metric) in [(Element::F16, Metric::Cosine), (Element::I8, Metric::Euclidean)] {
         let scale = if element == Element::F16 { 1.0 } else { 127.0 / most };
         let values: Vec<f32> = all.values.iter().map(|x| x * scale).collect();
         let x = Pair::new(folder.path(), &values, all.cols, element);
         let init = Matrix { values: init.values.iter().map(|x| x * scale).collect(), ..init.clone() };
-        let given = KMeans::new(init.rows).init(Init::Centroids(init)).max_iter(6);
-        x.check(&gpus, "given", &given, None);
-        x.check(&gpus, "given, cosine", &given.metric(Metric::Cosine), None);
-        x.check(&gpus, "chosen", &KMeans::new(16).max_iter(4), None);
+        let given = KMeans::new(init.rows).metric(metric).init(Init::Centroids(init)).max_iter(6);
+        x.check(&gpu, "given", &given, None);
+        x.check(&gpu, "chosen", &KMeans::new(16).metric(metric).max_iter(4), None);
     }
 }
 
 #[test]
 fn labels_distances_and_batches_have_the_bits_of_f32_too() {
     let (gpu, folder) = (device(), tempfile::tempdir().unwrap());
-    for (element, d) in [(Element::F16, 5), (Element::U8, 4), (Element::I8, 9)] {
+    for (element, d, metric) in
+        [(Element::F16, 5, Metric::Dot), (Element::U8, 4, Metric::Cosine), (Element::I8, 9, Metric::Dot)]
+    {
         let x = Pair::random(folder.path(), (1200, d), element);
         let centroids = matrix(d, &x.floats.values[..11 * d]);
-        for metric in [Metric::Euclidean, Metric::Cosine, Metric::Dot] {
-            for kmeans in [KMeans::new(11).metric(metric), KMeans::new(11).metric(metric).memory(20_000)] {
-                let of = |data: &dyn Source| {
-                    let predicted = kmeans.predict(&gpu, data, &centroids).unwrap();
-                    let distances = kmeans.transform(&gpu, data, &centroids).unwrap();
-                    let distances: Vec<u32> = distances.values.iter().map(|x| x.to_bits()).collect();
-                    (predicted.labels, predicted.inertia.to_bits(), distances)
-                };
-                assert!(of(&x.typed) == of(&x.floats), "{element:?} {metric:?}");
-            }
-            let mini = MiniBatchKMeans::new(7).metric(metric).batch_size(100).max_iter(2);
-            let of = |data: &dyn Source| bits_of(&mini.fit(&gpu, data, |_| ()).unwrap());
-            assert!(of(&x.typed) == of(&x.floats), "{element:?} {metric:?}");
-            let batch = KMeans::new(4).metric(metric).max_iter(5);
-            let of = |data: &dyn Source| batch.fit_batch(&gpu, data, 3, |_| ()).unwrap().labels;
+        for kmeans in [KMeans::new(11).metric(metric), KMeans::new(11).metric(metric).memory(20_000)] {
+            let of = |data: &dyn Source| {
+                let predicted = kmeans.predict(&gpu, data, &centroids).unwrap();
+                let distances = kmeans.transform(&gpu, data, &centroids).unwrap();
+                let distances: Vec<u32> = distances.values.iter().map(|x| x.to_bits()).collect();
+                (predicted.labels, predicted.inertia.to_bits(), distances)
+            };
             assert!(of(&x.typed) == of(&x.floats), "{element:?} {metric:?}");
         }
+        let mini = MiniBatchKMeans::new(7).metric(metric).batch_size(100).max_iter(2);
+        let of = |data: &dyn Source| bits_of(&mini.fit(&gpu, data, |_| ()).unwrap());
+        assert!(of(&x.typed) == of(&x.floats), "{element:?} {metric:?}");
+        let batch = KMeans::new(4).metric(metric).max_iter(5);
+        let of = |data: &dyn Source| batch.fit_batch(&gpu, data, 3, |_| ()).unwrap().labels;
+        assert!(of(&x.typed) == of(&x.floats), "{element:?} {metric:?}");
     }
 }
 

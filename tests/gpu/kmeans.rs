@@ -1,5 +1,6 @@
 //! The whole clustering: known answers, scikit-learn's semantics, properties.
 
+use lowbit::gpu::Context;
 use lowbit::io::npy::Matrix;
 use lowbit::kmeans::{Fitted, Init, KMeans, Metric, Progress, predict};
 use lowbit::oracle;
@@ -11,8 +12,8 @@ pub fn matrix(cols: usize, values: &[f32]) -> Matrix {
     Matrix { rows: values.len() / cols, cols, values: values.to_vec() }
 }
 
-fn fit(kmeans: &KMeans, data: &Matrix) -> Fitted {
-    kmeans.fit(&device(), data, |_| ()).unwrap()
+fn fit(gpu: &Context, kmeans: &KMeans, data: &Matrix) -> Fitted {
+    kmeans.fit(gpu, data, |_| ()).unwrap()
 }
 
 /// All of a result that has to be the same, to the bit.
@@ -37,9 +38,10 @@ pub fn blobs(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> Matrix {
 // scikit-learn: test_relocate_empty_clusters / test_kmeans_relocated_clusters.
 #[test]
 fn an_empty_cluster_takes_the_farthest_point() {
+    let gpu = device();
     let x = matrix(2, &[0.0, 0.0, 0.5, 0.0, 0.5, 1.0, 1.0, 1.0]);
     let init = matrix(2, &[0.5, 0.5, 3.0, 3.0]);
-    let fitted = fit(&KMeans::new(2).init(Init::Centroids(init)), &x);
+    let fitted = fit(&gpu, &KMeans::new(2).init(Init::Centroids(init)), &x);
     assert_eq!(fitted.labels, [0, 0, 1, 1]);
     assert!((fitted.inertia - 0.25).abs() < 1e-6, "{}", fitted.inertia);
     assert_eq!(fitted.cluster_centers.values, [0.25, 0.0, 0.75, 1.0]);
@@ -49,9 +51,10 @@ fn an_empty_cluster_takes_the_farthest_point() {
 
 #[test]
 fn several_empty_clusters_are_relocated_at_once() {
+    let gpu = device();
     let x = matrix(1, &[0.0, 1.0, 2.0, 3.0, 100.0, 200.0, 300.0]);
     let init = matrix(1, &[1.5, 1e6, 2e6, 3e6]);
-    let fitted = fit(&KMeans::new(4).init(Init::Centroids(init.clone())), &x);
+    let fitted = fit(&gpu, &KMeans::new(4).init(Init::Centroids(init.clone())), &x);
     let expected = oracle::lloyd::lloyd(&x.values, &init.values, 1, 300, 0.0);
     assert_eq!(fitted.labels, expected.labels.iter().map(|&l| l as i32).collect::<Vec<_>>());
     assert_eq!(fitted.distinct_clusters, 4);
@@ -60,13 +63,14 @@ fn several_empty_clusters_are_relocated_at_once() {
 
 #[test]
 fn agrees_with_the_definition_in_f64() {
+    let gpu = device();
     for (n, d, k, seed) in
         [(500, 3, 7, 1), (1013, 17, 16, 2), (300, 384, 5, 3), (97, 1000, 9, 4), (700, 1, 12, 5)]
     {
         let x = Matrix { rows: n, cols: d, values: Random::new(seed).floats(n * d) };
         let init = matrix(d, &x.values[..k * d]);
         let expected = oracle::lloyd::lloyd(&x.values, &init.values, d, 30, 0.0);
-        let fitted = fit(&KMeans::new(k).init(Init::Centroids(init)).max_iter(30).tol(0.0), &x);
+        let fitted = fit(&gpu, &KMeans::new(k).init(Init::Centroids(init)).max_iter(30).tol(0.0), &x);
         assert!(fitted.n_iter.abs_diff(expected.n_iter) <= 1, "{} {}", fitted.n_iter, expected.n_iter);
         assert!(
             (fitted.inertia / expected.inertia - 1.0).abs() < 1e-5,
@@ -130,7 +134,7 @@ fn the_history_is_what_each_iteration_found_and_never_rises() {
 fn two_runs_give_identical_bytes() {
     let x = blobs(3001, 5, 11, 1.5, 7);
     let kmeans = KMeans::new(11).seed(3);
-    let (a, b) = (fit(&kmeans, &x), fit(&kmeans, &x));
+    let (a, b) = (fit(&device(), &kmeans, &x), fit(&device(), &kmeans, &x));
     assert_eq!(bits_of(&a), bits_of(&b));
 }
 
@@ -149,9 +153,10 @@ fn labels_are_those_that_predict_gives() {
 
 #[test]
 fn refitting_from_the_result_changes_nothing() {
+    let gpu = device();
     let x = blobs(1000, 2, 6, 0.9, 5);
-    let first = fit(&KMeans::new(6).tol(0.0), &x);
-    let again = fit(&KMeans::new(6).init(Init::Centroids(first.cluster_centers.clone())).tol(0.0), &x);
+    let first = fit(&gpu, &KMeans::new(6).tol(0.0), &x);
+    let again = fit(&gpu, &KMeans::new(6).init(Init::Centroids(first.cluster_centers.clone())).tol(0.0), &x);
     assert_eq!(first.labels, again.labels);
     assert!(again.n_iter <= 2);
 }
@@ -174,8 +179,9 @@ fn separated_clusters_are_found_by_every_kind_of_start() {
 
 #[test]
 fn fewer_distinct_points_than_clusters_warn_and_do_not_crash() {
+    let gpu = device();
     let x = matrix(1, &[0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 2.0, 3.0, 4.0, 4.0]);
-    let fitted = fit(&KMeans::new(10), &x);
+    let fitted = fit(&gpu, &KMeans::new(10), &x);
     assert!(fitted.inertia < 1e-9);
     assert_eq!(fitted.distinct_clusters, 5);
     assert!(fitted.notices[0].contains("Number of distinct clusters (5) found smaller than n_clusters (10)"));
@@ -183,19 +189,24 @@ fn fewer_distinct_points_than_clusters_warn_and_do_not_crash() {
 
 #[test]
 fn every_point_its_own_cluster_and_one_cluster_for_all() {
+    let gpu = device();
     let x = blobs(40, 3, 40, 3.0, 2);
-    assert!(fit(&KMeans::new(40), &x).inertia < 1e-9);
-    let one = fit(&KMeans::new(1), &x);
+    assert!(fit(&gpu, &KMeans::new(40), &x).inertia < 1e-9);
+    let one = fit(&gpu, &KMeans::new(1), &x);
     assert!(one.labels.iter().all(|&label| label == 0));
     assert!(one.converged);
 }
 
 #[test]
 fn far_from_the_origin_the_clusters_are_still_told_apart() {
+    let gpu = device();
     let near = blobs(600, 4, 3, 5.0, 4);
     let far = Matrix { values: near.values.iter().map(|v| v + 10_000.0).collect(), ..near.clone() };
     let init = |x: &Matrix| Init::Centroids(matrix(4, &x.values[..12]));
-    let (a, b) = (fit(&KMeans::new(3).init(init(&near)), &near), fit(&KMeans::new(3).init(init(&far)), &far));
+    let (a, b) = (
+        fit(&gpu, &KMeans::new(3).init(init(&near)), &near),
+        fit(&gpu, &KMeans::new(3).init(init(&far)), &far),
+    );
     assert_eq!(a.labels, b.labels);
     assert!((a.inertia / b.inertia - 1.0).abs() < 1e-2);
 }
@@ -277,13 +288,14 @@ fn wrong_input_is_refused_by_name() {
 
 #[test]
 fn real_embeddings_cluster_as_scikit_learn_clusters_them() {
+    let gpu = device();
     let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans");
     let points = lowbit::io::npy::read_matrix(&assets.join("points.npy")).unwrap();
     let init = lowbit::io::npy::read_matrix(&assets.join("init.npy")).unwrap();
     let labels = lowbit::io::npy::read_labels(&assets.join("labels.npy")).unwrap();
     let text = std::fs::read_to_string(assets.join("reference.json")).unwrap();
     let reference: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let fitted = fit(&KMeans::new(12).init(Init::Centroids(init)).tol(0.0), &points);
+    let fitted = fit(&gpu, &KMeans::new(12).init(Init::Centroids(init)).tol(0.0), &points);
     // The smallest gap between two nearest centroids is 1e-4, far above the bound: every label must agree.
     assert_eq!(fitted.labels, labels);
     assert!((fitted.inertia / reference["inertia"].as_f64().unwrap() - 1.0).abs() < 1e-5);
@@ -353,13 +365,14 @@ fn weights_count_as_often() {
 
 #[test]
 fn the_best_of_several_starts_counts() {
+    let gpu = device();
     let x = blobs(600, 2, 12, 2.0, 31);
-    let inertia = |n_init| fit(&KMeans::new(12).init(Init::Random).n_init(n_init).seed(5), &x).inertia;
+    let inertia = |n_init| fit(&gpu, &KMeans::new(12).init(Init::Random).n_init(n_init).seed(5), &x).inertia;
     let (one, ten) = (inertia(1), inertia(10));
     assert!(ten <= one, "{ten} {one}");
-    let again = fit(&KMeans::new(12).init(Init::Random).n_init(10).seed(5), &x);
+    let again = fit(&gpu, &KMeans::new(12).init(Init::Random).n_init(10).seed(5), &x);
     assert_eq!(again.inertia.to_bits(), ten.to_bits());
-    let predicted = predict(&device(), &x, &again.cluster_centers).unwrap();
+    let predicted = predict(&gpu, &x, &again.cluster_centers).unwrap();
     assert_eq!(predicted.labels, again.labels, "labels and centroids are of the same start");
 }
 

@@ -253,9 +253,20 @@ fn layout(head_dim: usize, sinks: u64, recent: u64, block: u64) -> Layout {
 #[test]
 fn every_type_at_the_lengths_that_matter() {
     let gpu = device();
-    for (i, ty) in CacheType::ALL.into_iter().enumerate() {
-        let dim = [32, 64, 80, 96, 128, 256][i % 6];
-        let plan = Plan::new(ty.name(), layout(dim, 0, 0, 64));
+    // As few pipelines as have every type as keys and as values, every dimension, and every block.
+    let pairs = [
+        ("f16", 64, 64),
+        ("q8_0:turbo3", 128, 64),
+        ("q4_0:q8_0", 96, 16),
+        ("fp8", 128, 48),
+        ("kivi4", 256, 256),
+        ("kivi2:q4_0", 128, 32),
+        ("turbo4:kivi2", 80, 128),
+        ("turbo3:turbo4", 64, 64),
+        ("turbo2", 32, 80),
+    ];
+    for (types, dim, block) in pairs {
+        let plan = Plan::new(types, Layout { heads: 2, ..layout(dim, 0, 0, block) });
         let mut both = Both::new(&gpu, &plan, 512, 2);
         both.create();
         both.create();

@@ -1,0 +1,89 @@
+//! Labels of points by given centroids.
+
+use serde::Serialize;
+
+use super::labeller::Labeller;
+use super::points::{Statistics, Transform};
+use super::{KMeans, Source, adapters, to_labels};
+use crate::gpu::Context;
+use crate::io::npy::Matrix;
+use crate::{Error, Result};
+
+/// Labels of points by given centroids.
+#[derive(Clone, Debug, Serialize)]
+pub struct Predicted {
+    /// Points.
+    pub n: usize,
+    /// Dimensions.
+    pub d: usize,
+    /// Clusters.
+    pub k: usize,
+    /// Sum of the squared distances of the points to their centroids.
+    pub inertia: f64,
+    /// The negative inertia, as scikit-learn's `score` gives it.
+    pub score: f64,
+    /// `[n]` the nearest centroid of each point, the lowest index of equals.
+    #[serde(skip)]
+    pub labels: Vec<i32>,
+}
+
+impl KMeans {
+    /// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`), by this metric and memory.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for shapes that do not match or values that are not finite; those of reading; the device's.
+    pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
+        self.label(&[gpu], data, &Statistics::of(data, "X")?, None, centroids)
+    }
+
+    pub(super) fn label(
+        &self,
+        gpus: &[&Context],
+        data: &dyn Source,
+        statistics: &Statistics,
+        weights: Option<&[f32]>,
+        centroids: &Matrix,
+    ) -> Result<Predicted> {
+        let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
+        let (transform, first) = self.prepare(data, statistics, centroids)?;
+        let parts = adapters::share(gpus, data, weights)?;
+        let points = adapters::place(&parts, &transform, self.room)?;
+        let labellers = parts.iter().zip(&points);
+        let labellers = labellers
+            .map(|(part, points)| Labeller::new(part.gpu, points, k as u64, self.metric))
+            .collect::<Result<Vec<_>>>()?;
+        adapters::at_once(&labellers, |labeller| {
+            labeller.start_from(&first)?;
+            labeller.label()
+        })?;
+        let inertia = adapters::inertia(&labellers)?;
+        let labels = to_labels(adapters::labels(&labellers)?)?;
+        Ok(Predicted { n, d, k, inertia, score: -inertia, labels })
+    }
+
+    /// Checks points and given centroids; how both are transformed, and the centroids so transformed.
+    // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
+    pub(super) fn prepare(
+        &self,
+        data: &dyn Source,
+        statistics: &Statistics,
+        centroids: &Matrix,
+    ) -> Result<(Transform, Vec<f32>)> {
+        let (d, cols) = (data.cols(), centroids.cols);
+        if d != cols {
+            return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
+        }
+        let transform = self.map_of(statistics)?;
+        self.check_magnitude(data, statistics)?;
+        let first = self.given(centroids, &transform, "centroids")?;
+        Ok((transform, first))
+    }
+}
+
+/// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`).
+///
+/// # Errors
+/// Those of [`KMeans::predict`].
+pub fn predict(gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
+    KMeans::new(centroids.rows).predict(gpu, data, centroids)
+}
