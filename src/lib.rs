@@ -27,7 +27,7 @@
 //! Where to look:
 //! - [`kmeans`]: exact k-means, of one problem or of many, product quantization, and the palette of a picture;
 //! - [`matmul`]: products with quantized weights, in the number formats of [`mod@format`];
-//! - [`codec`]: the types of a KV cache, and what they cost in an attention; [`kv`]: the kernels of such a cache;
+//! - [`codec`]: the types of a KV cache, and what they cost in an attention; [`kv`]: the cache itself;
 //! - [`classify`]: quantized classifiers;
 //! - [`audit`]: what an INT8 classifier lost, and with what certainty;
 //! - [`quantize`]: the weights of a file in another number format;
