@@ -46,7 +46,7 @@ const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
 
 // The two tokens, one behind the other.
-var<workgroup> vectors: array<f32, 512>;
+var<workgroup> vectors: array<f32, 2 * DIM>;
 
 fn among(token: u32) -> bool {
     return token >= piece.first && token < piece.end;

@@ -4,11 +4,11 @@
 use super::layout::Page;
 use crate::codec::lloyd_max::Centroids;
 use crate::codec::{CacheType, Codec};
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Reflection, Spec, Work, params, to_u32};
 use crate::{Error, Result};
 
 /// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries. The
-/// first runs on every adapter.
+/// first runs on every adapter; what memory the others need depends on the dimensions ([`fits`]).
 pub const VARIANTS: &[Spec] = &[
     ATTEND.consts(&[("HEADS", 1), ("TOKENS", 4)]),
     ATTEND.consts(&[("HEADS", 4), ("TOKENS", 1)]),
@@ -87,7 +87,7 @@ pub struct Heads {
     pub kv: u64,
     /// Query heads of each of them.
     pub each: u64,
-    /// The head dimension.
+    /// The head dimension, that of outputs; of latents their rank.
     pub dim: u64,
 }
 
@@ -114,9 +114,9 @@ impl Rule {
 /// Keys and values of sequences, in pages.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'a> {
-    /// `[blocks, kv_heads]` pages of keys.
+    /// `[blocks, kv_heads]` pages of keys; where values are latents, of rope keys.
     pub keys: &'a Buffer,
-    /// `[blocks, kv_heads]` pages of values.
+    /// `[blocks, kv_heads]` pages of values, or of latents.
     pub values: &'a Buffer,
     /// `[sequences, blocks of one]` numbers of blocks.
     pub table: &'a Buffer,
@@ -128,7 +128,7 @@ pub struct Kept<'a> {
     pub value_page: Page,
     /// What [`sizes`] gives.
     pub sizes: &'a Buffer,
-    /// What was subtracted from the keys, `[kv_heads, dim]` f32 in their basis.
+    /// What was subtracted from the keys, `[kv_heads, dim]` f32 in their basis; nothing is from latents.
     pub mean: Option<&'a Buffer>,
 }
 
@@ -161,6 +161,42 @@ pub fn sizes(keys: CacheType, values: CacheType, dim: usize) -> Vec<f32> {
     [of(keys), of(values)].concat()
 }
 
+/// Workgroup memory that every adapter has.
+const MEMORY: u32 = 16 << 10;
+
+/// Whether `spec`, one of [`VARIANTS`], takes no more workgroup memory for what these codecs make than every adapter has: which
+/// ones to choose from. Heads take all of them.
+///
+/// # Errors
+/// Those of [`Attend::load`], but for the device's.
+pub fn fits(spec: &Spec, keys: &Codec, values: &Codec) -> Result<bool> {
+    Ok(Reflection::of(&specialized(spec, keys, values, false)?)?.workgroup_bytes <= MEMORY)
+}
+
+fn specialized(spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Spec> {
+    let fault = |text: String| Err(Error::Input(text));
+    if by_token && keys.ty() != CacheType::F16 {
+        return fault(format!("keys of {} cannot lie by token", keys.ty()));
+    }
+    let plain = matches!(keys.ty(), CacheType::F16 | CacheType::Q8_0 | CacheType::Q4_0);
+    if values.is_latent() && !(plain && keys.rotation().is_none()) {
+        return fault(format!(
+            "rope keys of {} beside latents: expected f16, or q8_0 or q4_0 without a rotation",
+            keys.ty()
+        ));
+    }
+    if !values.is_latent() && keys.dim() != values.dim() {
+        return fault(format!("keys have a dimension of {}, values of {}", keys.dim(), values.dim()));
+    }
+    Ok(spec
+        .set("KEY", keys.ty() as u32)
+        .set("VALUE", values.ty() as u32)
+        .set("DIM", to_u32(values.dim(), "the head dimension")?)
+        .set("KEY_DIM", to_u32(keys.dim(), "the head dimension")?)
+        .set("LATENT", values.is_latent().into())
+        .set("BY_TOKEN", by_token.into()))
+}
+
 /// The kernels, for one pair of types and one head dimension.
 #[derive(Debug)]
 pub struct Attend {
@@ -168,40 +204,41 @@ pub struct Attend {
     merge: Kernel<MergeParams>,
     /// Query heads of a workgroup.
     heads: u64,
+    /// Whether the values are latents.
+    latent: bool,
+    /// Of what the pages of keys have, and of values.
+    dims: [u64; 2],
     /// Bound where nothing was subtracted.
     no_mean: Buffer,
 }
 
 impl Attend {
     /// Compiles `spec`, one of [`VARIANTS`], for what these codecs make. `by_token`: keys lie as values do, which only those
-    /// without scales can (`keep`'s).
+    /// without scales can (`keep`'s). If the values are latents ([`Codec::latent`]), `keys` are their rope keys.
     ///
     /// # Errors
-    /// [`Error::Input`] for keys that have scales and lie by token; the device's.
+    /// [`Error::Input`] for keys that have scales and lie by token, for rope keys that are neither f16 nor plain q8_0 or q4_0,
+    /// and for keys and values of different dimensions; the device's.
     pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Self> {
-        if by_token && keys.ty() != CacheType::F16 {
-            return Err(Error::Input(format!("keys of {} cannot lie by token", keys.ty())));
-        }
-        let spec = spec
-            .set("KEY", keys.ty() as u32)
-            .set("VALUE", values.ty() as u32)
-            .set("DIM", to_u32(keys.dim(), "the head dimension")?)
-            .set("BY_TOKEN", by_token.into());
+        let spec = specialized(spec, keys, values, by_token)?;
         let heads = spec.consts.iter().find(|(name, _)| *name == "HEADS").map_or(1, |&(_, heads)| heads);
         Ok(Self {
             attend: Kernel::load(gpu, &spec)?,
             merge: Kernel::load(gpu, &STAGES[0])?,
             heads: heads.into(),
+            latent: values.is_latent(),
+            dims: [keys.dim() as u64, values.dim() as u64],
             no_mean: Buffer::new(gpu, "no mean", 0, 16)?,
         })
     }
 
     /// Binds the attention of `queries` (`[sequences, kv * each, dim]`, in the basis of the keys) over what is kept, into `partial`
-    /// (`[sequences, kv, all splits, each]`, each of [`partial_width`] vec4s). `tokens` is about how many tokens are read, all
-    /// sequences together.
+    /// (`[sequences, kv, all splits, each]`, each of [`partial_width`] vec4s). A query of latents is `rank` values in their basis, then
+    /// those for the rope key. `tokens` is about how many tokens are read, all sequences together.
     ///
     /// # Errors
-    /// Those of binding.
+    /// [`Error::Input`] for pages of other dimensions or blocks, and for latents that something was subtracted from; those of
+    /// binding.
     #[allow(clippy::too_many_arguments, reason = "they are an attention's own inputs, each of another kind")]
     pub fn bind(
         &self,
@@ -222,12 +259,25 @@ impl Attend {
         if kept.key_page.block != kept.value_page.block {
             return Err(Error::Input("keys and values do not lie in blocks of as many tokens".into()));
         }
+        let [key_dim, value_dim] = [kept.key_page.dim, kept.value_page.dim];
+        if [key_dim, value_dim] != self.dims || dim != value_dim {
+            return Err(Error::Input(format!(
+                "heads of {dim} over pages of {key_dim} and {value_dim}: expected pages of {:?}, of keys and of values",
+                self.dims
+            )));
+        }
+        if self.latent && kept.mean.is_some() {
+            return Err(Error::Input(
+                "latents are values too: no mean can have been subtracted from them".into(),
+            ));
+        }
+        let query = if self.latent { key_dim + value_dim } else { key_dim };
         let params = AttendParams {
             rows: to_u32(sequences * kv * each.div_ceil(self.heads) * splits.count, "the number of splits")?,
             sequences: to_u32(sequences, "the number of sequences")?,
             kv_heads: to_u32(kv, "the number of kv heads")?,
             heads: to_u32(each, "the number of heads")?,
-            d4: to_u32(dim / 4, "the head dimension")?,
+            d4: to_u32(query / 4, "the head dimension")?,
             splits: to_u32(splits.count, "the number of splits")?,
             first_split: to_u32(splits.first, "the number of splits")?,
             all_splits: to_u32(splits.all, "the number of splits")?,
@@ -246,9 +296,9 @@ impl Attend {
             scale: rule.scale,
             soft_cap: rule.soft_cap,
         };
-        let bits = kept.key_page.bits_per_value() + kept.value_page.bits_per_value();
-        let bytes = (tokens as f64 * (kv * dim) as f64 * bits / 8.0) as u64;
-        let work = Work { bytes, ops: 4 * tokens * kv * each * dim };
+        let bits = |page: &Page| page.dim as f64 * page.bits_per_value();
+        let bytes = (tokens * kv) as f64 * (bits(&kept.key_page) + bits(&kept.value_page)) / 8.0;
+        let work = Work { bytes: bytes as u64, ops: 2 * tokens * kv * each * (query + dim) };
         let buffers = [
             ("queries", queries),
             ("keys", kept.keys),
