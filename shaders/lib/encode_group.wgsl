@@ -9,9 +9,9 @@ struct Scaled {
     halves: u32,    // what is kept of both, the factor's half low
 }
 
-// Of two tokens, however short the spans: a type has one or those of 32.
-var<workgroup> extremes: array<vec2<f32>, 2 * DIM / PIECE>;
-var<workgroup> scaled: array<Scaled, 2 * ((DIM + 31u) / 32u)>;
+var<workgroup> extremes: array<vec2<f32>, 2 * MOST / PIECE>;
+// No span is shorter than 32.
+var<workgroup> scaled: array<Scaled, 2 * MOST / 32>;
 
 // Groups of a token; the last one may be shorter.
 fn spans() -> u32 {

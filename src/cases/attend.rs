@@ -60,7 +60,7 @@ fn latents() -> Vec<Box<dyn Case>> {
     let (long, short) = ([0, 1, 31, 33, 257], [257, 33]);
     let f16 = |each| case(CacheType::F16, each, (512, 64), &long, 32);
     let q8_0 = |each| case(CacheType::Q8_0, each, (512, 64), &short, 31);
-    let ring = || case(CacheType::F16, 3, (256, 32), &[300, 40, 8, 0], 30);
+    let ring = || case(CacheType::F16, 3, (256, 32), &[300, 40, 8, 0], 29);
     vec![
         Box::new(f16(16)),
         Box::new(Attending { window: 50, sinks: 4, ..f16(3) }),
@@ -69,8 +69,8 @@ fn latents() -> Vec<Box<dyn Case>> {
         Box::new(Attending { ring: Some((0, 64)), window: 40, sinks: 2, soft_cap: 2.0, ..ring() }),
         Box::new(q8_0(3)),
         Box::new(Attending { rotated: true, ..q8_0(16) }),
-        Box::new(case(CacheType::Fp8, 3, (256, 32), &long, 31)),
-        Box::new(case(CacheType::Kivi2, 3, (512, 64), &short, 32)),
+        Box::new(case(CacheType::Fp8, 3, (256, 32), &long, 32)),
+        Box::new(case(CacheType::Kivi2, 3, (512, 64), &short, 30)),
         Box::new(case(CacheType::Turbo3, 16, (512, 64), &long, 32)),
         Box::new(Attending { window: 100, sinks: 1, ..case(CacheType::Turbo3, 5, (512, 64), &short, 32) }),
     ]
