@@ -63,7 +63,7 @@ fn tests() -> Vec<Box<dyn Case>> {
         }
     }
     for (rank, ty) in LATENT_DIMS.into_iter().flat_map(|rank| CacheType::ALL.map(|ty| (rank, ty))) {
-        add(Codec::latent(ty, rank), 64, (2, 64, 70), &[35, 36, 36, 67], false);
+        add(Codec::latent(ty, rank), 64, (2, 64, 70), &[35, 36, 36, 67, 80], false);
     }
     for ty in [CacheType::Q8_0, CacheType::Turbo2] {
         add(
