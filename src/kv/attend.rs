@@ -340,3 +340,48 @@ impl Attend {
         self.merge.bind(gpu, &[("partial", partial), ("output", output)], params, work)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{HEAD_DIMS, LATENT_DIMS, Side};
+
+    fn heads(ty: CacheType, side: Side, dim: usize) -> Codec {
+        Codec::new(ty, side, dim).unwrap()
+    }
+
+    #[test]
+    fn variants_fit_into_the_memory_of_every_adapter() {
+        for dim in HEAD_DIMS {
+            let [keys, values] = [Side::Keys, Side::Values].map(|side| heads(CacheType::Q8_0, side, dim));
+            assert!(VARIANTS.iter().all(|spec| fits(spec, &keys, &values).unwrap()), "{dim}");
+        }
+        for rank in LATENT_DIMS {
+            let rope = heads(CacheType::F16, Side::Keys, 64);
+            let latents = Codec::latent(CacheType::Turbo4, rank).unwrap();
+            let fit = VARIANTS.iter().map(|spec| fits(spec, &rope, &latents).unwrap());
+            assert_eq!(fit.collect::<Vec<_>>(), [true, true, true, rank == 256], "{rank}");
+        }
+    }
+
+    #[test]
+    fn codecs_that_no_kernel_takes_together_are_refused() {
+        let latents = Codec::latent(CacheType::Q8_0, 512).unwrap();
+        let refused = |keys: &Codec, values: &Codec, by_token| {
+            let error = specialized(&VARIANTS[0], keys, values, by_token).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        };
+        for ty in [CacheType::Turbo4, CacheType::Fp8, CacheType::Kivi4] {
+            let text = refused(&heads(ty, Side::Keys, 64), &latents, false);
+            assert!(text.contains(&format!("rope keys of {ty}")), "{text}");
+        }
+        let q8_0 = heads(CacheType::Q8_0, Side::Keys, 64);
+        assert!(refused(&q8_0.clone().rotate(true), &latents, false).contains("without a rotation"));
+        assert!(refused(&q8_0, &latents, true).contains("by token"));
+        assert!(
+            refused(&q8_0, &heads(CacheType::F16, Side::Values, 128), false).contains("64, values of 128")
+        );
+        specialized(&VARIANTS[0], &q8_0, &latents, false).unwrap();
+    }
+}
