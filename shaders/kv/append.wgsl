@@ -42,11 +42,13 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> pool: array<u32>;           // [blocks, kv_heads, page]
 
 override DIM: u32 = 128u;
+// The largest dimension that workgroup memory has room for.
+const MOST: u32 = 256u;
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
 
 // The two tokens, one behind the other.
-var<workgroup> vectors: array<f32, 512>;
+var<workgroup> vectors: array<f32, 2 * MOST>;
 
 fn among(token: u32) -> bool {
     return token >= piece.first && token < piece.end;

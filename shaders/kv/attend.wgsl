@@ -3,7 +3,8 @@
 //! others 2023): an invocation makes the logits of whole tokens, then adds up 16 channels of the values of some.
 //!
 //! Keys and values are decoded as they are read: no key or value is ever written. Queries come in the basis of the keys,
-//! outputs are in that of the values. A soft cap c makes l = c tanh(l / c); tokens outside the window that are no sinks are
+//! outputs are in that of the values. Latents are values that are keys too (multi-head latent attention: DeepSeek-V2, 2024): k_t is
+//! v_t, then the rope key in `keys`. A soft cap c makes l = c tanh(l / c); tokens outside the window that are no sinks are
 //! left out.
 //! Contract: f32, within oracle::attend::bound. A split that sees no token has l = 0.
 //! Oracle: src/oracle/attend.rs    Needs: no optional feature
@@ -16,7 +17,7 @@ struct Params {
     sequences: u32,
     kv_heads: u32,
     heads: u32,         // query heads of a kv head
-    d4: u32,            // head dimension in vec4s
+    d4: u32,            // values of a query in vec4s
     splits: u32,
     first_split: u32,   // where this call's splits lie among all
     all_splits: u32,
@@ -62,19 +63,29 @@ const ROWS_PER_GROUP: u32 = 1u;
 const HEADS: u32 = 4u;
 const TOKENS: u32 = 4u;
 const TILE: u32 = WG * TOKENS;
+const SHARES: u32 = max(TILE * HEADS, WG * 16);
 const HUGE: f32 = 3.4028234e38;
 
 override KEY: u32 = 0u;
 override VALUE: u32 = 0u;
+// Of a value, and of what `keys` has.
 override DIM: u32 = 128u;
+override KEY_DIM: u32 = DIM;
 // 1: the words of a key lie together, as those of a value do.
 override BY_TOKEN: u32 = 0u;
+// 1: values are latents, and a key is one and what `keys` has. Keys then have no scale of a whole token.
+override LATENT: u32 = 0u;
+// Of a query.
+override QUADS: u32 = (LATENT * DIM + KEY_DIM) / 4;
 
-var<workgroup> rows: array<vec4<f32>, HEADS * 64>;
+alias Logits = array<f32, TOKENS * HEADS>;
+alias Keys = array<vec4<f32>, TOKENS * 4>;
+
+var<workgroup> rows: array<vec4<f32>, HEADS * QUADS>;
 var<workgroup> offsets: array<f32, HEADS>;
-var<workgroup> share: array<f32, TILE * HEADS>;
+// Shares of a tile's tokens, then the sums of all lanes.
+var<workgroup> share: array<f32, SHARES>;
 var<workgroup> largest: array<f32, WG>;
-var<workgroup> sums: array<vec4<f32>, WG * 4>;
 
 fn half_at(words: u32, odd: u32) -> f32 {
     return unpack2x16float(words)[odd];
@@ -102,16 +113,16 @@ fn key_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
     var words: ChunkWords;
     for (var w = 0u; w < count; w++) {
         let word = at * count + w;
-        words[w] = keys[page + select(word * params.block + token, token * row_words(KEY) + word, BY_TOKEN == 1u)];
+        words[w] = keys[page + select(word * params.block + token, token * row_words(KEY, KEY_DIM) + word, BY_TOKEN == 1u)];
     }
     if (KEY == TURBO3) {
-        words[7] = keys[page + (DIM / 16u + at / 2u) * params.block + token];
+        words[7] = keys[page + (KEY_DIM / 16u + at / 2u) * params.block + token];
     }
     var chunk = values_of(KEY, at, words, sizes);
     if (is_kivi(KEY)) {
         // A scale and a minimum for each channel of 32 tokens.
         let bits = words_of_chunk(KEY) * 2u;
-        let first = page + params.block * (DIM * bits / 32u) + token / 32u * DIM + at * 16u;
+        let first = page + params.block * (KEY_DIM * bits / 32u) + token / 32u * KEY_DIM + at * 16u;
         for (var quad = 0u; quad < 4u; quad++) {
             for (var c = 0u; c < 4u; c++) {
                 let affine = unpack2x16float(keys[first + quad * 4u + c]);
@@ -124,20 +135,56 @@ fn key_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
 
 fn key_scale(page: u32, token: u32, group: u32) -> f32 {
     let at = group * params.block + token;
-    return half_at(keys[page + row_words(KEY) * params.block + at / 2u], at % 2u);
+    return half_at(keys[page + row_words(KEY, KEY_DIM) * params.block + at / 2u], at % 2u);
 }
 
-// Words of a token's codes.
-fn row_words(code: u32) -> u32 {
-    var words = DIM / 16u * words_of_chunk(code);
+// A chunk of a token's values, before their scale.
+fn value_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
+    let own = page + token * row_words(VALUE, DIM);
+    let count = words_of_chunk(VALUE);
+    var words: ChunkWords;
+    for (var w = 0u; w < count; w++) {
+        words[w] = values[own + at * count + w];
+    }
+    if (VALUE == TURBO3) {
+        words[7] = values[own + DIM / 16u + at / 2u];
+    }
+    return values_of(VALUE, at, words, sizes);
+}
+
+// The scale and the offset of a chunk.
+fn value_affine(page: u32, token: u32, at: u32) -> vec2<f32> {
+    let scales = page + params.block * row_words(VALUE, DIM);
+    let groups = select(1u, (DIM + 31u) / 32u, has_groups(VALUE));
+    if (is_kivi(VALUE)) {
+        return unpack2x16float(values[scales + token * groups + at / 2u]);
+    }
+    if (VALUE == F16) {
+        return vec2(1.0, 0.0);
+    }
+    let half = token * groups + select(0u, at / 2u, has_groups(VALUE));
+    return vec2(half_at(values[scales + half / 2u], half % 2u), 0.0);
+}
+
+// Words of the codes of a token of `dim` values.
+fn row_words(code: u32, dim: u32) -> u32 {
+    var words = dim / 16u * words_of_chunk(code);
     if (code == TURBO3) {
-        words += (DIM + 31u) / 32u;
+        words += (dim + 31u) / 32u;
     }
     return words;
 }
 
-fn groups_of(code: u32) -> u32 {
-    return select(1u, (DIM + 31u) / 32u, has_groups(code));
+// Products of a chunk of the keys of TOKENS tokens with the four vec4s of each query from `first` on.
+fn add_products(logit: ptr<function, Logits>, key: ptr<function, Keys>, first: u32) {
+    for (var h = 0u; h < HEADS; h++) {
+        for (var quad = 0u; quad < 4u; quad++) {
+            let query = rows[h * QUADS + first + quad];
+            for (var i = 0u; i < TOKENS; i++) {
+                (*logit)[i * HEADS + h] += dot(query, (*key)[i * 4u + quad]);
+            }
+        }
+    }
 }
 
 @compute @workgroup_size(WG)
@@ -167,17 +214,17 @@ fn attend(
         value_sizes[i] = sizes[8u + i];
     }
 
-    for (var i = lane; i < HEADS * quads; i += WG) {
-        let head = first_head + min(i / quads, heads - 1u);
+    for (var i = lane; i < HEADS * QUADS; i += WG) {
+        let head = first_head + min(i / QUADS, heads - 1u);
         let at = (sequence * params.kv_heads + kv_head) * params.heads + head;
-        rows[i] = queries[at * quads + i % quads];
+        rows[i] = queries[at * QUADS + i % QUADS];
     }
     workgroupBarrier();
     for (var h = lane; h < HEADS; h += WG) {
         var offset = 0.0;
         if (params.means > 0u) {
-            for (var quad = 0u; quad < quads; quad++) {
-                offset += dot(rows[h * quads + quad], mean[kv_head * quads + quad]);
+            for (var quad = 0u; quad < QUADS; quad++) {
+                offset += dot(rows[h * QUADS + quad], mean[kv_head * QUADS + quad]);
             }
         }
         offsets[h] = offset * params.scale;
@@ -201,19 +248,45 @@ fn attend(
 
     for (var tile = first; tile < end; tile += TILE) {
         // Logits of TOKENS tokens.
-        var logit: array<f32, TOKENS * HEADS>;
+        var logit: Logits;
         var page: array<u32, TOKENS>;
+        var latent_page: array<u32, TOKENS>;
         var at: array<u32, TOKENS>;
         for (var i = 0u; i < TOKENS; i++) {
             let place = place_of(sequence, span, min(tile + i * WG + lane, end - 1u));
             page[i] = (place.x * params.kv_heads + kv_head) * params.key_page;
+            latent_page[i] = (place.x * params.kv_heads + kv_head) * params.value_page;
             at[i] = place.y;
             for (var h = 0u; h < HEADS; h++) {
                 logit[i * HEADS + h] = 0.0;
             }
         }
-        for (var chunk = 0u; chunk < chunks; chunk++) {
-            var key: array<vec4<f32>, TOKENS * 4>;
+        if (LATENT == 1u) {
+            for (var chunk = 0u; chunk < chunks; chunk++) {
+                var key: Keys;
+                for (var i = 0u; i < TOKENS; i++) {
+                    let decoded = value_chunk(latent_page[i], at[i], chunk, value_sizes);
+                    var affine = vec2(1.0, 0.0);
+                    if (has_groups(VALUE)) {
+                        affine = value_affine(latent_page[i], at[i], chunk);
+                    }
+                    for (var quad = 0u; quad < 4u; quad++) {
+                        key[i * 4u + quad] = decoded[quad] * affine.x + affine.y;
+                    }
+                }
+                add_products(&logit, &key, chunk * 4u);
+            }
+            for (var i = 0u; i < TOKENS; i++) {
+                if (VALUE == FP8 || is_turbo(VALUE)) {
+                    let affine = value_affine(latent_page[i], at[i], 0u);
+                    for (var h = 0u; h < HEADS; h++) {
+                        logit[i * HEADS + h] *= affine.x;
+                    }
+                }
+            }
+        }
+        for (var chunk = 0u; chunk < KEY_DIM / 16u; chunk++) {
+            var key: Keys;
             for (var i = 0u; i < TOKENS; i++) {
                 let decoded = key_chunk(page[i], at[i], chunk, key_sizes);
                 var scale = 1.0;
@@ -224,14 +297,7 @@ fn attend(
                     key[i * 4u + quad] = decoded[quad] * scale;
                 }
             }
-            for (var h = 0u; h < HEADS; h++) {
-                for (var quad = 0u; quad < 4u; quad++) {
-                    let query = rows[h * quads + chunk * 4u + quad];
-                    for (var i = 0u; i < TOKENS; i++) {
-                        logit[i * HEADS + h] += dot(query, key[i * 4u + quad]);
-                    }
-                }
-            }
+            add_products(&logit, &key, LATENT * quads + chunk * 4u);
         }
         for (var i = 0u; i < TOKENS; i++) {
             let token = tile + i * WG + lane;
@@ -281,24 +347,8 @@ fn attend(
             for (var t = slot; t < count; t += slots) {
                 let place = place_of(sequence, span, tile + t);
                 let base = (place.x * params.kv_heads + kv_head) * params.value_page;
-                let own = base + place.y * row_words(VALUE);
-                let per_chunk = words_of_chunk(VALUE);
-                var words: ChunkWords;
-                for (var w = 0u; w < per_chunk; w++) {
-                    words[w] = values[own + chunk_at * per_chunk + w];
-                }
-                if (VALUE == TURBO3) {
-                    words[7] = values[own + chunks + chunk_at / 2u];
-                }
-                let decoded = values_of(VALUE, chunk_at, words, value_sizes);
-                let scales = base + params.block * row_words(VALUE);
-                var affine = vec2(1.0, 0.0);
-                if (is_kivi(VALUE)) {
-                    affine = unpack2x16float(values[scales + place.y * groups_of(VALUE) + chunk_at / 2u]);
-                } else if (VALUE != F16) {
-                    let half = place.y * groups_of(VALUE) + select(0u, chunk_at / 2u, has_groups(VALUE));
-                    affine.x = half_at(values[scales + half / 2u], half % 2u);
-                }
+                let decoded = value_chunk(base, place.y, chunk_at, value_sizes);
+                let affine = value_affine(base, place.y, chunk_at);
                 for (var h = 0u; h < HEADS; h++) {
                     let p = share[t * HEADS + h];
                     total[h] += p;
@@ -316,16 +366,21 @@ fn attend(
     // Sums over the slots, a head at a time, where the queries were.
     for (var h = 0u; h < HEADS; h++) {
         for (var quad = 0u; quad < 4u; quad++) {
-            sums[quad * WG + lane] = sum[h * 4u + quad];
+            for (var c = 0u; c < 4u; c++) {
+                share[(quad * WG + lane) * 4u + c] = sum[h * 4u + quad][c];
+            }
         }
         largest[lane] = total[h];
         workgroupBarrier();
         for (var at = lane; at < quads; at += WG) {
             var all = vec4<f32>();
             for (var s = 0u; s < slots; s++) {
-                all += sums[at % 4u * WG + s * chunks + at / 4u];
+                let first_sum = (at % 4u * WG + s * chunks + at / 4u) * 4u;
+                for (var c = 0u; c < 4u; c++) {
+                    all[c] += share[first_sum + c];
+                }
             }
-            rows[h * quads + at] = all;
+            rows[h * QUADS + at] = all;
         }
         var all = 0.0;
         for (var s = 0u; s < slots; s++) {
@@ -336,7 +391,7 @@ fn attend(
     }
     let to = ((sequence * params.kv_heads + kv_head) * params.all_splits + params.first_split + split) * params.heads;
     for (var i = lane; i < heads * quads; i += WG) {
-        partial[(to + first_head + i / quads) * params.width + i % quads] = rows[i];
+        partial[(to + first_head + i / quads) * params.width + i % quads] = rows[i / quads * QUADS + i % quads];
     }
     if (lane == 0u) {
         for (var h = 0u; h < HEADS; h++) {

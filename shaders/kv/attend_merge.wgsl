@@ -14,7 +14,7 @@ struct Params {
     splits: u32,
     rotated: u32,
     partials: u32,  // rows * splits
-    d4: u32,        // at most 64
+    d4: u32,        // at most 128
     block: u32,     // the largest power of two that divides the dimension
     width: u32,     // a partial: o, m and l, in vec4s
 }
@@ -27,7 +27,9 @@ const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
 const HUGE: f32 = 3.4028234e38;
 
-var<workgroup> vectors: array<f32, 256>;
+const QUADS: u32 = 2u;
+
+var<workgroup> vectors: array<f32, WG * QUADS * 4>;
 
 @compute @workgroup_size(WG)
 fn attend_merge(
@@ -51,27 +53,34 @@ fn attend_merge(
         let one = partial[first + s * step + params.d4];
         total += exp(one.x - most) * one.y;
     }
-    let at = min(lane, params.d4 - 1u);
-    var rotated = vec4<f32>();
-    var plain = vec4<f32>();
-    for (var s = 0u; s < params.splits; s++) {
-        let part = exp(partial[first + s * step + params.d4].x - most) * partial[first + s * step + at];
-        if (s < params.rotated) {
-            rotated += part;
-        } else {
-            plain += part;
+    var plain: array<vec4<f32>, QUADS>;
+    for (var i = 0u; i < QUADS; i++) {
+        let quad = i * WG + lane;
+        let at = min(quad, params.d4 - 1u);
+        var rotated = vec4<f32>();
+        plain[i] = vec4<f32>();
+        for (var s = 0u; s < params.splits; s++) {
+            let part = exp(partial[first + s * step + params.d4].x - most) * partial[first + s * step + at];
+            if (s < params.rotated) {
+                rotated += part;
+            } else {
+                plain[i] += part;
+            }
+        }
+        for (var c = 0u; c < 4u; c++) {
+            vectors[quad * 4u + c] = rotated[c];
         }
     }
     if (params.rotated > 0u) {
-        for (var c = 0u; c < 4u; c++) {
-            vectors[lane * 4u + c] = rotated[c];
-        }
         hadamard(lane, 0u, params.d4 * 4u, params.block);
-        for (var c = 0u; c < 4u; c++) {
-            plain[c] += rotated_sign(vectors[lane * 4u + c], lane * 4u + c);
+        for (var i = 0u; i < QUADS; i++) {
+            let first_channel = (i * WG + lane) * 4u;
+            for (var c = 0u; c < 4u; c++) {
+                plain[i][c] += rotated_sign(vectors[first_channel + c], first_channel + c);
+            }
         }
     }
-    if (lane < params.d4) {
-        output[row * params.d4 + lane] = select(vec4<f32>(), plain / total, total > 0.0);
+    for (var quad = lane; quad < params.d4; quad += WG) {
+        output[row * params.d4 + quad] = select(vec4<f32>(), plain[quad / WG] / total, total > 0.0);
     }
 }

@@ -9,8 +9,9 @@ struct Scaled {
     halves: u32,    // what is kept of both, the factor's half low
 }
 
-var<workgroup> extremes: array<vec2<f32>, 64>;
-var<workgroup> scaled: array<Scaled, 16>;
+var<workgroup> extremes: array<vec2<f32>, 2 * MOST / PIECE>;
+// No span is shorter than 32.
+var<workgroup> scaled: array<Scaled, 2 * MOST / 32>;
 
 // Groups of a token; the last one may be shorter.
 fn spans() -> u32 {

@@ -11,8 +11,8 @@ const SQUARES: u32 = 16u;
 // The squares of the boundaries times the norm of each token, eight places each.
 var<workgroup> edges: array<f32, 16>;
 var<workgroup> norms: array<f32, 2>;
-var<workgroup> terms: array<f32, 512>;
-var<workgroup> found: array<u32, 512>;
+var<workgroup> terms: array<f32, 2 * MOST>;
+var<workgroup> found: array<u32, 2 * MOST>;
 
 fn measure(lane: u32) {
     workgroupBarrier();

@@ -5,10 +5,12 @@
 // `hadamard`. Back: `hadamard` first, then `rotated_sign` of what is read. Vectors that lie one behind another are rotated
 // together, with `dim` the length of all of them. `block` is the largest power of two that divides a head dimension.
 
-// Random signs: that of channel c is bit c % 32 of word c / 32, 1 for a minus; the first 256 of Rotation::sign_words.
-const SIGNS = array<u32, 8>(
+// Random signs: that of channel c is bit c % 32 of word c / 32, 1 for a minus; the first 512 of Rotation::sign_words.
+const SIGNS = array<u32, 16>(
     0x2ce0b71fu, 0x4d9928d9u, 0x1ba17a31u, 0x21323766u,
     0xed01d7edu, 0xcd7983a1u, 0x0403084bu, 0x27f63026u,
+    0x85f35a38u, 0x7d79fcb8u, 0x123c7381u, 0x11c6b76bu,
+    0x79ebe9f3u, 0x9a79bdaau, 0x3e4cc3f2u, 0x51ba9763u,
 );
 
 fn rotated_sign(x: f32, channel: u32) -> f32 {

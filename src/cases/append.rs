@@ -62,6 +62,19 @@ fn tests() -> Vec<Box<dyn Case>> {
             );
         }
     }
+    let shorter = [CacheType::Q8_0, CacheType::Turbo3].map(|ty| (256, ty));
+    for (rank, ty) in CacheType::ALL.map(|ty| (512, ty)).into_iter().chain(shorter) {
+        add(Codec::latent(ty, rank), 64, (2, 64, 70), &[35, 36, 36, 67, 80], false);
+    }
+    for ty in [CacheType::Q8_0, CacheType::Turbo2] {
+        add(
+            Codec::latent(ty, 512).map(|codec| codec.rotate(true).scale(Scale::Norm)),
+            32,
+            (4, 40, 44),
+            &[3, 40],
+            false,
+        );
+    }
     for (side, scale) in [(Side::Keys, Scale::Norm), (Side::Values, Scale::Unbiased)] {
         let codec = Codec::new(CacheType::Turbo3, side, 96).map(|codec| codec.scale(scale));
         add(codec, 32, (0, 8, 40), &[33, 80], false);
@@ -104,7 +117,11 @@ impl Appending {
     ) -> Self {
         let end = cuts[cuts.len() - 1];
         let dim = codec.dim();
-        let kv_heads = if dim == 128 { 8 } else { 2 };
+        let kv_heads = match dim {
+            128 => 8,
+            _ if codec.is_latent() => 1,
+            _ => 2,
+        };
         let mut random = Random::new(end + dim as u64);
         let values = ((sinks + end) * kv_heads) as usize * dim;
         let mut vectors = random.floats(values);
@@ -214,10 +231,11 @@ impl Case for Appending {
     fn name(&self) -> String {
         let Self { codec, block, sinks, ring, base, cuts, mean, .. } = self;
         let (ty, side, dim) = (codec.ty(), codec.side(), codec.dim());
+        let side = if codec.is_latent() { "latents".to_owned() } else { format!("{side:?}") };
         let rotated = if codec.rotation().is_some() { " rotated" } else { "" };
         let centered = if mean.is_some() { " centered" } else { "" };
         format!(
-            "{ty} {side:?} d={dim}{rotated}{centered} block={block} sinks={sinks} ring={ring} fresh from {base} at {cuts:?}"
+            "{ty} {side} d={dim}{rotated}{centered} block={block} sinks={sinks} ring={ring} fresh from {base} at {cuts:?}"
         )
     }
 

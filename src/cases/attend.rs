@@ -4,7 +4,9 @@ use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::codec::{CacheType, Codec, Encoded, GROUP, Pair, Side, center};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::kv::attend::{Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, partial_width, sizes};
+use crate::kv::attend::{
+    Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, fits, partial_width, sizes,
+};
 use crate::kv::layout::Page;
 use crate::kv::rotate::Rotate;
 use crate::oracle;
@@ -58,16 +60,49 @@ fn tests() -> Vec<Box<dyn Case>> {
     let ring = || Attending { turn: 0, ..case(0, (2, 1), &[300, 40, 8, 0]) };
     cases.push(Attending { ring: Some((4, 96)), ..ring() });
     cases.push(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..ring() });
+    cases.extend(latents());
     cases.into_iter().map(|case| Box::new(case) as Box<dyn Case>).collect()
+}
+
+/// Of latents: six pipelines, one for each way that scales and codes lie, and f16 by token.
+fn latents() -> Vec<Attending> {
+    let case = |ty, each, (rank, rope), lengths: &[usize], seed| {
+        let heads = Heads { kv: 1, each, dim: rank };
+        let plain = Attending::new(Pair { keys: CacheType::F16, values: ty }, heads, lengths, seed);
+        Attending { rope: Some(rope), turn: seed, ..plain }
+    };
+    let (long, short) = ([0, 1, 31, 33, 257], [257, 33]);
+    let f16 = |each| case(CacheType::F16, each, (512, 64), &long, 32);
+    let q8_0 = |each| case(CacheType::Q8_0, each, (512, 64), &short, 31);
+    let ring = || case(CacheType::F16, 3, (256, 32), &[300, 40, 8, 0], 29);
+    vec![
+        f16(16),
+        Attending { window: 50, sinks: 4, ..f16(3) },
+        Attending { window: 31, soft_cap: 2.0, ..f16(3) },
+        Attending { ring: Some((4, 96)), ..ring() },
+        Attending { ring: Some((0, 64)), window: 40, sinks: 2, soft_cap: 2.0, ..ring() },
+        q8_0(3),
+        Attending { rotated: true, ..q8_0(16) },
+        case(CacheType::Fp8, 3, (256, 32), &long, 32),
+        case(CacheType::Kivi2, 3, (512, 64), &short, 30),
+        case(CacheType::Turbo3, 16, (512, 64), &long, 32),
+        Attending { window: 100, sinks: 1, ..case(CacheType::Turbo3, 5, (512, 64), &short, 32) },
+    ]
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let heads = Heads { kv: 8, each: 4, dim: 128 };
     let tokens = (bytes as usize / (2 * 2 * 8 * 128)).clamp(256, 1 << 17);
-    [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0, CacheType::Turbo3]
+    let of_heads = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0, CacheType::Turbo3]
         .into_iter()
-        .map(|ty| Box::new(Attending::new(ty.into(), heads, &[tokens], 1)) as Box<dyn Case>)
-        .collect()
+        .map(|ty| Box::new(Attending::new(ty.into(), heads, &[tokens], 1)) as Box<dyn Case>);
+    let latents = Heads { kv: 1, each: 16, dim: 512 };
+    let tokens = (bytes as usize / (2 * (512 + 64))).clamp(256, 1 << 17);
+    let of_latents = [CacheType::F16, CacheType::Q8_0, CacheType::Turbo4].into_iter().map(|ty| {
+        let pair = Pair { keys: CacheType::F16, values: ty };
+        Box::new(Attending { rope: Some(64), ..Attending::new(pair, latents, &[tokens], 1) }) as Box<dyn Case>
+    });
+    of_heads.chain(of_latents).collect()
 }
 
 /// Sequences of some lengths. Tokens of the whole sequence that do not lie here are before those that do.
@@ -84,6 +119,10 @@ struct Attending {
     ring: Option<(usize, usize)>,
     /// A mean is subtracted from the keys.
     centred: bool,
+    /// Values are latents, and keys their rope keys, of so many values.
+    rope: Option<u64>,
+    /// Latents of q8_0 or q4_0 are rotated.
+    rotated: bool,
 }
 
 /// Tokens of a block.
@@ -103,18 +142,37 @@ impl Attending {
             soft_cap: 0.0,
             ring: None,
             centred: false,
+            rope: None,
+            rotated: false,
         }
     }
 
     fn codec(&self, side: Side) -> Result<Codec> {
-        let ty = if side == Side::Keys { self.types.keys } else { self.types.values };
-        Codec::new(ty, side, self.heads.dim as usize)
+        let (ty, dim) = (self.types, self.dim(side));
+        match (side, self.rope) {
+            (Side::Keys, _) => Codec::new(ty.keys, side, dim),
+            (Side::Values, None) => Codec::new(ty.values, side, dim),
+            (Side::Values, Some(_)) => Codec::latent(ty.values, dim).map(|codec| codec.rotate(self.rotated)),
+        }
     }
 
-    /// `[sequences, kv * each, dim]`.
+    fn dim(&self, side: Side) -> usize {
+        if side == Side::Keys {
+            self.rope.unwrap_or(self.heads.dim) as usize
+        } else {
+            self.heads.dim as usize
+        }
+    }
+
+    /// Values of a query.
+    fn query(&self) -> u64 {
+        self.heads.dim + self.rope.unwrap_or(0)
+    }
+
+    /// `[sequences, kv * each, query]`.
     fn queries(&self) -> Vec<f32> {
-        let Heads { kv, each, dim } = self.heads;
-        Random::new(self.seed as u64).floats(self.lengths.len() * (kv * each * dim) as usize)
+        let Heads { kv, each, .. } = self.heads;
+        Random::new(self.seed as u64).floats(self.lengths.len() * (kv * each * self.query()) as usize)
     }
 
     /// Tokens of a sequence that lie here, and their positions.
@@ -148,7 +206,7 @@ impl Attending {
 
     /// The vectors of a kv head of a sequence, `[tokens, dim]`, in whole groups; those of keys a little apart from 0.
     fn vectors(&self, side: Side, sequence: usize, head: u64) -> Vec<f32> {
-        let count = self.positions(sequence).len().next_multiple_of(GROUP) * self.heads.dim as usize;
+        let count = self.positions(sequence).len().next_multiple_of(GROUP) * self.dim(side);
         let number = (self.seed * 64 + sequence) as u64 * 64 + 2 * head + u64::from(side == Side::Keys);
         Random::new(number + 1000).floats(count).iter().map(|x| 2.0 * x + 0.25).collect()
     }
@@ -216,7 +274,7 @@ impl Attending {
     }
 
     fn rule(&self) -> Rule {
-        let plain = Rule::plain(self.heads.dim);
+        let plain = Rule::plain(self.query());
         Rule { window: self.window, sinks: self.sinks, soft_cap: self.soft_cap, ..plain }
     }
 }
@@ -234,6 +292,9 @@ impl Case for Attending {
         if self.centred {
             name += " centred";
         }
+        if let Some(rope) = self.rope {
+            name += &format!(" latents rope={rope}{}", if self.rotated { " rotated" } else { "" });
+        }
         if let Some(ring) = ring {
             name += &format!(" ring={ring:?}");
         }
@@ -242,6 +303,12 @@ impl Case for Attending {
 
     fn turn(&self) -> Option<usize> {
         Some(self.turn)
+    }
+
+    fn suits(&self, spec: &Spec) -> bool {
+        let (Ok(keys), Ok(values)) = (self.codec(Side::Keys), self.codec(Side::Values)) else { return false };
+        // Heads of any dimension fit.
+        self.rope.is_none() || fits(spec, &keys, &values).is_ok_and(|fits| fits)
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
@@ -278,9 +345,11 @@ impl Case for Attending {
             Buffer::from_slice(gpu, "sizes", 16, &sizes(keys.ty(), values.ty(), dim as usize))?,
         ];
         let [keys_buffer, values_buffer, table, spans, sizes] = &buffers;
-        let none = || vec![0.0; dim as usize];
+        let none = || vec![0.0; self.query() as usize];
         let mut means: Vec<f32> = (0..kv).flat_map(|head| self.mean(head).unwrap_or_else(none)).collect();
-        if let Some(rotation) = keys.rotation() {
+        // Whose basis queries have, in their first values.
+        let basis = if self.rope.is_some() { &values } else { &keys };
+        if let Some(rotation) = basis.rotation().filter(|_| self.centred) {
             means.chunks_exact_mut(dim as usize).for_each(|mean| rotation.forward(mean));
         }
         let mean = Buffer::from_slice(gpu, "mean", kv, &means)?;
@@ -304,9 +373,9 @@ impl Case for Attending {
         let output = Buffer::new(gpu, "output", sequences * kv * each, 4 * dim)?;
         let attend = Attend::load(gpu, spec, &keys, &values, self.ring.is_some())?;
         let total = self.lengths.iter().sum::<usize>() as u64;
-        let turned = Buffer::new(gpu, "rotated queries", queries.rows(), 4 * dim)?;
+        let turned = Buffer::new(gpu, "rotated queries", queries.rows(), 4 * self.query())?;
         let mut passes = Vec::new();
-        let own = if keys.rotation().is_some() {
+        let own = if basis.rotation().is_some() {
             passes.push(Rotate::load(gpu)?.bind(gpu, &queries, &turned, dim)?);
             &turned
         } else {
@@ -325,7 +394,8 @@ impl Case for Attending {
 
     fn expected(&self) -> Vec<Expected> {
         let Heads { kv, each, dim } = self.heads;
-        let (dim, group) = (dim as usize, (each * dim) as usize);
+        let (dim, query) = (dim as usize, self.query() as usize);
+        let group = each as usize * query;
         let (mut values, mut bounds) = (Vec::new(), Vec::new());
         let queries = self.queries();
         let rotated = self.codec(Side::Values).is_ok_and(|codec| codec.rotation().is_some());
@@ -347,13 +417,20 @@ impl Case for Attending {
             let (positions, length) = (self.positions(sequence), self.lengths[sequence]);
             let seen: Vec<usize> =
                 (0..positions.len()).filter(|&token| rule.sees(length, positions[token])).collect();
-            let take =
-                |of: &[f32]| seen.iter().flat_map(|&t| of[t * dim..][..dim].to_vec()).collect::<Vec<f32>>();
-            let (keys, of_values) = (take(&keys), take(&of_values));
+            let key_dim = self.dim(Side::Keys);
+            let value = |t: usize| of_values[t * dim..][..dim].to_vec();
+            // A latent is the first part of its token's key.
+            let key = |t: usize| {
+                let latent = if self.rope.is_some() { value(t) } else { Vec::new() };
+                [&latent, &keys[t * key_dim..][..key_dim]].concat()
+            };
+            let keys: Vec<f32> = seen.iter().flat_map(|&t| key(t)).collect();
+            let of_values: Vec<f32> = seen.iter().flat_map(|&t| value(t)).collect();
             let all = oracle::attend::Rule { window: usize::MAX, ..rule };
-            let found = oracle::attend::attend(queries, &keys, &of_values, dim, dim, seen.len(), &all);
+            let found = oracle::attend::attend(queries, &keys, &of_values, query, dim, seen.len(), &all);
             values.extend(found.output);
-            bounds.extend(oracle::attend::bound(queries, &keys, &of_values, dim, &all, mean, rotated));
+            let dims = (query, dim);
+            bounds.extend(oracle::attend::bound(queries, &keys, &of_values, dims, &all, mean, rotated));
         }
         vec![Expected::Within { values, bounds }]
     }

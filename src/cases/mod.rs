@@ -66,10 +66,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The variants as `case` runs them: with its decoder in its slot, if it has one.
+    /// The variants that suit `case`, as it runs them: with its decoder in its slot, if it has one.
     pub fn variants_of(&self, case: &dyn Case) -> Vec<Spec> {
         let fill = |spec: &Spec| case.decoder().map_or(*spec, |decoder| spec.slot(slot_of(decoder), decoder));
-        self.variants.iter().map(fill).collect()
+        self.variants.iter().filter(|spec| case.suits(spec)).map(fill).collect()
     }
 
     /// Each test with the variants that it is run as: all of them; where decoders multiply them, two each in turn, and one where
@@ -153,6 +153,10 @@ pub trait Case {
     /// The file that its variants need in the slot `format` or `element`.
     fn decoder(&self) -> Option<&'static str> {
         None
+    }
+    /// Whether a variant can run it, on any adapter.
+    fn suits(&self, _: &Spec) -> bool {
+        true
     }
     /// Where overrides make pipelines that other cases do not share: the one variant that tests run it as, modulo their number.
     fn turn(&self) -> Option<usize> {

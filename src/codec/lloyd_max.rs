@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::HEAD_DIMS;
+use super::{HEAD_DIMS, LATENT_DIMS};
 
 /// Panels of Simpson's rule for each interval.
 const PANELS: usize = 512;
@@ -57,11 +57,11 @@ impl Centroids {
         }
     }
 
-    /// Those of one of [`HEAD_DIMS`], made once.
+    /// Those of one of [`HEAD_DIMS`] or [`LATENT_DIMS`], made once.
     pub fn of(dim: usize, bits: usize) -> Self {
-        static TABLES: [[OnceLock<Centroids>; 4]; HEAD_DIMS.len()] =
-            [const { [const { OnceLock::new() }; 4] }; HEAD_DIMS.len()];
-        match HEAD_DIMS.iter().position(|&known| known == dim) {
+        const DIMS: usize = HEAD_DIMS.len() + LATENT_DIMS.len();
+        static TABLES: [[OnceLock<Centroids>; 4]; DIMS] = [const { [const { OnceLock::new() }; 4] }; DIMS];
+        match HEAD_DIMS.iter().chain(&LATENT_DIMS).position(|&known| known == dim) {
             Some(at) => TABLES[at][bits - 1].get_or_init(|| Self::new(dim, bits)).clone(),
             None => Self::new(dim, bits),
         }

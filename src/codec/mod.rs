@@ -34,6 +34,9 @@ use crate::{Error, Result};
 /// The head dimensions that caches are made for.
 pub const HEAD_DIMS: [usize; 6] = [32, 64, 80, 96, 128, 256];
 
+/// The ranks of latents that caches are made for: vectors that are keys and values at once (multi-head latent attention).
+pub const LATENT_DIMS: [usize; 2] = [256, 512];
+
 /// Values that share a scale: neighbouring channels of a token, or for keys of KIVI tokens of a channel.
 pub const GROUP: usize = 32;
 
@@ -204,13 +207,23 @@ impl FromStr for Pair {
 /// # Errors
 /// [`Error::Input`], which names the nearest.
 pub fn check_head_dim(head_dim: usize) -> Result<()> {
-    if HEAD_DIMS.contains(&head_dim) {
+    check_dim("a head dimension", &HEAD_DIMS, head_dim)
+}
+
+/// Refuses a rank of latents that is not one of [`LATENT_DIMS`].
+///
+/// # Errors
+/// [`Error::Input`], which names the nearest.
+pub fn check_latent_dim(rank: usize) -> Result<()> {
+    check_dim("a latent rank", &LATENT_DIMS, rank)
+}
+
+fn check_dim(what: &str, known: &[usize], dim: usize) -> Result<()> {
+    if known.contains(&dim) {
         return Ok(());
     }
-    let nearest = HEAD_DIMS.into_iter().min_by_key(|dim| dim.abs_diff(head_dim)).unwrap_or(HEAD_DIMS[0]);
-    Err(Error::Input(format!(
-        "a head dimension of {head_dim} is not supported: the nearest of {HEAD_DIMS:?} is {nearest}"
-    )))
+    let nearest = known.iter().min_by_key(|known| known.abs_diff(dim)).unwrap_or(&dim);
+    Err(Error::Input(format!("{what} of {dim} is not supported: the nearest of {known:?} is {nearest}")))
 }
 
 /// What the bits of a half stand for.

@@ -2,7 +2,7 @@
 
 use super::rotation::Rotation;
 use super::turbo::Table;
-use super::{CacheType, GROUP, check_head_dim, f16, fp8, kivi, pack, q4_0, q8_0};
+use super::{CacheType, GROUP, check_head_dim, check_latent_dim, f16, fp8, kivi, pack, q4_0, q8_0};
 use crate::{Error, Result};
 
 /// The largest value that f16 holds; no larger one enters a cache.
@@ -47,11 +47,12 @@ pub struct Encoded {
     pub scales: Vec<u16>,
 }
 
-/// Turns the keys or values of a head into a cache type and back.
+/// Turns the keys or values of a head, or latents, into a cache type and back.
 #[derive(Clone, Debug)]
 pub struct Codec {
     ty: CacheType,
     side: Side,
+    latent: bool,
     dim: usize,
     scale: Scale,
     rotation: Option<Rotation>,
@@ -66,11 +67,25 @@ impl Codec {
     /// [`Error::Input`] for a head dimension that is not one of [`super::HEAD_DIMS`].
     pub fn new(ty: CacheType, side: Side, head_dim: usize) -> Result<Self> {
         check_head_dim(head_dim)?;
-        let turbo = ty.is_turbo();
         let scale = if side == Side::Keys { Scale::Unbiased } else { Scale::Norm };
-        let rotation = turbo.then(|| Rotation::new(head_dim));
-        let table = turbo.then(|| Table::of(head_dim, ty.code_bits()));
-        Ok(Self { ty, side, dim: head_dim, scale, rotation, table })
+        Ok(Self::of(ty, side, head_dim, scale))
+    }
+
+    /// For latents: vectors of `rank` values that are keys and values at once, and are kept as values are. TurboQuant has the
+    /// unbiased scale, since logits come of them.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a rank that is not one of [`super::LATENT_DIMS`].
+    pub fn latent(ty: CacheType, rank: usize) -> Result<Self> {
+        check_latent_dim(rank)?;
+        Ok(Self { latent: true, ..Self::of(ty, Side::Values, rank, Scale::Unbiased) })
+    }
+
+    fn of(ty: CacheType, side: Side, dim: usize, scale: Scale) -> Self {
+        let turbo = ty.is_turbo();
+        let rotation = turbo.then(|| Rotation::new(dim));
+        let table = turbo.then(|| Table::of(dim, ty.code_bits()));
+        Self { ty, side, latent: false, dim, scale, rotation, table }
     }
 
     /// With this scale of TurboQuant; the other types have only one.
@@ -97,7 +112,16 @@ impl Codec {
         self.side
     }
 
-    /// The head dimension.
+    /// Whether its values are latents, which are keys too.
+    pub fn is_latent(&self) -> bool {
+        self.latent
+    }
+
+    fn name(&self) -> &'static str {
+        if self.latent { "latents" } else { self.side.name() }
+    }
+
+    /// The head dimension, or the rank of latents.
     pub fn dim(&self) -> usize {
         self.dim
     }
@@ -154,7 +178,7 @@ impl Codec {
     /// [`Codec::tokens_together`], and for a value that is not finite or above 65504, by its place; and for a vector whose
     /// TurboQuant scale is above that.
     pub fn append(&self, vectors: &[f32], encoded: &mut Encoded) -> Result<()> {
-        let (side, dim, together) = (self.side.name(), self.dim, self.tokens_together());
+        let (side, dim, together) = (self.name(), self.dim, self.tokens_together());
         if !vectors.len().is_multiple_of(dim * together) {
             return Err(Error::Input(format!(
                 "{side}: {} values are no whole groups of {together} x {dim}, which {} encodes together",
@@ -269,7 +293,7 @@ impl Codec {
             "{tokens} tokens of {} {}, dimension {}, have {} words and {} halves of scales for each {together}; found {} \
              and {}",
             self.ty,
-            self.side.name(),
+            self.name(),
             self.dim,
             self.words(),
             self.halves(),

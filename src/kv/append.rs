@@ -9,6 +9,8 @@ use crate::{Error, Result};
 
 /// Two tokens of a sequence in a workgroup.
 pub const SPEC: Spec = Spec::new("kv/append");
+/// The same for latents, whose vectors are longer.
+const LATENTS: Spec = SPEC.consts(&[("MOST", 512)]);
 /// Keys of KIVI: 32 tokens in a workgroup.
 pub const BY_CHANNEL: Spec = Spec::new("kv/append_channel");
 /// The encoders of all types.
@@ -83,19 +85,23 @@ pub struct Append {
 }
 
 impl Append {
-    /// Compiles the kernel of a codec and pages of `block` tokens.
+    /// Compiles the kernel of a codec, of heads or of latents, and pages of `block` tokens.
     ///
     /// # Errors
     /// [`Error::Input`] for a block that is no multiple of 32; the device's.
     pub fn load(gpu: &Context, codec: &Codec, block: u64) -> Result<Self> {
         let ty = codec.ty();
         let page = Page::of(codec, codec.side(), block)?;
-        let spec = if page.by_channel() { BY_CHANNEL } else { SPEC.slot("encode", encoder(ty)) };
+        let spec = match codec.is_latent() {
+            _ if page.by_channel() => BY_CHANNEL,
+            true => LATENTS.slot("encode", encoder(ty)),
+            false => SPEC.slot("encode", encoder(ty)),
+        };
         let (low, high) = match ty.planes() {
             [low, high] => (*low, *high),
             planes => (planes[0], 0),
         };
-        let mut spec = spec.set("DIM", to_u32(codec.dim(), "the head dimension")?).set("LOW", low as u32);
+        let mut spec = spec.set("DIM", to_u32(codec.dim(), "the dimension")?).set("LOW", low as u32);
         if high > 0 {
             spec = spec.set("HIGH", high as u32);
         }
@@ -232,9 +238,9 @@ mod tests {
     #[test]
     fn the_shader_has_the_signs_of_the_rotation() {
         let text = include_str!("../../shaders/lib/hadamard.wgsl");
-        let list = text.split_once("array<u32, 8>(").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
+        let list = text.split_once("array<u32, 16>(").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
         let hex = |word: &str| u32::from_str_radix(word.strip_prefix("0x")?.strip_suffix('u')?, 16).ok();
         let words: Vec<u32> = list.split(',').filter_map(|word| hex(word.trim())).collect();
-        assert_eq!(words, Rotation::sign_words(256));
+        assert_eq!(words, Rotation::sign_words(512));
     }
 }

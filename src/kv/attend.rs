@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::layout::Page;
 use crate::codec::lloyd_max::Centroids;
 use crate::codec::{CacheType, Codec, Side};
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, time, to_u32, tune};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Reflection, Spec, Work, params, time, to_u32, tune};
 use crate::{Error, Result};
 
 /// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries. The
-/// first runs on every adapter.
+/// first runs on every adapter; what memory the others need depends on the dimensions ([`fits`]).
 pub const VARIANTS: &[Spec] = &[
     ATTEND.consts(&[("HEADS", 1), ("TOKENS", 4)]),
     ATTEND.consts(&[("HEADS", 4), ("TOKENS", 1)]),
@@ -92,7 +92,7 @@ pub struct Heads {
     pub kv: u64,
     /// Query heads of each of them.
     pub each: u64,
-    /// The head dimension.
+    /// The head dimension, that of outputs; of latents their rank.
     pub dim: u64,
 }
 
@@ -119,9 +119,9 @@ impl Rule {
 /// Keys and values of sequences, in pages.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'a> {
-    /// `[blocks, kv_heads]` pages of keys.
+    /// `[blocks, kv_heads]` pages of keys; where values are latents, of rope keys.
     pub keys: &'a Buffer,
-    /// `[blocks, kv_heads]` pages of values.
+    /// `[blocks, kv_heads]` pages of values, or of latents.
     pub values: &'a Buffer,
     /// `[sequences, blocks of one]` numbers of blocks.
     pub table: &'a Buffer,
@@ -133,7 +133,7 @@ pub struct Kept<'a> {
     pub value_page: Page,
     /// What [`sizes`] gives.
     pub sizes: &'a Buffer,
-    /// What was subtracted from the keys, `[kv_heads, dim]` f32 in their basis.
+    /// What was subtracted from the keys, `[kv_heads, dim]` f32 in their basis; nothing is from latents.
     pub mean: Option<&'a Buffer>,
 }
 
@@ -157,8 +157,12 @@ pub struct Splits {
 /// The device's.
 pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Result<Spec> {
     // One that has room for more heads than there are wastes half of what it does at most.
-    let mut list: Vec<Spec> =
-        VARIANTS.iter().copied().filter(|spec| heads_of(spec) <= 2 * heads.each).collect();
+    let mut list = Vec::new();
+    for spec in VARIANTS.iter().filter(|spec| heads_of(spec) <= 2 * heads.each) {
+        if fits(spec, keys, values)? {
+            list.push(*spec);
+        }
+    }
     list.sort_by_key(|spec| std::cmp::Reverse((heads_of(spec).min(heads.each), tokens_of(spec))));
     if gpu.adapter.is_software() {
         return Ok(list[0]);
@@ -187,15 +191,15 @@ fn trial(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, heads: Heads)
     let (key_page, value_page) = (Page::of(keys, Side::Keys, BLOCK)?, Page::of(values, Side::Values, BLOCK)?);
     let blocks = TOKENS / BLOCK;
     let pool = |page: &Page| Buffer::new(gpu, "pages", blocks * heads.kv, 4 * page.len());
-    let (keys, values) = (pool(&key_page)?, pool(&value_page)?);
+    let pools = [pool(&key_page)?, pool(&value_page)?];
     let list: Vec<u32> = (0..blocks as u32).collect();
     let table = Buffer::from_slice(gpu, "table", 1, &list)?;
     let span = Span { tokens: TOKENS as u32, length: TOKENS as u32, ..Span::default() };
     let spans = Buffer::from_slice(gpu, "spans", 1, &[span])?;
     let sizes = Buffer::from_slice(gpu, "sizes", 16, &[1.0f32; 16])?;
     let kept = Kept {
-        keys: &keys,
-        values: &values,
+        keys: &pools[0],
+        values: &pools[1],
         table: &table,
         spans: &spans,
         key_page,
@@ -206,7 +210,8 @@ fn trial(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, heads: Heads)
     let (count, tokens) = attend.splits(TOKENS, heads.kv, heads.each, false);
     let splits = Splits { count, first: 0, all: count, tokens };
     let rows = heads.kv * heads.each;
-    let queries = Buffer::new(gpu, "queries", rows, 4 * heads.dim)?;
+    let latent = if values.is_latent() { values.dim() as u64 } else { 0 };
+    let queries = Buffer::new(gpu, "queries", rows, 4 * (key_page.dim + latent))?;
     let partial = Buffer::new(gpu, "partial", rows * count, 16 * partial_width(heads.dim))?;
     let pass = attend.bind(gpu, &queries, &kept, &partial, heads, Rule::plain(heads.dim), splits, TOKENS)?;
     Ok(time(gpu, &[vec![&pass]], Duration::from_millis(30))?.low_us)
@@ -228,6 +233,42 @@ pub fn sizes(keys: CacheType, values: CacheType, dim: usize) -> Vec<f32> {
     [of(keys), of(values)].concat()
 }
 
+/// Workgroup memory that every adapter has.
+const MEMORY: u32 = 16 << 10;
+
+/// Whether `spec`, one of [`VARIANTS`], takes no more workgroup memory for what these codecs make than every adapter has: which
+/// ones to choose from. Heads take all of them.
+///
+/// # Errors
+/// Those of [`Attend::load`], but for the device's.
+pub fn fits(spec: &Spec, keys: &Codec, values: &Codec) -> Result<bool> {
+    Ok(Reflection::of(&specialized(spec, keys, values, false)?)?.workgroup_bytes <= MEMORY)
+}
+
+fn specialized(spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Spec> {
+    let fault = |text: String| Err(Error::Input(text));
+    if by_token && keys.ty() != CacheType::F16 {
+        return fault(format!("keys of {} cannot lie by token", keys.ty()));
+    }
+    let plain = matches!(keys.ty(), CacheType::F16 | CacheType::Q8_0 | CacheType::Q4_0);
+    if values.is_latent() && !(plain && keys.rotation().is_none()) {
+        return fault(format!(
+            "rope keys of {} beside latents: expected f16, or q8_0 or q4_0 without a rotation",
+            keys.ty()
+        ));
+    }
+    if !values.is_latent() && keys.dim() != values.dim() {
+        return fault(format!("keys have a dimension of {}, values of {}", keys.dim(), values.dim()));
+    }
+    Ok(spec
+        .set("KEY", keys.ty() as u32)
+        .set("VALUE", values.ty() as u32)
+        .set("DIM", to_u32(values.dim(), "the head dimension")?)
+        .set("KEY_DIM", to_u32(keys.dim(), "the head dimension")?)
+        .set("LATENT", values.is_latent().into())
+        .set("BY_TOKEN", by_token.into()))
+}
+
 /// The kernels, for one pair of types and one head dimension.
 #[derive(Debug)]
 pub struct Attend {
@@ -235,29 +276,29 @@ pub struct Attend {
     merge: Kernel<MergeParams>,
     /// Query heads of a workgroup.
     heads: u64,
+    /// Whether the values are latents.
+    latent: bool,
+    /// Of what the pages of keys have, and of values.
+    dims: [u64; 2],
     /// Bound where nothing was subtracted.
     no_mean: Buffer,
 }
 
 impl Attend {
     /// Compiles `spec`, one of [`VARIANTS`], for what these codecs make. `by_token`: keys lie as values do, which only those
-    /// without scales can (`keep`'s).
+    /// without scales can (`keep`'s). If the values are latents ([`Codec::latent`]), `keys` are their rope keys.
     ///
     /// # Errors
-    /// [`Error::Input`] for keys that have scales and lie by token; the device's.
+    /// [`Error::Input`] for keys that have scales and lie by token, for rope keys that are neither f16 nor plain q8_0 or q4_0,
+    /// and for keys and values of different dimensions; the device's.
     pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Self> {
-        if by_token && keys.ty() != CacheType::F16 {
-            return Err(Error::Input(format!("keys of {} cannot lie by token", keys.ty())));
-        }
-        let spec = spec
-            .set("KEY", keys.ty() as u32)
-            .set("VALUE", values.ty() as u32)
-            .set("DIM", to_u32(keys.dim(), "the head dimension")?)
-            .set("BY_TOKEN", by_token.into());
+        let spec = specialized(spec, keys, values, by_token)?;
         Ok(Self {
             attend: Kernel::load(gpu, &spec)?,
             merge: Kernel::load(gpu, &STAGES[0])?,
             heads: heads_of(&spec),
+            latent: values.is_latent(),
+            dims: [keys.dim() as u64, values.dim() as u64],
             no_mean: Buffer::new(gpu, "no mean", 0, 16)?,
         })
     }
@@ -276,11 +317,12 @@ impl Attend {
     }
 
     /// Binds the attention of `queries` (`[sequences, kv * each, dim]`, in the basis of the keys) over what is kept, into `partial`
-    /// (`[sequences, kv, all splits, each]`, each of [`partial_width`] vec4s). `tokens` is about how many tokens are read, all
-    /// sequences together.
+    /// (`[sequences, kv, all splits, each]`, each of [`partial_width`] vec4s). A query of latents is `rank` values in their basis, then
+    /// those for the rope key. `tokens` is about how many tokens are read, all sequences together.
     ///
     /// # Errors
-    /// Those of binding.
+    /// [`Error::Input`] for pages of other dimensions or blocks, and for latents that something was subtracted from; those of
+    /// binding.
     #[allow(clippy::too_many_arguments, reason = "they are an attention's own inputs, each of another kind")]
     pub fn bind(
         &self,
@@ -299,12 +341,25 @@ impl Attend {
         if kept.key_page.block != kept.value_page.block {
             return Err(Error::Input("keys and values do not lie in blocks of as many tokens".into()));
         }
+        let [key_dim, value_dim] = [kept.key_page.dim, kept.value_page.dim];
+        if [key_dim, value_dim] != self.dims || dim != value_dim {
+            return Err(Error::Input(format!(
+                "heads of {dim} over pages of {key_dim} and {value_dim}: expected pages of {:?}, of keys and of values",
+                self.dims
+            )));
+        }
+        if self.latent && kept.mean.is_some() {
+            return Err(Error::Input(
+                "latents are values too: no mean can have been subtracted from them".into(),
+            ));
+        }
+        let query = if self.latent { key_dim + value_dim } else { key_dim };
         let params = AttendParams {
             rows: to_u32(sequences * kv * each.div_ceil(self.heads) * splits.count, "the number of splits")?,
             sequences: to_u32(sequences, "the number of sequences")?,
             kv_heads: to_u32(kv, "the number of kv heads")?,
             heads: to_u32(each, "the number of heads")?,
-            d4: to_u32(dim / 4, "the head dimension")?,
+            d4: to_u32(query / 4, "the head dimension")?,
             splits: to_u32(splits.count, "the number of splits")?,
             first_split: to_u32(splits.first, "the number of splits")?,
             all_splits: to_u32(splits.all, "the number of splits")?,
@@ -323,9 +378,9 @@ impl Attend {
             scale: rule.scale,
             soft_cap: rule.soft_cap,
         };
-        let bits = kept.key_page.bits_per_value() + kept.value_page.bits_per_value();
-        let bytes = (tokens as f64 * (kv * dim) as f64 * bits / 8.0) as u64;
-        let work = Work { bytes, ops: 4 * tokens * kv * each * dim };
+        let bits = |page: &Page| page.dim as f64 * page.bits_per_value();
+        let bytes = (tokens * kv) as f64 * (bits(&kept.key_page) + bits(&kept.value_page)) / 8.0;
+        let work = Work { bytes: bytes as u64, ops: 2 * tokens * kv * each * (query + dim) };
         let buffers = [
             ("queries", queries),
             ("keys", kept.keys),
@@ -365,5 +420,50 @@ impl Attend {
         };
         let work = Work { bytes: 16 * rows * splits * width, ops: 2 * rows * splits * heads.dim };
         self.merge.bind(gpu, &[("partial", partial), ("output", output)], params, work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{HEAD_DIMS, LATENT_DIMS, Side};
+
+    fn heads(ty: CacheType, side: Side, dim: usize) -> Codec {
+        Codec::new(ty, side, dim).unwrap()
+    }
+
+    #[test]
+    fn variants_fit_into_the_memory_of_every_adapter() {
+        for dim in HEAD_DIMS {
+            let [keys, values] = [Side::Keys, Side::Values].map(|side| heads(CacheType::Q8_0, side, dim));
+            assert!(VARIANTS.iter().all(|spec| fits(spec, &keys, &values).unwrap()), "{dim}");
+        }
+        for rank in LATENT_DIMS {
+            let rope = heads(CacheType::F16, Side::Keys, 64);
+            let latents = Codec::latent(CacheType::Turbo4, rank).unwrap();
+            let fit = VARIANTS.iter().map(|spec| fits(spec, &rope, &latents).unwrap());
+            assert_eq!(fit.collect::<Vec<_>>(), [true, true, true, rank == 256], "{rank}");
+        }
+    }
+
+    #[test]
+    fn codecs_that_no_kernel_takes_together_are_refused() {
+        let latents = Codec::latent(CacheType::Q8_0, 512).unwrap();
+        let refused = |keys: &Codec, values: &Codec, by_token| {
+            let error = specialized(&VARIANTS[0], keys, values, by_token).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        };
+        for ty in [CacheType::Turbo4, CacheType::Fp8, CacheType::Kivi4] {
+            let text = refused(&heads(ty, Side::Keys, 64), &latents, false);
+            assert!(text.contains(&format!("rope keys of {ty}")), "{text}");
+        }
+        let q8_0 = heads(CacheType::Q8_0, Side::Keys, 64);
+        assert!(refused(&q8_0.clone().rotate(true), &latents, false).contains("without a rotation"));
+        assert!(refused(&q8_0, &latents, true).contains("by token"));
+        assert!(
+            refused(&q8_0, &heads(CacheType::F16, Side::Values, 128), false).contains("64, values of 128")
+        );
+        specialized(&VARIANTS[0], &q8_0, &latents, false).unwrap();
     }
 }

@@ -79,13 +79,13 @@ pub fn attend(
 }
 
 /// Largest error of each output of f32 kernels that decode keys and values, rotated in blocks or not, and add up in any
-/// order: of logits in proportion to |q| |k|, of shares to their logits' errors and to f32's exponential. `mean` is the size
+/// order, values of `value_dim`: of logits in proportion to |q| |k|, of shares to their logits' errors and to f32's exponential. `mean` is the size
 /// of what was subtracted from the keys, whose products with the queries are added to the logits.
 pub fn bound(
     queries: &[f32],
     keys: &[f32],
     values: &[f32],
-    dim: usize,
+    (dim, value_dim): (usize, usize),
     rule: &Rule,
     mean: f64,
     rotated_values: bool,
@@ -93,7 +93,7 @@ pub fn bound(
     const UNIT: f64 = 1.0 / 16_777_216.0;
     let norm = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
     let tokens = keys.len() / dim;
-    let found = attend(queries, keys, values, dim, dim, tokens, rule);
+    let found = attend(queries, keys, values, dim, value_dim, tokens, rule);
     // A key less the mean is at most as long as both together.
     let longest = 2.0 * mean + keys.chunks_exact(dim).map(norm).fold(0.0, f64::max);
     let mut bounds = Vec::new();
@@ -103,11 +103,11 @@ pub fn bound(
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let of_logit =
             UNIT * ((dim as f64 + 40.0) * rule.scale * norm(query) * longest + 16.0 * rule.soft_cap);
-        let mut of_head = vec![0.0; dim];
+        let mut of_head = vec![0.0; value_dim];
         for (token, &share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
             let of_share =
                 4.0 * of_logit + UNIT * (2.0 * tokens as f64 + 80.0 + 16.0 * (largest - logits[token]));
-            let value = &values[token * dim..][..dim];
+            let value = &values[token * value_dim..][..value_dim];
             let whole = norm(value);
             for (sum, &v) in of_head.iter_mut().zip(value) {
                 *sum += share * of_share * if rotated_values { whole } else { f64::from(v).abs() };

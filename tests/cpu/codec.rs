@@ -6,7 +6,10 @@ use lowbit::codec::lloyd_max::Centroids;
 use lowbit::codec::projection::Projection;
 use lowbit::codec::quality::{Inputs, Options, Spread, Tensor, measure};
 use lowbit::codec::rotation::Rotation;
-use lowbit::codec::{CacheType, Codec, HEAD_DIMS, Pair, Scale, Side, center, check_head_dim, pack};
+use lowbit::codec::{
+    CacheType, Codec, HEAD_DIMS, LATENT_DIMS, Pair, Scale, Side, center, check_head_dim, check_latent_dim,
+    pack,
+};
 use lowbit::oracle::attend::{Rule, attend};
 use lowbit::random::Random;
 
@@ -57,6 +60,19 @@ fn other_head_dimensions_are_refused_with_the_nearest() {
         let text = check_head_dim(dim).unwrap_err().to_string();
         assert!(text.ends_with(&format!("is {nearest}")), "{text}");
     }
+}
+
+#[test]
+fn other_ranks_of_latents_are_refused_with_the_nearest() {
+    for rank in LATENT_DIMS {
+        check_latent_dim(rank).unwrap();
+    }
+    for (rank, nearest) in [(0, 256), (128, 256), (576, 512), (usize::MAX, 512)] {
+        let error = Codec::latent(CacheType::Turbo4, rank).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().ends_with(&format!("is {nearest}")), "{error}");
+    }
+    assert!(Codec::new(CacheType::F16, Side::Values, 512).is_err());
 }
 
 const SIDES: [Side; 2] = [Side::Keys, Side::Values];
@@ -224,16 +240,55 @@ fn the_projection_keeps_inner_products_at_a_higher_price() {
     assert!(Projection::new(64, 2).unwrap().decode(&zero).is_err());
 }
 
-#[test]
-fn every_type_keeps_every_head_dimension() {
-    let most = |name: &str| match name {
+/// The largest relative error of normally distributed values.
+fn most(ty: CacheType) -> f64 {
+    match ty.name() {
         "f16" => 1e-7,
         "q8_0" => 5e-5,
         "fp8" => 1e-3,
         "q4_0" | "kivi4" | "turbo4" => 0.012,
         "turbo3" => 0.04,
         _ => 0.17,
-    };
+    }
+}
+
+#[test]
+fn latents_are_kept_as_values_with_the_scale_of_keys() {
+    for rank in LATENT_DIMS {
+        let x = gaussian(64 * rank, rank as u64);
+        for ty in CacheType::ALL {
+            for rotate in [false, true] {
+                let codec = Codec::latent(ty, rank).unwrap().rotate(rotate);
+                assert_eq!((codec.side(), codec.tokens_together(), codec.dim()), (Side::Values, 1, rank));
+                let encoded = codec.encode(&x).unwrap();
+                let found = codec.decode(&encoded).unwrap();
+                let error = relative_error(&x, &found);
+                assert!(error <= most(ty), "{ty} {rank}: {error:e}");
+                let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
+                assert_eq!(bits as f64 / x.len() as f64, ty.bits_per_value(rank), "{ty} {rank}");
+                if HEAD_DIMS.contains(&rank) {
+                    let values = Codec::new(ty, Side::Values, rank).unwrap().rotate(rotate);
+                    assert_eq!(values.scale(Scale::Unbiased).encode(&x).unwrap(), encoded, "{ty} {rank}");
+                }
+                // TurboQuant's logits are not smaller than they were.
+                let own = dot(&x, &found) / dot(&x, &x);
+                assert!(!ty.is_turbo() || (own - 1.0).abs() < 1e-4, "{ty}: {own}");
+            }
+            let mut x = x.clone();
+            x[3 * rank + 7] = f32::NAN;
+            let text = Codec::latent(ty, rank).unwrap().encode(&x).unwrap_err().to_string();
+            assert!(text.starts_with("latents: token 3, channel 7 is NaN"), "{text}");
+        }
+    }
+    // In more dimensions centroids lose more, but less than in infinitely many.
+    for (bits, at_128, limit) in [(2, 0.11600, 0.11748), (3, 0.03397, 0.03455), (4, 0.00932, 0.009501)] {
+        let found = Centroids::of(512, bits).distortion;
+        assert!(at_128 < found && found < limit, "{bits} bits: {found}");
+    }
+}
+
+#[test]
+fn every_type_keeps_every_head_dimension() {
     for dim in HEAD_DIMS {
         let x = gaussian(96 * dim, dim as u64);
         for ty in CacheType::ALL {
@@ -242,7 +297,7 @@ fn every_type_keeps_every_head_dimension() {
                     let codec = Codec::new(ty, side, dim).unwrap().rotate(rotate);
                     let encoded = codec.encode(&x).unwrap();
                     let found = relative_error(&x, &codec.decode(&encoded).unwrap());
-                    assert!(found <= most(ty.name()), "{ty} {side:?} {dim}: {found:e}");
+                    assert!(found <= most(ty), "{ty} {side:?} {dim}: {found:e}");
                     assert_eq!(encoded.codes.len(), 96 * codec.words());
                     let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
                     let keys_of_kivi = codec.tokens_together() > 1;

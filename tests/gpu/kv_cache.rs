@@ -35,7 +35,17 @@ impl Plan {
 
     fn codec(&self, side: Side) -> Codec {
         let ty = if side == Side::Keys { self.types.keys } else { self.types.values };
-        Codec::new(ty, side, self.layout.head_dim).unwrap().rotate(self.layout.rotate)
+        match self.layout.rope {
+            Some(rope) if side == Side::Keys => Codec::new(ty, side, rope).unwrap(),
+            Some(_) => Codec::latent(ty, self.layout.head_dim).unwrap(),
+            None => Codec::new(ty, side, self.layout.head_dim).unwrap().rotate(self.layout.rotate),
+        }
+    }
+
+    /// Values of keys, of values and of queries.
+    fn dims(&self) -> [usize; 3] {
+        let Layout { head_dim, rope, .. } = self.layout;
+        [rope.unwrap_or(head_dim), head_dim, head_dim + rope.unwrap_or(0)]
     }
 
     fn places(&self) -> Places {
@@ -82,11 +92,12 @@ impl Plain {
 
     /// `[layers][keys, values]`, each `[tokens, kv_heads, dim]`.
     fn append(&mut self, plan: &Plan, new: &[[Vec<f32>; 2]], count: u64) {
-        let Layout { kv_heads, head_dim, sinks, .. } = plan.layout;
+        let Layout { kv_heads, sinks, .. } = plan.layout;
         let after = plan.places().grown(self.extent, count);
         let encoded = (sinks + self.extent.encoded) as usize..(sinks + after.encoded) as usize;
         for (layer, (sides, new)) in self.tokens.iter_mut().zip(new).enumerate() {
             for ((side, heads), new) in SIDES.into_iter().zip(sides).zip(new) {
+                let head_dim = plan.codec(side).dim();
                 for (i, vector) in new.chunks_exact(head_dim).enumerate() {
                     let came: Vec<f32> = vector.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
                     heads[i % kv_heads].push(Token { seen: came.clone(), came });
@@ -130,6 +141,7 @@ impl Plain {
     /// Whether `found`, the outputs of the newest of `length` tokens, is what f64 attention over the tokens gives.
     fn check(&self, plan: &Plan, layer: usize, queries: &[f32], length: u64, found: &[f32], name: &str) {
         let Layout { heads, kv_heads, head_dim: dim, .. } = plan.layout;
+        let [_, _, query] = plan.dims();
         let row = heads / kv_heads * dim;
         let rule = oracle::attend::Rule {
             scale: plan.rule.scale.into(),
@@ -145,12 +157,18 @@ impl Plain {
                 let seen = tokens.filter(|(position, _)| rule.sees(length as usize, *position));
                 seen.flat_map(|(_, token)| token.seen.clone()).collect()
             };
-            let (keys, values) = (take(0), take(1));
-            let queries = &queries[head * row..][..row];
+            let (mut keys, values) = (take(0), take(1));
+            if let Some(rope) = plan.layout.rope {
+                let both = values.chunks_exact(dim).zip(keys.chunks_exact(rope));
+                keys = both.flat_map(|(latent, rope)| [latent, rope].concat()).collect();
+            }
+            let each = heads / kv_heads * query;
+            let queries = &queries[head * each..][..each];
             let mean = plan.mean(layer, head).unwrap_or_default();
             let mean = mean.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-            let expected = oracle::attend::attend(queries, &keys, &values, dim, dim, keys.len() / dim, &all);
-            let bounds = oracle::attend::bound(queries, &keys, &values, dim, &all, mean, rotated);
+            let expected =
+                oracle::attend::attend(queries, &keys, &values, query, dim, values.len() / dim, &all);
+            let bounds = oracle::attend::bound(queries, &keys, &values, (query, dim), &all, mean, rotated);
             for (i, (&expected, bound)) in expected.output.iter().zip(bounds).enumerate() {
                 let found = f64::from(found[head * row + i]);
                 assert!(
@@ -189,15 +207,15 @@ impl<'a> Both<'a> {
         let list: Vec<(Sequence, u64)> =
             grow.iter().map(|&(at, tokens)| (self.sequences[at].0, tokens)).collect();
         let mut step = self.cache.begin(self.gpu, &list)?;
-        let row = kv_heads * head_dim;
+        let [keys, values, query] = self.plan.dims();
         let new: Vec<Vec<[Vec<f32>; 2]>> = grow
             .iter()
             .map(|&(_, tokens)| {
-                let mut vectors = |offset: f32| -> Vec<f32> {
-                    let floats = self.random.floats(tokens as usize * row);
+                let mut vectors = |dim: usize, offset: f32| -> Vec<f32> {
+                    let floats = self.random.floats(tokens as usize * kv_heads * dim);
                     floats.into_iter().map(|x| 2.0 * x + offset).collect()
                 };
-                (0..layers).map(|_| [vectors(0.5), vectors(0.0)]).collect()
+                (0..layers).map(|_| [vectors(keys, 0.5), vectors(values, 0.0)]).collect()
             })
             .collect();
         for layer in 0..layers {
@@ -222,11 +240,11 @@ impl<'a> Both<'a> {
             step.ask(Queries::New);
         }
         for layer in 0..layers {
-            let each = heads * head_dim;
-            let queries = self.random.floats(asked.len() * each);
+            let [asks, each] = [query, head_dim].map(|dim| heads * dim);
+            let queries = self.random.floats(asked.len() * asks);
             let found = self.cache.attend(self.gpu, &mut step, layer, &queries, &self.plan.rule)?;
             for (i, &(at, length)) in asked.iter().enumerate() {
-                let (queries, found) = (&queries[i * each..][..each], &found[i * each..][..each]);
+                let (queries, found) = (&queries[i * asks..][..asks], &found[i * each..][..each]);
                 self.sequences[at].1.check(self.plan, layer, queries, length, found, name);
             }
         }
@@ -307,6 +325,15 @@ fn windows_caps_and_sinks_hold_across_pages_and_ring() {
     }
 }
 
+/// Multi-head latent attention, in pages and in the ring.
+fn latents(types: &str) -> Plan {
+    let layout = Layout { heads: 16, kv_heads: 1, rope: Some(64), ..layout(512, 2, 30, 32) };
+    // As of a head of 192, which is what latents stand for.
+    let mut plan = Plan::new(types, layout);
+    plan.rule = Rule::plain(192);
+    plan
+}
+
 /// Random steps, forks, rollbacks and ends: every sequence stays what the plain model says, and blocks come back.
 #[test]
 fn random_histories_agree_with_a_plain_model() {
@@ -316,6 +343,7 @@ fn random_histories_agree_with_a_plain_model() {
         Plan::new("kivi2:kivi4", layout(64, 0, 0, 64)),
         Plan::new("q4_0:q8_0", Layout { rotate: true, ..layout(64, 3, 0, 16) }).centred(),
         Plan::new("turbo4:f16", layout(64, 0, 9, 48)),
+        latents("f16:turbo3"),
     ];
     for (seed, plan) in plans.iter().enumerate() {
         let mut both = Both::new(&gpu, plan, 40 * plan.layout.block, 5);
@@ -462,6 +490,8 @@ fn what_cannot_be_is_refused() {
         (Layout { kv_heads: 0, ..usual() }, "0 kv heads"),
         (Layout { layers: 0, ..usual() }, "0 layers"),
         (Layout { head_dim: 100, ..usual() }, "the nearest"),
+        (Layout { rope: Some(64), ..usual() }, "latents are one kv head for all query heads, not 2"),
+        (Layout { rope: Some(64), kv_heads: 1, ..usual() }, "64"),
         (Layout { block: 8, ..usual() }, "a block has 16 to 256 tokens"),
         (Layout { block: 40, ..usual() }, "a block of 40 tokens is no multiple of 16"),
     ];

@@ -32,8 +32,11 @@ pub struct Layout {
     pub heads: usize,
     /// Heads of keys and values.
     pub kv_heads: usize,
-    /// The head dimension, one of [`crate::codec::HEAD_DIMS`].
+    /// The head dimension, one of [`crate::codec::HEAD_DIMS`]; of latents their rank, one of [`crate::codec::LATENT_DIMS`].
     pub head_dim: usize,
+    /// Multi-head latent attention (DeepSeek-V2): values are latents, which are keys too, and keys are rope keys of so many
+    /// channels. There is one kv head, and a query is `head_dim` values for the latent, then those for the rope key.
+    pub rope: Option<usize>,
     /// Tokens of a block: 16 to 256, a multiple of 16, or of 32 for keys of KIVI.
     pub block: u64,
     /// First tokens of a sequence that stay f16.
@@ -47,7 +50,8 @@ pub struct Layout {
 impl Layout {
     /// Blocks of 64 tokens; the first 4 and the newest 64 tokens stay f16.
     pub fn new(layers: usize, heads: usize, kv_heads: usize, head_dim: usize) -> Self {
-        Self { layers, heads, kv_heads, head_dim, block: 64, sinks: 4, recent: 64, rotate: false }
+        let (block, sinks, recent) = (64, 4, 64);
+        Self { layers, heads, kv_heads, head_dim, rope: None, block, sinks, recent, rotate: false }
     }
 
     fn check(&self) -> Result<()> {
@@ -61,10 +65,26 @@ impl Layout {
         if !heads.is_multiple_of(kv_heads) {
             return fault(format!("{heads} query heads are no multiple of {kv_heads} kv heads"));
         }
+        if self.rope.is_some() && kv_heads != 1 {
+            return fault(format!("latents are one kv head for all query heads, not {kv_heads}"));
+        }
         if !(16..=256).contains(&block) {
             return fault(format!("a block has 16 to 256 tokens, not {block}"));
         }
         Ok(())
+    }
+
+    /// Values of a query.
+    fn query_dim(&self) -> usize {
+        self.head_dim + self.rope.unwrap_or(0)
+    }
+
+    fn codec(&self, ty: CacheType, side: Side) -> Result<Codec> {
+        match (self.rope, side) {
+            (None, _) => Ok(Codec::new(ty, side, self.head_dim)?.rotate(self.rotate)),
+            (Some(rope), Side::Keys) => Codec::new(ty, side, rope),
+            (Some(_), Side::Values) => Ok(Codec::latent(ty, self.head_dim)?.rotate(self.rotate)),
+        }
     }
 
     fn shape(&self) -> Heads {
@@ -169,9 +189,9 @@ pub struct KvCache {
 
 impl Half {
     fn new(gpu: &Context, layout: &Layout, ty: CacheType, side: Side, room: Room) -> Result<Self> {
-        let codec = Codec::new(ty, side, layout.head_dim)?.rotate(layout.rotate);
+        let codec = layout.codec(ty, side)?;
         let append = Append::load(gpu, &codec, layout.block)?;
-        let (kv_heads, dim) = (layout.kv_heads as u64, layout.head_dim as u64);
+        let (kv_heads, dim) = (layout.kv_heads as u64, codec.dim() as u64);
         let page = append.page().len();
         let name = side.name();
         let bytes = room.blocks * kv_heads * page * 4;
@@ -184,7 +204,7 @@ impl Half {
                 gpu.adapter.max_binding_bytes
             )));
         }
-        let halves = Codec::new(CacheType::F16, side, layout.head_dim)?;
+        let halves = layout.codec(CacheType::F16, side)?;
         let store = |_| {
             Ok(Store {
                 pool: Buffer::new(gpu, &format!("pages of {name}"), room.blocks * kv_heads, 4 * page)?,
@@ -231,14 +251,14 @@ impl KvCache {
                 "a cache needs room for at least one token of one sequence, not for {tokens} of {sequences}"
             )));
         }
-        let together = Codec::new(types.keys, Side::Keys, layout.head_dim)?.tokens_together() as u64;
+        let together = layout.codec(types.keys, Side::Keys)?.tokens_together() as u64;
         let places = Places::new(layout.sinks, layout.recent, together);
         let blocks = to_u32(tokens.div_ceil(layout.block), "the number of blocks")?;
         let slots = to_u32(sequences, "the number of sequences")?;
         let room = Room { blocks: blocks.into(), slots: slots.into(), recent: places.kept() };
         let keys = Half::new(gpu, layout, types.keys, Side::Keys, room)?;
         let values = Half::new(gpu, layout, types.values, Side::Values, room)?;
-        let halves = |side| Codec::new(CacheType::F16, side, layout.head_dim);
+        let halves = |side| layout.codec(CacheType::F16, side);
         let shape = layout.shape();
         let spec = attend::fastest(gpu, &keys.codec, &values.codec, shape)?;
         let dim = layout.head_dim;
@@ -267,7 +287,7 @@ impl KvCache {
     /// what all keys of a model share need not be quantized. Only while no sequence is there.
     ///
     /// # Errors
-    /// [`Error::Input`] for means of another shape, ones that are not finite, and a cache with sequences; the device's.
+    /// [`Error::Input`] for means of another shape, ones that are not finite, latents, and a cache with sequences; the device's.
     pub fn center(&mut self, gpu: &Context, means: &[f32]) -> Result<()> {
         let Layout { layers, kv_heads, head_dim, .. } = self.layout;
         if means.len() != layers * kv_heads * head_dim || means.iter().any(|mean| !mean.is_finite()) {
@@ -275,6 +295,9 @@ impl KvCache {
                 "{} means are given, where [{layers}, {kv_heads}, {head_dim}] finite ones are expected",
                 means.len()
             )));
+        }
+        if self.layout.rope.is_some() {
+            return Err(Error::Input("latents are values too: they cannot be centred".into()));
         }
         if self.sequences().next().is_some() {
             return Err(Error::Input(
@@ -419,12 +442,13 @@ impl KvCache {
 
     /// Decodes these positions of a sequence's block into its ring, in every layer.
     fn decode(&self, gpu: &Context, sequence: Sequence, block: u32, positions: Range<u64>) -> Result<()> {
-        let Layout { kv_heads, head_dim, block: tokens, .. } = self.layout;
+        let Layout { kv_heads, block: tokens, .. } = self.layout;
         let Places { sinks, ring, .. } = self.places;
         let heads = kv_heads as u64;
         let first = (positions.start - sinks) % tokens;
         let count = (positions.end - positions.start) as usize;
         for half in [&self.keys, &self.values] {
+            let dim = half.codec.dim();
             for (layer, store) in half.stores.iter().enumerate() {
                 let page = half.page();
                 let rows = u64::from(block) * heads..(u64::from(block) + 1) * heads;
@@ -432,13 +456,13 @@ impl KvCache {
                 for (head, words) in words.chunks_exact(page.len() as usize).enumerate() {
                     // Whole groups, up to the last token in question.
                     let encoded = page.take(words, (first + count as u64).next_multiple_of(GROUP as u64));
-                    let mut decoded = half.codec.decode(&encoded)?.split_off(first as usize * head_dim);
-                    decoded.truncate(count * head_dim);
+                    let mut decoded = half.codec.decode(&encoded)?.split_off(first as usize * dim);
+                    decoded.truncate(count * dim);
                     if let Some(means) = self.means.as_ref().filter(|_| half.codec.side() == Side::Keys) {
-                        let at = (layer * kv_heads + head) * head_dim;
-                        center::add(&mut decoded, &means.values[at..][..head_dim]);
+                        let at = (layer * kv_heads + head) * dim;
+                        center::add(&mut decoded, &means.values[at..][..dim]);
                     }
-                    for (position, token) in positions.clone().zip(decoded.chunks_exact(head_dim)) {
+                    for (position, token) in positions.clone().zip(decoded.chunks_exact(dim)) {
                         let own = u64::from(sequence.slot) * heads + head as u64;
                         let row = own * self.places.kept() + sinks + (position - sinks) % ring;
                         let halves: Vec<u16> = token.iter().map(|&x| f16::from_f32(x).to_bits()).collect();

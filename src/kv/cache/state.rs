@@ -1,14 +1,14 @@
 //! Sequences of a cache in a file (.safetensors), from which they come back to the bit.
 //!
 //! Tensors of layer i: `i.keys` and `i.values` are `[blocks, words]` pages as they lie on the device, each block once; `i.recent_keys`
-//! and `i.recent_values` are `[sequences, kv_heads, tokens, head_dim]`, the first tokens and the ring; `means` is
+//! and `i.recent_values` are `[sequences, kv_heads, tokens, dim]`, the first tokens and the ring; `means` is
 //! `[layers, kv_heads, head_dim]`, if keys are centred.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KvCache, Layout, Sequence, State};
+use super::{Half, KvCache, Layout, Sequence, State};
 use crate::gpu::{Buffer, Context};
 use crate::io::safetensors::Part;
 use crate::io::saved::{Kind, Saved};
@@ -34,12 +34,13 @@ struct Entry {
 impl KvCache {
     /// What a state must have in common with the cache that it comes back to.
     fn identity(&self) -> Vec<(&'static str, String)> {
-        let Layout { layers, heads, kv_heads, head_dim, block, sinks, recent, rotate } = self.layout;
+        let Layout { layers, heads, kv_heads, head_dim, rope, block, sinks, recent, rotate } = self.layout;
         let numbers = [
             ("layers", layers as u64),
             ("heads", heads as u64),
             ("kv_heads", kv_heads as u64),
             ("head_dim", head_dim as u64),
+            ("rope", rope.unwrap_or(0) as u64),
             ("block", block),
             ("sinks", sinks),
             ("recent", recent),
@@ -93,7 +94,7 @@ impl KvCache {
         }
         for (name, layer, half) in self.halves() {
             let recent = runs(gpu, &half.stores[layer].recent, &slots, heads * self.places.kept())?;
-            let shape = self.recent_shape(slots.len());
+            let shape = self.recent_shape(half, slots.len());
             tensors.push((format!("{layer}.recent_{name}"), "F16", shape.to_vec(), recent));
         }
         let parts: Vec<Part<'_>> =
@@ -167,7 +168,7 @@ impl KvCache {
             let (words, store) = (heads * half.page().len(), &half.stores[layer]);
             let pages = saved.tensor(&format!("{layer}.{name}"), "U32", &[taken.len() as u64, words])?;
             put(gpu, &store.pool, taken, heads, &pages)?;
-            let shape = self.recent_shape(slots.len());
+            let shape = self.recent_shape(half, slots.len());
             let recent = saved.tensor(&format!("{layer}.recent_{name}"), "F16", &shape)?;
             put(gpu, &store.recent, &slots, heads * self.places.kept(), &recent)?;
         }
@@ -205,12 +206,12 @@ impl KvCache {
         [self.layout.layers, self.layout.kv_heads, self.layout.head_dim].map(|size| size as u64)
     }
 
-    fn recent_shape(&self, sequences: usize) -> [u64; 4] {
-        let Layout { kv_heads, head_dim, .. } = self.layout;
-        [sequences as u64, kv_heads as u64, self.places.kept(), head_dim as u64]
+    fn recent_shape(&self, half: &Half, sequences: usize) -> [u64; 4] {
+        let dim = half.codec.dim() as u64;
+        [sequences as u64, self.layout.kv_heads as u64, self.places.kept(), dim]
     }
 
-    fn halves(&self) -> impl Iterator<Item = (&'static str, usize, &super::Half)> {
+    fn halves(&self) -> impl Iterator<Item = (&'static str, usize, &Half)> {
         let layers = 0..self.layout.layers;
         layers
             .flat_map(|layer| [&self.keys, &self.values].map(|half| (half.codec.side().name(), layer, half)))

@@ -3,7 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::{KvCache, Layout, Sequence, Store};
+use super::{Half, KvCache, Layout, Sequence, Store};
 use crate::codec::{Codec, Side, center};
 use crate::gpu::{Bound, Buffer, Context, Recorder, to_u32};
 use crate::kv::append::Pages;
@@ -186,7 +186,8 @@ impl KvCache {
         self.stores().try_for_each(|store| store.pool.copy_rows(gpu, &runs))
     }
 
-    /// Appends the new tokens of a step to a layer: keys and values are `[tokens, kv_heads, head_dim]`, those of its sequences
+    /// Appends the new tokens of a step to a layer: keys and values are `[tokens, kv_heads, head_dim]` (rope keys and
+    /// latents if it keeps those), those of its sequences
     /// one behind another. They are rounded to f16.
     ///
     /// # Errors
@@ -200,14 +201,14 @@ impl KvCache {
         keys: &[f32],
         values: &[f32],
     ) -> Result<()> {
-        let Layout { kv_heads, head_dim, .. } = self.layout;
-        let row = kv_heads * head_dim;
+        let kv_heads = self.layout.kv_heads;
         let mut buffers = Vec::new();
         for (half, given) in [(&self.keys, keys), (&self.values, values)] {
-            let name = half.codec.side().name();
+            let (name, dim) = (half.codec.side().name(), half.codec.dim());
+            let row = kv_heads * dim;
             if given.len() as u64 != step.tokens * row as u64 {
                 return Err(Error::Input(format!(
-                    "{name} of {} values are given, where [{}, {kv_heads}, {head_dim}] are expected",
+                    "{name} of {} values are given, where [{}, {kv_heads}, {dim}] are expected",
                     given.len(),
                     step.tokens
                 )));
@@ -250,7 +251,7 @@ impl KvCache {
         let mut passes = Vec::new();
         for (half, fresh) in [&self.keys, &self.values].into_iter().zip(tokens) {
             let store = &half.stores[layer];
-            let recent = self.recent_of(store);
+            let recent = self.recent_of(half, store);
             let pieces = Pieces { list: &step.list, buffer: &step.pieces, fresh };
             let pages = Pages { table: &step.on_device, pool: &store.pool };
             let mean = self.means.as_ref().filter(|_| half.codec.side() == Side::Keys);
@@ -267,11 +268,11 @@ impl KvCache {
         Ok(passes)
     }
 
-    fn recent_of<'a>(&self, store: &'a Store) -> Recent<'a> {
+    fn recent_of<'a>(&self, half: &Half, store: &'a Store) -> Recent<'a> {
         Recent {
             buffer: &store.recent,
             kv_heads: self.layout.kv_heads as u64,
-            dim: self.layout.head_dim as u64,
+            dim: half.codec.dim() as u64,
             sinks: self.places.sinks,
             ring: self.places.ring,
         }
@@ -291,10 +292,11 @@ impl KvCache {
         rule: &Rule,
     ) -> Result<Vec<f32>> {
         let Layout { heads, head_dim, .. } = self.layout;
-        let row = heads * head_dim;
+        let dim = self.layout.query_dim();
+        let row = heads * dim;
         if !queries.len().is_multiple_of(row) {
             return Err(Error::Input(format!(
-                "queries of {} values are no rows of [{heads}, {head_dim}]",
+                "queries of {} values are no rows of [{heads}, {dim}]",
                 queries.len()
             )));
         }
@@ -302,12 +304,12 @@ impl KvCache {
             return Err(Error::Input(format!(
                 "queries: row {}, head {}, channel {} is {}",
                 at / row,
-                at % row / head_dim,
-                at % head_dim,
+                at % row / dim,
+                at % dim,
                 queries[at]
             )));
         }
-        let count = (queries.len() / head_dim) as u64;
+        let count = (queries.len() / dim) as u64;
         let given = Buffer::from_slice(gpu, "queries", count, queries)?;
         let output = Buffer::new(gpu, "output", count, 4 * head_dim as u64)?;
         let passes = self.attend_into(gpu, step, layer, &given, &output, rule)?;
@@ -317,7 +319,8 @@ impl KvCache {
         output.read(gpu)
     }
 
-    /// As [`KvCache::attend`], of queries on the device into an output there, both `[queries * heads, head_dim]` f32. The
+    /// As [`KvCache::attend`], of queries on the device into an output there, both `[queries * heads, head_dim]` f32
+    /// (queries of latents are longer, by their part for the rope key). The
     /// passes have to be submitted in their order, before the next ones of the same step.
     ///
     /// # Errors
@@ -452,7 +455,10 @@ impl KvCache {
             }))
         };
         let partial = queries * all * self.layout.heads as u64;
-        let turned = self.keys.codec.rotation().is_some() && paged_splits.0 > 0;
+        // Queries are in the basis of what they are multiplied with.
+        let met = if self.layout.rope.is_some() { &self.values } else { &self.keys };
+        let turned = met.codec.rotation().is_some() && paged_splits.0 > 0;
+        let query = 4 * self.layout.query_dim() as u64;
         let heads = queries * self.layout.heads as u64;
         Ok(View {
             rule: *rule,
@@ -460,7 +466,7 @@ impl KvCache {
             paged: part(&paged, &tables, 0, paged_splits, in_pages)?,
             recent: part(&recent, &slots, paged_splits.0, recent_splits, in_rings)?,
             partial: Buffer::new(gpu, "partial", partial, 16 * attend::partial_width(shape.dim))?,
-            turned: turned.then(|| Buffer::new(gpu, "rotated queries", heads, 4 * shape.dim)).transpose()?,
+            turned: turned.then(|| Buffer::new(gpu, "rotated queries", heads, query)).transpose()?,
         })
     }
 
