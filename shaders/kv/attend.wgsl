@@ -1,6 +1,6 @@
 //! attend: over a split of a sequence's tokens t: m = max l_t, l = sum exp(l_t - m), o = sum exp(l_t - m) v_t, l_t = scale q.(k_t + mean)
 //! One workgroup = up to HEADS query heads that share a kv head against one split, TILE tokens at a time (flash decoding: Dao and
-//! others 2023): an invocation makes the logits of TOKENS neighbouring tokens, then adds up 16 channels of the values of some.
+//! others 2023): an invocation makes the logits of whole tokens, then adds up 16 channels of the values of some.
 //!
 //! Keys and values are decoded as they are read: no key or value is ever written. Queries come in the basis of the keys,
 //! outputs are in that of the values. Latents are values that are keys too (multi-head latent attention: DeepSeek-V2, 2024): k_t is
@@ -11,7 +11,6 @@
 //!
 //! use lib/cache_codes
 //! use lib/grid
-//! slot wide
 
 struct Params {
     rows: u32,          // sequences * kv heads * groups of HEADS query heads * splits
@@ -22,15 +21,15 @@ struct Params {
     splits: u32,
     first_split: u32,   // where this call's splits lie among all
     all_splits: u32,
-    split_tokens: u32,  // a multiple of 4
+    split_tokens: u32,
     partials: u32,      // sequences * kv heads * all_splits * heads
     width: u32,         // a partial: o, m and l, in vec4s
     block: u32,         // tokens of a page
     table_width: u32,
     key_page: u32,      // words of a page
     value_page: u32,
-    key_pairs: u32,     // pairs of words of all pages
-    value_pairs: u32,
+    key_words: u32,     // words of all pages
+    value_words: u32,
     means: u32,         // kv heads, or 0: nothing was subtracted from the keys
     window: u32,
     sinks: u32,
@@ -51,8 +50,8 @@ struct Span {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<vec4<f32>>;            // [sequences, kv_heads, heads, d4]
-@group(0) @binding(2) var<storage, read> keys: array<Narrow>;                  // [key_pairs]
-@group(0) @binding(3) var<storage, read> values: array<Narrow>;                // [value_pairs]
+@group(0) @binding(2) var<storage, read> keys: array<u32>;                     // [key_words]
+@group(0) @binding(3) var<storage, read> values: array<u32>;                   // [value_words]
 @group(0) @binding(4) var<storage, read> table: array<u32>;                    // [sequences, table_width] pages
 @group(0) @binding(5) var<storage, read> spans: array<Span>;                   // [sequences]
 @group(0) @binding(6) var<storage, read> sizes: array<f32, 16>;                // of the centroids of keys, then of values
@@ -81,15 +80,12 @@ override QUADS: u32 = (LATENT * DIM + KEY_DIM) / 4;
 
 alias Logits = array<f32, TOKENS * HEADS>;
 alias Keys = array<vec4<f32>, TOKENS * 4>;
-alias Tokens = array<u32, TOKENS>;
 
 var<workgroup> rows: array<vec4<f32>, HEADS * QUADS>;
 var<workgroup> offsets: array<f32, HEADS>;
 // Shares of a tile's tokens, then the sums of all lanes.
 var<workgroup> share: array<f32, SHARES>;
 var<workgroup> largest: array<f32, WG>;
-// The page and the place in it of a tile's tokens.
-var<workgroup> places: array<vec2<u32>, TILE>;
 
 fn half_at(words: u32, odd: u32) -> f32 {
     return unpack2x16float(words)[odd];
@@ -112,76 +108,34 @@ fn is_seen(span: Span, token: u32) -> bool {
     return position < params.sinks || span.length - position <= params.window;
 }
 
-// A chunk of the keys of a lane's tokens, before scales: these lie side by side, but for keys by token.
-fn key_chunks(page: ptr<function, Tokens>, token: ptr<function, Tokens>, at: u32, sizes: Sizes) -> Keys {
+fn key_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
     let count = words_of_chunk(KEY);
-    var words: array<ChunkWords, TOKENS>;
-    if (BY_TOKEN == 1u) {
-        for (var i = 0u; i < TOKENS; i++) {
-            let first = ((*page)[i] + (*token)[i] * row_words(KEY, KEY_DIM) + at * count) / 2u;
-            for (var w = 0u; w < count / 2u; w++) {
-                let pair = narrow_words(keys[first + w]);
-                words[i][2u * w] = pair.x;
-                words[i][2u * w + 1u] = pair.y;
-            }
-        }
-    } else {
-        for (var w = 0u; w < count; w++) {
-            let first = ((*page)[0] + (at * count + w) * params.block + (*token)[0]) / 2u;
-            for (var i = 0u; i < TOKENS; i += 2u) {
-                let pair = narrow_words(keys[first + i / 2u]);
-                words[i][w] = pair.x;
-                words[i + 1u][w] = pair.y;
-            }
-        }
-        if (KEY == TURBO3) {
-            let first = ((*page)[0] + (KEY_DIM / 16u + at / 2u) * params.block + (*token)[0]) / 2u;
-            for (var i = 0u; i < TOKENS; i += 2u) {
-                let pair = narrow_words(keys[first + i / 2u]);
-                words[i][7] = pair.x;
-                words[i + 1u][7] = pair.y;
-            }
-        }
+    var words: ChunkWords;
+    for (var w = 0u; w < count; w++) {
+        let word = at * count + w;
+        words[w] = keys[page + select(word * params.block + token, token * row_words(KEY, KEY_DIM) + word, BY_TOKEN == 1u)];
     }
-    var chunks: Keys;
-    for (var i = 0u; i < TOKENS; i++) {
-        let chunk = values_of(KEY, at, words[i], sizes);
-        for (var quad = 0u; quad < 4u; quad++) {
-            chunks[i * 4u + quad] = chunk[quad];
-        }
+    if (KEY == TURBO3) {
+        words[7] = keys[page + (KEY_DIM / 16u + at / 2u) * params.block + token];
     }
+    var chunk = values_of(KEY, at, words, sizes);
     if (is_kivi(KEY)) {
-        // A scale and a minimum for each channel of 32 tokens, which all tokens of a lane are among.
+        // A scale and a minimum for each channel of 32 tokens.
         let bits = words_of_chunk(KEY) * 2u;
-        let first = (*page)[0] + params.block * (KEY_DIM * bits / 32u) + (*token)[0] / 32u * KEY_DIM + at * 16u;
-        for (var c = 0u; c < 16u; c += 2u) {
-            let pair = narrow_words(keys[(first + c) / 2u]);
-            let even = unpack2x16float(pair.x);
-            let odd = unpack2x16float(pair.y);
-            for (var i = 0u; i < TOKENS; i++) {
-                let quad = i * 4u + c / 4u;
-                chunks[quad][c % 4u] = chunks[quad][c % 4u] * even.x + even.y;
-                chunks[quad][c % 4u + 1u] = chunks[quad][c % 4u + 1u] * odd.x + odd.y;
+        let first = page + params.block * (KEY_DIM * bits / 32u) + token / 32u * KEY_DIM + at * 16u;
+        for (var quad = 0u; quad < 4u; quad++) {
+            for (var c = 0u; c < 4u; c++) {
+                let affine = unpack2x16float(keys[first + quad * 4u + c]);
+                chunk[quad][c] = chunk[quad][c] * affine.x + affine.y;
             }
         }
     }
-    return chunks;
+    return chunk;
 }
 
-// The scales of a group of a lane's tokens.
-fn key_scales(page: u32, token: u32, group: u32) -> array<f32, TOKENS> {
-    let first = group * params.block + token;
-    let pair = narrow_words(keys[(page + row_words(KEY, KEY_DIM) * params.block) / 2u + first / 4u]);
-    var scales: array<f32, TOKENS>;
-    for (var i = 0u; i < TOKENS; i++) {
-        scales[i] = half_at(select(pair.x, pair.y, (first + i) % 4u >= 2u), i % 2u);
-    }
-    return scales;
-}
-
-fn value_word(at: u32) -> u32 {
-    let pair = narrow_words(values[at / 2u]);
-    return select(pair.x, pair.y, at % 2u == 1u);
+fn key_scale(page: u32, token: u32, group: u32) -> f32 {
+    let at = group * params.block + token;
+    return half_at(keys[page + row_words(KEY, KEY_DIM) * params.block + at / 2u], at % 2u);
 }
 
 // A chunk of a token's values, before their scale.
@@ -189,17 +143,11 @@ fn value_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
     let own = page + token * row_words(VALUE, DIM);
     let count = words_of_chunk(VALUE);
     var words: ChunkWords;
-    if (count == 1u) {
-        words[0] = value_word(own + at);
-    } else {
-        for (var w = 0u; w < count; w += 2u) {
-            let pair = narrow_words(values[(own + at * count + w) / 2u]);
-            words[w] = pair.x;
-            words[w + 1u] = pair.y;
-        }
+    for (var w = 0u; w < count; w++) {
+        words[w] = values[own + at * count + w];
     }
     if (VALUE == TURBO3) {
-        words[7] = value_word(own + DIM / 16u + at / 2u);
+        words[7] = values[own + DIM / 16u + at / 2u];
     }
     return values_of(VALUE, at, words, sizes);
 }
@@ -209,13 +157,13 @@ fn value_affine(page: u32, token: u32, at: u32) -> vec2<f32> {
     let scales = page + params.block * row_words(VALUE, DIM);
     let groups = select(1u, (DIM + 31u) / 32u, has_groups(VALUE));
     if (is_kivi(VALUE)) {
-        return unpack2x16float(value_word(scales + token * groups + at / 2u));
+        return unpack2x16float(values[scales + token * groups + at / 2u]);
     }
     if (VALUE == F16) {
         return vec2(1.0, 0.0);
     }
     let half = token * groups + select(0u, at / 2u, has_groups(VALUE));
-    return vec2(half_at(value_word(scales + half / 2u), half % 2u), 0.0);
+    return vec2(half_at(values[scales + half / 2u], half % 2u), 0.0);
 }
 
 // Words of the codes of a token of `dim` values.
@@ -256,8 +204,7 @@ fn attend(
     let sequence = row / params.splits / head_groups / params.kv_heads;
     let heads = min(HEADS, params.heads - first_head);
     let span = spans[sequence];
-    // Tokens that lie side by side stay together.
-    let first = min(span.first / 4u * 4u + split * params.split_tokens, span.tokens);
+    let first = min(span.first + split * params.split_tokens, span.tokens);
     let end = min(first + params.split_tokens, span.tokens);
     let quads = DIM / 4u;
     var key_sizes: Sizes;
@@ -302,18 +249,11 @@ fn attend(
     for (var tile = first; tile < end; tile += TILE) {
         // Logits of TOKENS tokens.
         var logit: Logits;
-        var page: Tokens;
-        var latent_page: Tokens;
-        var at: Tokens;
-        let own = min(tile + lane * TOKENS, (end - 1u) / TOKENS * TOKENS);
-        var place = place_of(sequence, span, own);
+        var page: array<u32, TOKENS>;
+        var latent_page: array<u32, TOKENS>;
+        var at: array<u32, TOKENS>;
         for (var i = 0u; i < TOKENS; i++) {
-            if (BY_TOKEN == 1u) {
-                place = place_of(sequence, span, min(own + i, end - 1u));
-            } else if (i > 0u) {
-                place.y++;
-            }
-            places[lane * TOKENS + i] = place;
+            let place = place_of(sequence, span, min(tile + i * WG + lane, end - 1u));
             page[i] = (place.x * params.kv_heads + kv_head) * params.key_page;
             latent_page[i] = (place.x * params.kv_heads + kv_head) * params.value_page;
             at[i] = place.y;
@@ -345,26 +285,25 @@ fn attend(
                 }
             }
         }
-        // A bound that drivers do not know keeps them from unrolling the loop, which takes them many seconds.
-        for (var chunk = 0u; chunk < params.d4 / 4u - LATENT * chunks; chunk++) {
-            var key = key_chunks(&page, &at, chunk, key_sizes);
-            if (has_groups(KEY) && !is_kivi(KEY)) {
-                let scales = key_scales(page[0], at[0], chunk / 2u);
-                for (var i = 0u; i < TOKENS * 4u; i++) {
-                    key[i] *= scales[i / 4u];
+        for (var chunk = 0u; chunk < KEY_DIM / 16u; chunk++) {
+            var key: Keys;
+            for (var i = 0u; i < TOKENS; i++) {
+                let decoded = key_chunk(page[i], at[i], chunk, key_sizes);
+                var scale = 1.0;
+                if (has_groups(KEY) && !is_kivi(KEY)) {
+                    scale = key_scale(page[i], at[i], chunk / 2u);
+                }
+                for (var quad = 0u; quad < 4u; quad++) {
+                    key[i * 4u + quad] = decoded[quad] * scale;
                 }
             }
             add_products(&logit, &key, LATENT * quads + chunk * 4u);
         }
-        var scales: array<f32, TOKENS>;
-        if (KEY == FP8 || is_turbo(KEY)) {
-            scales = key_scales(page[0], at[0], 0u);
-        }
         for (var i = 0u; i < TOKENS; i++) {
-            let token = tile + lane * TOKENS + i;
+            let token = tile + i * WG + lane;
             var scale = params.scale;
             if (KEY == FP8 || is_turbo(KEY)) {
-                scale *= scales[i];
+                scale *= key_scale(page[i], at[i], 0u);
             }
             let seen = token < end && is_seen(span, min(token, end - 1u));
             for (var h = 0u; h < HEADS; h++) {
@@ -374,7 +313,7 @@ fn attend(
                 }
                 l = select(-HUGE, l, seen);
                 logit[i * HEADS + h] = l;
-                share[(lane * TOKENS + i) * HEADS + h] = l;
+                share[(i * WG + lane) * HEADS + h] = l;
             }
         }
         workgroupBarrier();
@@ -398,7 +337,7 @@ fn attend(
             }
             for (var i = 0u; i < TOKENS; i++) {
                 let l = logit[i * HEADS + h];
-                share[(lane * TOKENS + i) * HEADS + h] = select(exp(l - high), 0.0, l == -HUGE);
+                share[(i * WG + lane) * HEADS + h] = select(exp(l - high), 0.0, l == -HUGE);
             }
         }
         workgroupBarrier();
@@ -406,7 +345,7 @@ fn attend(
         let count = min(TILE, end - tile);
         if (slot < slots) {
             for (var t = slot; t < count; t += slots) {
-                let place = places[t];
+                let place = place_of(sequence, span, tile + t);
                 let base = (place.x * params.kv_heads + kv_head) * params.value_page;
                 let decoded = value_chunk(base, place.y, chunk_at, value_sizes);
                 let affine = value_affine(base, place.y, chunk_at);

@@ -13,14 +13,11 @@ use crate::{Error, Result};
 /// first runs on every adapter; what memory the others need depends on the dimensions ([`fits`]).
 pub const VARIANTS: &[Spec] = &[
     ATTEND.consts(&[("HEADS", 1), ("TOKENS", 4)]),
-    ATTEND.consts(&[("HEADS", 4), ("TOKENS", 2)]),
+    ATTEND.consts(&[("HEADS", 4), ("TOKENS", 1)]),
     ATTEND.consts(&[("HEADS", 4), ("TOKENS", 4)]),
     ATTEND.consts(&[("HEADS", 8), ("TOKENS", 2)]),
-    ATTEND.consts(&[("HEADS", 1), ("TOKENS", 4)]).slot("wide", WIDE_64),
-    ATTEND.consts(&[("HEADS", 4), ("TOKENS", 4)]).slot("wide", WIDE_64),
 ];
-const ATTEND: Spec = Spec::new("kv/attend").slot("wide", "lib/wide32");
-const WIDE_64: &str = "lib/wide64";
+const ATTEND: Spec = Spec::new("kv/attend");
 
 /// For few tokens, as those are that stay f16.
 pub const SHORT: Spec = VARIANTS[1];
@@ -45,8 +42,8 @@ params! {
         table_width: u32,
         key_page: u32,
         value_page: u32,
-        key_pairs: u32,
-        value_pairs: u32,
+        key_words: u32,
+        value_words: u32,
         means: u32,
         window: u32,
         sinks: u32,
@@ -166,14 +163,9 @@ pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Res
             list.push(*spec);
         }
     }
+    list.sort_by_key(|spec| std::cmp::Reverse((heads_of(spec).min(heads.each), tokens_of(spec))));
     if gpu.adapter.is_software() {
-        list = tune::supported(gpu, &list)?.into_iter().copied().collect();
-    }
-    // What loads 64 bits at once comes last in the list.
-    let rank = |at: usize, spec: &Spec| (heads_of(spec).min(heads.each), tokens_of(spec), at);
-    let last = list.iter().enumerate().max_by_key(|(at, spec)| rank(*at, spec));
-    if let Some((_, spec)) = last.filter(|_| gpu.adapter.is_software()) {
-        return Ok(*spec);
+        return Ok(list[0]);
     }
     let class = format!("{}:{} d={} G={}", keys.ty(), values.ty(), heads.dim, heads.each);
     tune::choose(gpu, &list, &class, |spec| trial(gpu, spec, keys, values, heads)).copied()
@@ -345,10 +337,7 @@ impl Attend {
     ) -> Result<Bound> {
         let Heads { kv, each, dim } = heads;
         let sequences = kept.spans.rows();
-        let pairs = |buffer: &Buffer| to_u32(buffer.bytes() / 8, "the number of words of a cache");
-        if !splits.tokens.is_multiple_of(4) {
-            return Err(Error::Input(format!("splits of {} tokens are no multiple of 4", splits.tokens)));
-        }
+        let words = |buffer: &Buffer| to_u32(buffer.bytes() / 4, "the number of words of a cache");
         if kept.key_page.block != kept.value_page.block {
             return Err(Error::Input("keys and values do not lie in blocks of as many tokens".into()));
         }
@@ -381,8 +370,8 @@ impl Attend {
             table_width: to_u32(kept.table.bytes() / 4 / sequences.max(1), "the number of blocks")?,
             key_page: to_u32(kept.key_page.len(), "the words of a page")?,
             value_page: to_u32(kept.value_page.len(), "the words of a page")?,
-            key_pairs: pairs(kept.keys)?,
-            value_pairs: pairs(kept.values)?,
+            key_words: words(kept.keys)?,
+            value_words: words(kept.values)?,
             means: if kept.mean.is_some() { to_u32(kv, "the number of kv heads")? } else { 0 },
             window: rule.window,
             sinks: rule.sinks,
