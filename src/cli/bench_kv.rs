@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
 use lowbit::Error;
-use lowbit::codec::{CacheType, Pair, check_head_dim};
+use lowbit::codec::{Pair, check_head_dim};
 use lowbit::report::decode::{self, Shape};
 use lowbit::roofline::{self, Effort, MeasureOptions};
 
@@ -24,7 +24,8 @@ pub struct Arguments {
     /// Query heads of a kv head; if none are given 1,4,8, and 4 in software
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = heads)]
     groups: Vec<usize>,
-    /// Types, such as q8_0,q8_0:turbo3 (keys:values); all nine if none is given. Speeds are compared with f16 if it is among them
+    /// Types, such as q8_0,q8_0:turbo3 (keys:values); if none is given all nine, and f16,q8_0,q4_0,turbo3 in software. Speeds are
+    /// compared with f16 if it is among them
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     types: Vec<Pair>,
     /// Heads of keys and values
@@ -76,17 +77,18 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     check_outputs(Vec::new(), &[], &arguments.traced)?;
     let terminal = &session.terminal;
     let &Arguments { kv_heads, head_dim, ungrouped, .. } = arguments;
-    let types = list(&arguments.types, || CacheType::ALL.into_iter().map(Pair::from).collect());
     session.with_device(&arguments.traced, |gpu| {
         let spinner = terminal.spinner();
         let options = MeasureOptions { effort: Effort::Quick, peak_gbs: None, sweep: false };
         let roofs = roofline::measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()))?;
         let contexts = list(&arguments.context, || decode::contexts(gpu));
         let groups = list(&arguments.groups, || decode::groups(gpu));
-        if gpu.adapter.is_software() && (arguments.context.is_empty() || arguments.groups.is_empty()) {
-            terminal.notice(
-                "a software device: contexts of 1k and 8k, 4 query heads a kv head, unless --context and --groups say otherwise",
-            );
+        let types = list(&arguments.types, || decode::types(gpu));
+        let defaults =
+            [arguments.context.is_empty(), arguments.groups.is_empty(), arguments.types.is_empty()];
+        if gpu.adapter.is_software() && defaults.contains(&true) {
+            terminal
+                .notice("in software, unless given: --context 1k,8k --groups 4 --types f16,q8_0,q4_0,turbo3");
         }
         let (mut rows, mut skipped) = (Vec::new(), Vec::new());
         for &group in &groups {
@@ -114,8 +116,10 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         for (case, error) in &skipped {
             terminal.notice(&format!("{case} is skipped: {error}"));
         }
-        let skipped: Vec<_> =
-            skipped.iter().map(|(case, error)| json!({ "case": case, "reason": error.to_string() })).collect();
+        let skipped: Vec<_> = skipped
+            .iter()
+            .map(|(case, error)| json!({ "case": case, "reason": error.to_string() }))
+            .collect();
         let document = json!({ "adapter": roofs.adapter, "version": roofs.version, "commit": roofs.commit,
             "roofs": roofs, "kernels": rows, "skipped": skipped });
         terminal.result(&document, || decode::text(&rows))?;

@@ -21,8 +21,13 @@ pub trait Source {
     fn queries(&self, layer: usize) -> Vec<f32>;
 }
 
-/// Tokens of a step: as many as a prompt is worth cutting into.
-pub const STEP: u64 = 4096;
+/// Most tokens of a step.
+const STEP: u64 = 4096;
+
+/// Tokens of a step: those that an adapter encodes in a fraction of a second.
+fn step(gpu: &Context) -> u64 {
+    if gpu.adapter.is_software() { STEP / 4 } else { STEP }
+}
 
 /// Uniform numbers, the same ones in each step and layer.
 #[derive(Debug)]
@@ -92,7 +97,7 @@ fn rotation(gpu: &Context) -> u64 {
 }
 
 /// Most copies of a cache: in software, where filling them is what takes long, and elsewhere.
-const MOST_COPIES: [f64; 2] = [8.0, 64.0];
+const MOST_COPIES: [f64; 2] = [4.0, 64.0];
 
 impl Trial {
     /// Fills a cache of `layout` and `types` with `tokens` tokens, in steps. `means`: what keys are centred by,
@@ -119,8 +124,9 @@ impl Trial {
         }
         let sequence = cache.create()?;
         let mut prompt: Vec<Vec<Bound>> = (0..copies).map(|_| Vec::new()).collect();
-        for first in (0..tokens).step_by(STEP as usize) {
-            let count = STEP.min(tokens - first);
+        let most = step(gpu);
+        for first in (0..tokens).step_by(most as usize) {
+            let count = most.min(tokens - first);
             let mut step = cache.begin(gpu, &[(sequence, count)])?;
             for layer in 0..layout.layers {
                 let [keys, values] = source.tokens(layer, first..first + count);
@@ -171,7 +177,7 @@ impl Trial {
         })
     }
 
-    /// Times the first step: a prompt of up to [`STEP`] tokens, in all layers.
+    /// Times the first step, a prompt of up to 4096 tokens (1024 in software), in all layers.
     ///
     /// # Errors
     /// The device's.
@@ -179,7 +185,7 @@ impl Trial {
         Ok(Timed {
             work: self.prompt[0].iter().map(Bound::work).sum(),
             timing: time(gpu, &turns(&self.prompt), budget)?,
-            tokens: self.cache.length(self.sequence)?.min(STEP),
+            tokens: self.cache.length(self.sequence)?.min(step(gpu)),
         })
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::attention::{self, Evaluation, EvaluationOptions, HEADER, MAX_KL, MAX_L2, NOTE, TypeRow};
 use super::{decode, table};
 use crate::Result;
+use crate::codec::Pair;
 use crate::codec::quality::{Inputs, Tensor};
-use crate::codec::{CacheType, Pair};
 use crate::gpu::Context;
 use crate::io::npy;
 use crate::roofline::{Effort, Roofs};
@@ -21,9 +21,6 @@ static TENSORS: [(&str, &[u8]); 3] = [
 
 /// Where the tensors come from, and what was done with them.
 pub const SOURCE: &str = "queries, keys and values of a layer of all-MiniLM-L6-v2: 4 heads, 256 tokens";
-
-/// Types that are timed in software, where each takes seconds to compile.
-const FEW: [CacheType; 4] = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0, CacheType::Turbo3];
 
 /// Every type, evaluated and timed.
 ///
@@ -59,7 +56,8 @@ pub fn evaluate(
         context: Some(context),
     };
     let mut evaluation = attention::evaluate(&inputs, &options, &|_, _| ())?;
-    let few = |types: Pair| !software || FEW.map(Pair::from).contains(&types);
+    let timed = decode::types(gpu);
+    let few = |types: Pair| !software || timed.contains(&types);
     decode::add_times(gpu, roofs, &inputs, &mut evaluation, &few, budget, progress)?;
     if software {
         evaluation.untimed = Some(

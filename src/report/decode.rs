@@ -47,6 +47,15 @@ pub fn groups(gpu: &Context) -> Vec<usize> {
     if gpu.adapter.is_software() { vec![4] } else { vec![1, 4, 8] }
 }
 
+/// Types that are measured if none are given: all, or in software, where each takes seconds to compile, those of [`FEW`].
+pub fn types(gpu: &Context) -> Vec<Pair> {
+    let types: &[CacheType] = if gpu.adapter.is_software() { &FEW } else { &CacheType::ALL };
+    types.iter().copied().map(Pair::from).collect()
+}
+
+/// A type of each kind.
+pub const FEW: [CacheType; 4] = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0, CacheType::Turbo3];
+
 /// One type at one shape.
 #[derive(Clone, Debug, Serialize)]
 pub struct DecodeRow {
@@ -172,14 +181,15 @@ pub fn text(rows: &[DecodeRow]) -> String {
     if ungrouped {
         header.push("x ungrouped");
     }
-    header.extend(["append: tokens/ms", "GB/s", "variant of attend"]);
+    header.extend(["append: tokens/ms", "append: GB/s", "variant of attend"]);
     let mut text = table::render(&header, rows.iter().map(cells).collect());
     if let Some(Shape { kv_heads, head_dim, .. }) = rows.first().map(|row| row.shape) {
         text += &format!(
             "a layer with {kv_heads} kv heads of {head_dim} values, G query heads each; the first 4 and the newest 64 tokens are f16\n"
         );
     }
-    text += "GB/s: codes and scales read once; x f16: its time over this one\n";
+    text +=
+        "GB/s: codes and scales read once; x f16: its time over this one; append: a prompt, in one step\n";
     if ungrouped {
         text += "x ungrouped: the pages' time with each query head by itself, over that of the variant\n";
     }
