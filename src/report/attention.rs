@@ -430,8 +430,8 @@ pub const HEADER: [&str; 9] =
     ["type", "form", "bits", "KL mean", "KL p99", "output L2, %", "KiB", "us a token", "% of read roof"];
 
 /// What the columns mean.
-pub const NOTE: &str = "bits: of a value, scales included; KL in nats, of the attention against f64; output L2 relative; KiB and \
-                        us: of the context, in all layers; read roof: keys and values read once";
+pub const NOTE: &str = "bits: of a value, scales included; KL in nats, of the attention against f64; output L2 relative; us a \
+                        token: the attention of one more; read roof: keys and values read once";
 
 impl TypeRow {
     /// The row in short.

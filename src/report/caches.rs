@@ -19,8 +19,8 @@ static TENSORS: [(&str, &[u8]); 3] = [
     ("v.npy", include_bytes!("../../assets/kv/v.npy")),
 ];
 
-/// Where the tensors come from, and what was done with them.
-pub const SOURCE: &str = "queries, keys and values of a layer of all-MiniLM-L6-v2: 4 heads, 256 tokens";
+/// Where the tensors come from.
+const SOURCE: &str = "queries, keys and values of a layer of all-MiniLM-L6-v2: 4 heads, 256 tokens";
 
 /// Every type, evaluated and timed.
 ///
@@ -60,23 +60,22 @@ pub fn evaluate(
     let few = |types: Pair| !software || timed.contains(&types);
     decode::add_times(gpu, roofs, &inputs, &mut evaluation, &few, budget, progress)?;
     if software {
-        evaluation.untimed = Some(
-            "a software device takes seconds to compile each of the other types: see lowbit bench kv".into(),
-        );
+        evaluation.untimed =
+            Some("a software device takes seconds to compile a type (see lowbit bench kv)".into());
     }
     Ok(evaluation)
 }
 
-/// What stands below the rows.
-pub fn remarks(evaluation: &Evaluation) -> String {
+/// What was evaluated and timed.
+pub fn subject(evaluation: &Evaluation) -> String {
     let untimed =
         evaluation.untimed.as_ref().map_or_else(String::new, |why| format!("; no other decode times: {why}"));
-    format!("{SOURCE}; {NOTE}; context: {} tokens, one sequence{untimed}", evaluation.context)
+    format!("{SOURCE}; sizes and times of {} such tokens, one sequence{untimed}", evaluation.context)
 }
 
 /// The section as a table.
 pub fn text(evaluation: &Evaluation) -> String {
     let rows = evaluation.types.iter().map(TypeRow::figures);
     let table = table::render(&HEADER, rows.map(|row| row.to_vec()).collect());
-    format!("{table}{}\nrecommended: {}\n", remarks(evaluation), evaluation.recommendation)
+    format!("{table}{}\n{NOTE}\nrecommended: {}\n", subject(evaluation), evaluation.recommendation)
 }

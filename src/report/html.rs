@@ -152,8 +152,9 @@ fn caches_section(html: &mut String, evaluation: &Evaluation) {
     figures(html, attention::HEADER, evaluation.types.iter().map(TypeRow::figures));
     let _ = writeln!(
         html,
-        "<p class=\"sub\">{}.</p><p>Recommended: {}.</p>",
-        escape(&caches::remarks(evaluation)),
+        "<p class=\"sub\">{}; {}.</p><p>Recommended: {}.</p>",
+        escape(&caches::subject(evaluation)),
+        escape(attention::NOTE),
         escape(&evaluation.recommendation)
     );
 }
