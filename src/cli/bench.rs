@@ -1,10 +1,10 @@
-//! `lowbit bench matmul|kmeans|compare`
+//! `lowbit bench matmul|kmeans|kv|compare`
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Session, bench_kmeans, bench_matmul};
+use super::{Session, bench_kmeans, bench_kv, bench_matmul};
 use lowbit::Error;
 use lowbit::report::compare::{Results, compare};
 
@@ -14,6 +14,8 @@ pub enum Command {
     Matmul(bench_matmul::Arguments),
     /// Time an iteration of k-means: the assignment and the update, at given shapes
     Kmeans(bench_kmeans::Arguments),
+    /// Time the attention of a decode step over a KV cache: every cache type, at given contexts
+    Kv(bench_kv::Arguments),
     /// Compare two files of measurements, such as report.json; exits with 1 if a kernel has become slower
     Compare(Compare),
 }
@@ -35,6 +37,7 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
     match command {
         Command::Matmul(arguments) => bench_matmul::run(arguments, session),
         Command::Kmeans(arguments) => bench_kmeans::run(arguments, session),
+        Command::Kv(arguments) => bench_kv::run(arguments, session),
         Command::Compare(compare) => compare.run(session),
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_kmeans;
+mod bench_kv;
 mod bench_matmul;
 mod classify;
 mod devices;

@@ -1,5 +1,7 @@
 //! What a cache type costs in an attention: queries, keys and values of a model, once as they are and once through the cache.
 
+mod vectors;
+
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

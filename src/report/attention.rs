@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::decode::percent;
 use super::geometry::{Attention, Layer, Layers};
 use super::table;
 use crate::codec::quality::{Inputs, Options, Quality, compare};
@@ -106,6 +107,9 @@ pub struct Evaluation {
     pub recommended: Option<Choice>,
     /// The same in words.
     pub recommendation: String,
+    /// Why no decode step was timed, if they were to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untimed: Option<String>,
 }
 
 /// A pair of types in a form.
@@ -142,6 +146,9 @@ pub struct TypeRow {
     /// The decode step, where a device measured one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decode: Option<Decode>,
+    /// Why the device has not timed it, if it was to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untimed: Option<String>,
 }
 
 /// A pair of types in one form.
@@ -166,7 +173,7 @@ pub struct Decode {
     pub share: f64,
 }
 
-fn as_text<S: serde::Serializer>(of: &Pair, to: S) -> std::result::Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: serde::Serializer>(of: &Pair, to: S) -> std::result::Result<S::Ok, S::Error> {
     to.collect_str(of)
 }
 
@@ -239,6 +246,7 @@ pub fn evaluate(
             layers: Vec::new(),
             forms: Vec::new(),
             decode: None,
+            untimed: None,
         };
         if row.refused.is_none() {
             for (form, found) in forms(types).into_iter().zip(&mut measured) {
@@ -263,6 +271,7 @@ pub fn evaluate(
         recommended: best.and_then(|row| Some(Choice { types: row.types, form: row.form? })),
         recommendation: recommendation(&rows, best, [max_kl, max_l2]),
         types: rows,
+        untimed: None,
     })
 }
 
@@ -360,7 +369,7 @@ impl Evaluation {
         header.extend(["cosine", "output L2", unit]);
         let timed = self.types.iter().any(|row| row.decode.is_some());
         if timed {
-            header.extend(["us a token", "of read roof"]);
+            header.extend(["us a token", "% of read roof"]);
         }
         text += &table::render(&header, self.types.iter().map(|row| row.cells(unit, timed)).collect());
         let tokens = count(usize::try_from(self.context).unwrap_or(usize::MAX), "token");
@@ -374,6 +383,16 @@ impl Evaluation {
         for row in &self.types {
             let refused = row.refused.as_deref();
             text += &refused.map_or_else(String::new, |why| format!("{}: refused: {why}\n", row.types));
+        }
+        if timed {
+            text += "us a token: the attention of one more token in all layers, in the form; of read roof: keys and values read once\n";
+        }
+        for row in &self.types {
+            let untimed = row.untimed.as_deref();
+            text += &untimed.map_or_else(String::new, |why| format!("{}: no time: {why}\n", row.types));
+        }
+        if let Some(why) = &self.untimed {
+            text += &format!("no decode times: {why}\n");
         }
         text + &format!("\nrecommended: {}\n", self.recommendation)
     }
@@ -400,9 +419,37 @@ impl TypeRow {
         if timed {
             let cell = |text: &dyn Fn(Decode) -> String| self.decode.map_or("-".into(), text);
             cells.push(cell(&|decode| format!("{:.1}", decode.us_per_token)));
-            cells.push(cell(&|decode| format!("{:.1} %", decode.share * 100.0)));
+            cells.push(cell(&|decode| percent(decode.share)));
         }
         cells
+    }
+}
+
+/// The header of [`TypeRow::figures`].
+pub const HEADER: [&str; 9] =
+    ["type", "form", "bits", "KL mean", "KL p99", "output L2, %", "KiB", "us a token", "% of read roof"];
+
+/// What the columns mean.
+pub const NOTE: &str = "bits: of a value, scales included; KL in nats, of the attention against f64; output L2 relative; us a \
+                        token: the attention of one more; read roof: keys and values read once";
+
+impl TypeRow {
+    /// The row in short.
+    pub fn figures(&self) -> [String; 9] {
+        let dash = || "-".to_owned();
+        let quality = |text: &dyn Fn(Quality) -> String| self.quality.map_or_else(dash, text);
+        let decode = |text: &dyn Fn(Decode) -> String| self.decode.map_or_else(dash, text);
+        [
+            self.types.to_string(),
+            self.form.map_or("refused", Form::text).into(),
+            format!("{:.3}", self.bits_per_value),
+            quality(&|of| short(of.kl.mean)),
+            quality(&|of| short(of.kl.p99)),
+            quality(&|of| format!("{:.2}", of.output_error * 100.0)),
+            format!("{:.1}", self.bytes as f64 / 1024.0),
+            decode(&|of| format!("{:.1}", of.us_per_token)),
+            decode(&|of| percent(of.share)),
+        ]
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::attention::{self, Evaluation, TypeRow};
+use super::caches;
 use super::classifiers::{self, ClassifierRow};
 use super::clustering::{self, ClusteringRow};
 use super::kernels::KernelRow;
@@ -53,6 +55,7 @@ pub fn page(report: &Report) -> Result<String> {
     let _ = writeln!(html, "{}", svg::roofline(roofs, &report.kernels)?);
     kernels_table(&mut html, &report.kernels);
     clusterings_section(&mut html, &report.clusterings);
+    caches_section(&mut html, &report.kv_cache);
     classifiers_section(&mut html, &report.classifiers);
     html.push_str("<h2>Roofs</h2>");
     roofs_table(&mut html, report);
@@ -142,6 +145,18 @@ fn clusterings_section(html: &mut String, rows: &[ClusteringRow]) {
     html.push_str("<h2>K-means</h2>");
     figures(html, clustering::HEADER, rows.iter().map(clustering::cells));
     let _ = writeln!(html, "<p class=\"sub\">{}.</p>", clustering::NOTE);
+}
+
+fn caches_section(html: &mut String, evaluation: &Evaluation) {
+    html.push_str("<h2>KV caches</h2>");
+    figures(html, attention::HEADER, evaluation.types.iter().map(TypeRow::figures));
+    let _ = writeln!(
+        html,
+        "<p class=\"sub\">{}; {}.</p><p>Recommended: {}.</p>",
+        escape(&caches::subject(evaluation)),
+        escape(attention::NOTE),
+        escape(&evaluation.recommendation)
+    );
 }
 
 fn classifiers_section(html: &mut String, rows: &[ClassifierRow]) {

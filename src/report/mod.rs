@@ -1,12 +1,14 @@
-//! The report: roofs, every kernel against them, k-means, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
+//! The report: roofs, every kernel against them, k-means, KV caches, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
 
 pub mod attention;
 pub mod audit;
 pub mod cache;
+pub mod caches;
 pub mod classifiers;
 pub mod classify;
 pub mod clustering;
 pub mod compare;
+pub mod decode;
 pub mod geometry;
 pub mod html;
 pub mod kernels;
@@ -24,6 +26,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::gpu::Context;
 use crate::roofline::{self, Effort, MeasureOptions, Roofs};
+use attention::Evaluation;
 use classifiers::ClassifierRow;
 use clustering::ClusteringRow;
 use kernels::KernelRow;
@@ -38,6 +41,8 @@ pub struct Report {
     pub kernels: Vec<KernelRow>,
     /// Iterations of k-means.
     pub clusterings: Vec<ClusteringRow>,
+    /// Types of KV caches, on real vectors.
+    pub kv_cache: Evaluation,
     /// Classifiers in INT8, judged.
     pub classifiers: Vec<ClassifierRow>,
     /// Real pictures.
@@ -64,6 +69,7 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
     let roofs = roofline::measure(gpu, &measure, progress)?;
     let kernels = kernels::measure(gpu, &roofs, options.effort, progress)?;
     let clusterings = clustering::rows(gpu, &roofs, options.effort, progress)?;
+    let kv_cache = caches::evaluate(gpu, &roofs, options.effort, progress)?;
     let classifiers = classifiers::rows(gpu, &roofs, options.effort, progress)?;
     progress("drawing the pictures");
     let photos = photo::rows(gpu)?;
@@ -73,7 +79,7 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
     for (name, _) in shares.filter(|(_, share)| !share.valid) {
         notices.push(format!("{name}: more than its roof allows; this row is no measurement"));
     }
-    Ok(Report { roofs, kernels, clusterings, classifiers, photos, notices })
+    Ok(Report { roofs, kernels, clusterings, kv_cache, classifiers, photos, notices })
 }
 
 impl Report {
@@ -84,6 +90,8 @@ impl Report {
         text += &kernels::text(&self.kernels);
         text += "\n";
         text += &clustering::text(&self.clusterings);
+        text += "\n";
+        text += &caches::text(&self.kv_cache);
         text += "\n";
         text += &classifiers::text(&self.classifiers);
         for photo in &self.photos {

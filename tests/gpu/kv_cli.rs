@@ -164,3 +164,84 @@ fn bad_options_are_refused() {
         assert!(ran.code == Some(BAD_INPUT) && ran.out.is_empty() && ran.err.contains(word), "{ran:?}");
     }
 }
+
+#[test]
+fn decode_steps_are_timed_where_there_is_a_gpu_or_when_asked_for() {
+    let folder = folder();
+    let folder = folder.path();
+    // One side that is encoded is enough: a software driver takes seconds for each kernel.
+    let types = ["--types", "f16:q4_0", "--center", "--rotate", "--sinks", "4", "--window", "16", "--json"];
+    let found = json(folder, &eval(&[&types[..], &["--time", "--context", "600"]].concat()));
+    let decode = &found["types"][0]["decode"];
+    assert!(decode["us_per_token"].as_f64() > Some(0.0) && decode["share"].as_f64() > Some(0.0), "{found}");
+    assert!(found.get("untimed").is_none(), "{found}");
+    let found = json(folder, &eval(&[&types[..], &["--no-time"]].concat()));
+    assert!(found["types"][0].get("decode").is_none() && found.get("untimed").is_none(), "{found}");
+    // Without either there are times, or a reason why there are none; and always the rest of the table.
+    let mut without = lowbit(folder, &eval(&["--types", "q4_0"]));
+    without.env("WGPU_BACKEND", "empty");
+    let ran = super::cli::run(&mut without);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.contains("no decode times: there is no GPU\n"), "{ran:?}");
+    assert!(ran.out.contains("recommended: q4_0") && !ran.out.contains("us a token"), "{ran:?}");
+    let mut asked = lowbit(folder, &eval(&["--types", "q4_0", "--time"]));
+    asked.env("WGPU_BACKEND", "empty");
+    refused(&mut asked, 3, &["no usable GPU"]);
+    let nobody = eval(&["--types", "q4_0", "--adapter", "nobody's"]);
+    refused(&mut lowbit(folder, &nobody), BAD_INPUT, &["nobody's"]);
+}
+
+#[test]
+fn a_bench_of_caches_reads_what_it_says() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let bench = ["bench", "kv", "--kv-heads", "1", "--head-dim", "32", "--groups", "1"];
+    // A context is given in thousands too, and one that no binding holds is skipped.
+    let shapes = ["--types", "f16,f16:q8_0", "--context", "40,1k,1024,4294967295", "--json"];
+    let found = json(folder, &[&bench[..], &shapes].concat());
+    let rows = found["kernels"].as_array().unwrap();
+    let cases: Vec<(&str, u64)> =
+        rows.iter().map(|row| (row["type"].as_str().unwrap(), row["context"].as_u64().unwrap())).collect();
+    assert_eq!(cases, [("f16", 40), ("f16:q8_0", 40), ("f16", 1024), ("f16:q8_0", 1024)]);
+    // All 40 tokens are f16, and 68 of the 1024: 64 bytes a side. Of q8_0 they are 34.
+    let bytes: Vec<u64> = rows.iter().map(|row| row["bytes"].as_u64().unwrap()).collect();
+    assert_eq!(bytes, [40 * 128, 40 * 128, 1024 * 128, 956 * (64 + 34) + 68 * 128]);
+    for row in rows {
+        let positive = |value: &serde_json::Value| value.as_f64() > Some(0.0);
+        assert!(positive(&row["us"]) && positive(&row["gb_s"]) && positive(&row["of_read_roof"]), "{row}");
+        assert!(positive(&row["against_f16"]) && row["against_ungrouped"].is_null(), "{row}");
+        assert!(positive(&row["append"]["tokens_s"]) && row["variant"].as_str().is_some(), "{row}");
+    }
+    let skipped = found["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 2, "{found}");
+    assert!(skipped[1]["case"].as_str().unwrap().starts_with("f16:q8_0 context=4294967295"), "{found}");
+    assert!(skipped[1]["reason"].as_str().unwrap().contains("tokens fit"), "{found}");
+    fs::write(folder.join("old.json"), found.to_string()).unwrap();
+    let text = done(folder, &["bench", "compare", "old.json", "old.json"]);
+    assert!(text.matches("SAME").count() >= 4, "{text}");
+
+    // Where nothing fits, there is nothing to tell.
+    let none = [&bench[..], &["--types", "f16", "--context", "4294967295"]].concat();
+    refused(&mut lowbit(folder, &none), BAD_INPUT, &["keys of 4294967", "tokens fit"]);
+}
+
+#[test]
+fn bad_benches_of_caches_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (option, value, word) in [
+        ("--types", "q9_0", "no cache type is called"),
+        ("--types", "q8_0:", "no cache type"),
+        ("--context", "0", "1 to 4294967295"),
+        ("--context", "8kk", "such as 8192 or 8k"),
+        ("--context", "4194304k", "1 to 4294967295"),
+        ("--context", "-1", "1"),
+        ("--groups", "0", "heads from 1 to 1024"),
+        ("--groups", "4,x", "heads from 1 to 1024"),
+        ("--kv-heads", "0", "heads from 1 to 1024"),
+        ("--head-dim", "100", "[32, 64, 80, 96, 128, 256] is 96"),
+        ("--head-dim", "0", "is 32"),
+    ] {
+        let ran = super::cli::run(&mut lowbit(folder.path(), &["bench", "kv", option, value]));
+        assert!(ran.code == Some(BAD_INPUT) && ran.out.is_empty() && ran.err.contains(word), "{ran:?}");
+    }
+}

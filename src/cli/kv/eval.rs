@@ -1,15 +1,24 @@
 //! `lowbit kv eval`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::{Session, about};
+use super::{Session, Traced, about};
 use lowbit::codec::Pair;
 use lowbit::codec::quality::Inputs;
+use lowbit::gpu::{Context, adapters};
 use lowbit::report::attention::{EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
+use lowbit::report::decode;
+use lowbit::roofline::{self, Effort, MeasureOptions};
+use lowbit::{Error, Result};
 
-/// All that is measured is measured in f64, against the attention of the inputs as they are; no device is needed.
+/// Time to measure a decode step in.
+const BUDGET: Duration = Duration::from_millis(300);
+
+/// Errors are measured in f64, against the attention of the inputs as they are, which takes no device. Decode steps are timed
+/// where there is a GPU; a software device, which compiles each type for seconds, times them only with --time.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// The queries: .npy, float32 or float16, [heads, tokens, head_dim] or [layers, heads, tokens, head_dim]
@@ -52,10 +61,16 @@ pub struct Arguments {
     /// Count the cache of so many tokens, in as many layers and heads; those of the files if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     context: Option<u64>,
+    /// Time decode steps of this context in software too; without any device this is an error
+    #[arg(long)]
+    time: bool,
+    /// Time no decode steps, and look for no device
+    #[arg(long, conflicts_with = "time")]
+    no_time: bool,
 }
 
 /// What can be allowed.
-fn limit(text: &str) -> Result<f64, &'static str> {
+fn limit(text: &str) -> std::result::Result<f64, &'static str> {
     match text.parse() {
         Ok(value) if value >= 0.0 && f64::is_finite(value) => Ok(value),
         _ => Err("give a number of 0 or more, such as 0.01"),
@@ -71,6 +86,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         (None, None) => (Some(MAX_KL), Some(MAX_L2)),
         given => given,
     };
+    let gpu = device(arguments, session)?;
     let options = EvaluationOptions {
         types: arguments.types.clone(),
         causal: arguments.causal,
@@ -86,7 +102,49 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let evaluation = evaluate(&inputs, &options, &|done, of| {
         spinner.set_message(format!("attention: {done} of {of} heads"))
     });
+    let mut evaluation = evaluation.map_err(about(k))?;
+    match gpu {
+        Timing::On(gpu) => {
+            let progress = &mut |step: &str| spinner.set_message(step.to_owned());
+            let options = MeasureOptions { effort: Effort::Quick, peak_gbs: None, sweep: false };
+            let roofs = roofline::measure(&gpu, &options, progress)?;
+            decode::add_times(&gpu, &roofs, &inputs, &mut evaluation, &|_| true, BUDGET, progress)?;
+        }
+        Timing::Off(why) => evaluation.untimed = why,
+    }
     spinner.finish_and_clear();
-    let evaluation = evaluation.map_err(about(k))?;
     session.terminal.result(&evaluation, || evaluation.text())
+}
+
+/// The device that times, or why there is none, if there should be one.
+enum Timing {
+    On(Box<Context>),
+    Off(Option<String>),
+}
+
+fn device(arguments: &Arguments, session: &Session) -> Result<Timing> {
+    let off = |why: &str| Ok(Timing::Off(Some(why.into())));
+    const SOFTWARE: &str = "this is a software device: --time times it all the same";
+    if arguments.no_time {
+        return Ok(Timing::Off(None));
+    }
+    // A software device takes long to open as well.
+    if !arguments.time && session.adapter.is_none() {
+        let found = adapters();
+        if found.is_empty() {
+            return off("there is no GPU");
+        }
+        if found.iter().all(|adapter| adapter.is_software()) {
+            return off(SOFTWARE);
+        }
+    }
+    let options = session.options(session.adapter.as_deref(), &Traced::default());
+    match Context::open(&options) {
+        Ok(gpu) if gpu.adapter.is_software() && !arguments.time => off(SOFTWARE),
+        Ok(gpu) => Ok(Timing::On(Box::new(gpu))),
+        // A wrong name is the caller's fault, no device is not.
+        Err(Error::NoAdapter { found, .. }) if found.is_empty() && !arguments.time => off("there is no GPU"),
+        Err(error @ Error::NoDevice { .. }) if !arguments.time => Ok(Timing::Off(Some(error.to_string()))),
+        Err(error) => Err(error),
+    }
 }

@@ -4,7 +4,7 @@ mod eval;
 
 use clap::Subcommand;
 
-use super::{Session, about};
+use super::{Session, Traced, about};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -1,0 +1,264 @@
+//! A full cache against the clock: the attention of one more token, and the encoding of a prompt.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use super::attend::{self, Attend, Heads, Kept, Rule, Span, Splits};
+use super::cache::{Capacity, KvCache, Layout, Sequence};
+use crate::Result;
+use crate::codec::Pair;
+use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Timing, Work, time, to_u32};
+use crate::random::Random;
+
+/// Where the vectors of a trial come from.
+pub trait Source {
+    /// Keys and values of a layer at these positions, each `[positions, kv_heads, head_dim]`.
+    fn tokens(&self, layer: usize, positions: Range<u64>) -> [Vec<f16>; 2];
+    /// The queries of a layer's next token, `[heads, head_dim]`.
+    fn queries(&self, layer: usize) -> Vec<f32>;
+}
+
+/// Most tokens of a step.
+const STEP: u64 = 4096;
+
+/// Tokens of a step: those that an adapter encodes in a fraction of a second.
+fn step(gpu: &Context) -> u64 {
+    if gpu.adapter.is_software() { STEP / 4 } else { STEP }
+}
+
+/// Uniform numbers, the same ones in each step and layer.
+#[derive(Debug)]
+pub struct Noise {
+    row: usize,
+    vectors: [Vec<f16>; 2],
+    queries: Vec<f32>,
+}
+
+impl Noise {
+    /// For caches of this layout and up to so many tokens.
+    pub fn new(layout: &Layout, tokens: u64) -> Self {
+        let row = layout.kv_heads * layout.head_dim;
+        let mut random = Random::new(23);
+        let mut vectors = || {
+            let floats = random.floats(tokens.min(STEP) as usize * row);
+            let mut halves = vec![f16::ZERO; floats.len()];
+            halves.convert_from_f32_slice(&floats);
+            halves
+        };
+        Self {
+            row,
+            vectors: [vectors(), vectors()],
+            queries: Random::new(24).floats(layout.heads * layout.head_dim),
+        }
+    }
+}
+
+impl Source for Noise {
+    fn tokens(&self, _layer: usize, positions: Range<u64>) -> [Vec<f16>; 2] {
+        let values = (positions.end - positions.start) as usize * self.row;
+        [0, 1].map(|side| self.vectors[side][..values].to_vec())
+    }
+
+    fn queries(&self, _layer: usize) -> Vec<f32> {
+        self.queries.clone()
+    }
+}
+
+/// What was timed.
+#[derive(Clone, Copy, Debug)]
+pub struct Timed {
+    /// The time, of all layers.
+    pub timing: Timing,
+    /// Attention: codes and scales, and what is f16, each read once. Encoding: what is read and what is written.
+    pub work: Work,
+    /// Tokens that are attended to, or appended.
+    pub tokens: u64,
+}
+
+/// A cache with one sequence, its layers there as often as keeps an adapter's own caches from serving them.
+#[derive(Debug)]
+pub struct Trial {
+    cache: KvCache,
+    sequence: Sequence,
+    copies: usize,
+    queries: Vec<Buffer>,
+    /// Of each copy, the attention of one token.
+    attention: Vec<Vec<Bound>>,
+    /// Of each copy, the first step.
+    prompt: Vec<Vec<Bound>>,
+}
+
+/// Bytes over which runs rotate.
+fn rotation(gpu: &Context) -> u64 {
+    if gpu.adapter.is_software() { 128 << 20 } else { 1 << 30 }
+}
+
+/// Most copies of a cache: in software, where filling them is what takes long, and elsewhere.
+const MOST_COPIES: [f64; 2] = [4.0, 64.0];
+
+impl Trial {
+    /// Fills a cache of `layout` and `types` with `tokens` tokens, in steps. `means`: what keys are centred by,
+    /// `[layers, kv_heads, head_dim]`.
+    ///
+    /// # Errors
+    /// Those of [`KvCache::new`], [`KvCache::center`] and [`KvCache::begin`].
+    pub fn new(
+        gpu: &Context,
+        layout: &Layout,
+        types: Pair,
+        tokens: u64,
+        means: Option<&[f32]>,
+        source: &dyn Source,
+    ) -> Result<Self> {
+        let values = 2.0 * (layout.layers * layout.kv_heads * layout.head_dim) as f64 * tokens as f64;
+        let bytes = values * types.bits_per_value(layout.head_dim) / 8.0;
+        let most = MOST_COPIES[usize::from(!gpu.adapter.is_software())];
+        let copies = (rotation(gpu) as f64 / bytes).ceil().clamp(1.0, most) as usize;
+        let all = Layout { layers: layout.layers * copies, ..layout.clone() };
+        let mut cache = KvCache::new(gpu, &all, types, Capacity { tokens, sequences: 1 })?;
+        if let Some(means) = means {
+            cache.center(gpu, &means.repeat(copies))?;
+        }
+        let sequence = cache.create()?;
+        let mut prompt: Vec<Vec<Bound>> = (0..copies).map(|_| Vec::new()).collect();
+        let most = step(gpu);
+        for first in (0..tokens).step_by(most as usize) {
+            let count = most.min(tokens - first);
+            let mut step = cache.begin(gpu, &[(sequence, count)])?;
+            for layer in 0..layout.layers {
+                let [keys, values] = source.tokens(layer, first..first + count);
+                let keys = Buffer::from_slice::<u16>(gpu, "keys", count, keys.reinterpret_cast())?;
+                let values = Buffer::from_slice::<u16>(gpu, "values", count, values.reinterpret_cast())?;
+                for (copy, prompt) in prompt.iter_mut().enumerate() {
+                    let layer = copy * layout.layers + layer;
+                    let passes = cache.append_from(gpu, &mut step, layer, [&keys, &values])?;
+                    let mut record = Recorder::new(gpu);
+                    passes.iter().for_each(|pass| record.dispatch(pass));
+                    record.submit()?;
+                    if first == 0 {
+                        prompt.extend(passes);
+                    }
+                }
+            }
+            // What was uploaded is let go of.
+            gpu.wait()?;
+        }
+
+        let (heads, dim) = (layout.heads as u64, layout.head_dim as u64);
+        let queries = |layer| Buffer::from_slice(gpu, "queries", heads, &source.queries(layer));
+        let queries = (0..layout.layers).map(queries).collect::<Result<Vec<_>>>()?;
+        let output = Buffer::new(gpu, "output", heads, 4 * dim)?;
+        let mut step = cache.begin(gpu, &[(sequence, 0)])?;
+        let (mut attention, rule) = (Vec::new(), Rule::plain(dim));
+        for copy in 0..copies {
+            let mut passes = Vec::new();
+            for (layer, queries) in queries.iter().enumerate() {
+                let layer = copy * layout.layers + layer;
+                passes.extend(cache.attend_into(gpu, &mut step, layer, queries, &output, &rule)?);
+            }
+            attention.push(passes);
+        }
+        Ok(Self { cache, sequence, copies, queries, attention, prompt })
+    }
+
+    /// Times the attention of one more token in all layers.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn attend(&self, gpu: &Context, budget: Duration) -> Result<Timed> {
+        let reads = self.attention[0].iter().filter(|pass| pass.label() == attend::SHORT.file);
+        Ok(Timed {
+            work: reads.map(Bound::work).sum(),
+            timing: time(gpu, &turns(&self.attention), budget)?,
+            tokens: self.cache.length(self.sequence)?,
+        })
+    }
+
+    /// Times the first step, a prompt of up to 4096 tokens (1024 in software), in all layers.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn append(&self, gpu: &Context, budget: Duration) -> Result<Timed> {
+        Ok(Timed {
+            work: self.prompt[0].iter().map(Bound::work).sum(),
+            timing: time(gpu, &turns(&self.prompt), budget)?,
+            tokens: self.cache.length(self.sequence)?.min(step(gpu)),
+        })
+    }
+
+    /// The variant that attends to pages.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn variant(&self, gpu: &Context) -> Result<Spec> {
+        attend::fastest(gpu, &self.cache.keys.codec, &self.cache.values.codec, self.heads())
+    }
+
+    fn heads(&self) -> Heads {
+        let Layout { heads, kv_heads, head_dim, .. } = self.cache.layout;
+        Heads { kv: kv_heads as u64, each: (heads / kv_heads) as u64, dim: head_dim as u64 }
+    }
+
+    /// The time of the pages of all layers if each query head loads keys and values for itself, over the time of the variant
+    /// in use: what sharing loads is worth. None of keys that are centred, and of a sequence without pages.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn sharing(&self, gpu: &Context, budget: Duration) -> Result<Option<f64>> {
+        let state = self.cache.state(self.sequence)?;
+        let (tokens, length) = (state.extent.encoded, state.extent.length);
+        if tokens == 0 || self.cache.means().is_some() {
+            return Ok(None);
+        }
+        let heads = self.heads();
+        let span = Span {
+            tokens: to_u32(tokens, "the number of tokens")?,
+            base: to_u32(self.cache.places.sinks, "the number of sinks")?,
+            length: to_u32(length, "the number of tokens")?,
+            ..Span::default()
+        };
+        let spans = Buffer::from_slice(gpu, "spans", 1, &[span])?;
+        let table = Buffer::from_slice(gpu, "table", 1, &state.blocks)?;
+        let types = self.cache.types;
+        let sizes = attend::sizes(types.keys, types.values, self.cache.layout.head_dim);
+        let sizes = Buffer::from_slice(gpu, "sizes", 16, &sizes)?;
+        let (keys, values) = (&self.cache.keys, &self.cache.values);
+        let mut found = [0.0; 2];
+        for (found, spec) in found.iter_mut().zip([attend::VARIANTS[0], self.variant(gpu)?]) {
+            let attend = Attend::load(gpu, &spec, &keys.codec, &values.codec, false)?;
+            let software = gpu.adapter.is_software();
+            let (count, of_split) = attend.splits(tokens, heads.kv, heads.each, software);
+            let splits = Splits { count, first: 0, all: count, tokens: of_split };
+            let rows = heads.kv * heads.each * count;
+            let partial = Buffer::new(gpu, "partial", rows, 16 * attend::partial_width(heads.dim))?;
+            let mut runs = Vec::new();
+            for stores in keys.stores.iter().zip(&values.stores).enumerate() {
+                let (layer, (keys_of, values_of)) = stores;
+                let kept = Kept {
+                    keys: &keys_of.pool,
+                    values: &values_of.pool,
+                    table: &table,
+                    spans: &spans,
+                    key_page: *keys.page(),
+                    value_page: *values.page(),
+                    sizes: &sizes,
+                    mean: None,
+                };
+                let queries = &self.queries[layer % self.queries.len()];
+                let rule = Rule::plain(heads.dim);
+                runs.push(attend.bind(gpu, queries, &kept, &partial, heads, rule, splits, tokens)?);
+            }
+            let layers = runs.len() / self.copies;
+            let turns: Vec<Vec<&Bound>> = runs.chunks(layers).map(|runs| runs.iter().collect()).collect();
+            *found = time(gpu, &turns, budget)?.us;
+        }
+        Ok(Some(found[0] / found[1]))
+    }
+}
+
+fn turns(runs: &[Vec<Bound>]) -> Vec<Vec<&Bound>> {
+    runs.iter().map(|passes| passes.iter().collect()).collect()
+}
