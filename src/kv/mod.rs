@@ -39,6 +39,6 @@ pub mod extent;
 pub mod keep;
 pub mod layout;
 pub mod rotate;
-pub mod timing;
 
+pub use cache::timing;
 pub use cache::{Capacity, KvCache, Layout, Memory, Queries, Sequence, Step};

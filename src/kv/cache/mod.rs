@@ -5,6 +5,7 @@
 
 mod state;
 mod step;
+pub mod timing;
 
 pub use step::{Queries, Step};
 

@@ -144,7 +144,7 @@ impl KvCache {
         let lists = sequences.iter().map(blocks).collect::<Result<Vec<_>>>()?;
         let width = lists.iter().map(|list| list.len()).max().unwrap_or(0).max(1);
         let padded = |list: &&[u32]| list.iter().copied().chain(std::iter::repeat(0)).take(width).collect();
-        let table: Vec<u32> = lists.iter().flat_map(|list| -> Vec<u32> { padded(&list) }).collect();
+        let table: Vec<u32> = lists.iter().flat_map(|list| -> Vec<u32> { padded(list) }).collect();
         let count = sequences.len() as u64;
         Ok(Step {
             number: self.steps,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::attend::{self, Attend, Heads, Kept, Rule, Span, Splits};
-use super::cache::{Capacity, KvCache, Layout, Sequence};
+use super::{Capacity, KvCache, Layout, Sequence};
 use crate::Result;
 use crate::codec::Pair;
 use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Timing, Work, time, to_u32};
+use crate::kv::attend::{self, Attend, Kept, Rule, Span, Splits};
 use crate::random::Random;
 
 /// Where the vectors of a trial come from.
@@ -194,12 +194,7 @@ impl Trial {
     /// # Errors
     /// The device's.
     pub fn variant(&self, gpu: &Context) -> Result<Spec> {
-        attend::fastest(gpu, &self.cache.keys.codec, &self.cache.values.codec, self.heads())
-    }
-
-    fn heads(&self) -> Heads {
-        let Layout { heads, kv_heads, head_dim, .. } = self.cache.layout;
-        Heads { kv: kv_heads as u64, each: (heads / kv_heads) as u64, dim: head_dim as u64 }
+        attend::fastest(gpu, &self.cache.keys.codec, &self.cache.values.codec, self.cache.layout.shape())
     }
 
     /// The time of the pages of all layers if each query head loads keys and values for itself, over the time of the variant
@@ -213,7 +208,7 @@ impl Trial {
         if tokens == 0 || self.cache.means().is_some() {
             return Ok(None);
         }
-        let heads = self.heads();
+        let heads = self.cache.layout.shape();
         let span = Span {
             tokens: to_u32(tokens, "the number of tokens")?,
             base: to_u32(self.cache.places.sinks, "the number of sinks")?,
