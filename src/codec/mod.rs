@@ -113,6 +113,11 @@ impl CacheType {
         matches!(self, Self::Turbo4 | Self::Turbo3 | Self::Turbo2)
     }
 
+    /// Whether rope keys beside latents can have it: scales of groups, no rotation.
+    pub fn is_for_rope(self) -> bool {
+        matches!(self, Self::F16 | Self::Q8_0 | Self::Q4_0)
+    }
+
     /// Bits that a value takes, scales included: of a vector of any dimension, whose last group may be shorter and whose
     /// planes of codes end in whole words. Keys of KIVI have whole groups at any dimension, and are counted as its values.
     pub fn bits_per_value(self, head_dim: usize) -> f64 {

@@ -250,8 +250,7 @@ fn specialized(spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Res
     if by_token && keys.ty() != CacheType::F16 {
         return fault(format!("keys of {} cannot lie by token", keys.ty()));
     }
-    let plain = matches!(keys.ty(), CacheType::F16 | CacheType::Q8_0 | CacheType::Q4_0);
-    if values.is_latent() && !(plain && keys.rotation().is_none()) {
+    if values.is_latent() && !(keys.ty().is_for_rope() && keys.rotation().is_none()) {
         return fault(format!(
             "rope keys of {} beside latents: expected f16, or q8_0 or q4_0 without a rotation",
             keys.ty()

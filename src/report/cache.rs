@@ -234,7 +234,8 @@ impl CachePlan {
                 &format!("fits: {weights} and {:.0} % of it as head room in {gb} GB\n", HEAD_ROOM * 100.0);
         }
         if geometry.layers.iter().any(|of| matches!(of.layer.attention, Attention::Latent { .. })) {
-            text += "latent vectors serve as keys and values, and have the type of keys\n";
+            text += "latents serve as keys and values, and have the type of values; rope keys have that of keys, or f16 where it is\n\
+                     neither q8_0 nor q4_0\n";
         }
         text + "\n" + &self.contexts_text()
     }

@@ -102,7 +102,8 @@ impl Layer {
         }
     }
 
-    /// Bits that a token takes in it. A latent vector has the type of keys.
+    /// Bits that a token takes in it. As in `kv::KvCache`, latents have the type of values, and rope keys that of keys, or f16
+    /// where they cannot.
     fn bits(&self, types: Pair) -> u64 {
         let vector = |of: CacheType, dim: u64| (of.bits_per_value(dim as usize) * dim as f64).round() as u64;
         match self.attention {
@@ -110,7 +111,10 @@ impl Layer {
             Attention::Heads { kv_heads, key_dim, value_dim } => {
                 kv_heads * (vector(types.keys, key_dim) + vector(types.values, value_dim))
             }
-            Attention::Latent { rank, rope_dim } => vector(types.keys, rank) + vector(types.keys, rope_dim),
+            Attention::Latent { rank, rope_dim } => {
+                let rope = if types.keys.is_for_rope() { types.keys } else { CacheType::F16 };
+                vector(types.values, rank) + vector(rope, rope_dim)
+            }
         }
     }
 

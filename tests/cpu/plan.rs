@@ -298,10 +298,11 @@ fn a_cache_is_counted_in_each_type() {
     let (all, in_window) = (10 * 4096, 52 * 4096);
     let expected = (all * (9000 * 9 + 1000 * 32) + in_window * (24 * 9 + 1000 * 32)) / 16;
     assert_eq!(gemma.bytes(q4, 10_000, 1000).unwrap(), expected);
-    // A latent vector has the type of keys.
+    // Latents have the type of values, rope keys that of keys or f16.
     let deepseek = asset("deepseek-v3");
     let of = |types: &str| deepseek.bytes(types.parse().unwrap(), 100, 0).unwrap();
-    assert_eq!(of("q8_0:turbo3"), of("q8_0"));
+    assert_eq!(of("q8_0:turbo3"), 100 * 61 * (194 + 68));
+    assert_eq!(of("turbo3"), 100 * 61 * (194 + 128));
     assert_eq!(of("q8_0"), 100 * 61 * 576 * 17 / 16);
 
     // No overflow, and no size that is none.
