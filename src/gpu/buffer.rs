@@ -130,7 +130,7 @@ impl Buffer {
     pub fn write_rows<T: bytemuck::Pod>(&self, gpu: &Context, first_row: u64, values: &[T]) -> Result<()> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let rows = bytes.len() as u64 / self.row_bytes;
-        if rows * self.row_bytes != bytes.len() as u64 || first_row + rows > self.rows {
+        if rows * self.row_bytes != bytes.len() as u64 || first_row.saturating_add(rows) > self.rows {
             return Err(Error::Input(format!(
                 "{}: {} bytes from row {first_row} on are not rows of a buffer of {} rows of {} bytes",
                 self.label,
@@ -176,7 +176,7 @@ impl Buffer {
     /// # Errors
     /// [`Error::Input`] for rows that are not there, or that are no whole values; the device's.
     pub fn read_rows<T: bytemuck::Pod>(&self, gpu: &Context, rows: Range<u64>) -> Result<Vec<T>> {
-        let all = rows.end.saturating_sub(rows.start) * self.row_bytes;
+        let all = rows.end.saturating_sub(rows.start).saturating_mul(self.row_bytes);
         if rows.start > rows.end || rows.end > self.rows || !all.is_multiple_of(size_of::<T>() as u64) {
             let (label, each, of) = (&self.label, size_of::<T>(), self.rows);
             return Err(Error::Input(format!(
@@ -232,7 +232,8 @@ impl Buffer {
             rows.end > self.rows || to.saturating_add(count(rows)) > self.rows
         };
         let ([part], false) = (self.parts.as_slice(), runs.iter().any(outside)) else {
-            return Err(Error::Input(format!("{}: rows {runs:?} are not all there in one part", self.label)));
+            let (label, count) = (&self.label, runs.len());
+            return Err(Error::Input(format!("{label}: {count} runs of rows are not all there in one part")));
         };
         // A copy within one buffer is not allowed, so each goes through another.
         let bytes = runs.iter().map(|(rows, _)| count(rows) * self.row_bytes).max().unwrap_or(0);

@@ -50,9 +50,9 @@ impl Blocks {
         self.owners[block as usize] += 1;
     }
 
-    /// Whether several sequences have it: then it must not be written.
-    pub fn is_shared(&self, block: u32) -> bool {
-        self.owners[block as usize] > 1
+    /// How many sequences have it: if several do, it must not be written.
+    pub fn owners(&self, block: u32) -> u64 {
+        self.owners[block as usize].into()
     }
 
     /// One sequence less has it.
@@ -74,11 +74,11 @@ mod tests {
         let mut blocks = Blocks::new(3);
         let taken = blocks.take(2, 32).unwrap();
         blocks.share(taken[0]);
-        assert!(blocks.is_shared(taken[0]) && !blocks.is_shared(taken[1]));
+        assert_eq!((blocks.owners(taken[0]), blocks.owners(taken[1])), (2, 1));
         assert!(blocks.take(2, 32).unwrap_err().to_string().contains("1 of 3 are free"));
         assert_eq!(blocks.free(), 1);
         blocks.release(taken[0]);
-        assert_eq!((blocks.free(), blocks.is_shared(taken[0])), (1, false));
+        assert_eq!((blocks.free(), blocks.owners(taken[0])), (1, 1));
         taken.iter().for_each(|&block| blocks.release(block));
         assert_eq!(blocks.free(), 3);
         let mut all = blocks.take(3, 32).unwrap();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Rolling back so many tokens leaves a sequence as if they had never come.
+/// Rolling back so many tokens, counted from the longest that a sequence has been, leaves it as if they had never come.
 pub const ROLLBACK: u64 = 32;
 
 /// What decides where tokens lie.
@@ -56,6 +56,7 @@ impl Places {
             && encoded.is_multiple_of(self.together)
             && behind - encoded <= self.ring
             && held <= length
+            && held.saturating_add(self.ring) >= length
             && (length <= first || held <= first)
     }
 

@@ -492,6 +492,7 @@ fn what_cannot_be_is_refused() {
         (Layout { head_dim: 100, ..usual() }, "the nearest"),
         (Layout { rope: Some(64), ..usual() }, "latents are one kv head for all query heads, not 2"),
         (Layout { rope: Some(64), kv_heads: 1, ..usual() }, "64"),
+        (Layout { recent: u64::MAX, ..usual() }, "recent tokens stay f16; at most"),
         (Layout { block: 8, ..usual() }, "a block has 16 to 256 tokens"),
         (Layout { block: 40, ..usual() }, "a block of 40 tokens is no multiple of 16"),
     ];
@@ -499,6 +500,9 @@ fn what_cannot_be_is_refused() {
         let error = error_of(KvCache::new(&gpu, &layout, types, room));
         assert!(error.contains(part), "{error}");
     }
+    let many = Capacity { tokens: 64, sequences: 1 << 30 };
+    let error = error_of(KvCache::new(&gpu, &usual(), types, many));
+    assert!(error.contains("the f16 keys of 1073741824 sequences"), "{error}");
     let kivi = error_of(KvCache::new(&gpu, &Layout { block: 48, ..usual() }, CacheType::Kivi2.into(), room));
     assert!(kivi.contains("no multiple of 32, as kivi2 needs it"), "{kivi}");
     for (tokens, sequences, part) in
@@ -625,4 +629,117 @@ fn vectors_that_divide_by_nothing_are_kept() {
     let mut step = cache.begin(&gpu, &[(sequence, 1)]).unwrap();
     let error = error_of(cache.append(&gpu, &mut step, 0, &[0.0; 128], &[60000.0; 128]));
     assert!(error.contains("the scale of token 0, head 0 is above 65504"), "{error}");
+}
+
+/// A step that is not finished: taken back without a trace, or what it cost is said.
+#[test]
+fn an_abandoned_step_leaves_what_was_there() {
+    let gpu = device();
+    for types in ["q8_0", "kivi4:turbo3"] {
+        let plan = Plan::new(types, Layout { layers: 2, ..layout(64, 4, 20, 32) });
+        let mut both = Both::new(&gpu, &plan, 2048, 4);
+        (0..3).for_each(|_| both.create());
+        both.step(&[(0, 90), (1, 40), (2, 7)], false, "before").unwrap();
+        both.fork(0);
+        let memory = both.cache.memory();
+        let sequences: Vec<Sequence> = both.sequences.iter().map(|(sequence, _)| *sequence).collect();
+        let vectors = |tokens: usize| vec![0.5; tokens * 2 * 64];
+        // Nothing appended; one layer appended; one sequence freed meanwhile.
+        for (tokens, append) in [(300, false), (20, true), (1, true)] {
+            let grow = [(sequences[0], tokens), (sequences[1], tokens), (sequences[3], 0)];
+            let mut step = both.cache.begin(&gpu, &grow).unwrap();
+            if append {
+                let vectors = vectors(2 * tokens as usize);
+                both.cache.append(&gpu, &mut step, 1, &vectors, &vectors).unwrap();
+            }
+            // Those without new tokens are in the step too.
+            assert!(error_of(both.cache.begin(&gpu, &[(sequences[3], 1)])).contains("abandon the step"));
+            assert_eq!(both.cache.abandon(step).unwrap(), []);
+            // A block that was shared may be a copy now.
+            let now = both.cache.memory().in_use;
+            assert!(now >= memory.in_use && now <= 2 * memory.in_use, "{now}");
+            both.step(&[(0, 0), (1, 0), (2, 0), (3, 0)], false, "abandoned").unwrap();
+        }
+        both.step(&[(0, 50), (1, 3), (3, 1)], false, "gone on").unwrap();
+
+        // A layer that has overwritten what the other one still needs: the sequence is empty, and named.
+        let mut step = both.cache.begin(&gpu, &[(sequences[2], 2), (sequences[0], 300)]).unwrap();
+        let long = vectors(302);
+        both.cache.append(&gpu, &mut step, 0, &long, &long).unwrap();
+        assert_eq!(both.cache.abandon(step).unwrap(), [sequences[0]]);
+        assert_eq!(both.cache.length(sequences[0]).unwrap(), 0);
+        both.step(&[(2, 0), (1, 0), (3, 0)], false, "one emptied").unwrap();
+
+        // A sequence that ends in the middle of a step does not take the others with it.
+        let mut step = both.cache.begin(&gpu, &[(sequences[1], 1), (sequences[2], 1)]).unwrap();
+        both.cache.free(sequences[1]).unwrap();
+        let error = error_of(both.cache.append(&gpu, &mut step, 0, &vectors(2), &vectors(2)));
+        assert!(error.contains("it may have been freed; abandon the step"), "{error}");
+        assert_eq!(both.cache.abandon(step).unwrap(), []);
+        both.step(&[(2, 5)], false, "the others").unwrap();
+    }
+}
+
+#[test]
+fn sequences_and_steps_of_another_cache_are_refused() {
+    let gpu = device();
+    let plan = Plan::new("q8_0", layout(64, 0, 0, 64));
+    let (mut a, mut b) = (plan.cache(&gpu, 64, 1), plan.cache(&gpu, 64, 1));
+    let (of_a, of_b) = (a.create().unwrap(), b.create().unwrap());
+    assert!(error_of(a.truncate(&gpu, of_b, 0)).contains("is not in this cache"));
+    let mut step = b.begin(&gpu, &[(of_b, 1)]).unwrap();
+    a.begin(&gpu, &[(of_a, 1)]).unwrap();
+    let vectors = [0.0; 128];
+    assert!(error_of(a.append(&gpu, &mut step, 0, &vectors, &vectors)).contains("begun by another cache"));
+    b.append(&gpu, &mut step, 0, &vectors, &vectors).unwrap();
+    assert!(error_of(a.abandon(step)).contains("begun by another cache"));
+}
+
+/// Two forks that both write into a block that they share: one copy is enough.
+#[test]
+fn whoever_writes_last_into_a_shared_block_keeps_it() {
+    let gpu = device();
+    let plan = Plan::new("q8_0", layout(64, 0, 0, 64));
+    let mut both = Both::new(&gpu, &plan, 128, 2);
+    both.create();
+    both.step(&[(0, 10)], false, "before").unwrap();
+    both.fork(0);
+    both.step(&[(0, 2), (1, 3)], false, "both at once").unwrap();
+    assert_eq!(both.cache.memory().free_blocks, 0);
+}
+
+#[test]
+fn buffers_of_another_size_are_refused() {
+    use lowbit::gpu::Buffer;
+    let gpu = device();
+    let plan = Plan::new("q8_0", layout(64, 0, 0, 64));
+    let mut cache = plan.cache(&gpu, 64, 1);
+    let sequence = cache.create().unwrap();
+    let mut step = cache.begin(&gpu, &[(sequence, 3)]).unwrap();
+    let buffer = |rows, bytes| Buffer::new(&gpu, "given", rows, bytes).unwrap();
+    // f32 instead of f16, and a token too few.
+    for (rows, bytes) in [(3, 512), (2, 256)] {
+        let error = error_of(cache.append_from(&gpu, &mut step, 0, [&buffer(rows, bytes), &buffer(3, 256)]));
+        assert!(error.contains("keys:") && error.contains("3 rows of 256 each are expected"), "{error}");
+    }
+    cache.append_from(&gpu, &mut step, 0, [&buffer(3, 256), &buffer(3, 256)]).unwrap();
+    let error = error_of(cache.attend_into(&gpu, &mut step, 0, &buffer(8, 256), &buffer(7, 256), &plan.rule));
+    assert!(error.contains("output:"), "{error}");
+    let error = error_of(cache.attend_into(&gpu, &mut step, 0, &buffer(9, 256), &buffer(9, 256), &plan.rule));
+    assert!(error.contains("queries:"), "{error}");
+}
+
+#[test]
+fn codes_that_decode_above_f16_come_back_as_its_largest() {
+    let gpu = device();
+    let plan = Plan::new("kivi2:q8_0", layout(64, 0, 0, 32));
+    let mut both = Both::new(&gpu, &plan, 256, 1);
+    let sequence = both.cache.create().unwrap();
+    let mut step = both.cache.begin(&gpu, &[(sequence, 256)]).unwrap();
+    let keys: Vec<f32> = (0..256 * 128).map(|i| if i / 128 % 2 == 0 { 65504.0 } else { -65504.0 }).collect();
+    both.cache.append(&gpu, &mut step, 0, &keys, &vec![1.0; 256 * 128]).unwrap();
+    both.cache.truncate(&gpu, sequence, 20).unwrap();
+    let mut step = both.cache.begin(&gpu, &[(sequence, 0)]).unwrap();
+    let found = both.cache.attend(&gpu, &mut step, 0, &[1e-3; 512], &plan.rule).unwrap();
+    assert!(found.iter().all(|x| (x - 1.0).abs() < 0.01), "{found:?}");
 }

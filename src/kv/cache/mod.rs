@@ -10,6 +10,7 @@ pub mod timing;
 pub use step::{Queries, Step};
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::f16;
 
@@ -23,6 +24,15 @@ use super::rotate::Rotate;
 use crate::codec::{CacheType, Codec, GROUP, Pair, Side, center};
 use crate::gpu::{Buffer, Context, to_u32};
 use crate::{Error, Result};
+
+/// Caches that were ever made: a sequence of one is none of another.
+static CACHES: AtomicU64 = AtomicU64::new(0);
+
+/// Most sinks, and most recent tokens.
+const MOST_RECENT: u64 = 1 << 20;
+
+/// The largest value that f16 holds; no larger one enters a cache.
+const LARGEST: f32 = 65504.0;
 
 /// What a model's attention keeps of a token, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +68,16 @@ impl Layout {
     fn check(&self) -> Result<()> {
         let Self { layers, heads, kv_heads, block, .. } = *self;
         let fault = |text: String| Err(Error::Input(text));
+        for (what, count) in [("sinks", self.sinks), ("recent tokens", self.recent)] {
+            if count > MOST_RECENT {
+                return fault(format!(
+                    "{count} {what} stay f16; at most {MOST_RECENT} can: use f16 as the type for more"
+                ));
+            }
+        }
+        for count in [layers, heads, kv_heads] {
+            to_u32(count, "the number of layers or heads")?;
+        }
         if layers == 0 || heads == 0 || kv_heads == 0 {
             return fault(format!(
                 "a cache of {layers} layers, {heads} query heads and {kv_heads} kv heads keeps nothing"
@@ -109,15 +129,17 @@ pub struct Capacity {
 /// A sequence of a cache. Another one's, or one that was freed, is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequence {
+    /// The number of its cache, of all in the process.
+    cache: u64,
     slot: u32,
-    /// How many sequences had the slot before.
-    turn: u32,
+    /// Its number in the cache.
+    number: u64,
 }
 
 /// Bytes of a cache on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// All that it was given.
+    /// Of its blocks and f16 tokens.
     pub reserved: u64,
     /// Blocks that sequences have, each counted once, and f16 tokens of sequences.
     pub in_use: u64,
@@ -130,6 +152,7 @@ pub struct Memory {
 /// A sequence's own state.
 #[derive(Clone, Debug)]
 struct State {
+    number: u64,
     extent: Extent,
     blocks: Vec<u32>,
     /// Layers that the last step has not appended to.
@@ -149,7 +172,7 @@ struct Store {
 
 /// Keys or values of every layer.
 #[derive(Debug)]
-struct Half {
+struct SideStore {
     codec: Codec,
     append: Append,
     /// How the f16 tokens lie.
@@ -172,12 +195,14 @@ pub struct KvCache {
     layout: Layout,
     types: Pair,
     places: Places,
-    keys: Half,
-    values: Half,
+    keys: SideStore,
+    values: SideStore,
     means: Option<Means>,
     blocks: Blocks,
-    /// By slot: how many sequences had it, and the one that has it.
-    slots: Vec<(u32, Option<State>)>,
+    slots: Vec<Option<State>>,
+    /// Its own number, and those of the last sequence and the last step.
+    number: u64,
+    created: u64,
     steps: u64,
     keep: Keep,
     rotate: Rotate,
@@ -188,21 +213,35 @@ pub struct KvCache {
     software: bool,
 }
 
-impl Half {
+impl SideStore {
     fn new(gpu: &Context, layout: &Layout, ty: CacheType, side: Side, room: Room) -> Result<Self> {
         let codec = layout.codec(ty, side)?;
         let append = Append::load(gpu, &codec, layout.block)?;
         let (kv_heads, dim) = (layout.kv_heads as u64, codec.dim() as u64);
         let page = append.page().len();
         let name = side.name();
-        let bytes = room.blocks * kv_heads * page * 4;
-        if bytes > gpu.adapter.max_binding_bytes {
-            let fit = gpu.adapter.max_binding_bytes / (kv_heads * page * 4) * layout.block;
+        let most = gpu.adapter.max_binding_bytes;
+        let fit = |count: u64, each: Option<u64>| {
+            let bytes = each.and_then(|each| each.checked_mul(count));
+            if bytes.is_some_and(|bytes| bytes <= most) {
+                None
+            } else {
+                Some(most / each.unwrap_or(u64::MAX))
+            }
+        };
+        if let Some(blocks) = fit(room.blocks, kv_heads.checked_mul(4 * page)) {
             return Err(Error::Input(format!(
-                "{name} of {} tokens take {bytes} bytes in a layer, and a binding of {} has at most {}: {fit} tokens fit",
-                room.blocks * layout.block,
+                "{name} of {} tokens in a layer are more than a binding of {} has, which is {most} bytes: {} tokens fit",
+                room.blocks.saturating_mul(layout.block),
                 gpu.adapter.name,
-                gpu.adapter.max_binding_bytes
+                blocks.saturating_mul(layout.block)
+            )));
+        }
+        if let Some(sequences) = fit(room.slots, kv_heads.checked_mul(2 * dim * room.recent)) {
+            return Err(Error::Input(format!(
+                "the f16 {name} of {} sequences in a layer are more than a binding of {} has, which is {most} bytes: those of \
+                 {sequences} fit",
+                room.slots, gpu.adapter.name
             )));
         }
         let halves = layout.codec(CacheType::F16, side)?;
@@ -257,8 +296,8 @@ impl KvCache {
         let blocks = to_u32(tokens.div_ceil(layout.block), "the number of blocks")?;
         let slots = to_u32(sequences, "the number of sequences")?;
         let room = Room { blocks: blocks.into(), slots: slots.into(), recent: places.kept() };
-        let keys = Half::new(gpu, layout, types.keys, Side::Keys, room)?;
-        let values = Half::new(gpu, layout, types.values, Side::Values, room)?;
+        let keys = SideStore::new(gpu, layout, types.keys, Side::Keys, room)?;
+        let values = SideStore::new(gpu, layout, types.values, Side::Values, room)?;
         let halves = |side| layout.codec(CacheType::F16, side);
         let shape = layout.shape();
         let spec = attend::fastest(gpu, &keys.codec, &values.codec, shape)?;
@@ -272,7 +311,9 @@ impl KvCache {
             keep: Keep::load(gpu)?,
             rotate: Rotate::load(gpu)?,
             blocks: Blocks::new(blocks),
-            slots: vec![(0, None); slots as usize],
+            slots: vec![None; slots as usize],
+            number: CACHES.fetch_add(1, Ordering::Relaxed),
+            created: 0,
             steps: 0,
             software: gpu.adapter.is_software(),
             layout: layout.clone(),
@@ -337,8 +378,12 @@ impl KvCache {
 
     /// The sequences that there are.
     pub fn sequences(&self) -> impl Iterator<Item = Sequence> {
-        let there = |(slot, (turn, state)): (usize, &(u32, Option<State>))| {
-            state.is_some().then_some(Sequence { slot: slot as u32, turn: *turn })
+        let there = |(slot, state): (usize, &Option<State>)| {
+            state.as_ref().map(|state| Sequence {
+                cache: self.number,
+                slot: slot as u32,
+                number: state.number,
+            })
         };
         self.slots.iter().enumerate().filter_map(there)
     }
@@ -374,15 +419,16 @@ impl KvCache {
     /// # Errors
     /// [`Error::Input`] if there are as many as the cache has room for.
     pub fn create(&mut self) -> Result<Sequence> {
-        let Some(slot) = self.slots.iter().position(|(_, state)| state.is_none()) else {
+        let Some(slot) = self.slots.iter().position(Option::is_none) else {
             return Err(Error::Input(format!(
                 "the cache has room for {} sequences, and all are taken: free one, or make a cache of more",
                 self.slots.len()
             )));
         };
-        let (turn, state) = &mut self.slots[slot];
-        *state = Some(State { extent: Extent::default(), blocks: Vec::new(), missing: 0, step: 0 });
-        Ok(Sequence { slot: slot as u32, turn: *turn })
+        self.created += 1;
+        let (extent, blocks) = (Extent::default(), Vec::new());
+        self.slots[slot] = Some(State { number: self.created, extent, blocks, missing: 0, step: 0 });
+        Ok(Sequence { cache: self.number, slot: slot as u32, number: self.created })
     }
 
     /// A new sequence with the tokens of another. Their blocks are shared until one of the two writes into them.
@@ -398,45 +444,51 @@ impl KvCache {
             .stores()
             .try_for_each(|store| store.recent.copy_rows(gpu, &[(own(from)..own(from) + rows, own(to))]));
         if let Err(error) = copied {
-            self.slots[to.slot as usize].1 = None;
+            self.slots[to.slot as usize] = None;
             return Err(error);
         }
         state.blocks.iter().for_each(|&block| self.blocks.share(block));
-        self.slots[to.slot as usize].1 = Some(state);
+        self.slots[to.slot as usize] = Some(State { number: to.number, step: 0, ..state });
         Ok(to)
     }
 
     /// Takes the newest tokens away, so that `length` are left; a sequence that has no more stays as it is. Up to
-    /// [`ROLLBACK`](super::extent::ROLLBACK) tokens leave what there would be if they had never come; of more, tokens that stay
-    /// may be encoded that would not be yet. Keys of KIVI whose group of 32 is no longer whole become f16 again, as decoded.
+    /// [`ROLLBACK`](super::extent::ROLLBACK) tokens, counted from the longest that it has been, leave what there would be if they
+    /// had never come; of more, tokens that stay may be encoded that would not be yet, and those of KIVI whose group of 32 is no
+    /// longer whole become f16 again, as decoded.
     ///
     /// # Errors
     /// [`Error::Input`] if the sequence is not there or in the middle of a step; the device's.
     pub fn truncate(&mut self, gpu: &Context, sequence: Sequence, length: u64) -> Result<()> {
         let state = self.whole(sequence)?;
+        if length >= state.extent.length {
+            return Ok(());
+        }
         let (extent, decoded) = self.places.cut(state.extent, length);
         if let Some(positions) = decoded {
             let block = state.blocks[(extent.encoded / self.layout.block) as usize];
             self.decode(gpu, sequence, block, positions)?;
         }
-        let needed = extent.encoded.div_ceil(self.layout.block) as usize;
-        let Some(state) = &mut self.slots[sequence.slot as usize].1 else { return Ok(()) };
-        state.extent = extent;
-        state.step = 0;
-        let left = state.blocks.split_off(needed.min(state.blocks.len()));
-        left.into_iter().rev().for_each(|block| self.blocks.release(block));
+        self.put_back(sequence, extent);
         Ok(())
     }
 
-    /// Ends a sequence; its blocks that no other has are free again.
+    /// A sequence is so far now, between steps; blocks that it has no more tokens in are released.
+    fn put_back(&mut self, sequence: Sequence, extent: Extent) {
+        let needed = extent.encoded.div_ceil(self.layout.block) as usize;
+        let Some(state) = &mut self.slots[sequence.slot as usize] else { return };
+        (state.extent, state.step, state.missing) = (extent, 0, 0);
+        let left = state.blocks.split_off(needed.min(state.blocks.len()));
+        left.into_iter().rev().for_each(|block| self.blocks.release(block));
+    }
+
+    /// Ends a sequence, also in the middle of a step; its blocks that no other has are free again.
     ///
     /// # Errors
     /// [`Error::Input`] if it is not there: it may have been freed before.
     pub fn free(&mut self, sequence: Sequence) -> Result<()> {
         self.state(sequence)?;
-        let (turn, state) = &mut self.slots[sequence.slot as usize];
-        *turn = turn.wrapping_add(1);
-        let blocks = state.take().map(|state| state.blocks).unwrap_or_default();
+        let blocks = self.slots[sequence.slot as usize].take().map(|state| state.blocks).unwrap_or_default();
         blocks.into_iter().rev().for_each(|block| self.blocks.release(block));
         Ok(())
     }
@@ -448,12 +500,14 @@ impl KvCache {
         let heads = kv_heads as u64;
         let first = (positions.start - sinks) % tokens;
         let count = (positions.end - positions.start) as usize;
+        // All is read before anything is written: the ring still has tokens of the longer sequence.
+        let mut rows = Vec::new();
         for half in [&self.keys, &self.values] {
             let dim = half.codec.dim();
             for (layer, store) in half.stores.iter().enumerate() {
                 let page = half.page();
-                let rows = u64::from(block) * heads..(u64::from(block) + 1) * heads;
-                let words: Vec<u32> = store.pool.read_rows(gpu, rows)?;
+                let pages = u64::from(block) * heads..(u64::from(block) + 1) * heads;
+                let words: Vec<u32> = store.pool.read_rows(gpu, pages)?;
                 for (head, words) in words.chunks_exact(page.len() as usize).enumerate() {
                     // Whole groups, up to the last token in question.
                     let encoded = page.take(words, (first + count as u64).next_multiple_of(GROUP as u64));
@@ -466,13 +520,14 @@ impl KvCache {
                     for (position, token) in positions.clone().zip(decoded.chunks_exact(dim)) {
                         let own = u64::from(sequence.slot) * heads + head as u64;
                         let row = own * self.places.kept() + sinks + (position - sinks) % ring;
-                        let halves: Vec<u16> = token.iter().map(|&x| f16::from_f32(x).to_bits()).collect();
-                        store.recent.write_rows(gpu, row, &halves)?;
+                        // A scale that was rounded may put the largest values a little above what f16 holds.
+                        let held = |&x: &f32| f16::from_f32(x.clamp(-LARGEST, LARGEST)).to_bits();
+                        rows.push((store, row, token.iter().map(held).collect::<Vec<u16>>()));
                     }
                 }
             }
         }
-        Ok(())
+        rows.iter().try_for_each(|(store, row, token)| store.recent.write_rows(gpu, *row, token))
     }
 
     fn stores(&self) -> impl Iterator<Item = &Store> {
@@ -480,12 +535,14 @@ impl KvCache {
     }
 
     fn name(&self, sequence: Sequence) -> String {
-        format!("sequence {} (slot {})", sequence.turn, sequence.slot)
+        format!("sequence {}", sequence.number)
     }
 
     fn state(&self, sequence: Sequence) -> Result<&State> {
         match self.slots.get(sequence.slot as usize) {
-            Some((turn, Some(state))) if *turn == sequence.turn => Ok(state),
+            Some(Some(state)) if state.number == sequence.number && sequence.cache == self.number => {
+                Ok(state)
+            }
             _ => Err(Error::Input(format!(
                 "{} is not in this cache: it may have been freed",
                 self.name(sequence)
@@ -500,7 +557,7 @@ impl KvCache {
             return Ok(state);
         }
         Err(Error::Input(format!(
-            "{} has {} of {} layers that its last step was not appended to: append to them, or free the sequence",
+            "{} has {} of {} layers that its last step was not appended to: append to them, or abandon the step",
             self.name(sequence),
             state.missing,
             self.layout.layers

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Half, KvCache, Layout, Sequence, State};
+use super::{KvCache, Layout, Sequence, SideStore, State};
 use crate::gpu::{Buffer, Context};
 use crate::io::safetensors::Part;
 use crate::io::saved::{Kind, Saved};
@@ -87,12 +87,12 @@ impl KvCache {
             let bytes = means.iter().flat_map(|mean| mean.to_le_bytes()).collect();
             tensors.push(("means".to_owned(), "F32", self.mean_shape().to_vec(), bytes));
         }
-        for (name, layer, half) in self.halves() {
+        for (name, layer, half) in self.sides() {
             let (words, store) = (heads * half.page().len(), &half.stores[layer]);
             let pages = runs(gpu, &store.pool, &blocks, heads)?;
             tensors.push((format!("{layer}.{name}"), "U32", vec![blocks.len() as u64, words], pages));
         }
-        for (name, layer, half) in self.halves() {
+        for (name, layer, half) in self.sides() {
             let recent = runs(gpu, &half.stores[layer].recent, &slots, heads * self.places.kept())?;
             let shape = self.recent_shape(half, slots.len());
             tensors.push((format!("{layer}.recent_{name}"), "F16", shape.to_vec(), recent));
@@ -157,14 +157,14 @@ impl KvCache {
         for entry in entries {
             let sequence = self.create()?;
             restored.push(sequence);
-            let Some(state) = &mut self.slots[sequence.slot as usize].1 else { continue };
+            let Some(state) = &mut self.slots[sequence.slot as usize] else { continue };
             state.extent = Extent { length: entry.length, encoded: entry.encoded, held: entry.held };
             state.blocks = entry.blocks.iter().map(|&row| taken[row as usize]).collect();
             state.blocks.iter().for_each(|&block| self.blocks.share(block));
         }
         let heads = self.layout.kv_heads as u64;
         let slots: Vec<u32> = restored.iter().map(|sequence| sequence.slot).collect();
-        for (name, layer, half) in self.halves() {
+        for (name, layer, half) in self.sides() {
             let (words, store) = (heads * half.page().len(), &half.stores[layer]);
             let pages = saved.tensor(&format!("{layer}.{name}"), "U32", &[taken.len() as u64, words])?;
             put(gpu, &store.pool, taken, heads, &pages)?;
@@ -206,12 +206,12 @@ impl KvCache {
         [self.layout.layers, self.layout.kv_heads, self.layout.head_dim].map(|size| size as u64)
     }
 
-    fn recent_shape(&self, half: &Half, sequences: usize) -> [u64; 4] {
+    fn recent_shape(&self, half: &SideStore, sequences: usize) -> [u64; 4] {
         let dim = half.codec.dim() as u64;
         [sequences as u64, self.layout.kv_heads as u64, self.places.kept(), dim]
     }
 
-    fn halves(&self) -> impl Iterator<Item = (&'static str, usize, &Half)> {
+    fn sides(&self) -> impl Iterator<Item = (&'static str, usize, &SideStore)> {
         let layers = 0..self.layout.layers;
         layers
             .flat_map(|layer| [&self.keys, &self.values].map(|half| (half.codec.side().name(), layer, half)))

@@ -3,7 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::{Half, KvCache, Layout, Sequence, Store};
+use super::{KvCache, LARGEST, Layout, Sequence, SideStore, Store};
 use crate::codec::{Codec, Side, center};
 use crate::gpu::{Bound, Buffer, Context, Recorder, to_u32};
 use crate::kv::append::Pages;
@@ -15,8 +15,12 @@ use crate::{Error, Result};
 /// Sequences that grow together by some tokens: made by [`KvCache::begin`].
 #[derive(Debug)]
 pub struct Step {
+    /// The cache's.
+    cache: u64,
     number: u64,
     sequences: Vec<Sequence>,
+    /// How far they were before it.
+    before: Vec<Extent>,
     list: Vec<Piece>,
     pieces: Buffer,
     /// `[sequences, blocks]`
@@ -27,7 +31,20 @@ pub struct Step {
     tokens: u64,
     appended: Vec<bool>,
     queries: Queries,
-    view: Option<View>,
+    views: Vec<View>,
+}
+
+/// What a step will do to a sequence.
+struct Plan {
+    sequence: Sequence,
+    tokens: u64,
+    before: Extent,
+    extent: Extent,
+    /// Its blocks then.
+    blocks: Vec<u32>,
+    /// Which of them are copies of shared ones, and how many come behind.
+    copied: Vec<usize>,
+    new: u64,
 }
 
 /// Which tokens of a step ask.
@@ -43,7 +60,7 @@ impl Step {
     /// That these tokens ask; without it the newest ones do.
     pub fn ask(&mut self, queries: Queries) {
         self.queries = queries;
-        self.view = None;
+        self.views.clear();
     }
 
     /// New tokens of all its sequences together.
@@ -52,7 +69,7 @@ impl Step {
     }
 }
 
-/// What the queries of a step see.
+/// What the queries of a step see by one rule; models have one or two.
 #[derive(Debug)]
 struct View {
     rule: Rule,
@@ -85,7 +102,7 @@ impl KvCache {
         if grow.is_empty() {
             return Err(Error::Input("a step of no sequences does nothing".into()));
         }
-        let mut plans = Vec::new();
+        let (mut plans, mut left, mut needed): (Vec<Plan>, Vec<u32>, u64) = (Vec::new(), Vec::new(), 0);
         for (i, &(sequence, tokens)) in grow.iter().enumerate() {
             let state = self.whole(sequence)?;
             if grow[..i].iter().any(|(other, _)| *other == sequence) {
@@ -93,67 +110,90 @@ impl KvCache {
             }
             to_u32(state.extent.length.saturating_add(tokens), "the number of tokens of a sequence")?;
             let extent = self.places.grown(state.extent, tokens);
-            let written = if extent.encoded > state.extent.encoded {
-                state.extent.encoded / block..extent.encoded.div_ceil(block)
-            } else {
-                0..0
-            };
             let there = state.blocks.len() as u64;
-            // Those that are there and shared are copied first: another sequence must not see what is written.
-            let copied: Vec<usize> = (written.start..written.end.min(there))
-                .map(|at| at as usize)
-                .filter(|&at| self.blocks.is_shared(state.blocks[at]))
-                .collect();
-            plans.push((extent, copied, extent.encoded.div_ceil(block).saturating_sub(there)));
-        }
-        let needed = plans.iter().map(|(_, copied, new)| copied.len() as u64 + new).sum();
-        let mut taken = self.blocks.take(needed, block)?;
-        if let Err(error) = self.copy_blocks(gpu, grow, &plans, &taken) {
-            taken.into_iter().for_each(|block| self.blocks.release(block));
-            return Err(error);
-        }
-        self.steps += 1;
-        let mut list = Vec::new();
-        let mut row = 0;
-        for (&(sequence, tokens), (extent, copied, new)) in grow.iter().zip(&plans) {
-            let Some(state) = &mut self.slots[sequence.slot as usize].1 else { continue };
-            for (&at, own) in copied.iter().zip(taken.drain(..copied.len())) {
-                self.blocks.release(std::mem::replace(&mut state.blocks[at], own));
+            // Blocks that are there and shared are copied first: another sequence must not see what is written. Whoever
+            // copies one leaves it to the others.
+            let mut copied = Vec::new();
+            if extent.encoded > state.extent.encoded {
+                for at in state.extent.encoded / block..extent.encoded.div_ceil(block).min(there) {
+                    let own = state.blocks[at as usize];
+                    let gone = left.iter().filter(|&&block| block == own).count() as u64;
+                    if self.blocks.owners(own) > 1 + gone {
+                        left.push(own);
+                        copied.push(at as usize);
+                    }
+                }
             }
-            state.blocks.extend(taken.drain(..*new as usize));
-            let [base, first, end] = [state.extent.length, state.extent.encoded, extent.encoded];
-            list.push(Piece {
-                slot: sequence.slot,
-                row: to_u32(row, "the number of new tokens")?,
-                base: base as u32,
-                tokens: tokens as u32,
-                first: first as u32,
-                end: end as u32,
+            let new = extent.encoded.div_ceil(block).saturating_sub(there);
+            needed += copied.len() as u64 + new;
+            plans.push(Plan {
+                sequence,
+                tokens,
+                before: state.extent,
+                extent,
+                blocks: state.blocks.clone(),
+                copied,
+                new,
             });
-            row += tokens;
-            state.extent = *extent;
-            state.step = self.steps;
-            state.missing = if tokens > 0 { self.layout.layers } else { 0 };
         }
-        self.step(gpu, grow, list, row)
+        to_u32(
+            grow.iter().fold(0, |all: u64, (_, tokens)| all.saturating_add(*tokens)),
+            "the number of new tokens",
+        )?;
+        let taken = self.blocks.take(needed, block)?;
+        let (mut fresh, mut copies) = (taken.iter().copied(), Vec::new());
+        for plan in &mut plans {
+            for (&at, own) in plan.copied.iter().zip(fresh.by_ref()) {
+                copies.push((std::mem::replace(&mut plan.blocks[at], own), own));
+            }
+            plan.blocks.extend(fresh.by_ref().take(plan.new as usize));
+        }
+        // Everything that can fail comes before anything is changed.
+        let step = self.copy_blocks(gpu, &copies).and_then(|()| self.step(gpu, &plans));
+        let step = match step {
+            Ok(step) => step,
+            Err(error) => {
+                taken.into_iter().for_each(|block| self.blocks.release(block));
+                return Err(error);
+            }
+        };
+        self.steps = step.number;
+        left.into_iter().for_each(|block| self.blocks.release(block));
+        for plan in plans {
+            let Some(state) = &mut self.slots[plan.sequence.slot as usize] else { continue };
+            (state.extent, state.blocks, state.step) = (plan.extent, plan.blocks, step.number);
+            state.missing = if step.tokens > 0 { self.layout.layers } else { 0 };
+        }
+        Ok(step)
     }
 
-    fn step(&self, gpu: &Context, grow: &[(Sequence, u64)], list: Vec<Piece>, tokens: u64) -> Result<Step> {
-        let sequences: Vec<Sequence> = grow.iter().map(|(sequence, _)| *sequence).collect();
-        let blocks = |sequence: &Sequence| self.state(*sequence).map(|state| state.blocks.as_slice());
-        let lists = sequences.iter().map(blocks).collect::<Result<Vec<_>>>()?;
-        let width = lists.iter().map(|list| list.len()).max().unwrap_or(0).max(1);
-        let padded = |list: &&[u32]| list.iter().copied().chain(std::iter::repeat(0)).take(width).collect();
-        let table: Vec<u32> = lists.iter().flat_map(|list| -> Vec<u32> { padded(list) }).collect();
-        let count = sequences.len() as u64;
+    fn step(&self, gpu: &Context, plans: &[Plan]) -> Result<Step> {
+        let width = plans.iter().map(|plan| plan.blocks.len()).max().unwrap_or(0).max(1);
+        let (mut list, mut table, mut tokens) = (Vec::new(), Vec::new(), 0);
+        for plan in plans {
+            // `begin` has checked that these are u32.
+            list.push(Piece {
+                slot: plan.sequence.slot,
+                row: tokens as u32,
+                base: plan.before.length as u32,
+                tokens: plan.tokens as u32,
+                first: plan.before.encoded as u32,
+                end: plan.extent.encoded as u32,
+            });
+            tokens += plan.tokens;
+            table.extend(plan.blocks.iter().copied().chain(std::iter::repeat(0)).take(width));
+        }
+        let count = plans.len() as u64;
         Ok(Step {
-            number: self.steps,
+            cache: self.number,
+            number: self.steps + 1,
             pieces: Buffer::from_slice(gpu, "pieces", count, &list)?,
             on_device: Buffer::from_slice(gpu, "table", count, &table)?,
             appended: vec![tokens == 0; self.layout.layers],
             queries: Queries::Newest,
-            view: None,
-            sequences,
+            views: Vec::new(),
+            sequences: plans.iter().map(|plan| plan.sequence).collect(),
+            before: plans.iter().map(|plan| plan.before).collect(),
             list,
             table,
             width,
@@ -161,25 +201,43 @@ impl KvCache {
         })
     }
 
-    /// Copies the shared blocks that will be written, in every layer.
-    fn copy_blocks(
-        &self,
-        gpu: &Context,
-        grow: &[(Sequence, u64)],
-        plans: &[(Extent, Vec<usize>, u64)],
-        taken: &[u32],
-    ) -> Result<()> {
-        let heads = self.layout.kv_heads as u64;
-        let (mut runs, mut next) = (Vec::new(), 0);
-        for (&(sequence, _), (_, copied, new)) in grow.iter().zip(plans) {
-            let state = self.state(sequence)?;
-            for &at in copied {
-                let [from, to] = [state.blocks[at], taken[next]].map(|block| u64::from(block) * heads);
-                runs.push((from..from + heads, to));
-                next += 1;
+    /// Takes back a step that not every layer was appended to: its sequences are as they were before it. Where some layers
+    /// have already overwritten f16 tokens that the shorter sequence needs (never in a step of up to
+    /// [`ROLLBACK`](crate::kv::extent::ROLLBACK) tokens of a sequence that was not longer before), it is empty instead, and among those that
+    /// are returned. Sequences that were freed meanwhile are left out.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a step of another cache.
+    pub fn abandon(&mut self, step: Step) -> Result<Vec<Sequence>> {
+        self.check_cache(&step)?;
+        let begun = step.tokens > 0 && step.appended.contains(&true);
+        let mut emptied = Vec::new();
+        for (&sequence, &before) in step.sequences.iter().zip(&step.before) {
+            let Ok(state) = self.state(sequence) else { continue };
+            if state.step != step.number || state.missing == 0 {
+                continue;
             }
-            next += *new as usize;
+            let mut extent = before;
+            if begun {
+                extent.held = state.extent.held.min(before.length);
+                if !self.places.hold(&extent) {
+                    extent = Extent::default();
+                    emptied.push(sequence);
+                }
+            }
+            self.put_back(sequence, extent);
         }
+        Ok(emptied)
+    }
+
+    /// Copies the shared blocks that will be written, in every layer.
+    fn copy_blocks(&self, gpu: &Context, copies: &[(u32, u32)]) -> Result<()> {
+        let heads = u64::from(to_u32(self.layout.kv_heads, "the number of kv heads")?);
+        let run = |&(from, to): &(u32, u32)| {
+            let [from, to] = [from, to].map(|block| u64::from(block) * heads);
+            (from..from + heads, to)
+        };
+        let runs: Vec<_> = copies.iter().map(run).collect();
         if runs.is_empty() {
             return Ok(());
         }
@@ -192,7 +250,7 @@ impl KvCache {
     ///
     /// # Errors
     /// [`Error::Input`], and nothing has changed, for values of another shape, and for those that the types cannot hold: not
-    /// finite, above 65504, or of a TurboQuant scale above it. Those of [`KvCache::append_from`].
+    /// finite, above 65504, or rotated of a scale above it. Those of [`KvCache::append_from`].
     pub fn append(
         &mut self,
         gpu: &Context,
@@ -228,11 +286,12 @@ impl KvCache {
     }
 
     /// As [`KvCache::append`], of keys and values on the device, `[tokens, kv_heads * head_dim]` f16, which are not looked at.
-    /// The passes have to be submitted, in their order and before those that attend.
+    /// The passes have to be submitted in their order, before those that attend and before the next call that begins, forks,
+    /// truncates or saves.
     ///
     /// # Errors
     /// [`Error::Input`], and nothing has changed, if the layer is not there or has been appended to, or if a sequence has
-    /// changed since the step began; [`Error::Binding`] for buffers of another size.
+    /// changed since the step began, and for buffers of another size.
     pub fn append_from(
         &mut self,
         gpu: &Context,
@@ -248,6 +307,11 @@ impl KvCache {
                 format!("layer {layer} has been appended to in this step")
             }));
         }
+        let kv_heads = self.layout.kv_heads as u64;
+        for (half, fresh) in [&self.keys, &self.values].into_iter().zip(tokens) {
+            let dim = half.codec.dim() as u64;
+            exactly(half.codec.side().name(), fresh, [step.tokens, 2 * kv_heads * dim])?;
+        }
         let mut passes = Vec::new();
         for (half, fresh) in [&self.keys, &self.values].into_iter().zip(tokens) {
             let store = &half.stores[layer];
@@ -261,14 +325,14 @@ impl KvCache {
         }
         step.appended[layer] = true;
         for sequence in &step.sequences {
-            if let Some(state) = &mut self.slots[sequence.slot as usize].1 {
+            if let Some(state) = &mut self.slots[sequence.slot as usize] {
                 state.missing = state.missing.saturating_sub(1);
             }
         }
         Ok(passes)
     }
 
-    fn recent_of<'a>(&self, half: &Half, store: &'a Store) -> Recent<'a> {
+    fn recent_of<'a>(&self, half: &SideStore, store: &'a Store) -> Recent<'a> {
         Recent {
             buffer: &store.recent,
             kv_heads: self.layout.kv_heads as u64,
@@ -346,11 +410,18 @@ impl KvCache {
                 "{rule:?}: scale and cap are finite, the cap is 0 or more, and a window sees at least one token"
             )));
         }
-        let count = queries.rows() / self.layout.heads as u64;
-        if step.view.as_ref().is_none_or(|view| view.rule != *rule || view.queries != count) {
-            step.view = Some(self.view(gpu, step, count, rule)?);
-        }
-        let Some(view) = &step.view else { return Ok(Vec::new()) };
+        let (count, rows) = (queries.rows() / self.layout.heads as u64, queries.rows());
+        exactly("queries", queries, [count * self.layout.heads as u64, 4 * self.layout.query_dim() as u64])?;
+        exactly("output", output, [rows, 4 * self.layout.head_dim as u64])?;
+        let known = step.views.iter().position(|view| view.rule == *rule && view.queries == count);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                step.views.push(self.view(gpu, step, count, rule)?);
+                step.views.len() - 1
+            }
+        };
+        let view = &step.views[at];
         let shape = self.layout.shape();
         let (keys, values) = (&self.keys.stores[layer], &self.values.stores[layer]);
         let mut passes = Vec::new();
@@ -410,7 +481,7 @@ impl KvCache {
         let mut lengths: Vec<(usize, u64)> = Vec::new();
         for (i, (sequence, piece)) in step.sequences.iter().zip(&step.list).enumerate() {
             let length = self.state(*sequence)?.extent.length;
-            if length == 0 {
+            if length == 0 && (piece.tokens > 0 || step.queries == Queries::Newest) {
                 return Err(Error::Input(format!("{} has no tokens to attend to", self.name(*sequence))));
             }
             let new = u64::from(piece.tokens);
@@ -496,12 +567,22 @@ impl KvCache {
         [pages, recent]
     }
 
+    fn check_cache(&self, step: &Step) -> Result<()> {
+        if step.cache == self.number {
+            return Ok(());
+        }
+        Err(Error::Input("the step was begun by another cache".into()))
+    }
+
     fn check_step(&self, step: &Step, layer: usize) -> Result<()> {
+        self.check_cache(step)?;
         if layer >= self.layout.layers {
             return Err(Error::Input(format!("there is no layer {layer} among {}", self.layout.layers)));
         }
         for &sequence in &step.sequences {
-            if self.state(sequence)?.step != step.number {
+            if self.state(sequence).map_err(|error| Error::Input(format!("{error}; abandon the step")))?.step
+                != step.number
+            {
                 return Err(Error::Input(format!(
                     "{} has begun another step or was truncated since this one: begin again",
                     self.name(sequence)
@@ -512,10 +593,21 @@ impl KvCache {
     }
 }
 
+/// Refuses a buffer of other rows, or of rows of other bytes.
+fn exactly(what: &str, buffer: &Buffer, [rows, bytes]: [u64; 2]) -> Result<()> {
+    if buffer.rows() == rows && buffer.bytes() == rows * bytes {
+        return Ok(());
+    }
+    Err(Error::Input(format!(
+        "{what}: {} rows of {} bytes in all are given, where {rows} rows of {bytes} each are expected",
+        buffer.rows(),
+        buffer.bytes()
+    )))
+}
+
 /// Refuses what a type cannot hold: `[tokens, kv_heads, dim]`, from which `mean` (`[kv_heads, dim]`) is subtracted.
 fn check(codec: &Codec, given: &[f32], mean: Option<&[f32]>, kv_heads: usize) -> Result<()> {
-    const LARGEST: f32 = 65504.0;
-    /// Half of what a scale can be: a TurboQuant scale is a little more than the norm.
+    /// Half of what a scale can be: that of rotated values is at most the norm, or with TurboQuant a little more.
     const LONG: f64 = 32752.0;
     let dim = codec.dim();
     for (i, vector) in given.chunks_exact(dim).enumerate() {
@@ -535,7 +627,7 @@ fn check(codec: &Codec, given: &[f32], mean: Option<&[f32]>, kv_heads: usize) ->
             )));
         }
         let norm = own.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        if codec.ty().is_turbo() && norm > LONG {
+        if codec.rotation().is_some() && norm > LONG {
             let halves: Vec<f32> = own.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
             codec.encode(&halves).map_err(|_| {
                 Error::Input(format!(

@@ -32,7 +32,8 @@ fn step(gpu: &Context) -> u64 {
 /// Uniform numbers, the same ones in each step and layer.
 #[derive(Debug)]
 pub struct Noise {
-    row: usize,
+    /// Values of a token's keys, and of its values.
+    rows: [usize; 2],
     vectors: [Vec<f16>; 2],
     queries: Vec<f32>,
 }
@@ -40,26 +41,31 @@ pub struct Noise {
 impl Noise {
     /// For caches of this layout and up to so many tokens.
     pub fn new(layout: &Layout, tokens: u64) -> Self {
-        let row = layout.kv_heads * layout.head_dim;
+        let keys = layout.rope.unwrap_or(layout.head_dim);
+        let rows = [keys, layout.head_dim].map(|dim| layout.kv_heads * dim);
         let mut random = Random::new(23);
-        let mut vectors = || {
-            let floats = random.floats(tokens.min(STEP) as usize * row);
+        let mut vectors = |row: usize| {
+            let floats = random.floats(tokens.clamp(1, STEP) as usize * row);
             let mut halves = vec![f16::ZERO; floats.len()];
             halves.convert_from_f32_slice(&floats);
             halves
         };
         Self {
-            row,
-            vectors: [vectors(), vectors()],
-            queries: Random::new(24).floats(layout.heads * layout.head_dim),
+            rows,
+            vectors: [vectors(rows[0]), vectors(rows[1])],
+            queries: Random::new(24).floats(layout.heads * layout.query_dim()),
         }
     }
 }
 
 impl Source for Noise {
     fn tokens(&self, _layer: usize, positions: Range<u64>) -> [Vec<f16>; 2] {
-        let values = (positions.end - positions.start) as usize * self.row;
-        [0, 1].map(|side| self.vectors[side][..values].to_vec())
+        let count = (positions.end - positions.start) as usize;
+        let take = |side: usize| {
+            let values = count * self.rows[side];
+            self.vectors[side].iter().copied().cycle().take(values).collect()
+        };
+        [take(0), take(1)]
     }
 
     fn queries(&self, _layer: usize) -> Vec<f32> {
