@@ -98,12 +98,7 @@ fn runs(gpu: &Context, entry: &Entry, cases: &[Box<dyn Case>]) -> Result<bool> {
 
 /// Verifies `entry`, of its decoders those that are timed: a driver takes long to compile them all, as the tests do. Quickly, each
 /// case is verified by one variant.
-fn verify_all(
-    guarded: &Context,
-    entry: &Entry,
-    timed: &[Box<dyn Case>],
-    effort: Effort,
-) -> Result<usize> {
+fn verify_all(guarded: &Context, entry: &Entry, timed: &[Box<dyn Case>], effort: Effort) -> Result<usize> {
     let mut verified = 0;
     for (case, variants) in entry.checks() {
         if !timed.iter().any(|timed| timed.decoder() == case.decoder()) {
