@@ -190,11 +190,7 @@ impl Prepared {
                 None => buffer.poison(gpu)?,
             }
         }
-        let mut record = Recorder::new(gpu);
-        for pass in &self.passes {
-            record.dispatch(pass);
-        }
-        record.submit()?;
+        Recorder::run(gpu, &self.passes)?;
         self.outputs.iter().map(|(_, buffer)| Ok(Measured(buffer.read(gpu)?))).collect()
     }
 

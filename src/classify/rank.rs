@@ -71,10 +71,6 @@ pub fn counts(gpu: &Context, x: &[f32], others: &[f32]) -> Result<Vec<u32>> {
     let scratch = sorter.scratch(gpu, others.rows())?;
     let sort = sorter.bind(gpu, &others, None, u32::BITS, &scratch)?;
     let bound = rank.bind(gpu, &keys, sort.keys, &counts)?;
-    let mut record = Recorder::new(gpu);
-    for pass in sort.passes.iter().chain([&bound]) {
-        record.dispatch(pass);
-    }
-    record.submit()?;
+    Recorder::run(gpu, sort.passes.iter().chain([&bound]))?;
     counts.read(gpu)
 }

@@ -23,7 +23,7 @@ pub mod rotation;
 mod turbo;
 mod vectors;
 
-pub use vectors::{Codec, Encoded, Scale, Side};
+pub use vectors::{Codec, Encoded, LARGEST, Scale, Side};
 
 use std::fmt;
 use std::str::FromStr;

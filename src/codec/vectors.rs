@@ -6,7 +6,7 @@ use super::{CacheType, GROUP, check_head_dim, check_latent_dim, f16, fp8, kivi, 
 use crate::{Error, Result};
 
 /// The largest value that f16 holds; no larger one enters a cache.
-const LARGEST: f32 = 65504.0;
+pub const LARGEST: f32 = 65504.0;
 
 /// Which half of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

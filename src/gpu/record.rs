@@ -38,6 +38,14 @@ impl<'a> Recorder<'a> {
         Self { gpu, steps: Vec::new() }
     }
 
+    /// Sends these passes to the device in their order: one submission.
+    ///
+    /// # Errors
+    /// Those of [`Recorder::submit`].
+    pub fn run(gpu: &'a Context, passes: impl IntoIterator<Item = &'a Bound>) -> Result<()> {
+        Self { gpu, steps: passes.into_iter().collect() }.submit()
+    }
+
     /// Appends a dispatch. It sees what every earlier one wrote.
     pub fn dispatch(&mut self, bound: &'a Bound) {
         self.steps.push(bound);

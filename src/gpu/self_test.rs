@@ -37,9 +37,7 @@ pub(super) fn integer_dot(gpu: &Context) -> Result<bool> {
         DotCheck { rows: super::to_u32(rows, "rows")? },
         Work::default(),
     )?;
-    let mut record = Recorder::new(gpu);
-    record.dispatch(&bound);
-    record.submit()?;
+    Recorder::run(gpu, [&bound])?;
     Ok(y.read::<i32>(gpu)? == expected)
 }
 
@@ -57,9 +55,7 @@ pub(super) fn linear_subgroups(gpu: &Context) -> Result<bool> {
             LaneCheck { rows: super::to_u32(rows, "rows")? },
             Work::default(),
         )?;
-        let mut record = Recorder::new(gpu);
-        record.dispatch(&bound);
-        record.submit()?;
+        Recorder::run(gpu, [&bound])?;
         let (lanes, sizes) = (lanes.read::<u32>(gpu)?, sizes.read::<u32>(gpu)?);
         let invocations = (0..lanes.len() as u32).map(|row| row % wg as u32);
         // A size of 0 is as wrong as a lane out of order.

@@ -235,9 +235,7 @@ impl Centroid {
             let scales = Scales::new(1.0, None);
             let [start, partial, _] =
                 kernels.bind(gpu, weighted, &sort, &means, &scratch, (k, d), scales, true)?;
-            let mut record = Recorder::new(gpu);
-            sort.passes.iter().chain([&start]).for_each(|pass| record.dispatch(pass));
-            record.submit()?;
+            Recorder::run(gpu, sort.passes.iter().chain([&start]))?;
             Ok(time(gpu, &[vec![&partial]], Duration::ZERO)?.us)
         })?;
         Self::load(gpu, spec, whole)

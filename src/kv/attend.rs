@@ -207,7 +207,7 @@ fn trial(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, heads: Heads)
         sizes: &sizes,
         mean: None,
     };
-    let (count, tokens) = attend.splits(TOKENS, heads.kv, heads.each, false);
+    let (count, tokens) = attend.splits(gpu, TOKENS, heads.kv, heads.each);
     let splits = Splits { count, first: 0, all: count, tokens };
     let rows = heads.kv * heads.each;
     let latent = if values.is_latent() { values.dim() as u64 } else { 0 };
@@ -304,12 +304,13 @@ impl Attend {
 
     /// Into how many splits of how many tokens `longest` tokens are cut, for `groups` kv heads of all sequences together: as many
     /// as keep an adapter busy, if each has something to do.
-    pub fn splits(&self, longest: u64, groups: u64, each: u64, software: bool) -> (u64, u64) {
+    pub fn splits(&self, gpu: &Context, longest: u64, groups: u64, each: u64) -> (u64, u64) {
         /// Workgroups that fill an adapter, and a processor.
         const GROUPS: [u64; 2] = [2048, 64];
         /// Fewer tokens are not worth a partial sum.
         const LEAST: u64 = 256;
-        let wanted = GROUPS[usize::from(software)].div_ceil((groups * each.div_ceil(self.heads)).max(1));
+        let wanted = GROUPS[usize::from(gpu.adapter.is_software())]
+            .div_ceil((groups * each.div_ceil(self.heads)).max(1));
         let count = wanted.clamp(1, longest.div_ceil(LEAST).max(1));
         let tokens = longest.div_ceil(count).next_multiple_of(64).max(64);
         (longest.div_ceil(tokens), tokens)

@@ -74,7 +74,7 @@ impl Activations {
     pub fn float(&self, gpu: &Context) -> Result<&Buffer> {
         if self.float.get().is_none() {
             let wide = Buffer::new(gpu, "activation plane", self.padded(), self.pairs() * 256)?;
-            run(gpu, &self.bind_float(gpu, &wide)?)?;
+            Recorder::run(gpu, [&self.bind_float(gpu, &wide)?])?;
             let _ = self.float.set(wide);
         }
         self.float.get().ok_or_else(|| Error::Input("the activations were not laid out".into()))
@@ -96,7 +96,7 @@ impl Activations {
         if self.integer.get().is_none() {
             let codes = Buffer::new(gpu, "activation codes", self.padded(), self.pairs() * 64)?;
             let scales = Buffer::new(gpu, "activation scales", self.padded(), self.pairs() * 16)?;
-            run(gpu, &self.bind_integer(gpu, &codes, &scales)?)?;
+            Recorder::run(gpu, [&self.bind_integer(gpu, &codes, &scales)?])?;
             let _ = self.integer.set((codes, scales));
         }
         let both = self.integer.get().map(|(codes, scales)| (codes, scales));
@@ -134,10 +134,4 @@ impl Activations {
             pairs: to_u32(self.pairs(), "the number of pairs")?,
         })
     }
-}
-
-fn run(gpu: &Context, bound: &Bound) -> Result<()> {
-    let mut record = Recorder::new(gpu);
-    record.dispatch(bound);
-    record.submit()
 }

@@ -214,11 +214,7 @@ pub fn products(
         let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n)?;
         bound.push((bind(gpu, &spec, &Operands { weights, x, bias: &bias, y: &y })?, y, spec.label()));
     }
-    let mut record = Recorder::new(gpu);
-    for (bound, ..) in &bound {
-        record.dispatch(bound);
-    }
-    record.submit()?;
+    Recorder::run(gpu, bound.iter().map(|(bound, ..)| bound))?;
     let product = |(_, y, variant): (Bound, Buffer, String)| Ok(Product { values: y.read(gpu)?, variant });
     bound.into_iter().map(product).collect()
 }

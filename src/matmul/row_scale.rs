@@ -53,7 +53,5 @@ pub(super) fn fill(
     scales: &Buffer,
 ) -> Result<()> {
     let bound = RowScale::load(gpu, &SPEC.slot("format", decoder))?.bind(gpu, planes, pairs, scales)?;
-    let mut record = Recorder::new(gpu);
-    record.dispatch(&bound);
-    record.submit()
+    Recorder::run(gpu, [&bound])
 }

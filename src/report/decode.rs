@@ -126,7 +126,7 @@ pub fn measure(
         case: format!("{types} {shape}"),
         types,
         shape,
-        variant: trial.variant(gpu)?.label(),
+        variant: trial.variant().label(),
         timing,
         bytes: work.bytes,
         gb_s: timing.gb_s(work),

@@ -148,9 +148,7 @@ pub fn measure(
         Ok(weights)
     })?;
 
-    let mut record = Recorder::new(gpu);
-    record.dispatch(&trial.bounds[0]);
-    record.submit()?;
+    Recorder::run(gpu, [&trial.bounds[0]])?;
     let y: Vec<f32> = trial.y.read(gpu)?;
     let mut weights = vec![0.0; (different * k) as usize];
     format.dequantize(&blocks, &mut weights)?;

@@ -3,6 +3,7 @@
 //! A sequence grows by steps: [`KvCache::begin`] makes room for new tokens in every layer, or changes nothing; then each layer
 //! appends its keys and values and attends. Sequences share blocks after [`KvCache::fork`] until one of them writes.
 
+mod attention;
 mod state;
 mod step;
 pub mod timing;
@@ -21,8 +22,8 @@ use super::extent::{Extent, Places};
 use super::keep::Keep;
 use super::layout::Page;
 use super::rotate::Rotate;
-use crate::codec::{CacheType, Codec, GROUP, Pair, Side, center};
-use crate::gpu::{Buffer, Context, to_u32};
+use crate::codec::{CacheType, Codec, GROUP, LARGEST, Pair, Side, center};
+use crate::gpu::{Buffer, Context, Spec, to_u32};
 use crate::{Error, Result};
 
 /// Caches that were ever made: a sequence of one is none of another.
@@ -30,9 +31,6 @@ static CACHES: AtomicU64 = AtomicU64::new(0);
 
 /// Most sinks, and most recent tokens.
 const MOST_RECENT: u64 = 1 << 20;
-
-/// The largest value that f16 holds; no larger one enters a cache.
-const LARGEST: f32 = 65504.0;
 
 /// What a model's attention keeps of a token, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,11 +204,12 @@ pub struct KvCache {
     steps: u64,
     keep: Keep,
     rotate: Rotate,
+    /// The variant of `paged`.
+    variant: Spec,
     paged: Attend,
     recent: Attend,
     sizes: Buffer,
     no_sizes: Buffer,
-    software: bool,
 }
 
 impl SideStore {
@@ -300,11 +299,12 @@ impl KvCache {
         let values = SideStore::new(gpu, layout, types.values, Side::Values, room)?;
         let halves = |side| layout.codec(CacheType::F16, side);
         let shape = layout.shape();
-        let spec = attend::fastest(gpu, &keys.codec, &values.codec, shape)?;
+        let variant = attend::fastest(gpu, &keys.codec, &values.codec, shape)?;
         let dim = layout.head_dim;
         let sizes = attend::sizes(types.keys, types.values, dim);
         Ok(Self {
-            paged: Attend::load(gpu, &spec, &keys.codec, &values.codec, false)?,
+            variant,
+            paged: Attend::load(gpu, &variant, &keys.codec, &values.codec, false)?,
             recent: Attend::load(gpu, &attend::SHORT, &halves(Side::Keys)?, &halves(Side::Values)?, true)?,
             sizes: Buffer::from_slice(gpu, "sizes", 16, &sizes)?,
             no_sizes: Buffer::from_slice(gpu, "sizes", 16, &[0.0f32; 16])?,
@@ -315,7 +315,6 @@ impl KvCache {
             number: CACHES.fetch_add(1, Ordering::Relaxed),
             created: 0,
             steps: 0,
-            software: gpu.adapter.is_software(),
             layout: layout.clone(),
             means: None,
             types,
@@ -513,7 +512,7 @@ impl KvCache {
                     let encoded = page.take(words, (first + count as u64).next_multiple_of(GROUP as u64));
                     let mut decoded = half.codec.decode(&encoded)?.split_off(first as usize * dim);
                     decoded.truncate(count * dim);
-                    if let Some(means) = self.means.as_ref().filter(|_| half.codec.side() == Side::Keys) {
+                    if let Some(means) = self.means_of(half) {
                         let at = (layer * kv_heads + head) * dim;
                         center::add(&mut decoded, &means.values[at..][..dim]);
                     }
@@ -532,6 +531,11 @@ impl KvCache {
 
     fn stores(&self) -> impl Iterator<Item = &Store> {
         self.keys.stores.iter().chain(&self.values.stores)
+    }
+
+    /// What these are centred by: keys, if anything.
+    fn means_of(&self, half: &SideStore) -> Option<&Means> {
+        self.means.as_ref().filter(|_| half.codec.side() == Side::Keys)
     }
 
     fn name(&self, sequence: Sequence) -> String {

@@ -10,7 +10,7 @@ use super::{Capacity, KvCache, Layout, Sequence};
 use crate::Result;
 use crate::codec::Pair;
 use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Timing, Work, time, to_u32};
-use crate::kv::attend::{self, Attend, Kept, Rule, Span, Splits};
+use crate::kv::attend::{self, Attend, Rule, Span, Splits};
 use crate::random::Random;
 
 /// Where the vectors of a trial come from.
@@ -141,9 +141,7 @@ impl Trial {
                 for (copy, prompt) in prompt.iter_mut().enumerate() {
                     let layer = copy * layout.layers + layer;
                     let passes = cache.append_from(gpu, &mut step, layer, [&keys, &values])?;
-                    let mut record = Recorder::new(gpu);
-                    passes.iter().for_each(|pass| record.dispatch(pass));
-                    record.submit()?;
+                    Recorder::run(gpu, &passes)?;
                     if first == 0 {
                         prompt.extend(passes);
                     }
@@ -196,11 +194,8 @@ impl Trial {
     }
 
     /// The variant that attends to pages.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn variant(&self, gpu: &Context) -> Result<Spec> {
-        attend::fastest(gpu, &self.cache.keys.codec, &self.cache.values.codec, self.cache.layout.shape())
+    pub fn variant(&self) -> Spec {
+        self.cache.variant
     }
 
     /// The time of the pages of all layers if each query head loads keys and values for itself, over the time of the variant
@@ -223,31 +218,17 @@ impl Trial {
         };
         let spans = Buffer::from_slice(gpu, "spans", 1, &[span])?;
         let table = Buffer::from_slice(gpu, "table", 1, &state.blocks)?;
-        let types = self.cache.types;
-        let sizes = attend::sizes(types.keys, types.values, self.cache.layout.head_dim);
-        let sizes = Buffer::from_slice(gpu, "sizes", 16, &sizes)?;
-        let (keys, values) = (&self.cache.keys, &self.cache.values);
+        let (keys, values) = (&self.cache.keys.codec, &self.cache.values.codec);
+        let alone = Attend::load(gpu, &attend::VARIANTS[0], keys, values, false)?;
         let mut found = [0.0; 2];
-        for (found, spec) in found.iter_mut().zip([attend::VARIANTS[0], self.variant(gpu)?]) {
-            let attend = Attend::load(gpu, &spec, &keys.codec, &values.codec, false)?;
-            let software = gpu.adapter.is_software();
-            let (count, of_split) = attend.splits(tokens, heads.kv, heads.each, software);
+        for (found, attend) in found.iter_mut().zip([&alone, &self.cache.paged]) {
+            let (count, of_split) = attend.splits(gpu, tokens, heads.kv, heads.each);
             let splits = Splits { count, first: 0, all: count, tokens: of_split };
             let rows = heads.kv * heads.each * count;
             let partial = Buffer::new(gpu, "partial", rows, 16 * attend::partial_width(heads.dim))?;
             let mut runs = Vec::new();
-            for stores in keys.stores.iter().zip(&values.stores).enumerate() {
-                let (layer, (keys_of, values_of)) = stores;
-                let kept = Kept {
-                    keys: &keys_of.pool,
-                    values: &values_of.pool,
-                    table: &table,
-                    spans: &spans,
-                    key_page: *keys.page(),
-                    value_page: *values.page(),
-                    sizes: &sizes,
-                    mean: None,
-                };
+            for layer in 0..self.cache.layout.layers {
+                let kept = self.cache.pages(layer, &table, &spans);
                 let queries = &self.queries[layer % self.queries.len()];
                 let rule = Rule::plain(heads.dim);
                 runs.push(attend.bind(gpu, queries, &kept, &partial, heads, rule, splits, tokens)?);
