@@ -1,8 +1,9 @@
 //! dense_integer: y[o] = after(bias[o] + sum_(c, i, j) w[o, c, i, j] (q[c, y + i, x + j] - input_zero) - …), q of int8
 //! One workgroup = WG tiles; a lane computes a tile of SITES places x COLUMNS words of four channels, in registers.
 //!
-//! Contract: sums in i32, exact modulo 2^32. The bias holds all that does not depend on q; padding is the input's zero
-//! point. Sources of F32 are quantized by `before`, which needs POINT. Sums are converted to f32 for `after`.
+//! Contract: sums are exact modulo 2^REGISTER: they wrap around. The bias holds all that does not depend on q; padding is
+//! the input's zero point. Sources of F32 are quantized by `before`, which needs POINT. Sums become (sum * multiplier + offset) >> shift
+//! where FIXED, in i32, and are converted to f32 for `after`.
 //! Oracle: src/oracle/dense_integer.rs    Needs: no optional feature
 //!
 //! use lib/grid
@@ -15,7 +16,7 @@
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Source>;                 // [in_total]
 @group(0) @binding(2) var<storage, read> weights: array<Wide>;             // [planes, out_words, taps, group_words]
-@group(0) @binding(3) var<storage, read> bias: array<Wide>;                // [2, out_words] behind them the zero points
+@group(0) @binding(3) var<storage, read> integers: array<Wide>;            // [5, out_words] the rows are listed below
 @group(0) @binding(4) var<storage, read> constants: array<Wide>;           // [10, slab]
 
 const SITES: u32 = 2u;
@@ -27,6 +28,37 @@ const ROWS_PER_GROUP: u32 = WG;
 override ZEROS: u32 = 0u;
 // Whether the sum itself is the result.
 override SUM: u32 = 0u;
+
+// Bits of the register that holds a sum: it does not saturate.
+override REGISTER: u32 = 32u;
+// Whether sums are brought to another scale by integers.
+override FIXED: u32 = 0u;
+
+// The rows of integers: what a sum begins with, zero points of weights, and the way to another scale.
+const BIAS: u32 = 0u;
+const WEIGHT_ZERO: u32 = 1u;
+const MULTIPLIER: u32 = 2u;
+const OFFSET: u32 = 3u;
+const SHIFT: u32 = 4u;
+
+fn integers_of(row: u32, column: u32) -> vec4<i32> {
+    let word = min(column, params.out_words - 1u);
+    return bitcast<vec4<i32>>(words(integers[row * params.out_words + word]));
+}
+
+// A sum as its register holds it.
+fn wrapped(sum: vec4<i32>) -> vec4<i32> {
+    let unused = vec4<u32>(32u - REGISTER);
+    return (sum << unused) >> unused;
+}
+
+fn rescaled(sum: vec4<i32>, column: u32) -> vec4<i32> {
+    if (FIXED == 0u) {
+        return sum;
+    }
+    let scaled = sum * integers_of(MULTIPLIER, column) + integers_of(OFFSET, column);
+    return scaled >> bitcast<vec4<u32>>(integers_of(SHIFT, column));
+}
 
 // Whether the driver's dot4I8Packed is right.
 override PACKED: u32 = 1u;
@@ -70,7 +102,7 @@ fn dense_integer(
     let column_weights = params.taps * params.group_words;
     var sums: array<vec4<i32>, SITES * COLUMNS>;
     for (var i = 0u; i < SITES * COLUMNS; i++) {
-        sums[i] = bitcast<vec4<i32>>(words(bias[min(column + i % COLUMNS, params.out_words - 1u)]));
+        sums[i] = integers_of(BIAS, column + i % COLUMNS);
     }
     for (var tap = 0u; tap < params.taps; tap++) {
         var places: array<u32, SITES>;
@@ -94,8 +126,7 @@ fn dense_integer(
                 }
                 if (ZEROS == 1u) {
                     let present = words(weights[params.out_words * column_weights + at]);
-                    let zero_at = params.out_words + min(column + c, params.out_words - 1u);
-                    let zero = bitcast<vec4<i32>>(words(bias[zero_at]));
+                    let zero = integers_of(WEIGHT_ZERO, column + c);
                     for (var s = 0u; s < SITES; s++) {
                         sums[s * COLUMNS + c] -= zero * products(present, codes[s]);
                     }
@@ -108,12 +139,12 @@ fn dense_integer(
         for (var c = 0u; c < COLUMNS; c++) {
             let to = site + s * STRIDE;
             if (to < params.sites && column + c < params.out_words) {
-                let sum = sums[s * COLUMNS + c];
+                let sum = wrapped(sums[s * COLUMNS + c]);
                 if (SUM == 1u) {
                     write_sum(to, column + c, sum);
                 } else {
                     let element = to % positions * params.out_words + column + c;
-                    write(to, column + c, after(vec4<f32>(sum), column + c, element));
+                    write(to, column + c, after(vec4<f32>(rescaled(sum, column + c)), column + c, element));
                 }
             }
         }

@@ -33,6 +33,17 @@ const NOWHERE: u32 = 0xffffffffu;
 
 // Whether the window is a single element that reads the place it writes.
 override POINT: u32 = 0u;
+// Whether the window is 3 x 3 without its corners.
+override STAR: u32 = 0u;
+
+// The place of a tap in the whole window.
+fn place_in_window(tap: u32) -> u32 {
+    if (STAR == 1u) {
+        // 1, 3, 4, 5, 7
+        return tap + 1u + u32(tap > 0u) + u32(tap > 3u);
+    }
+    return tap;
+}
 
 // The first word that `site` reads at `tap`, or NOWHERE in the padding.
 fn source_at(site: u32, tap: u32) -> u32 {
@@ -42,9 +53,10 @@ fn source_at(site: u32, tap: u32) -> u32 {
     let positions = params.out_height * params.out_width;
     let example = site / positions;
     let position = site % positions;
+    let place = place_in_window(tap);
     // Below the padding the difference wraps around, and is larger than any size.
-    let y = position / params.out_width * params.stride_y + tap / params.kernel_x * params.dilation_y - params.pad_y;
-    let x = position % params.out_width * params.stride_x + tap % params.kernel_x * params.dilation_x - params.pad_x;
+    let y = position / params.out_width * params.stride_y + place / params.kernel_x * params.dilation_y - params.pad_y;
+    let x = position % params.out_width * params.stride_x + place % params.kernel_x * params.dilation_x - params.pad_x;
     if (y >= params.height || x >= params.width) {
         return NOWHERE;
     }

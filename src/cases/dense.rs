@@ -31,8 +31,10 @@ pub(super) fn shapes() -> Vec<Shape> {
         strides: [stride, stride],
         dilations: [dilation, dilation],
         pads: [pad, pad],
+        star: false,
     };
-    let strip = Window { kernel: [1, 5], strides: [1, 2], dilations: [1, 1], pads: [0, 3] };
+    let strip = Window { kernel: [1, 5], strides: [1, 2], dilations: [1, 1], pads: [0, 3], star: false };
+    let star = |stride, pad| Window { star: true, ..window(3, stride, 1, pad) };
     let mut all: Vec<Shape> = [(0, 4, 1), (1, 1, 1), (1, 384, 33), (63, 4, 1), (65, 30, 16), (257, 7, 5)]
         .iter()
         .map(|&(batch, k, m)| (batch, [k, 1, 1], [m, 1, 1], Window::POINT, 1))
@@ -44,6 +46,9 @@ pub(super) fn shapes() -> Vec<Shape> {
         (2, [9, 6, 6], [9, 6, 6], window(3, 1, 1, 1), 9),
         (2, [12, 5, 5], [6, 5, 5], Window::POINT, 3),
         (3, [3, 1, 20], [8, 1, 10], strip, 1),
+        (2, [5, 9, 7], [7, 5, 4], star(2, 1), 1),
+        (3, [12, 5, 6], [8, 5, 6], star(1, 1), 4),
+        (2, [6, 4, 3], [6, 2, 1], star(1, 0), 6),
     ]);
     all
 }
@@ -71,7 +76,8 @@ pub(super) fn name(geometry: &Geometry) -> String {
     let window = geometry.window.kernel;
     let mut text = format!("n={} {} to {}", geometry.batch, size(&geometry.input), size(&geometry.output));
     if window != [1, 1] {
-        text += &format!(" window {}x{}", window[0], window[1]);
+        let kind = if geometry.window.star { "star" } else { "window" };
+        text += &format!(" {kind} {}x{}", window[0], window[1]);
     }
     if geometry.groups > 1 {
         text += &format!(" groups {}", geometry.groups);
@@ -104,7 +110,7 @@ impl Convolving {
         let geometry = geometry(shape, (Element::F32, Element::F32));
         let mut random = Random::new(geometry.batch + geometry.input.elements() as u64);
         let outs = geometry.output.channels();
-        let weights = outs * geometry.input.channels() / geometry.groups * geometry.taps();
+        let weights = outs * geometry.input.channels() / geometry.groups * geometry.window.taps();
         let dense = Dense {
             weights: random.floats(weights),
             bias: random.floats(outs),
@@ -159,7 +165,7 @@ impl Case for Convolving {
                 .map(|(i, &x)| f64::from(x) - constant(self.before.first(), i / places))
                 .collect();
             let sums = oracle::dense::dense(&self.dense, (input, output), &x);
-            let terms = (input.channels() * self.geometry.taps() + 4) as f64;
+            let terms = (input.channels() * self.geometry.window.taps() + 4) as f64;
             for (i, (sum, size)) in sums.into_iter().enumerate() {
                 let constant = constant(self.after.first(), i);
                 values.push((sum + constant).max(0.0));

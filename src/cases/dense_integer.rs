@@ -9,7 +9,7 @@ use crate::classify::layout::Layout;
 use crate::classify::steps::Step;
 use crate::classify::window::Geometry;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::network::{Affine, Element, Integer, Op, Output, Window};
+use crate::network::{Affine, Element, FixedPoint, Integer, Op, Output, Window};
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -29,9 +29,10 @@ fn tests() -> Vec<Box<dyn Case>> {
     for (i, shape) in shapes().into_iter().enumerate() {
         let point = shape.3 == Window::POINT;
         for (j, kind) in kinds.into_iter().enumerate() {
-            // Zero points of weights, and sources of F32, in turn with the kinds of results.
+            // Zero points of weights, sources of F32, and small registers, in turn with the kinds of results.
             let source = if point && (i + j) % 2 == 0 { Element::F32 } else { Element::I8 };
-            all.push(Box::new(Convolving::new(shape, (source, kind), (i + j) % 3 == 0)));
+            let register = [32, 8, 16][(i + 2 * j) % 3];
+            all.push(Box::new(Convolving::new(shape, (source, kind), (i + j) % 3 == 0, register)));
         }
     }
     all
@@ -41,7 +42,7 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let (k, m) = (64, 32);
     let batch = (bytes / (k + m)).clamp(1_024, 1 << 18);
     let shape = (batch, [k as usize, 1, 1], [m as usize, 1, 1], Window::POINT, 1);
-    vec![Box::new(Convolving::new(shape, (Element::I8, Element::I8), false))]
+    vec![Box::new(Convolving::new(shape, (Element::I8, Element::I8), false, 32))]
 }
 
 struct Convolving {
@@ -53,11 +54,11 @@ struct Convolving {
 }
 
 impl Convolving {
-    fn new(shape: Shape, elements: (Element, Element), zeros: bool) -> Self {
+    fn new(shape: Shape, elements: (Element, Element), zeros: bool, register: u32) -> Self {
         let geometry = geometry(shape, elements);
         let mut random = Random::new(geometry.batch + geometry.input.elements() as u64);
         let outs = geometry.output.channels();
-        let weights = outs * geometry.input.channels() / geometry.groups * geometry.taps();
+        let weights = outs * geometry.input.channels() / geometry.groups * geometry.window.taps();
         let mut byte = |_| random.below(256) as u8 as i8;
         let weights = (0..weights).map(&mut byte).collect();
         let input_zero = i32::from(byte(0));
@@ -70,13 +71,21 @@ impl Convolving {
         let output = match elements.1 {
             Element::I32 => Output::Sum,
             Element::F32 => Output::Scaled { scale },
-            Element::I8 => Output::Requantized { scale, zero, low: zero, high: 120 },
+            Element::I8 if register == 32 => Output::Requantized { scale, zero, low: zero, high: 120 },
+            Element::I8 => {
+                let step = |_| FixedPoint {
+                    multiplier: 1 + random.below(1 << 14) as i32,
+                    offset: random.below(1 << 16) as i32 - (1 << 15),
+                    shift: 6 + random.below(12) as u32,
+                };
+                Output::Fixed { steps: (0..outs).map(step).collect(), low: zero.min(100), high: 120 }
+            }
         };
         let mut any = |most: u64| random.below(2 * most) as i32 - most as i32;
         let weight_zero = (0..outs).map(|_| if zeros { any(100) } else { 0 }).collect();
         let bias = (0..outs).map(|_| any(100_000)).collect();
         let (window, groups) = (geometry.window, geometry.groups);
-        let integer = Integer { weights, weight_zero, input_zero, bias, window, groups, output };
+        let integer = Integer { weights, weight_zero, input_zero, bias, window, groups, register, output };
         Self { geometry, integer, affine, codes, x }
     }
 }
@@ -84,8 +93,12 @@ impl Convolving {
 impl Case for Convolving {
     fn name(&self) -> String {
         let zeros = if self.integer.weight_zero.iter().any(|&z| z != 0) { " zero points" } else { "" };
+        let register = match self.integer.register {
+            32 => String::new(),
+            bits => format!(" in {bits} bits"),
+        };
         let (from, to) = (self.geometry.input.element, self.geometry.output.element);
-        format!("{} {from:?} to {to:?}{zeros}", name(&self.geometry))
+        format!("{} {from:?} to {to:?}{register}{zeros}", name(&self.geometry))
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -53,7 +53,7 @@ pub(super) fn global(channels: usize, input: [usize; 2]) -> Pooling {
 
 /// Examples and windows: plain, overlapping, far apart, with padding on one side or all, dilated.
 pub(super) fn windows() -> Vec<(usize, Pooling)> {
-    let window = |kernel, strides, dilations, pads| Window { kernel, strides, dilations, pads };
+    let window = |kernel, strides, dilations, pads| Window { kernel, strides, dilations, pads, star: false };
     let padded = Pooling {
         channels: 5,
         input: [7, 5],

@@ -67,8 +67,7 @@ impl Operands<'_> {
 /// [`crate::Error::Input`] for shapes beyond what u32 counts.
 pub fn bind(gpu: &Context, spec: &Spec, dense: &Dense, on: &Operands<'_>) -> Result<Bound> {
     let geometry = on.geometry;
-    let spec =
-        spec.refill("sink", sink(geometry.output.element, on.plain)).set("POINT", geometry.is_point().into());
+    let spec = geometry.settle(spec.refill("sink", sink(geometry.output.element, on.plain)));
     let spec = if on.plain { spec.set("WIDEST", widest(geometry)) } else { spec };
     let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec))?;
     let blocks: Vec<f32> = geometry.arrange(&dense.weights).into_iter().flatten().flatten().collect();

@@ -5,7 +5,7 @@ use super::layout::Layout;
 use super::steps::{sink, source};
 use super::window::{Geometry, Tile, WindowParams};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec};
-use crate::network::{Element, Integer};
+use crate::network::{Element, FixedPoint, Integer, Output};
 use crate::{Error, Result};
 
 const FILE: Spec = Spec::new("classify/dense_integer");
@@ -39,14 +39,8 @@ pub fn bias(integer: &Integer) -> Result<Vec<i32>> {
     if !integer.fits() {
         return Err(Error::Input("the sums of a layer could leave 32 bits".into()));
     }
-    let each = (integer.weights.len() / integer.bias.len().max(1)).max(1);
-    let channels = integer.weights.chunks_exact(each).zip(&integer.weight_zero).zip(&integer.bias);
-    let all = channels.map(|((weights, &zero), &bias)| {
-        let sum: i64 = weights.iter().map(|&weight| i64::from(weight) - i64::from(zero)).sum();
-        // Modulo 2^32, as the kernel adds: only the whole has to fit.
-        (i64::from(bias) - i64::from(integer.input_zero) * sum) as i32
-    });
-    Ok(all.collect())
+    // Modulo 2^32, as the kernel adds: only the whole has to fit.
+    Ok(integer.constants().into_iter().map(|constant| constant as i32).collect())
 }
 
 /// Compiles `spec` for these operands and binds it. A source of F32 is quantized by the steps in front.
@@ -56,10 +50,11 @@ pub fn bias(integer: &Integer) -> Result<Vec<i32>> {
 pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) -> Result<Bound> {
     let geometry: &Geometry = on.geometry;
     let zeros = integer.weight_zero.iter().any(|&zero| zero != 0);
-    let mut spec = spec
+    let spec = spec
         .refill("source", source(geometry.input.element))
         .refill("sink", sink(geometry.output.element, on.plain))
-        .set("POINT", geometry.is_point().into());
+        .set("REGISTER", integer.register);
+    let mut spec = geometry.settle(spec);
     if on.plain {
         spec = spec.set("WIDEST", widest(geometry));
     }
@@ -71,6 +66,13 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     }
     if geometry.output.element == Element::I32 {
         spec = spec.set("SUM", 1);
+    }
+    let steps: &[FixedPoint] = match &integer.output {
+        Output::Fixed { steps, .. } => steps,
+        _ => &[],
+    };
+    if !steps.is_empty() {
+        spec = spec.set("FIXED", 1);
     }
     let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec))?;
     let out_words = Layout::of(&geometry.output).c4() as u64;
@@ -89,13 +91,20 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
         let end = out_words as usize * 4;
         values.into_iter().chain(std::iter::repeat(0)).take(end).collect::<Vec<i32>>()
     };
-    let biases = [padded(bias(integer)?), padded(integer.weight_zero.clone())].concat();
-    let bias = Buffer::from_slice(gpu, "bias", 2 * out_words, &biases)?;
+    let of_steps = |number: fn(&FixedPoint) -> i32| padded(steps.iter().map(number).collect());
+    let integers = [
+        padded(bias(integer)?),
+        padded(integer.weight_zero.clone()),
+        of_steps(|step| step.multiplier),
+        of_steps(|step| step.offset),
+        of_steps(|step| step.shift as i32),
+    ];
+    let integers = Buffer::from_slice(gpu, "integers", 5 * out_words, &integers.concat())?;
     let (constants, slab) = on.chains().constants(gpu)?;
     let mut params = geometry.params(Tile::of(&spec), slab)?;
     params.pad_word = u32::from_le_bytes([integer.input_zero as i8 as u8; 4]);
     params.planes = planes as u32;
     let buffers =
-        [("x", on.x), ("weights", &weights), ("bias", &bias), ("constants", &constants), ("y", on.y)];
+        [("x", on.x), ("weights", &weights), ("integers", &integers), ("constants", &constants), ("y", on.y)];
     kernel.bind(gpu, &buffers, params, on.work(weights.bytes()))
 }

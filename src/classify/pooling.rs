@@ -105,8 +105,13 @@ mod tests {
     use super::*;
 
     fn pooling(kernel: usize, stride: usize, dilation: usize, pad: usize, output: usize) -> Pooling {
-        let window =
-            Window { kernel: [kernel, 1], strides: [stride, 1], dilations: [dilation, 1], pads: [pad, 0] };
+        let window = Window {
+            kernel: [kernel, 1],
+            strides: [stride, 1],
+            dilations: [dilation, 1],
+            pads: [pad, 0],
+            star: false,
+        };
         Pooling { channels: 3, input: [5, 1], output: [output, 1], window }
     }
 

@@ -94,6 +94,10 @@ impl Step {
                 steps.extend(needed.map(|&(with, value, _)| Self::With(with, vec![value as f32])));
                 steps
             }
+            // The kernel itself brings the sum to its scale.
+            Output::Fixed { low, high, .. } => [(With::Max, *low), (With::Min, *high)]
+                .map(|(with, value)| Self::With(with, vec![value as f32]))
+                .into(),
         }
     }
 

@@ -126,9 +126,9 @@ impl Geometry {
         reads.map(|(first, end)| end - first).max().unwrap_or(0)
     }
 
-    /// Elements of the window.
-    pub fn taps(&self) -> usize {
-        self.window.kernel.iter().product()
+    /// `spec` with the overrides of lib/window.
+    pub(super) fn settle(&self, spec: Spec) -> Spec {
+        spec.set("POINT", self.is_point().into()).set("STAR", self.window.star.into())
     }
 
     /// Whether each place is computed from the same place alone.
@@ -138,13 +138,14 @@ impl Geometry {
 
     /// Multiply-adds for a batch.
     pub fn products(&self) -> u64 {
-        self.batch * (self.output.elements() * self.group_in() * self.taps()) as u64
+        self.batch * (self.output.elements() * self.group_in() * self.window.taps()) as u64
     }
 
-    /// Weights `[out, in / groups, rows, columns]` as the kernels read them: `[out words, taps, group words]` blocks, 0 where
+    /// Weights `[out, in / groups, taps]` as the kernels read them: `[out words, taps, group words]` blocks, 0 where
     /// a channel belongs to another group, or to none.
     pub fn arrange<T: Copy + Default>(&self, weights: &[T]) -> Vec<Block<T>> {
-        let (taps, group_words, in_words) = (self.taps(), self.group_words(), Layout::of(&self.input).c4());
+        let (taps, group_words, in_words) =
+            (self.window.taps(), self.group_words(), Layout::of(&self.input).c4());
         let mut blocks = vec![Block::default(); self.out_words() * taps * group_words];
         for (out, weights) in weights.chunks_exact(self.group_in() * taps).enumerate() {
             let column = out / 4;
@@ -186,7 +187,7 @@ impl Geometry {
             width: size(width)?,
             out_height: size(out_height)?,
             out_width: size(out_width)?,
-            taps: size(self.taps())?,
+            taps: size(self.window.taps())?,
             kernel_x: size(self.window.kernel[1])?,
             stride_y: size(self.window.strides[0])?,
             stride_x: size(self.window.strides[1])?,

@@ -178,11 +178,46 @@ pub struct Window {
     /// Rows above and columns left of the input that it reaches. What it reaches on the other sides follows from the
     /// output's shape.
     pub pads: [usize; 2],
+    /// Whether only the middle row and the middle column of 3 x 3 elements are there: the centre and its four neighbours,
+    /// as a star convolution sees them. There are no weights for the corners.
+    pub star: bool,
 }
+
+/// The elements of a star, by row and column of its 3 x 3.
+const STAR: [[usize; 2]; 5] = [[0, 1], [1, 0], [1, 1], [1, 2], [2, 1]];
 
 impl Window {
     /// One element: a product with a matrix.
-    pub const POINT: Self = Self { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0] };
+    pub const POINT: Self =
+        Self { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0], star: false };
+
+    /// How many elements it has.
+    pub fn taps(&self) -> usize {
+        if self.star { STAR.len() } else { self.kernel.iter().product() }
+    }
+
+    /// Row and column of element `tap`, in the order of weights.
+    pub fn tap(&self, tap: usize) -> [usize; 2] {
+        if self.star { STAR[tap] } else { [tap / self.kernel[1], tap % self.kernel[1]] }
+    }
+
+    /// The same window without its corners, and the weights of `[.., 3, 3]` without theirs, if these are all `nothing(..)`, which is asked
+    /// with the place of a weight.
+    pub fn without_corners<T: Copy>(
+        &self,
+        weights: &[T],
+        nothing: impl Fn(usize) -> bool,
+    ) -> Option<(Self, Vec<T>)> {
+        let corners = [0, 2, 6, 8];
+        let at_corner = |place: usize| corners.contains(&(place % 9));
+        let fits = self.kernel == [3, 3] && !self.star;
+        if !fits || !(0..weights.len()).filter(|&place| at_corner(place)).all(nothing) {
+            return None;
+        }
+        let star =
+            weights.iter().enumerate().filter(|(place, _)| !at_corner(*place)).map(|(_, &weight)| weight);
+        Some((Self { star: true, ..*self }, star.collect()))
+    }
 
     /// The place in the input that element `at` of the window reads for place `to` of the output, along `axis`
     /// (0 rows, 1 columns), if it lies inside an input of `size`.
@@ -195,7 +230,7 @@ impl Window {
 /// A convolution in floats: `y[o] = bias[o] + sum w[o, c, i, j] x[c, …]` over the channels `c` of o's group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dense {
-    /// `[out, in / groups, rows, columns]` of the window.
+    /// `[out, in / groups, taps]` of the window.
     pub weights: Vec<f32>,
     /// `[out]`
     pub bias: Vec<f32>,
@@ -210,7 +245,7 @@ pub struct Dense {
 /// Weights as integers: `weight = (code - zero) * scale`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantizedWeights {
-    /// `[out, in / groups, rows, columns]` of the window.
+    /// `[out, in / groups, taps]` of the window.
     pub codes: Vec<i8>,
     /// `[out]`
     pub scale: Vec<f32>,
@@ -219,10 +254,10 @@ pub struct QuantizedWeights {
 }
 
 /// A convolution in integers: `acc[o] = bias[o] + sum (w[o, c, i, j] - w_zero[o]) (x[c, …] - x_zero)`, where padding
-/// is `x_zero`.
+/// is `x_zero`, in a register that does not saturate: what leaves it comes in at the other end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Integer {
-    /// `[out, in / groups, rows, columns]` of the window.
+    /// `[out, in / groups, taps]` of the window.
     pub weights: Vec<i8>,
     /// `[out]`
     pub weight_zero: Vec<i32>,
@@ -234,13 +269,43 @@ pub struct Integer {
     pub window: Window,
     /// Groups of channels that do not see each other.
     pub groups: usize,
+    /// Bits of the register that holds the sum, the sign among them: 2 to 32.
+    pub register: u32,
     /// What becomes of the sum.
     pub output: Output,
 }
 
 impl Integer {
-    /// Whether no input can make a sum leave 32 bits.
+    /// A sum as the register holds it.
+    pub fn wrap(&self, sum: i64) -> i64 {
+        let unused = i64::BITS - self.register;
+        sum << unused >> unused
+    }
+
+    /// What the register holds before the first product: `bias - x_zero sum (w - w_zero)`, all that does not depend on x. The
+    /// products are then of codes as they are.
+    pub fn constants(&self) -> Vec<i64> {
+        let each = (self.weights.len() / self.bias.len().max(1)).max(1);
+        let channels = self.weights.chunks_exact(each).zip(&self.weight_zero).zip(&self.bias);
+        let all = channels.map(|((weights, &zero), &bias)| {
+            let sum: i64 = weights.iter().map(|&weight| i64::from(weight) - i64::from(zero)).sum();
+            i64::from(bias) - i64::from(self.input_zero) * sum
+        });
+        all.collect()
+    }
+
+    /// Whether 32 bits are enough to compute all this, whatever the input: the sum, and for [`Output::Fixed`] its products.
     pub fn fits(&self) -> bool {
+        if let Output::Fixed { steps, .. } = &self.output {
+            let reach = 1i64 << (self.register - 1);
+            let fits = |step: &FixedPoint| {
+                let most = reach * i64::from(step.multiplier).abs() + i64::from(step.offset).abs();
+                step.shift <= FixedPoint::MOST_SHIFT && most <= i64::from(i32::MAX)
+            };
+            if !steps.iter().all(fits) {
+                return false;
+            }
+        }
         // A byte is at most this far from the zero point.
         let reach = i64::from((127 - self.input_zero).max(self.input_zero + 128));
         let each = (self.weights.len() / self.bias.len().max(1)).max(1);
@@ -273,4 +338,37 @@ pub enum Output {
         /// Largest code.
         high: i32,
     },
+    /// `clamp((acc * multiplier[o] + offset[o]) >> shift[o], low, high)`, in integers of 32 bits: I8.
+    Fixed {
+        /// `[out]`
+        steps: Vec<FixedPoint>,
+        /// Least code.
+        low: i32,
+        /// Largest code.
+        high: i32,
+    },
+}
+
+/// `(x * multiplier + offset) >> shift`: the way from the codes of one scale to those of another, in integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedPoint {
+    /// The ratio of the scales, times `2^shift`.
+    pub multiplier: i32,
+    /// Zero point and rounding, times `2^shift`.
+    pub offset: i32,
+    /// Bits of the fraction, at most [`FixedPoint::MOST_SHIFT`].
+    pub shift: u32,
+}
+
+impl FixedPoint {
+    /// The most bits of a fraction.
+    pub const MOST_SHIFT: u32 = 30;
+
+    /// What changes nothing.
+    pub const ONE: Self = Self { multiplier: 1, offset: 0, shift: 0 };
+
+    /// What it makes of `x`.
+    pub fn of(&self, x: i64) -> i64 {
+        (x * i64::from(self.multiplier) + i64::from(self.offset)) >> self.shift
+    }
 }

@@ -124,6 +124,7 @@ fn integer(name: &str, dense: &Dense, input: &Value, scale: Option<f32>) -> Resu
         bias: Vec::with_capacity(outs),
         window: dense.window,
         groups: dense.groups,
+        register: 32,
         output: Output::Sum,
     };
     let mut scales = Vec::with_capacity(outs);

@@ -15,15 +15,13 @@ pub fn products(
     for out in 0..output.channels() {
         for (y, x) in (0..out_height).flat_map(|y| (0..out_width).map(move |x| (y, x))) {
             for channel in 0..group_in {
-                for i in 0..window.kernel[0] {
-                    for j in 0..window.kernel[1] {
-                        let weight =
-                            ((out * group_in + channel) * window.kernel[0] + i) * window.kernel[1] + j;
-                        let plane = out / group_out * group_in + channel;
-                        let from = window.source(0, y, i, height).zip(window.source(1, x, j, width));
-                        let from = from.map(|(y, x)| (plane * height + y) * width + x);
-                        f((out * out_height + y) * out_width + x, weight, from);
-                    }
+                for tap in 0..window.taps() {
+                    let [i, j] = window.tap(tap);
+                    let weight = (out * group_in + channel) * window.taps() + tap;
+                    let plane = out / group_out * group_in + channel;
+                    let from = window.source(0, y, i, height).zip(window.source(1, x, j, width));
+                    let from = from.map(|(y, x)| (plane * height + y) * width + x);
+                    f((out * out_height + y) * out_width + x, weight, from);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::dense::products;
 use crate::network::{Integer, Output, Value};
 
-/// One example: `bias + sum (w - weight_zero) (q - input_zero)`.
+/// One example: `bias + sum (w - weight_zero) (q - input_zero)`, as the register holds it.
 pub fn sums(integer: &Integer, shapes: (&Value, &Value), q: &[i8]) -> Vec<i64> {
     let places: usize = shapes.1.picture().iter().product();
     let out = |at: usize| at / places;
@@ -15,6 +15,7 @@ pub fn sums(integer: &Integer, shapes: (&Value, &Value), q: &[i8]) -> Vec<i64> {
             sums[to] += weight * (i64::from(q[from]) - i64::from(integer.input_zero));
         }
     });
+    sums.iter_mut().for_each(|sum| *sum = integer.wrap(*sum));
     sums
 }
 
@@ -27,5 +28,6 @@ pub fn output(output: &Output, out: usize, sum: i64) -> f32 {
             let code = (sum as f32 * scale[out]).round_ties_even() + *zero as f32;
             code.clamp(*low as f32, *high as f32)
         }
+        Output::Fixed { steps, low, high } => steps[out].of(sum).clamp((*low).into(), (*high).into()) as f32,
     }
 }

@@ -72,6 +72,7 @@ fn ops(name: &str) -> Vec<String> {
             Output::Sum => "Sum".into(),
             Output::Scaled { .. } => "Scaled".into(),
             Output::Requantized { .. } => "Requantized".into(),
+            Output::Fixed { .. } => "Fixed".into(),
         },
         op => format!("{op:?}").split([' ', '(', '{']).next().unwrap().to_owned(),
     };

@@ -64,15 +64,15 @@ fn a_draw_follows_the_weights_and_skips_zeros() {
 fn pools_see_their_windows() {
     // 3 x 3, windows of 2 x 2 every 2 places from one above and left on.
     let x = [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0, -9.0];
-    let window = Window { kernel: [2, 2], strides: [2, 2], dilations: [1, 1], pads: [1, 1] };
+    let window = Window { kernel: [2, 2], strides: [2, 2], dilations: [1, 1], pads: [1, 1], star: false };
     let largest = max_pool::max_pool(&x, [3, 3], [2, 2], &window);
     assert_eq!(largest, [Some(-1.0), Some(-2.0), Some(-4.0), Some(-5.0)]);
     let means = |include_pad| average_pool::average_pool(&x, [3, 3], [2, 2], &window, include_pad).0;
     assert_eq!(means(false), [-1.0, -2.5, -5.5, -7.0]);
     assert_eq!(means(true), [-0.25, -1.25, -2.75, -7.0]);
-    let corners = Window { kernel: [2, 2], strides: [1, 1], dilations: [2, 2], pads: [0, 0] };
+    let corners = Window { kernel: [2, 2], strides: [1, 1], dilations: [2, 2], pads: [0, 0], star: false };
     assert_eq!(average_pool::average_pool(&x, [3, 3], [1, 1], &corners, false).0, [-5.0]);
-    let beside = Window { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [1, 0] };
+    let beside = Window { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [1, 0], star: false };
     assert_eq!(max_pool::max_pool(&x, [3, 3], [1, 1], &beside), [None]);
 }
 

@@ -102,6 +102,7 @@ fn convolutional() -> Network {
             strides: [stride, stride],
             dilations: [1, 1],
             pads: [size / 2, size / 2],
+            star: false,
         };
         Op::Dense(Dense { weights, bias: random.floats(shape[0]), window, groups, quantized: None })
     };
@@ -113,7 +114,7 @@ fn convolutional() -> Network {
         add(&mut network, &[first, second], &[6, 9, 9], Op::Arithmetic(lowbit::network::Arithmetic::Add));
     let clip = Op::Unary(Unary::Clip { low: -1.0, high: 4.0 });
     let sum = add(&mut network, &[sum], &[6, 9, 9], clip);
-    let half = Window { kernel: [2, 2], strides: [2, 2], dilations: [1, 1], pads: [0, 0] };
+    let half = Window { kernel: [2, 2], strides: [2, 2], dilations: [1, 1], pads: [0, 0], star: false };
     let pooled = add(&mut network, &[sum], &[6, 4, 4], Op::MaxPool(half));
     let third = add(&mut network, &[pooled], &[8, 2, 2], dense([8, 6], 3, 2, 1));
     let third = add(&mut network, &[third], &[8, 2, 2], Op::Unary(Unary::Tanh));

@@ -116,6 +116,7 @@ pub fn fuse(network: Network, codes: &HashMap<usize, Codes>) -> Network {
                 bias,
                 window: dense.window,
                 groups: dense.groups,
+                register: 32,
                 output,
             };
             if !integer.fits() {

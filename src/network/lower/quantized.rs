@@ -220,7 +220,16 @@ impl<'m> Lowering<'m> {
         let weight_zero = Self::each(&affine.zero, out, "zero points")?;
         let scale = Self::each(&affine.scale, out, "scales")?;
         let (output, unsigned) = self.requantized(site, 6, input_scale, &scale)?;
-        let op = Self::checked(Integer { weights, weight_zero, input_zero, bias, window, groups, output })?;
+        let op = Self::checked(Integer {
+            weights,
+            weight_zero,
+            input_zero,
+            bias,
+            window,
+            groups,
+            register: 32,
+            output,
+        })?;
         let value = self.natural(site, 0, &view)?;
         let value = self.finish_node(site, vec![value], op, dims.clone(), Element::I8)?;
         self.set(site, Flow::View(View { value, dims, index: None, unsigned }));
@@ -244,6 +253,7 @@ impl<'m> Lowering<'m> {
             bias: vec![0; product.out],
             window: Window::POINT,
             groups: 1,
+            register: 32,
             output,
         })?;
         self.finish_product(site, product, op, Element::I8, unsigned)?;
@@ -273,6 +283,7 @@ impl<'m> Lowering<'m> {
             bias: vec![0; product.out],
             window: Window::POINT,
             groups: 1,
+            register: 32,
             output: Output::Sum,
         })?;
         self.finish_product(site, product, op, Element::I32, false)?;

@@ -92,7 +92,7 @@ impl<'m> Lowering<'m> {
             }
             out[axis] = count;
         }
-        Ok(Geometry { window: Window { kernel, strides, dilations, pads }, out, ends })
+        Ok(Geometry { window: Window { kernel, strides, dilations, pads, star: false }, out, ends })
     }
 
     pub fn pool(&mut self, site: Site<'m>, average: bool) -> Outcome {
