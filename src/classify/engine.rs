@@ -25,6 +25,8 @@ pub enum Keep {
     /// Fuses all it can.
     #[default]
     Output,
+    /// The same, but for values of int8, which stay in buffers of their own: for [`Engine::run_marked`].
+    Codes,
     /// Gives every value a buffer of its own, to be looked at after a run.
     All,
 }
@@ -81,8 +83,9 @@ impl<'n> Plan<'n> {
         }
         uses[root[network.output]] += 1;
         uses[root[network.input]] += 1;
-        if keep == Keep::All {
-            uses.iter_mut().for_each(|uses| *uses += 1);
+        for (uses, value) in uses.iter_mut().zip(&values) {
+            let kept = keep == Keep::All || (keep == Keep::Codes && value.element == Element::I8);
+            *uses += usize::from(kept);
         }
         let mut plan = Self { values, passes: Vec::new(), root, plain: None };
         for layer in &network.layers {
@@ -253,6 +256,8 @@ pub struct Engine {
     output: usize,
     plain: bool,
     readback: Readback,
+    /// The values of int8 under [`Keep::Codes`].
+    codes: Vec<(usize, Readback)>,
 }
 
 impl Engine {
@@ -281,6 +286,13 @@ impl Engine {
         let passes = passes.collect::<Result<Vec<Bound>>>()?;
         let output = plan.root[network.output];
         let readback = Readback::new(gpu, "output", batch * row_bytes(output))?;
+        let mut codes = Vec::new();
+        if keep == Keep::Codes {
+            let bytes = |at: &usize| alive(*at) && plan.values[*at].element == Element::I8;
+            for at in (0..plan.values.len()).filter(bytes) {
+                codes.push((at, Readback::new(gpu, &plan.values[at].name, batch * row_bytes(at))?));
+            }
+        }
         Ok(Self {
             batch,
             input: plan.root[network.input],
@@ -291,6 +303,7 @@ impl Engine {
             buffers,
             passes,
             readback,
+            codes,
         })
     }
 
@@ -348,39 +361,79 @@ impl Engine {
         examples: &[f32],
         mut done: impl FnMut(u64, &[f32]) -> Result<()>,
     ) -> Result<()> {
-        let (input, output) = (Layout::of(&self.values[self.input]), Layout::of(&self.values[self.output]));
-        if !examples.len().is_multiple_of(input.elements()) {
-            return Err(Error::Input(format!(
-                "{} values are no examples of {}",
-                examples.len(),
-                input.elements()
-            )));
-        }
-        let Some((x, y)) = self.buffers[self.input].as_ref().zip(self.buffers[self.output].as_ref()) else {
-            return Err(Error::Input("the network has no input".into()));
-        };
-        let mut bytes = vec![0u8; y.bytes() as usize];
-        for examples in examples.chunks(self.batch as usize * input.elements()) {
-            let count = examples.len() / input.elements();
-            x.write_rows(gpu, 0, &input.pack_f32(examples))?;
-            let mut record = Recorder::new(gpu);
-            self.passes.iter().for_each(|pass| record.dispatch(pass));
-            let rows = &mut bytes[..count * (y.bytes() / y.rows()) as usize];
-            record.read(y, &self.readback, rows)?;
-            let outputs = match self.values[self.output].element {
-                Element::F32 if self.plain => bytemuck::pod_collect_to_vec(rows),
-                Element::F32 => output.unpack_f32(&bytemuck::pod_collect_to_vec(rows)),
-                Element::I8 => {
-                    output.unpack_i8(bytemuck::cast_slice(rows)).into_iter().map(f32::from).collect()
-                }
-                Element::I32 => {
-                    let sums = output.unpack(&bytemuck::pod_collect_to_vec::<u8, i32>(rows));
-                    sums.into_iter().map(|sum| sum as f32).collect()
-                }
-            };
+        for examples in self.batches(examples)? {
+            let (count, outputs) = self.submit(gpu, examples, &[])?;
             done(count as u64, &outputs)?;
         }
         Ok(())
+    }
+
+    /// The same, and for each example whether a code of it is one of the ends, 127 away from 0 or more: the value may have been larger. The
+    /// engine has to be one of [`Keep::Codes`].
+    ///
+    /// # Errors
+    /// Those of [`Engine::run`].
+    pub fn run_marked(&self, gpu: &Context, examples: &[f32]) -> Result<(Vec<f32>, Vec<bool>)> {
+        let (mut outputs, mut saturated) = (Vec::new(), Vec::new());
+        let codes =
+            self.codes.iter().filter_map(|(at, readback)| Some((self.buffers[*at].as_ref()?, readback)));
+        let codes: Vec<(&Buffer, &Readback)> = codes.collect();
+        for examples in self.batches(examples)? {
+            let (count, batch) = self.submit(gpu, examples, &codes)?;
+            outputs.extend(batch);
+            let mut marks = vec![false; count];
+            for (buffer, readback) in &codes {
+                let row_bytes = (buffer.bytes() / buffer.rows().max(1)) as usize;
+                let mut codes = vec![0i8; count * row_bytes];
+                readback.fetch(gpu, &mut codes)?;
+                // Padding is 0.
+                let full = |codes: &[i8]| codes.iter().any(|code| code.unsigned_abs() >= 127);
+                marks.iter_mut().zip(codes.chunks(row_bytes)).for_each(|(mark, codes)| *mark |= full(codes));
+            }
+            saturated.extend(marks);
+        }
+        Ok((outputs, saturated))
+    }
+
+    /// Examples in batches.
+    fn batches<'e>(&self, examples: &'e [f32]) -> Result<std::slice::Chunks<'e, f32>> {
+        let elements = self.values[self.input].elements();
+        if !examples.len().is_multiple_of(elements) {
+            return Err(Error::Input(format!("{} values are no examples of {elements}", examples.len())));
+        }
+        Ok(examples.chunks(self.batch as usize * elements))
+    }
+
+    /// Runs a batch with copies of `others`, which are to be fetched then: the number of examples, and their outputs.
+    fn submit(
+        &self,
+        gpu: &Context,
+        examples: &[f32],
+        others: &[(&Buffer, &Readback)],
+    ) -> Result<(usize, Vec<f32>)> {
+        let (input, output) = (Layout::of(&self.values[self.input]), Layout::of(&self.values[self.output]));
+        let Some((x, y)) = self.buffers[self.input].as_ref().zip(self.buffers[self.output].as_ref()) else {
+            return Err(Error::Input("the network has no input".into()));
+        };
+        let count = examples.len() / input.elements();
+        x.write_rows(gpu, 0, &input.pack_f32(examples))?;
+        let mut record = Recorder::new(gpu);
+        self.passes.iter().for_each(|pass| record.dispatch(pass));
+        let reads: Vec<(&Buffer, &Readback)> =
+            std::iter::once((y, &self.readback)).chain(others.iter().copied()).collect();
+        record.submit_copies(&reads)?;
+        let mut rows = vec![0u8; count * (y.bytes() / y.rows().max(1)) as usize];
+        self.readback.fetch(gpu, &mut rows)?;
+        let outputs = match self.values[self.output].element {
+            Element::F32 if self.plain => bytemuck::pod_collect_to_vec(&rows),
+            Element::F32 => output.unpack_f32(&bytemuck::pod_collect_to_vec(&rows)),
+            Element::I8 => output.unpack_i8(bytemuck::cast_slice(&rows)).into_iter().map(f32::from).collect(),
+            Element::I32 => {
+                let sums = output.unpack(&bytemuck::pod_collect_to_vec::<u8, i32>(&rows));
+                sums.into_iter().map(|sum| sum as f32).collect()
+            }
+        };
+        Ok((count, outputs))
     }
 }
 

@@ -35,6 +35,53 @@ pub struct Latency {
     pub missed: usize,
 }
 
+/// How many times there were of each length, in whole microseconds: as many as come, in the same memory.
+#[derive(Clone, Debug)]
+pub struct Times {
+    /// Of times below [`Times::RESOLVED`], by the microsecond.
+    counts: Vec<u64>,
+    all: u64,
+    missed: u64,
+    longest_us: f64,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { counts: vec![0; Self::RESOLVED], all: 0, missed: 0, longest_us: 0.0 }
+    }
+}
+
+impl Times {
+    /// Microseconds from which on times are told apart no more: a percentile there is the longest time.
+    const RESOLVED: usize = 100_000;
+
+    /// Adds a time in microseconds.
+    pub fn add(&mut self, us: f64) {
+        if let Some(count) = self.counts.get_mut(us.ceil() as usize) {
+            *count += 1;
+        }
+        self.all += 1;
+        self.missed += u64::from(us > DEADLINE_US);
+        self.longest_us = self.longest_us.max(us);
+    }
+
+    /// The least time that this share of all does not exceed, rounded up; 0 where there is none.
+    pub fn percentile(&self, share: f64) -> f64 {
+        let rank = ((share * self.all as f64).ceil() as u64).max(1);
+        let mut seen = 0;
+        let found = self.counts.iter().position(|count| {
+            seen += count;
+            seen >= rank
+        });
+        found.map_or(self.longest_us, |us| (us as f64).min(self.longest_us))
+    }
+
+    /// How many were longer than [`DEADLINE_US`].
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
 impl Latency {
     /// Of times in microseconds. A percentile is the least time that so many do not exceed.
     fn of(mut times: Vec<f64>) -> Self {
@@ -108,5 +155,14 @@ mod tests {
         let found = Latency::of(times);
         assert_eq!((found.runs, found.p50_us, found.p99_us), (1010, 505.0, 1000.0));
         assert_eq!((found.p999_us, found.max_us, found.missed), (5000.0, 5000.0, 10));
+    }
+
+    #[test]
+    fn times_in_fixed_memory_have_the_same_percentiles() {
+        let mut times = Times::default();
+        assert_eq!(times.percentile(0.99), 0.0);
+        (1..=1000).rev().map(f64::from).chain([5000.0, 2e6]).for_each(|us| times.add(us));
+        assert_eq!((times.percentile(0.5), times.percentile(0.99), times.missed()), (501.0, 992.0, 2));
+        assert_eq!((times.percentile(0.999), times.percentile(1.0)), (5000.0, 2e6));
     }
 }

@@ -17,5 +17,7 @@ pub mod pointwise;
 pub mod pooling;
 pub mod rank;
 pub mod softmax;
+pub mod starnet;
 pub mod steps;
+pub mod watch;
 pub mod window;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Measured, Session, Traced, check_outputs};
 use lowbit::io::output;
-use lowbit::report::{ReportOptions, classifiers, html, make};
+use lowbit::report::{ReportOptions, classifiers, html, make, starnet};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         }
         terminal.result(&report, || report.text())?;
         terminal.notice(&format!("written: {} and {}", json.display(), page.display()));
-        gate = classifiers::gate(&report.classifiers);
+        gate = classifiers::gate(&report.classifiers).and_then(|()| starnet::gate(&report.starnets));
         Ok(Some(report.roofs))
     })?;
     Ok(gate?)

@@ -21,6 +21,11 @@ impl Terminal {
         Self { json, quiet }
     }
 
+    /// Whether results are JSON.
+    pub fn json(&self) -> bool {
+        self.json
+    }
+
     /// The result: `value` as JSON, or `text` for people.
     pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();

@@ -51,34 +51,28 @@ impl<'a> Recorder<'a> {
         self.steps.push(bound);
     }
 
-    /// Sends everything to the device with a copy of the first bytes of `buffer`, which must lie in one part, and waits
-    /// for them: one submission.
-    pub fn read<T: bytemuck::Pod>(self, buffer: &Buffer, readback: &Readback, into: &mut [T]) -> Result<()> {
-        let gpu = self.gpu;
-        self.submit_copy(buffer, readback)?;
-        readback.fetch(gpu, into)
-    }
-
-    /// As [`Recorder::read`], without waiting: [`Readback::fetch`] does.
-    pub fn submit_copy(self, buffer: &Buffer, readback: &Readback) -> Result<()> {
+    /// Sends everything to the device with copies of the first bytes of buffers, each of which must lie in one part: one
+    /// submission. [`Readback::fetch`] waits for them.
+    pub fn submit_copies(self, reads: &[(&Buffer, &Readback)]) -> Result<()> {
         let gpu = self.gpu;
         let steps: &[&Bound] = if gpu.profile { &[] } else { &self.steps };
-        let commands = encode(gpu, &[steps], None, Some((buffer, readback)))?;
+        let commands = encode(gpu, &[steps], None, reads)?;
         if gpu.profile {
             self.submit()?;
         }
-        readback.sent(send(gpu, commands)?);
+        let sent = send(gpu, commands)?;
+        reads.iter().for_each(|(_, readback)| readback.sent(sent.clone()));
         Ok(())
     }
 
     /// Sends everything to the device. In profile mode it also waits, and keeps each pass's time.
     pub fn submit(self) -> Result<()> {
         if !self.gpu.profile {
-            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None, None)?).map(drop);
+            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None, &[])?).map(drop);
         }
         if !self.gpu.adapter.timestamps {
             for step in &self.steps {
-                let buffer = encode(self.gpu, &[&[*step]], None, None)?;
+                let buffer = encode(self.gpu, &[&[*step]], None, &[])?;
                 let begun = Instant::now();
                 send(self.gpu, buffer)?;
                 self.gpu.wait()?;
@@ -90,7 +84,7 @@ impl<'a> Recorder<'a> {
         for steps in self.steps.chunks(PASSES_PER_SET) {
             let passes: Vec<&[&Bound]> = steps.chunks(1).collect();
             let stamps = Stamps::new(self.gpu, passes.len())?;
-            let buffer = encode(self.gpu, &passes, Some(&stamps), None)?;
+            let buffer = encode(self.gpu, &passes, Some(&stamps), &[])?;
             let begun = Instant::now();
             send(self.gpu, buffer)?;
             self.gpu.wait()?;
@@ -115,7 +109,7 @@ pub(super) fn encode(
     gpu: &Context,
     passes: &[&[&Bound]],
     stamps: Option<&Stamps>,
-    read: Option<(&Buffer, &Readback)>,
+    reads: &[(&Buffer, &Readback)],
 ) -> Result<wgpu::CommandBuffer> {
     gpu.scoped("recording", 0, || {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -135,7 +129,7 @@ pub(super) fn encode(
         if let Some(stamps) = stamps {
             stamps.resolve(&mut encoder);
         }
-        if let Some((buffer, readback)) = read {
+        for (buffer, readback) in reads {
             readback.copy(&mut encoder, buffer);
         }
         encoder.finish()

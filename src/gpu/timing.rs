@@ -74,7 +74,7 @@ fn sample(gpu: &Context, runs: &[Vec<&Bound>], turn: &mut usize, repeats: usize)
         steps.extend(&runs[*turn % runs.len()]);
         *turn += 1;
     }
-    let buffer = record::encode(gpu, &[&steps], stamps.as_ref(), None)?;
+    let buffer = record::encode(gpu, &[&steps], stamps.as_ref(), &[])?;
     let begun = Instant::now();
     record::send(gpu, buffer)?;
     gpu.wait()?;

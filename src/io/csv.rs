@@ -213,7 +213,7 @@ pub(super) fn listed(names: &[String]) -> String {
 }
 
 /// The separator of a table that begins so.
-fn separator(begin: &[u8]) -> u8 {
+pub(super) fn separator(begin: &[u8]) -> u8 {
     let mut inside = false;
     let mut found = b',';
     let line = begin.iter().skip_while(|byte| byte.is_ascii_whitespace());

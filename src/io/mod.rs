@@ -19,6 +19,7 @@ pub mod output;
 pub mod picture;
 pub mod safetensors;
 pub mod saved;
+pub mod stream;
 pub mod table;
 pub mod vecs;
 

@@ -228,6 +228,23 @@ impl Column {
         Ok(labels)
     }
 
+    /// Reads classes: whole numbers.
+    ///
+    /// # Errors
+    /// Those of [`npy::read_labels`]; [`Error::File`] for a table without the column, or with anything else in it.
+    pub fn read_classes(&self) -> Result<Vec<i32>> {
+        if self.is_npy()? {
+            return npy::read_labels(&self.path);
+        }
+        let (table, place) = self.open()?;
+        let mut classes = Vec::new();
+        table.each(&[place], |cell, wrong| {
+            classes.push(cell.parse().map_err(|_| wrong("is no class: it has to be a whole number"))?);
+            Ok(())
+        })?;
+        Ok(classes)
+    }
+
     /// Reads groups: whole numbers from a `.npy` file, or any text from a table, numbered as it appears.
     ///
     /// # Errors

@@ -428,7 +428,7 @@ impl<'a> Points<'a> {
                 self.write_weights(gpu, block, self.reader.range(chunk))?;
                 let mut record = Recorder::new(gpu);
                 passes(chunk, at).into_iter().for_each(|pass| record.dispatch(pass));
-                record.submit_copy(&block.labels, &block.read)?;
+                record.submit_copies(&[(&block.labels, &block.read)])?;
                 if let Some(each) = &mut each {
                     each(block, self.reader.range(chunk).start)?;
                 }

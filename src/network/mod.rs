@@ -5,8 +5,10 @@
 //! features, `[8, 14, 14]` 8 channels of a picture, `[8, 100]` 8 channels of a signal. The order of elements is
 //! row-major, as in ONNX. There are no unsigned bytes: lowering takes 128 off uint8 values and their zero points.
 
+pub mod low_bit;
 pub mod lower;
 pub mod quantize;
+pub mod registers;
 
 /// The type of a value's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use super::classifiers::{self, ClassifierRow};
 use super::clustering::{self, ClusteringRow};
 use super::kernels::KernelRow;
 use super::photo::PhotoRow;
+use super::starnet::{self, StarNetRow};
 use super::{Report, svg};
 use crate::Result;
 
@@ -57,6 +58,7 @@ pub fn page(report: &Report) -> Result<String> {
     clusterings_section(&mut html, &report.clusterings);
     caches_section(&mut html, &report.kv_cache);
     classifiers_section(&mut html, &report.classifiers);
+    starnets_section(&mut html, &report.starnets);
     html.push_str("<h2>Roofs</h2>");
     roofs_table(&mut html, report);
     if roofs.sweep.len() > 1 {
@@ -169,6 +171,12 @@ fn classifiers_section(html: &mut String, rows: &[ClassifierRow]) {
             writeln!(html, "<figure>{}<figcaption>{}: {verdict}</figcaption></figure>", row.curves, row.name);
     }
     html.push_str("</div>\n");
+}
+
+fn starnets_section(html: &mut String, rows: &[StarNetRow]) {
+    html.push_str("<h2>Networks whose sums cannot overflow</h2>");
+    figures(html, starnet::HEADER, rows.iter().map(starnet::cells));
+    let _ = writeln!(html, "<p class=\"sub\">{}.</p>", starnet::NOTE);
 }
 
 /// A table whose columns are figures, but for the first.

@@ -1,4 +1,4 @@
-//! The report: roofs, every kernel against them, k-means, KV caches, classifiers in INT8, real pictures; as tables, as JSON, and as one HTML file.
+//! The report: roofs, every kernel against them, k-means, KV caches, classifiers in INT8 and in few bits, real pictures; as tables, as JSON, and as one HTML file.
 
 pub mod attention;
 pub mod audit;
@@ -17,6 +17,7 @@ pub mod photo;
 pub mod plan;
 pub mod products;
 pub mod roc;
+pub mod starnet;
 pub mod svg;
 pub mod table;
 pub mod trace;
@@ -31,6 +32,7 @@ use classifiers::ClassifierRow;
 use clustering::ClusteringRow;
 use kernels::KernelRow;
 use photo::PhotoRow;
+use starnet::StarNetRow;
 
 /// Everything that `lowbit report` found out.
 #[derive(Debug, Serialize)]
@@ -45,6 +47,8 @@ pub struct Report {
     pub kv_cache: Evaluation,
     /// Classifiers in INT8, judged.
     pub classifiers: Vec<ClassifierRow>,
+    /// Networks in few bits, on registers of 8.
+    pub starnets: Vec<StarNetRow>,
     /// Real pictures.
     pub photos: Vec<PhotoRow>,
     /// What must be known before trusting a number.
@@ -71,6 +75,7 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
     let clusterings = clustering::rows(gpu, &roofs, options.effort, progress)?;
     let kv_cache = caches::evaluate(gpu, &roofs, options.effort, progress)?;
     let classifiers = classifiers::rows(gpu, &roofs, options.effort, progress)?;
+    let starnets = starnet::rows(gpu, progress)?;
     progress("drawing the pictures");
     let photos = photo::rows(gpu)?;
     let mut notices = gpu.notices();
@@ -79,7 +84,7 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
     for (name, _) in shares.filter(|(_, share)| !share.valid) {
         notices.push(format!("{name}: more than its roof allows; this row is no measurement"));
     }
-    Ok(Report { roofs, kernels, clusterings, kv_cache, classifiers, photos, notices })
+    Ok(Report { roofs, kernels, clusterings, kv_cache, classifiers, starnets, photos, notices })
 }
 
 impl Report {
@@ -94,6 +99,8 @@ impl Report {
         text += &caches::text(&self.kv_cache);
         text += "\n";
         text += &classifiers::text(&self.classifiers);
+        text += "\n";
+        text += &starnet::text(&self.starnets);
         for photo in &self.photos {
             text += "\n";
             text += &photo.text();

@@ -16,6 +16,7 @@ mod onnx;
 mod oracle;
 mod plan;
 mod quantize;
+mod registers;
 mod safetensors;
 mod seeds;
 mod shaders;

@@ -134,7 +134,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     check_outputs(arguments.svg.iter().map(PathBuf::as_path).collect(), &inputs, &arguments.traced)?;
     let loaded = arguments.model.load()?;
     loaded.check_floats()?;
-    let class = arguments.class(&loaded)?;
+    let class = arguments.model.class(&loaded, arguments.class)?;
     let labels = arguments.labels.read_binary_labels()?;
     check_labels(&labels).map_err(about(&arguments.labels.path))?;
     let groups = arguments.groups.as_ref().map(Column::read_groups).transpose()?;
@@ -210,25 +210,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
 
 impl Arguments {
     /// Which output is judged.
-    fn class(&self, loaded: &Loaded) -> anyhow::Result<usize> {
-        let output = &loaded.network.values[loaded.network.output];
-        let outputs = output.elements();
-        let problem = match (self.class, outputs) {
-            (Some(class), _) if class < outputs => return Ok(class),
-            (None, 1) => return Ok(0),
-            (None, 2) => return Ok(1),
-            (Some(class), _) => format!(
-                "there is no output {class}: '{}' has {outputs}, counted from 0",
-                output.name.escape_debug()
-            ),
-            (None, _) => format!(
-                "'{}' has {outputs} outputs: say which is the probability of a positive, as --class 0",
-                output.name.escape_debug()
-            ),
-        };
-        Err(Error::file(&self.model.model, problem).into())
-    }
-
     /// Columns that are no features: labels and groups from the table of the features too.
     fn without(&self) -> Vec<String> {
         let test = place(&self.test);

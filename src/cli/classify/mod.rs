@@ -1,10 +1,12 @@
-//! `lowbit classify calibrate|run|audit|bench|telemetry`
+//! `lowbit classify calibrate|run|audit|bench|budget|telemetry|watch`
 
 mod audit;
 mod bench;
+mod budget;
 mod calibrate;
 mod run;
 mod telemetry;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,10 @@ pub enum Command {
     Audit(Box<audit::Arguments>),
     /// Measure latency and throughput, in f32 and in INT8
     Bench(bench::Arguments),
+    /// Answer rows as they come, with a probability and a level for each
+    Watch(watch::Arguments),
+    /// Prove that no sum can leave small registers, layer by layer: exit code 1 where one can
+    Budget(Box<budget::Arguments>),
     /// Write synthetic telemetry of a 3D printer, to try calibration and audits with
     Telemetry(telemetry::Arguments),
 }
@@ -40,6 +46,8 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
         Command::Run(arguments) => run::run(arguments, session),
         Command::Audit(arguments) => audit::run(arguments, session),
         Command::Bench(arguments) => bench::run(arguments, session),
+        Command::Budget(arguments) => budget::run(arguments, session),
+        Command::Watch(arguments) => watch::run(arguments, session),
         Command::Telemetry(arguments) => telemetry::run(arguments, session),
     }
 }
@@ -65,6 +73,26 @@ struct Loaded {
 }
 
 impl ModelArguments {
+    /// The output that is a probability: the one that is asked for, the only one, or the second of two.
+    fn class(&self, loaded: &Loaded, class: Option<usize>) -> anyhow::Result<usize> {
+        let output = &loaded.network.values[loaded.network.output];
+        let outputs = output.elements();
+        let problem = match (class, outputs) {
+            (Some(class), _) if class < outputs => return Ok(class),
+            (None, 1) => return Ok(0),
+            (None, 2) => return Ok(1),
+            (Some(class), _) => format!(
+                "there is no output {class}: '{}' has {outputs}, counted from 0",
+                output.name.escape_debug()
+            ),
+            (None, _) => format!(
+                "'{}' has {outputs} outputs: say which is the probability of a positive, as --class 0",
+                output.name.escape_debug()
+            ),
+        };
+        Err(Error::file(&self.model, problem).into())
+    }
+
     fn load(&self) -> anyhow::Result<Loaded> {
         let model = onnx::read(&self.model)?;
         let names = Names { input: self.model_input.clone(), output: self.model_output.clone() };

@@ -12,7 +12,18 @@ use crate::Result;
 /// # Errors
 /// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::File`] if it is anything else than described above.
 pub fn read_labels(path: &Path) -> Result<Vec<i32>> {
-    let mut array = Array::open(path)?;
+    labels(Array::open(path)?)
+}
+
+/// As [`read_labels`], from memory; errors call it `name`.
+///
+/// # Errors
+/// Those of [`read_labels`].
+pub fn parse_labels(name: &Path, bytes: &[u8]) -> Result<Vec<i32>> {
+    labels(Array::begin(name, bytes, bytes.len() as u64)?)
+}
+
+fn labels<R: Read>(mut array: Array<'_, R>) -> Result<Vec<i32>> {
     let width = match array.kind() {
         "i4" => 4,
         "i8" => 8,

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use array::Array;
 use header::{MAGIC, dtype_name};
-pub use labels::{parse_binary_labels, read_binary_labels, read_labels};
+pub use labels::{parse_binary_labels, parse_labels, read_binary_labels, read_labels};
 pub use matrix::{Matrix, parse_examples, read_columns, read_examples, read_matrix};
 pub use values::Floats;
 pub(super) use values::Values;

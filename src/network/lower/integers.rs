@@ -8,7 +8,7 @@ use crate::network::{
 };
 
 /// The code of a value, as [`Op::Quantize`] has it.
-fn code(value: f32, scale: f32, zero: i32) -> i32 {
+pub fn code(value: f32, scale: f32, zero: i32) -> i32 {
     // Saturates: an infinite bound is the last code.
     ((value * (1.0 / scale)).round_ties_even() as i32).saturating_add(zero).clamp(-128, 127)
 }
@@ -80,15 +80,18 @@ pub fn fuse(network: Network, codes: &HashMap<usize, Codes>) -> Network {
             // Towards a QuantizeLinear.
             let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
             let mut last = alone(layer.output);
-            let mut between = None;
-            if let Some(Layer { op: Op::Unary(unary @ (Unary::Relu | Unary::Clip { .. })), output, .. }) =
-                last
+            let mut between = Vec::new();
+            while let Some(Layer {
+                op: Op::Unary(unary @ (Unary::Relu | Unary::Clip { .. })), output, ..
+            }) = last
             {
-                (low, high) = match *unary {
-                    Unary::Clip { low, high } => (low.min(high), high),
+                // What is below the low bound is raised first, then what is above the high one is lowered.
+                let bounds = match *unary {
+                    Unary::Clip { low, high } => (low, high),
                     _ => (0.0, f32::INFINITY),
                 };
-                between = Some(*output);
+                (low, high) = (low.max(bounds.0).min(bounds.1), high.max(bounds.0).min(bounds.1));
+                between.push(*output);
                 last = alone(*output);
             }
             let factor = |out: f64| {

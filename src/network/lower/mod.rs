@@ -23,6 +23,7 @@ use crate::io::onnx::{Attribute, DataType, Dim, Model, Node, Tensor};
 use crate::io::quoted;
 use crate::{Error, Result};
 use constant::{Constant, elements};
+pub(super) use integers::code;
 
 /// The most numbers that lowering may make: weights, indices and expanded constants.
 const MAX_MADE: usize = 1 << 27;
@@ -59,6 +60,11 @@ fn describe(node: &Node) -> String {
         ("", Some(output)) => format!("node {operator} of {}", quoted(output)),
         (name, _) => format!("node {} ({operator})", quoted(name)),
     }
+}
+
+/// `network` with convolutions on integers whose weights and inputs were quantized.
+pub(super) fn in_integers(network: Network) -> Network {
+    needed(integers::fuse(network, &HashMap::new()))
 }
 
 /// What goes wrong in one node.
@@ -323,6 +329,7 @@ impl<'m> Lowering<'m> {
         if !finite(&op) {
             return Err(self.wild(site));
         }
+        let op = window::star(op);
         // One constant may serve many nodes.
         self.charge(match &op {
             Op::Dense(dense) => dense.weights.len(),

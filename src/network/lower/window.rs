@@ -1,7 +1,7 @@
 //! Where convolutions and pools look.
 
 use super::{Flow, Lowering, Outcome, Site, View, constant::MAX_ELEMENTS, constant::elements};
-use crate::network::{Arithmetic, Element, Op, Window};
+use crate::network::{Arithmetic, Dense, Element, Integer, Op, Window};
 
 /// A window over an input, and what follows from it.
 pub struct Geometry {
@@ -34,6 +34,34 @@ fn pair(numbers: &[i64], axes: usize, name: &str) -> Outcome<[usize; 2]> {
         (1, [columns]) => Ok([usize::from(name != "pads"), number(*columns)?]),
         (2, [rows, columns]) => Ok([number(*rows)?, number(*columns)?]),
         _ => Err(format!("its {name} {numbers:?} are not for {axes} axes")),
+    }
+}
+
+/// A convolution by 3 x 3 whose corners have no weight anywhere, as one by a star; other operations as they are.
+pub fn star(op: Op) -> Op {
+    match op {
+        Op::Dense(dense) => match dense.window.without_corners(&dense.weights, |at| dense.weights[at] == 0.0)
+        {
+            None => Op::Dense(dense),
+            Some((window, weights)) => {
+                let quantized = dense.quantized.map(|mut quantized| {
+                    if let Some((_, codes)) = dense.window.without_corners(&quantized.codes, |_| true) {
+                        quantized.codes = codes;
+                    }
+                    quantized
+                });
+                Op::Dense(Dense { weights, window, quantized, ..dense })
+            }
+        },
+        Op::Integer(integer) => {
+            let each = (integer.weights.len() / integer.weight_zero.len().max(1)).max(1);
+            let nothing = |at: usize| i32::from(integer.weights[at]) == integer.weight_zero[at / each];
+            match integer.window.without_corners(&integer.weights, nothing) {
+                None => Op::Integer(integer),
+                Some((window, weights)) => Op::Integer(Integer { weights, window, ..integer }),
+            }
+        }
+        other => other,
     }
 }
 
