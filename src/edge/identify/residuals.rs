@@ -1,0 +1,174 @@
+//! What residuals say: whether they are white, and how uncertain the parameters are.
+
+use nalgebra::{DMatrix, DVector};
+use serde::Serialize;
+use statrs::distribution::{ChiSquared, ContinuousCDF, StudentsT};
+
+use super::design::Design;
+
+/// Residuals with a smaller p-value are not white.
+pub const LEAST_P: f64 = 0.05;
+/// The confidence of intervals.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// Ljung and Box's test (Biometrika 65, 1978) of whether residuals are white.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LjungBox {
+    /// Q = n (n + 2) * sum of r_k^2 / (n - k).
+    pub statistic: f64,
+    /// How many lags, in rows.
+    pub lags: usize,
+    /// How probable a Q as large is, if they are white.
+    pub p_value: f64,
+}
+
+/// The test over min(10, n / 5) lags.
+pub fn ljung_box(residuals: &[f64]) -> LjungBox {
+    let (rows, lags) = (residuals.len(), (residuals.len() / 5).clamp(1, 10));
+    let n = rows as f64;
+    let mean = residuals.iter().sum::<f64>() / n;
+    let square = residuals.iter().map(|e| (e - mean).powi(2)).sum::<f64>();
+    let correlation = |lag: usize| {
+        let pairs = residuals.iter().zip(residuals.iter().skip(lag));
+        pairs.map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / square
+    };
+    let sum: f64 = (1..=lags).map(|lag| correlation(lag).powi(2) / (n - lag as f64)).sum();
+    // Residuals of nothing are not correlated.
+    let statistic = if square > 0.0 { n * (n + 2.0) * sum } else { 0.0 };
+    let p_value = ChiSquared::new(lags as f64).map_or(f64::NAN, |law| law.sf(statistic));
+    LjungBox { statistic, lags, p_value }
+}
+
+/// Where the errors of parameters come from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Covariance {
+    /// White residuals of one variance.
+    White,
+    /// Newey and West's for autocorrelated residuals (Econometrica 55, 1987), by Bartlett's kernel over so many lags, which
+    /// follow from the data (Andrews, Econometrica 59, 1991). No error is taken to be smaller than for white residuals.
+    NeweyWest {
+        /// The lags, in rows.
+        lags: usize,
+    },
+}
+
+/// Standard errors of these `free` terms, if the others are known. `None` where they cannot be computed.
+pub(super) fn standard_errors(
+    design: &Design,
+    free: &[usize],
+    residuals: &[f64],
+    white: bool,
+) -> Option<(Covariance, Vec<f64>)> {
+    let inverse = design.inverse(free)?;
+    let (rows, count) = (residuals.len(), free.len());
+    let freedom = (rows - count) as f64;
+    let weights = design.weights();
+    let whole: f64 = weights.iter().sum();
+    let row = |i: usize| DVector::from_fn(count, |k, _| design.terms()[free[k]].values[i] * weights[i]);
+    let deviations =
+        |inner: &DMatrix<f64>| (&inverse * inner * &inverse).diagonal().map(|v| v.max(0.0).sqrt());
+
+    let square: f64 = residuals.iter().zip(weights).map(|(e, weight)| e * e * weight).sum();
+    let variance = square / whole * rows as f64 / freedom;
+    let mut inner = DMatrix::zeros(count, count);
+    for i in 0..rows {
+        let row = row(i);
+        inner.ger(variance, &row, &row, 1.0);
+    }
+    let plain = deviations(&inner);
+    if white {
+        return Some((Covariance::White, plain.iter().copied().collect()));
+    }
+
+    let scores: Vec<DVector<f64>> = (0..rows).map(|i| row(i) * residuals[i]).collect();
+    let lags = bandwidth(&scores);
+    let inner = bartlett(&scores, lags) * (rows as f64 / freedom);
+    let wide = deviations(&inner);
+    let errors = plain.iter().zip(wide.iter()).map(|(a, b)| a.max(*b)).collect();
+    Some((Covariance::NeweyWest { lags }, errors))
+}
+
+/// The sum of the products of all scores with each other, weighted by 1 - distance / (lags + 1).
+// That is the mean over all windows of lags + 1 rows, those across the ends too, of squares of their sums.
+fn bartlett(scores: &[DVector<f64>], lags: usize) -> DMatrix<f64> {
+    let count = scores.first().map_or(0, DVector::len);
+    let mut products = DMatrix::zeros(count, count);
+    let mut sum = DVector::zeros(count);
+    for i in 0..scores.len() + lags {
+        if let Some(score) = scores.get(i) {
+            sum += score;
+        }
+        if let Some(score) = i.checked_sub(lags + 1).and_then(|i| scores.get(i)) {
+            sum -= score;
+        }
+        products.ger(1.0 / (lags + 1) as f64, &sum, &sum, 1.0);
+    }
+    products
+}
+
+/// Andrews' bandwidth for Bartlett's kernel, from a first-order autoregression of each score.
+fn bandwidth(scores: &[DVector<f64>]) -> usize {
+    // Beyond that the regression is all but a random walk, and the formula has no end.
+    const MOST: f64 = 0.97;
+    let rows = scores.len();
+    let (mut above, mut below) = (0.0, 0.0);
+    for k in 0..scores.first().map_or(0, DVector::len) {
+        let pairs = || scores.iter().zip(scores.iter().skip(1)).map(|(a, b)| (a[k], b[k]));
+        let square: f64 = pairs().map(|(a, _)| a * a).sum();
+        if square <= 0.0 {
+            continue;
+        }
+        let slope = (pairs().map(|(a, b)| a * b).sum::<f64>() / square).clamp(-MOST, MOST);
+        // Scores have units of their own, so that each counts by its own variance.
+        let spread = (pairs().map(|(a, b)| (b - slope * a).powi(2)).sum::<f64>() / square).powi(2);
+        above += 4.0 * slope * slope * spread / ((1.0 - slope).powi(6) * (1.0 + slope).powi(2));
+        below += spread / (1.0 - slope).powi(4);
+    }
+    let lags = if below > 0.0 { 1.1447 * (above / below * rows as f64).cbrt() } else { 0.0 };
+    (lags as usize).min(rows / 4)
+}
+
+/// What a standard error is multiplied by, for half of the interval.
+pub(super) fn quantile(freedom: usize) -> f64 {
+    let law = StudentsT::new(0.0, 1.0, freedom.max(1) as f64);
+    law.map_or(f64::NAN, |law| law.inverse_cdf(0.5 + 0.5 * CONFIDENCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_scipys() {
+        // scipy.stats.t.ppf(0.975, freedom)
+        for (freedom, known) in [
+            (1, 12.706204736174698),
+            (10, 2.2281388519649385),
+            (96, 1.9849843115224561),
+            (100_000, 1.9599877077),
+        ] {
+            assert!((quantile(freedom) / known - 1.0).abs() < 1e-9, "{freedom} {}", quantile(freedom));
+        }
+    }
+
+    #[test]
+    fn the_sum_over_windows_is_bartletts_kernel() {
+        let score =
+            |i: i32| DVector::from_vec(vec![f64::from((i * i * 7 + i * 3) % 23) - 11.0, f64::from(i % 5)]);
+        let scores: Vec<DVector<f64>> = (0..50).map(score).collect();
+        for lags in [0usize, 1, 5, 12] {
+            let found = bartlett(&scores, lags);
+            for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                let mut known = 0.0;
+                for i in 0..50usize {
+                    for j in 0..50 {
+                        let weight = 1.0 - i.abs_diff(j) as f64 / (lags + 1) as f64;
+                        known += weight.max(0.0) * scores[i][a] * scores[j][b];
+                    }
+                }
+                assert!((found[(a, b)] - known).abs() < 1e-9, "{lags}: {} {known}", found[(a, b)]);
+            }
+        }
+    }
+}
