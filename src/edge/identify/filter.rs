@@ -205,7 +205,9 @@ mod tests {
 
     #[test]
     fn the_default_filter_is_far_below_a_percent_off_on_smooth_signals() {
-        for (uneven, samples) in [(0.0, 40.0), (0.5, 40.0), (0.0, 100.0), (0.5, 100.0)] {
+        for (uneven, samples, most) in
+            [(0.0, 40.0, 5e-4), (0.5, 40.0, 2e-3), (0.0, 100.0, 2e-5), (0.5, 100.0, 1e-4)]
+        {
             let dt = steps(2000, uneven);
             let time = times(&dt);
             let w = std::f64::consts::TAU / (0.001 * samples);
@@ -215,7 +217,7 @@ mod tests {
                 |of: &dyn Fn(&Row) -> f64| found.rows.iter().map(|row| of(row).powi(2)).sum::<f64>().sqrt();
             let first = size(&|row| row.first - w * (w * time[row.at]).cos()) / size(&|row| row.first);
             let second = size(&|row| row.second + w * w * wave[row.at]) / size(&|row| row.second);
-            assert!(first < 1e-3 && second < 1e-3, "{uneven} {samples}: {first} {second}");
+            assert!(first < most && second < most, "{uneven} {samples}: {first} {second}");
             // It says so itself, within a factor.
             let claimed = size(&|row| row.second_error) / size(&|row| row.second);
             assert!((0.5..2.0).contains(&(claimed / second)), "{claimed} {second}");

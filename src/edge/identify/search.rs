@@ -15,7 +15,11 @@ pub const MOST_EVALUATIONS: usize = 100;
 const POINTS: usize = 12;
 /// Of those, so many are spread over the box.
 const SPREAD: usize = 6;
-/// The part of the box that is left after a round.
+/// The next box is wider by this than the best points lie apart.
+const ROOM: f64 = 3.0;
+/// How many of those are looked at.
+const BEST: usize = 4;
+/// The least part of the box that is left after a round.
 const SHRINK: f64 = 0.2;
 /// The best point is at the edge within this part of the box.
 const EDGE: f64 = 0.05;
@@ -56,7 +60,7 @@ pub fn minimize(bounds: &[[f64; 2]], seed: u64, mut function: impl FnMut(&[f64])
             (0..all.len()).filter(|&i| within(&all[i].0)).collect()
         };
         // Each dimension is cut into as many strata as there are points to spread, in an order of its own.
-        let missing = SPREAD.saturating_sub(inside(&all).len()).max(1);
+        let missing = SPREAD.saturating_sub(inside(&all).len()).clamp(1, MOST_EVALUATIONS - all.len());
         let orders: Vec<Vec<usize>> = (0..dimensions).map(|_| shuffled(missing, &mut random)).collect();
         for i in 0..missing {
             let unit: Vec<f64> =
@@ -91,17 +95,26 @@ pub fn minimize(bounds: &[[f64; 2]], seed: u64, mut function: impl FnMut(&[f64])
         if flat {
             break;
         }
-        let at = unit(&best, &region);
-        let edge = (0..dimensions).any(|k| {
-            let own = |end: usize| region[k][end] == bounds[k][end];
-            (at[k] < EDGE && !own(0)) || (at[k] > 1.0 - EDGE && !own(1))
-        });
-        let shrink = if edge { 1.0 } else { SHRINK };
-        for ((side, whole), best) in region.iter_mut().zip(bounds).zip(&best) {
-            let width = (side[1] - side[0]) * shrink;
-            let low = (best - 0.5 * width).clamp(whole[0], (whole[1] - width).max(whole[0]));
-            *side = [low, (low + width).min(whole[1])];
+        let mut next = region.clone();
+        // Where the function is flat along a dimension, the best points lie far apart, and the box stays as wide.
+        let mut near = inside(&all);
+        near.sort_by(|&i, &j| all[i].1.total_cmp(&all[j].1));
+        for k in 0..dimensions {
+            let ([low, high], whole, at) = (region[k], bounds[k], best[k]);
+            let places = near.iter().take(BEST).map(|&i| all[i].0[k]);
+            let (least, most) = places.fold((at, at), |(least, most), x| (least.min(x), most.max(x)));
+            let width = high - low;
+            let edge =
+                (at - low < EDGE * width && low > whole[0]) || (high - at < EDGE * width && high < whole[1]);
+            let width = if edge {
+                (width / SHRINK.sqrt()).min(whole[1] - whole[0])
+            } else {
+                ((most - least) * ROOM).clamp(SHRINK * width, width)
+            };
+            let low = (at - 0.5 * width).clamp(whole[0], (whole[1] - width).max(whole[0]));
+            next[k] = [low, (low + width).min(whole[1])];
         }
+        region = next;
         let small =
             |([low, high], whole): (&[f64; 2], &[f64; 2])| high - low < SMALLEST * (whole[1] - whole[0]);
         if region.iter().zip(bounds).all(small) {
