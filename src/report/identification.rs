@@ -142,20 +142,22 @@ type Series<'a> = (&'a str, Vec<(f64, f64)>, RGBColor, u32);
 /// Lines over time. The first lies below, so that it is seen where both are the same.
 fn chart(area: &DrawingArea<SVGBackend, Shift>, caption: &str, unit: &str, all: &[Series]) -> Result<()> {
     let points = || all.iter().flat_map(|(_, points, ..)| points);
-    let range = |of: fn(&(f64, f64)) -> f64, room: f64| {
+    let range = |of: fn(&(f64, f64)) -> f64, room: f64, legend: f64| {
         let low = points().map(of).fold(f64::INFINITY, f64::min);
         let high = points().map(of).fold(f64::NEG_INFINITY, f64::max);
         // A line of one value has room of its own, as plotters cannot scale a range of nothing.
         let room = ((high - low) * room).max(1e-9 * high.abs()).max(1e-12);
-        low - room..high + room
+        low - room..high + room * (1.0 + legend)
     };
+    // What a legend lies in.
+    let legend = if all.len() > 1 { 3.0 } else { 0.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(caption, (FONT, 18).into_font().color(&TEXT))
         .margin(12)
         .margin_right(24)
         .x_label_area_size(46)
         .y_label_area_size(76)
-        .build_cartesian_2d(range(|p| p.0, 0.0), range(|p| p.1, 0.08))
+        .build_cartesian_2d(range(|p| p.0, 0.0, 0.0), range(|p| p.1, 0.08, legend))
         .map_err(|e| fault(&e))?;
     chart
         .configure_mesh()

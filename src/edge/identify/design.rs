@@ -281,6 +281,9 @@ impl Design {
 
     /// The inverse of the weighted products of the columns of these terms.
     pub(super) fn inverse(&self, terms: &[usize]) -> Option<DMatrix<f64>> {
+        if terms.is_empty() {
+            return Some(DMatrix::zeros(0, 0));
+        }
         let columns = self.columns();
         let matrix = DMatrix::from_fn(columns.nrows(), terms.len(), |row, i| columns[(row, terms[i])]);
         let root = matrix.qr().unpack_r().try_inverse()?;
