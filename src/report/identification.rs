@@ -66,7 +66,8 @@ pub fn text(found: &Identification) -> String {
         tested.p_value,
         match quality.covariance {
             Covariance::White => "for white residuals".into(),
-            Covariance::NeweyWest { lags } => format!("by Newey-West over {lags} lags, which widens them"),
+            Covariance::NeweyWest { lags } =>
+                format!("by prewhitened Newey-West over {lags} lags, which widens them"),
         }
     );
     let free = found.parameters.iter().filter(|of| !of.fixed).count();

@@ -45,8 +45,9 @@ pub fn ljung_box(residuals: &[f64]) -> LjungBox {
 pub enum Covariance {
     /// White residuals of one variance.
     White,
-    /// Newey and West's for autocorrelated residuals (Econometrica 55, 1987), by Bartlett's kernel over so many lags, which
-    /// follow from the data (Andrews, Econometrica 59, 1991). No error is taken to be smaller than for white residuals.
+    /// Newey and West's for autocorrelated residuals (Econometrica 55, 1987), prewhitened by first-order autoregressions
+    /// (Andrews and Monahan, Econometrica 60, 1992), by Bartlett's kernel over so many lags, which follow from the data
+    /// (Andrews, Econometrica 59, 1991). No error is taken to be smaller than for white residuals.
     NeweyWest {
         /// The lags, in rows.
         lags: usize,
@@ -82,8 +83,12 @@ pub(super) fn standard_errors(
     }
 
     let scores: Vec<DVector<f64>> = (0..rows).map(|i| row(i) * residuals[i]).collect();
-    let lags = bandwidth(&scores);
-    let inner = bartlett(&scores, lags) * (rows as f64 / freedom);
+    let slopes = slopes(&scores);
+    let whitened: Vec<DVector<f64>> =
+        scores.windows(2).map(|pair| &pair[1] - slopes.component_mul(&pair[0])).collect();
+    let lags = bandwidth(&whitened);
+    let colour = DMatrix::from_diagonal(&slopes.map(|slope| 1.0 / (1.0 - slope)));
+    let inner = &colour * bartlett(&whitened, lags) * &colour * (rows as f64 / freedom);
     let wide = deviations(&inner);
     let errors = plain.iter().zip(wide.iter()).map(|(a, b)| a.max(*b)).collect();
     Some((Covariance::NeweyWest { lags }, errors))
@@ -107,26 +112,32 @@ fn bartlett(scores: &[DVector<f64>], lags: usize) -> DMatrix<f64> {
     products
 }
 
-/// Andrews' bandwidth for Bartlett's kernel, from a first-order autoregression of each score.
-fn bandwidth(scores: &[DVector<f64>]) -> usize {
-    // Beyond that the regression is all but a random walk, and the formula has no end.
+/// First-order autoregressions of scores, each by itself.
+fn slopes(scores: &[DVector<f64>]) -> DVector<f64> {
+    // Beyond that it is all but a random walk, which has no variance.
     const MOST: f64 = 0.97;
-    let rows = scores.len();
-    let (mut above, mut below) = (0.0, 0.0);
-    for k in 0..scores.first().map_or(0, DVector::len) {
-        let pairs = || scores.iter().zip(scores.iter().skip(1)).map(|(a, b)| (a[k], b[k]));
+    let count = scores.first().map_or(0, DVector::len);
+    DVector::from_fn(count, |k, _| {
+        let pairs = || scores.windows(2).map(|pair| (pair[0][k], pair[1][k]));
         let square: f64 = pairs().map(|(a, _)| a * a).sum();
-        if square <= 0.0 {
-            continue;
-        }
-        let slope = (pairs().map(|(a, b)| a * b).sum::<f64>() / square).clamp(-MOST, MOST);
+        let product: f64 = pairs().map(|(a, b)| a * b).sum();
+        if square > 0.0 { (product / square).clamp(-MOST, MOST) } else { 0.0 }
+    })
+}
+
+/// Andrews' bandwidth for Bartlett's kernel, from first-order autoregressions.
+fn bandwidth(scores: &[DVector<f64>]) -> usize {
+    let (mut above, mut below) = (0.0, 0.0);
+    for (k, slope) in slopes(scores).iter().enumerate() {
+        let square: f64 = scores.iter().map(|score| score[k].powi(2)).sum();
+        let spread: f64 = scores.windows(2).map(|pair| (pair[1][k] - slope * pair[0][k]).powi(2)).sum();
         // Scores have units of their own, so that each counts by its own variance.
-        let spread = (pairs().map(|(a, b)| (b - slope * a).powi(2)).sum::<f64>() / square).powi(2);
+        let spread = if square > 0.0 { (spread / square).powi(2) } else { 0.0 };
         above += 4.0 * slope * slope * spread / ((1.0 - slope).powi(6) * (1.0 + slope).powi(2));
         below += spread / (1.0 - slope).powi(4);
     }
-    let lags = if below > 0.0 { 1.1447 * (above / below * rows as f64).cbrt() } else { 0.0 };
-    (lags as usize).min(rows / 4)
+    let lags = if below > 0.0 { 1.1447 * (above / below * scores.len() as f64).cbrt() } else { 0.0 };
+    (lags as usize).min(scores.len() / 4)
 }
 
 /// What a standard error is multiplied by, for half of the interval: a quantile of Student's law.
