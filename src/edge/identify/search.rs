@@ -77,7 +77,8 @@ pub fn minimize(bounds: &[[f64; 2]], seed: u64, mut function: impl FnMut(&[f64])
             let values: Vec<f64> = near.iter().map(|&i| all[i].1).collect();
             let least = values.iter().copied().fold(f64::INFINITY, f64::min);
             let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            if !(most - least > FLAT * most.abs()) {
+            let rise = most - least;
+            if !rise.is_finite() || rise <= FLAT * most.abs() {
                 flat = true;
                 break;
             }
