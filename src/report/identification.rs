@@ -25,8 +25,10 @@ const PIXELS: usize = 850;
 
 /// The identification for a terminal.
 pub fn text(found: &Identification) -> String {
-    let number = |value: f64| format!("{value:.6}");
     let row = |of: &Estimate| {
+        // As many decimals as the error has, and one more.
+        let digits = of.standard_error.filter(|error| *error > 0.0).map_or(6.0, |error| 2.0 - error.log10());
+        let number = |value: f64| format!("{value:.*}", digits.clamp(4.0, 12.0) as usize);
         let (name, bounds) = (of.name.name(), of.bounds.map_or("-".into(), |[a, b]| format!("{a} to {b}")));
         let interval = of.interval.map_or("-".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
         let note = match (of.fixed, of.at_bound) {

@@ -544,7 +544,7 @@ fn the_tool_refuses_what_is_wrong_in_words() {
         (
             "missing.csv",
             format!("dt,Q,layer\n{}", "1,2,3\n".repeat(20)).into(),
-            &["called 'w_rot', 'I_actual'; there are 'dt', 'Q', 'layer'"],
+            &["the columns 'w_rot', 'I_actual' are missing; there are 'dt', 'Q', 'layer'"],
         ),
         ("nameless.csv", good.clone().into(), &["its columns have no names", "'dt'"]),
         (

@@ -181,9 +181,7 @@ impl Design {
         if let [term] = terms.as_slice() {
             let advice = match term.parameter {
                 Parameter::KE => "log a flow that is not 0",
-                Parameter::KBase | Parameter::Tau => {
-                    "vary the flow Q, with two or more frequencies, or smooth more by a longer --window"
-                }
+                Parameter::KBase | Parameter::Tau => "vary the flow Q, or smooth more by a longer --window",
                 Parameter::Gamma => "log with a w_rot that is not 0 and varies",
             };
             return format!(

@@ -37,8 +37,9 @@ impl Log {
         let (needed, optional) = NAMES.split_at(4);
         let missing: Vec<String> = needed.iter().filter(|name| !has(name)).map(|name| quoted(name)).collect();
         if !found.is_empty() && !missing.is_empty() {
-            let (are, missing) = (if missing.len() == 1 { "is" } else { "are" }, missing.join(", "));
-            let problem = format!("no column {are} called {missing}; there are {}", listed(found));
+            let (columns, are) = if missing.len() == 1 { ("column", "is") } else { ("columns", "are") };
+            let (missing, there) = (missing.join(", "), listed(found));
+            let problem = format!("the {columns} {missing} {are} missing; there are {there}");
             return Err(Error::file(path, problem));
         }
         let taken = needed.iter().chain(optional.iter().filter(|name| has(name)));

@@ -8,7 +8,7 @@ use super::design::Design;
 
 /// Residuals with a smaller p-value are not white.
 pub const LEAST_P: f64 = 0.05;
-/// The confidence of intervals; [`quantile`] has its number.
+/// The confidence of intervals. The quantile's number is for this one.
 pub const CONFIDENCE: f64 = 0.95;
 
 /// Ljung and Box's test (Biometrika 65, 1978) of whether residuals are white.
