@@ -447,8 +447,11 @@ fn options_that_make_no_sense_are_refused() {
     let found = identify(&log, &options(&all[2..], Method::Both)).unwrap();
     assert_eq!((found.agree, found.bayesian), (None, None));
     assert!(found.warnings.iter().any(|w| w.contains("nothing to search")));
-    let found = identify(&log, &options(&all[3..], Method::Both)).unwrap();
+    let mut found = identify(&log, &options(&all[3..], Method::Both)).unwrap();
     assert_eq!((found.agree, found.values.gamma, found.parameters[3].fixed), (Some(true), 0.3, true));
+    found.agree = Some(false);
+    let error = found.gate().unwrap_err();
+    assert_eq!(error.exit_code(), 1, "{error}");
 }
 
 #[test]
