@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
 
@@ -106,17 +107,32 @@ impl Csv {
     pub fn read(self, columns: &[usize]) -> Result<Matrix> {
         let mut values = Vec::new();
         let rows = self.each(columns, |cell, wrong| {
-            let number: f32 = cell.parse().map_err(|_| {
-                let comma = cell.replacen(',', ".", 1).parse::<f32>().is_ok();
-                wrong(if comma { "is no number: it has to have a decimal point" } else { "is no number" })
-            })?;
-            if !number.is_finite() {
-                return Err(wrong("is no finite number"));
-            }
-            values.push(number);
+            values.push(number(cell, f32::is_finite, wrong)?);
             Ok(())
         })?;
         Ok(Matrix { rows, cols: columns.len(), values })
+    }
+
+    /// Reads the numbers of these columns as f64, row by row; `check` says what is wrong with a number, by the place of its
+    /// column in `columns`.
+    ///
+    /// # Errors
+    /// Those of [`Csv::read`], and what `check` says, with line and column.
+    pub fn read_f64(
+        self,
+        columns: &[usize],
+        check: impl Fn(usize, f64) -> Option<&'static str>,
+    ) -> Result<Vec<f64>> {
+        let mut values = Vec::new();
+        self.each(columns, |cell, wrong| {
+            let value = number(cell, f64::is_finite, wrong)?;
+            if let Some(problem) = check(values.len() % columns.len(), value) {
+                return Err(wrong(problem));
+            }
+            values.push(value);
+            Ok(())
+        })?;
+        Ok(values)
     }
 
     /// Visits the cells of these columns, line by line, with a function that makes an error about the cell; how many
@@ -204,8 +220,17 @@ impl Csv {
     }
 }
 
+/// The finite number in a cell.
+fn number<T: FromStr + Copy>(cell: &str, finite: fn(T) -> bool, wrong: &dyn Fn(&str) -> Error) -> Result<T> {
+    let number: T = cell.parse().map_err(|_| {
+        let comma = cell.replacen(',', ".", 1).parse::<T>().is_ok();
+        wrong(if comma { "is no number: it has to have a decimal point" } else { "is no number" })
+    })?;
+    if finite(number) { Ok(number) } else { Err(wrong("is no finite number")) }
+}
+
 /// Names of columns, the first 20 of them.
-pub(super) fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     const MOST: usize = 20;
     let shown: Vec<String> = names.iter().take(MOST).map(|name| quoted(name)).collect();
     let more = names.len().saturating_sub(MOST);

@@ -11,6 +11,7 @@ pub mod compare;
 pub mod decode;
 pub mod geometry;
 pub mod html;
+pub mod identification;
 pub mod kernels;
 pub mod model;
 pub mod photo;

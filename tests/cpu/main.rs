@@ -9,6 +9,7 @@ mod comparer;
 mod csv;
 mod format;
 mod gguf;
+mod identify;
 mod io;
 mod kv;
 mod names;

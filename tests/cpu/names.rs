@@ -85,6 +85,10 @@ fn imports_run_one_way() {
             &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
         ),
         (
+            "src/edge",
+            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
+        ),
+        (
             "src/calibration",
             &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
         ),
