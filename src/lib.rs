@@ -30,6 +30,7 @@
 //! - [`codec`]: the types of a KV cache, and what they cost in an attention; [`kv`]: the cache itself;
 //! - [`classify`]: quantized classifiers;
 //! - [`audit`]: what an INT8 classifier lost, and with what certainty;
+//! - [`edge`]: the loop with a printer: its macros over HTTP;
 //! - [`quantize`]: the weights of a file in another number format;
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
 //! - [`report`]: everything verified and timed, as a table, JSON and HTML;
@@ -41,6 +42,7 @@ pub mod calibration;
 pub mod cases;
 pub mod classify;
 pub mod codec;
+pub mod edge;
 mod error;
 pub mod format;
 pub mod gpu;

@@ -6,6 +6,7 @@ mod bench_kv;
 mod bench_matmul;
 mod classify;
 mod devices;
+mod edge;
 mod inspect;
 mod kmeans;
 mod kv;
@@ -96,6 +97,11 @@ enum Command {
         #[command(subcommand)]
         command: classify::Command,
     },
+    /// The edge loop with a 3D printer
+    Edge {
+        #[command(subcommand)]
+        command: edge::Command,
+    },
 }
 
 /// For every command that measures.
@@ -163,6 +169,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Kmeans { command } => kmeans::run(command, session),
         Command::Kv { command } => kv::run(command, session),
         Command::Classify { command } => classify::run(command, session),
+        Command::Edge { command } => edge::run(command, session),
     }
 }
 
