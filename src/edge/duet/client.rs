@@ -392,7 +392,9 @@ fn bounded(response: &Response<Body>) -> Result<bool, Fault> {
 fn fault(error: &ureq::Error, deadline: Duration) -> Fault {
     use std::io::ErrorKind;
     match error {
-        ureq::Error::Timeout(_) => Fault::Lost(format!("no answer within {} ms", deadline.as_millis())),
+        ureq::Error::Timeout(_) => {
+            Fault::Lost(format!("no answer within {:.0} ms", deadline.as_secs_f64() * 1e3))
+        }
         ureq::Error::Io(error) => match error.kind() {
             ErrorKind::ConnectionRefused => Fault::Unreached(
                 "nothing listens there (connection refused); check the address and the port".into(),

@@ -12,7 +12,8 @@
 //! Where there was no file, the rename may not replace one, so that a false 404 costs nothing.
 //!
 //! If the rename fails, what became of the file decides: the new bytes are a success, the old bytes are a file that was not
-//! changed. Anything else is repaired from the bytes in hand, in the same steps. What was not there before is never deleted.
+//! changed. Anything else is repaired from the bytes in hand, in the same steps, or deleted if there was no file and the
+//! printer has just given the name to ours.
 
 use serde::Serialize;
 
@@ -239,6 +240,14 @@ fn place(
                 let _ = session.delete(&temporary);
                 return Err(format!("{name} was not written: {problem}; {was}"));
             }
+            // The printer said that there was none, and gave the name to ours: so it is ours.
+            State::Other(Some(_)) if before.is_none() && renamed.is_ok() => {
+                let _ = session.delete(name);
+                return Err(match look(session, name, None, after) {
+                    State::Before => format!("{name} was not written: {problem}; it was deleted again"),
+                    _ => format!("{name} was not written: {problem}; it may be broken, and must be deleted"),
+                });
+            }
             State::Other(found) => return Err(restore(session, name, before, found, backup, &problem)),
             State::Unread(fault) => {
                 return Err(format!(
@@ -296,13 +305,13 @@ fn restore(
     problem: &str,
 ) -> String {
     let state = match found {
-        Some(bytes) => format!("it holds {bytes} bytes, neither the old nor the new ones"),
+        Some(bytes) => format!("it reads as {bytes} bytes, neither the old nor the new ones"),
         None => "it is gone".to_owned(),
     };
     let Some(before) = before.filter(|before| !before.is_empty()) else {
         let was = if before.is_some() { "it was empty" } else { "there was none" };
         return format!(
-            "{name} was not written: {problem}\n{state}; {was} before; delete it and deploy again"
+            "{name} was not written: {problem}\n{state}; {was} before; look at it, and deploy again"
         );
     };
     let temporary = format!("{name}.lowbit-new");
@@ -326,7 +335,7 @@ fn restore(
         }
     }
     format!(
-        "{name} was not written: {problem}\n{state}, and its old bytes could not be put back: {last}{}",
+        "{name} may be broken: {problem}\n{state}, and its old bytes could not be put back: {last}{}",
         kept_in(backup)
     )
 }
