@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{PrinterArguments, Session};
-use lowbit::edge::duet::{Deployment, deploy};
+use lowbit::edge::duet::{Deployment, HOOKED, deploy};
 use lowbit::report::table::render;
 
 #[derive(Args, Debug)]
@@ -35,6 +35,9 @@ fn text(deployed: &Deployment) -> String {
     });
     let mut text = format!("{}\n", deployed.host);
     text += &render(&["step", "file", "bytes", "CRC-32", "result"], rows.collect());
+    if let Some(hook) = deployed.hook {
+        text += &format!("the first line of {HOOKED}: {hook}\n");
+    }
     text += match (deployed.changed, deployed.write) {
         (false, _) => "all of it was there already; nothing was written\n",
         (true, false) => "nothing was written; --yes does it\n",

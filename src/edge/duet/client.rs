@@ -171,6 +171,9 @@ impl Drop for Session {
 impl Session {
     /// Resolves the name, connects and gives the password.
     ///
+    /// The password is in the URL of that request, as the firmware wants it. A program that has the HTTP crate log at the
+    /// level `trace` would see it there; lowbit logs nothing.
+    ///
     /// # Errors
     /// [`Error::Peer`] if the printer cannot be reached, or refuses.
     pub fn open(host: &Host, password: Password, deadlines: Deadlines) -> crate::Result<Self> {

@@ -39,6 +39,8 @@ pub struct Deployment {
     pub write: bool,
     /// Whether anything is other than it was, or would be.
     pub changed: bool,
+    /// The line that comes first in [`HOOKED`] now, or would.
+    pub hook: Option<&'static str>,
     /// In order.
     pub steps: Vec<Step>,
     /// What else must be known.
@@ -82,43 +84,30 @@ struct Change {
 /// # Errors
 /// [`Error::Peer`] if the printer fails, with the state that it is in. Nothing is written unless all files could be read.
 pub fn deploy(session: &Session, write: bool) -> crate::Result<Deployment> {
-    let (mut steps, mut notices) = (Vec::new(), Vec::new());
-    let mut changes = Vec::new();
-    let mut plan = |name: &'static str, after: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>, there: &str| {
-        let before = session.download(name).map_err(|fault| {
-            session.peer(format!("{name} could not be read: {fault}\nnothing was written"))
-        })?;
-        let made = after(before.as_deref().unwrap_or_default());
-        let found = match (&before, &made) {
+    let (made, layers) = (read(session, MACRO_NAME)?, read(session, HOOKED)?);
+    let found = hook::find(layers.as_deref().unwrap_or_default());
+    let notices = match found {
+        Some((line, true)) => vec![format!(
+            "{HOOKED}, line {line}: a path such as sys/M573.g is looked for below /sys, so this calls nothing; write M573"
+        )],
+        _ => Vec::new(),
+    };
+    let new_macro = (made.as_deref() != Some(MACRO.as_bytes())).then(|| MACRO.into());
+    let new_layers = found.is_none().then(|| hook::prepend(layers.as_deref().unwrap_or_default(), HOOK));
+    let (mut steps, mut changes) = (Vec::new(), Vec::new());
+    for (name, before, after, there) in
+        [(MACRO_NAME, made, new_macro, "already there"), (HOOKED, layers, new_layers, "calls it already")]
+    {
+        let result = match (&before, &after) {
             (None, _) => "there is none",
             (_, None) => there,
             _ => "read",
         };
-        steps.push(Step::new("read", name, before.as_deref(), found));
-        if let Some(after) = made {
-            changes.push(Change { name, before, after, backup: None });
+        steps.push(Step::new("read", name, before.as_deref(), result));
+        if let Some(after) = after {
+            let backup = backup(session, name, before.as_deref())?;
+            changes.push(Change { name, before, after, backup });
         }
-        Ok::<_, Error>(())
-    };
-    plan(MACRO_NAME, &mut |before| (before != MACRO.as_bytes()).then(|| MACRO.into()), "already there")?;
-    plan(
-        HOOKED,
-        &mut |before| match hook::find(before) {
-            None => Some(hook::prepend(before, HOOK)),
-            Some((line, astray)) => {
-                if astray {
-                    notices.push(format!(
-                        "{HOOKED}, line {line}: a path such as sys/M573.g is looked for below /sys, so this calls nothing; \
-                         write M573"
-                    ));
-                }
-                None
-            }
-        },
-        "calls it already",
-    )?;
-    for change in &mut changes {
-        change.backup = backup(session, change.name, change.before.as_deref())?;
     }
     let changed = !changes.is_empty();
     let mut done: Vec<&str> = Vec::new();
@@ -138,18 +127,25 @@ pub fn deploy(session: &Session, write: bool) -> crate::Result<Deployment> {
             steps.push(Step::new("back up", kept, Some(old), result));
         }
         let action = if old.is_some() { "replace" } else { "create" };
-        let what = if *name == HOOKED { format!(", with a new first line: {HOOK}") } else { String::new() };
         let result = if write {
             let kept = backup.as_ref().map(|(kept, _)| kept.as_str());
             place(session, name, old, after, kept).map_err(|problem| also(session, &problem, &done))?;
             done.push(name);
-            format!("written{what}")
+            "written"
         } else {
-            format!("would be written{what}")
+            "would be written"
         };
         steps.push(Step::new(action, name, Some(after), result));
     }
-    Ok(Deployment { host: session.host().to_string(), write, changed, steps, notices })
+    let hook = changes.iter().any(|change| change.name == HOOKED).then_some(HOOK);
+    Ok(Deployment { host: session.host().to_string(), write, changed, hook, steps, notices })
+}
+
+/// A file, as long as nothing is written.
+fn read(session: &Session, name: &str) -> crate::Result<Option<Vec<u8>>> {
+    session
+        .download(name)
+        .map_err(|fault| session.peer(format!("{name} could not be read: {fault}\nnothing was written")))
 }
 
 /// An error, and what was written before it.
@@ -164,10 +160,7 @@ fn also(session: &Session, problem: &str, done: &[&str]) -> Error {
 fn backup(session: &Session, name: &str, before: Option<&[u8]>) -> crate::Result<Option<(String, bool)>> {
     let Some(before) = before.filter(|before| !before.is_empty()) else { return Ok(None) };
     let kept = format!("{name}.lowbit-{}.bak", crc32(before));
-    let held = session
-        .download(&kept)
-        .map_err(|fault| session.peer(format!("{kept} could not be read: {fault}\nnothing was written")))?;
-    match held {
+    match read(session, &kept)? {
         None => Ok(Some((kept, false))),
         Some(held) if held == before => Ok(Some((kept, true))),
         Some(_) => Err(session.peer(format!(
