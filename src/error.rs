@@ -86,6 +86,14 @@ pub enum Error {
         /// The first difference.
         problem: String,
     },
+    /// A printer that cannot be reached, refuses, or answers what it should not.
+    #[error("{host}: {problem}")]
+    Peer {
+        /// Where it is, such as `http://192.168.1.5`.
+        host: String,
+        /// What it did, what state it is in, and what to do.
+        problem: String,
+    },
     /// The caller asked for an end, and a checkpoint was written.
     #[error("interrupted {reached}; resume from the checkpoint {}", path.display())]
     Interrupted {
@@ -110,8 +118,8 @@ impl Error {
         Self::File { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 
-    /// The process exit code that fits: 1 for a failed verification or comparison, 2 for wrong usage or input, 3 for the device,
-    /// 130 for what was interrupted and can be resumed.
+    /// The process exit code that fits: 1 for a failed verification or comparison, 2 for wrong usage or input, 3 for the device
+    /// or a peer, 130 for what was interrupted and can be resumed.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Mismatch { .. } | Self::Gate(_) => 1,

@@ -30,7 +30,7 @@
 //! - [`codec`]: the types of a KV cache, and what they cost in an attention; [`kv`]: the cache itself;
 //! - [`classify`]: quantized classifiers;
 //! - [`audit`]: what an INT8 classifier lost, and with what certainty;
-//! - [`edge`]: parameters of the flow model of a 3D printer, from a telemetry log;
+//! - [`edge`]: parameters of the flow model of a 3D printer, from a telemetry log, and to its firmware;
 //! - [`quantize`]: the weights of a file in another number format;
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
 //! - [`report`]: everything verified and timed, as a table, JSON and HTML;

@@ -97,7 +97,7 @@ enum Command {
         #[command(subcommand)]
         command: classify::Command,
     },
-    /// The edge loop of a 3D printer: parameters of the flow model from its telemetry
+    /// The edge loop of a 3D printer: parameters of the flow model from its telemetry, and to its firmware
     Edge {
         #[command(subcommand)]
         command: edge::Command,

@@ -7,6 +7,7 @@ mod checkpoint;
 mod codec;
 mod comparer;
 mod csv;
+mod duet;
 mod format;
 mod gguf;
 mod identify;

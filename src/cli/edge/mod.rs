@@ -1,19 +1,48 @@
-//! `lowbit edge identify`
+//! `lowbit edge identify|deploy|swap`
 
+mod deploy;
 mod identify;
+mod swap;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{Session, Traced, about, check_outputs};
+use lowbit::edge::duet::{self, Deadlines, Password};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Find the parameters of the flow model from a telemetry log: k_e, k_base, tau, gamma, and how certain they are
     Identify(identify::Arguments),
+    /// Put the macro sys/M573.g on a Duet3D printer, and call it before each layer
+    Deploy(deploy::Arguments),
+    /// Give a Duet3D printer new constants while it runs
+    Swap(swap::Arguments),
 }
 
 pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
     match command {
         Command::Identify(arguments) => identify::run(arguments, session),
+        Command::Deploy(arguments) => deploy::run(arguments, session),
+        Command::Swap(arguments) => swap::run(arguments, session),
+    }
+}
+
+/// Which printer.
+#[derive(Args, Debug)]
+struct PrinterArguments {
+    // A `Host` would be refused by clap, which repeats the text: it may hold a password.
+    /// A Duet3D printer: http://HOST or http://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    host: String,
+    /// The environment variable with the printer's password; without it, that of a printer that has none ("reprap")
+    #[arg(long, value_name = "NAME")]
+    password_env: Option<String>,
+}
+
+impl PrinterArguments {
+    fn open(&self) -> lowbit::Result<duet::Session> {
+        let host = self.host.parse()?;
+        let password = self.password_env.as_deref().map(Password::from_env).transpose()?.unwrap_or_default();
+        duet::Session::open(&host, password, Deadlines::default())
     }
 }

@@ -1,0 +1,357 @@
+//! Deployments, whole and broken.
+
+use std::time::Duration;
+
+use lowbit::Error;
+use lowbit::edge::duet::{Deadlines, Deployment, deploy};
+
+use super::server::{Fault, Printer, State, When};
+use super::*;
+
+const CONFIG: &[u8] = b"M550 P\"mine\"\n";
+const OLD_MACRO: &[u8] = b"; of another version\nM118 S\"old\"\n";
+
+fn files(before: Option<&'static [u8]>, old: Option<&'static [u8]>) -> Vec<(&'static str, &'static [u8])> {
+    let mut files = vec![("sys/config.g", CONFIG)];
+    files.extend(before.map(|before| (HOOKED, before)));
+    files.extend(old.map(|old| (MACRO_NAME, old)));
+    files
+}
+
+fn deployed(printer: &Printer, write: bool) -> Result<Deployment, Error> {
+    deploy(&open(printer, "reprap", quick())?, write)
+}
+
+fn writes(state: &State) -> Vec<String> {
+    let reads = ["connect", "download", "disconnect"];
+    state.requests.iter().filter(|what| !reads.contains(&what.split(' ').next().unwrap())).cloned().collect()
+}
+
+fn kept(name: &str, bytes: &[u8]) -> String {
+    format!("{name}.lowbit-{:08x}.bak", crc32fast::hash(bytes))
+}
+
+#[test]
+fn a_first_deployment_writes_and_a_second_changes_nothing() {
+    for (before, after) in [
+        (None, format!("{HOOK}\n").into_bytes()),
+        (Some(&b""[..]), format!("{HOOK}\n").into_bytes()),
+        (Some(LAYERS), hooked(LAYERS)),
+        (Some(b"\xef\xbb\xbfG1\nG2\n"), [b"\xef\xbb\xbf", HOOK.as_bytes(), b"\nG1\nG2\n"].concat()),
+    ] {
+        let printer = Printer::new(&files(before, None));
+        let old = printer.state().files.clone();
+        // Dry: nothing but reads, and the same steps.
+        let dry = deployed(&printer, false).unwrap();
+        assert!(dry.changed && !dry.write);
+        assert!(writes(&printer.state()).is_empty() && printer.state().files == old);
+        let wet = deployed(&printer, true).unwrap();
+        assert!(wet.changed && wet.write);
+        let step = |deployment: &Deployment| -> Vec<_> {
+            deployment
+                .steps
+                .iter()
+                .map(|step| (step.action, step.file.clone(), step.bytes, step.crc32.clone()))
+                .collect()
+        };
+        assert_eq!(step(&dry), step(&wet));
+        assert_eq!(printer.file(MACRO_NAME).unwrap(), MACRO.as_bytes());
+        assert_eq!(printer.file(HOOKED).unwrap(), after);
+        assert_eq!(printer.file("sys/config.g").unwrap(), CONFIG);
+        // A backup of what there was, and nothing temporary.
+        let mut names = vec![HOOKED.to_owned(), MACRO_NAME.into(), "sys/config.g".into()];
+        if let Some(before) = before.filter(|before| !before.is_empty()) {
+            assert_eq!(printer.file(&kept(HOOKED, before)).unwrap(), before);
+            names.push(kept(HOOKED, before));
+        }
+        names.sort();
+        assert_eq!(printer.state().files.keys().cloned().collect::<Vec<_>>(), names);
+        printer.state().requests.clear();
+        let again = deployed(&printer, true).unwrap();
+        assert!(!again.changed && writes(&printer.state()).is_empty(), "{again:?}");
+        assert!(printer.state().violations.is_empty() && printer.state().sessions.is_empty());
+    }
+}
+
+#[test]
+fn another_macro_is_backed_up_and_a_hook_is_left_alone() {
+    let mine: &[u8] = b"G4 P1\nm98 p\"M573.G\" ; mine\n";
+    let printer = Printer::new(&files(Some(mine), Some(OLD_MACRO)));
+    let made = deployed(&printer, true).unwrap();
+    assert_eq!(printer.file(HOOKED).unwrap(), mine);
+    assert_eq!(printer.file(MACRO_NAME).unwrap(), MACRO.as_bytes());
+    assert_eq!(printer.file(&kept(MACRO_NAME, OLD_MACRO)).unwrap(), OLD_MACRO);
+    assert!(made.notices.is_empty());
+    // The same old bytes once more: their backup is there.
+    printer.state().files.insert(MACRO_NAME.into(), OLD_MACRO.to_vec());
+    let made = deployed(&printer, true).unwrap();
+    assert!(
+        made.steps.iter().any(|step| step.action == "back up" && step.result == "already there"),
+        "{made:?}"
+    );
+    assert_eq!(printer.file(MACRO_NAME).unwrap(), MACRO.as_bytes());
+    // A hook by a path that leads elsewhere is left alone and spoken of.
+    let printer = Printer::new(&files(Some(b"M98 P\"sys/M573.g\"\n"), None));
+    let made = deployed(&printer, true).unwrap();
+    assert!(
+        made.notices[0].contains("line 1")
+            && writes(&printer.state()).iter().all(|what| !what.contains("Layer"))
+    );
+}
+
+#[test]
+fn a_backup_of_other_bytes_is_never_overwritten() {
+    let printer = Printer::new(&files(Some(LAYERS), None));
+    let name = kept(HOOKED, LAYERS);
+    printer.state().files.insert(name.clone(), b"precious".to_vec());
+    for write in [false, true] {
+        let text = deployed(&printer, write).unwrap_err().to_string();
+        assert!(
+            text.contains(&name) && text.contains("not overwritten") && text.contains("nothing was written"),
+            "{text}"
+        );
+    }
+    assert_eq!(printer.file(&name).unwrap(), b"precious");
+    assert!(writes(&printer.state()).is_empty());
+}
+
+#[test]
+fn only_a_404_is_no_file() {
+    for fault in [
+        Fault::Err1,
+        Fault::Status(204),
+        Fault::Status(400),
+        Fault::Status(401),
+        Fault::Status(403),
+        Fault::Status(410),
+        Fault::Status(500),
+        Fault::Status(503),
+        Fault::Redirect,
+        Fault::DropBefore,
+        Fault::DropHeaders,
+        Fault::DropBody,
+        Fault::NoHttp,
+        Fault::Endless,
+        Fault::Unbounded,
+    ] {
+        for name in ["download sys/M573.g", "download sys/beforeLayerChange.g"] {
+            let printer = Printer::new(&files(Some(LAYERS), Some(OLD_MACRO)));
+            printer.fail(When::Named(name), fault);
+            let error = deployed(&printer, true).unwrap_err();
+            assert_eq!(error.exit_code(), 3);
+            assert!(error.to_string().contains("nothing was written"), "{fault:?}: {error}");
+            assert!(writes(&printer.state()).is_empty(), "{fault:?}: {:?}", printer.state().requests);
+        }
+    }
+}
+
+#[test]
+fn a_false_404_costs_nothing() {
+    let printer = Printer::new(&files(Some(LAYERS), None));
+    printer.fail(When::Named("download sys/beforeLayerChange.g"), Fault::Status(404));
+    let text = deployed(&printer, true).unwrap_err().to_string();
+    assert!(
+        text.contains("was not written") && text.contains("sys/M573.g was written before that"),
+        "{text}"
+    );
+    assert_eq!(printer.file(HOOKED).unwrap(), LAYERS);
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_is_not_replaced() {
+    let printer = Printer::new(&files(Some(LAYERS), None));
+    let session = open(&printer, "reprap", quick()).unwrap();
+    let plan = deploy(&session, false).unwrap();
+    assert!(plan.changed);
+    // Half of the file is read first, and the whole of it afterwards: as if it had grown.
+    printer.fail(When::Nth(1), Fault::Truncate);
+    let text = deploy(&session, true).unwrap_err().to_string();
+    assert!(text.contains("it changed meanwhile"), "{text}");
+    assert_eq!(printer.file(HOOKED).unwrap(), LAYERS);
+}
+
+/// One deployment with one fault, and then a clean one.
+fn survive(when: When, fault: Fault, truncating: bool, old: Option<&'static [u8]>, transfer: Duration) {
+    let printer = Printer::new(&files(Some(LAYERS), old));
+    {
+        let mut state = printer.state();
+        state.password = SECRET.into();
+        state.truncating = truncating;
+    }
+    let try_it = |write: bool, deadlines: Deadlines| {
+        open(&printer, SECRET, deadlines).and_then(|session| deploy(&session, write))
+    };
+    let case = format!("{when:?} {fault:?} truncating {truncating} old macro {}", old.is_some());
+    let deadlines = Deadlines { transfer, ..quick() };
+    let before = printer.state().files.clone();
+    // Without leave to write, nothing changes, whatever happens. It takes five requests.
+    if !matches!(when, When::Nth(5..) | When::From(5..)) {
+        printer.fail(when, fault);
+        let _ = try_it(false, deadlines);
+        assert!(printer.state().files == before, "{case}: a dry run wrote");
+    }
+
+    printer.fail(when, fault);
+    let ended = try_it(true, deadlines);
+    if matches!(fault, Fault::LateBefore) {
+        std::thread::sleep(server::LATE + Duration::from_millis(100));
+    }
+    let (layers, made) = (printer.file(HOOKED), printer.file(MACRO_NAME));
+    let is_old = layers.as_deref() == Some(LAYERS);
+    assert!(is_old || layers == Some(hooked(LAYERS)), "{case}: {layers:?}\n{ended:?}");
+    assert!(
+        made.as_deref() == old || made.as_deref() == Some(MACRO.as_bytes()),
+        "{case}: {made:?}\n{ended:?}"
+    );
+    assert_eq!(printer.file("sys/config.g").as_deref(), Some(CONFIG), "{case}");
+    match &ended {
+        Ok(_) => assert!(!is_old && made.as_deref() == Some(MACRO.as_bytes()), "{case}: {ended:?}"),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(matches!(error, Error::Peer { .. }) && text.lines().count() <= 2, "{case}: {text}");
+            assert!(!has_secret(&text) && !has_secret(&format!("{error:?}")), "{case}: {text}");
+            // What it says is so.
+            assert!(is_old || !text.contains(&format!("{HOOKED} was not written")), "{case}: {text}");
+            assert!(
+                !text.contains("nothing was written") || writes(&printer.state()).is_empty(),
+                "{case}: {text}"
+            );
+            let stays = text.contains("sys/M573.g was written before that");
+            assert!(!stays || made.as_deref() == Some(MACRO.as_bytes()), "{case}: {text}");
+        }
+    }
+    assert!(printer.state().violations.is_empty(), "{case}: {:?}", printer.state().violations);
+
+    printer.heal();
+    try_it(true, quick()).unwrap_or_else(|error| panic!("{case}: then {error}"));
+    assert_eq!(printer.file(HOOKED).unwrap(), hooked(LAYERS), "{case}");
+    assert_eq!(printer.file(MACRO_NAME).unwrap(), MACRO.as_bytes(), "{case}");
+    let state = printer.state();
+    assert!(
+        state.files.keys().all(|name| !name.ends_with(".lowbit-new")),
+        "{case}: {:?}",
+        state.files.keys()
+    );
+    assert_eq!(state.files.get(&kept(HOOKED, LAYERS)).map(Vec::as_slice), Some(LAYERS), "{case}");
+}
+
+/// How many requests a deployment takes.
+fn requests(old: Option<&'static [u8]>) -> usize {
+    let printer = Printer::new(&files(Some(LAYERS), old));
+    deployed(&printer, true).unwrap();
+    let count = printer.state().requests.len();
+    assert!(count >= 18, "{count}");
+    count
+}
+
+const FAST: [Fault; 19] = [
+    Fault::Err1,
+    Fault::Status(401),
+    Fault::Status(403),
+    Fault::Status(404),
+    Fault::Status(500),
+    Fault::Status(503),
+    Fault::Done503,
+    Fault::DropBefore,
+    Fault::DropAfter,
+    Fault::DropHeaders,
+    Fault::DropBody,
+    Fault::Garbage,
+    Fault::Empty,
+    Fault::NoHttp,
+    Fault::Redirect,
+    Fault::Endless,
+    Fault::WrongBytes,
+    Fault::Truncate,
+    Fault::Unbounded,
+];
+
+#[test]
+fn every_fault_at_every_request_leaves_the_file_whole() {
+    let transfer = quick().transfer;
+    let sweep = |part: usize| {
+        for n in (0..requests(None)).filter(|n| n % 4 == part) {
+            for fault in FAST {
+                survive(When::Nth(n), fault, false, None, transfer);
+                // Megabytes for each request.
+                if fault != Fault::Endless {
+                    survive(When::From(n), fault, false, None, transfer);
+                }
+            }
+            for fault in [Fault::DropBefore, Fault::DropBody, Fault::Truncate] {
+                survive(When::Nth(n), fault, true, None, transfer);
+                survive(When::From(n), fault, true, None, transfer);
+            }
+        }
+        for n in (0..requests(Some(OLD_MACRO))).filter(|n| n % 4 == part) {
+            FAST.iter().for_each(|&fault| survive(When::Nth(n), fault, false, Some(OLD_MACRO), transfer));
+        }
+    };
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            scope.spawn(move || sweep(part));
+        }
+    });
+}
+
+#[test]
+fn a_late_answer_at_any_request_leaves_the_file_whole() {
+    let count = requests(None);
+    std::thread::scope(|scope| {
+        for (i, fault) in
+            [Fault::Late, Fault::LateBefore, Fault::Trickle, Fault::Late].into_iter().enumerate()
+        {
+            scope.spawn(move || {
+                for n in (0..count).filter(|n| (i == 0) == n.is_multiple_of(2) || i == 1) {
+                    survive(When::Nth(n), fault, false, None, Duration::from_millis(120));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_fault_of_one_request_for_ever_leaves_the_file_whole() {
+    for name in [
+        "upload sys/M573.g.lowbit-new",
+        "download sys/M573.g.lowbit-new",
+        "move sys/M573.g.lowbit-new sys/M573.g",
+        "upload sys/beforeLayerChange.g.lowbit-new",
+        "download sys/beforeLayerChange.g.lowbit-new",
+        "move sys/beforeLayerChange.g.lowbit-new sys/beforeLayerChange.g",
+        "delete sys/beforeLayerChange.g.lowbit-new",
+    ] {
+        for fault in FAST {
+            survive(When::Named(name), fault, false, None, quick().transfer);
+        }
+    }
+}
+
+#[test]
+fn the_macro_fits_the_firmware() {
+    assert!(MACRO.is_ascii() && MACRO.ends_with('\n') && !MACRO.contains(['\r', '\t']));
+    // Older boards read 200 characters of a line.
+    assert!(MACRO.lines().all(|line| line.len() <= 120));
+    assert!(!MACRO.contains("string("), "this is no function of the firmware");
+    for part in [
+        "M400",
+        "exists(param.P)",
+        "exists(param.Q)",
+        "exists(global.hdpa_tau)",
+        "exists(global.hdpa_gamma)",
+        "param.P < 0.001 || param.P > 0.5",
+        "param.Q < 0 || param.Q > 1",
+        "set global.hdpa_tau = param.P",
+        "global hdpa_gamma = param.Q",
+        "M118 S{\"M573: tau \" ^ global.hdpa_tau ^ \" s, gamma \" ^ global.hdpa_gamma}",
+    ] {
+        assert!(MACRO.contains(part), "{part}");
+    }
+    // Indentation makes the blocks: by two, and by no more than two at a time.
+    let indents: Vec<usize> = MACRO
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| line.len() - line.trim_start().len())
+        .collect();
+    assert!(indents.iter().all(|n| n.is_multiple_of(2)) && indents.windows(2).all(|w| w[1] <= w[0] + 2));
+}
