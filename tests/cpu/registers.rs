@@ -265,7 +265,7 @@ const BUDGETS: Budgets = Budgets { first: Budget::FIRST, rest: Budget::DEFAULT }
 
 #[test]
 fn layers_in_few_bits_are_proven_as_they_will_run() {
-    let network = of_floats(vec![0.5; 20], vec![2.0], 0.25);
+    let network = of_floats(vec![0.5; 20], vec![2.0], 0.3);
     let proofs = prove_products(&network, &BUDGETS);
     let of = |proof: &Proof| (proof.register_bits, proof.activations, proof.weights[1], proof.sums[1]);
     // What is not known without data is not claimed.
@@ -276,10 +276,10 @@ fn layers_in_few_bits_are_proven_as_they_will_run() {
         low_bit(&network, &BUDGETS, Input::Pixels, |name| (name == "relu").then_some((0.0, 60.0))).unwrap();
     let proofs = prove(&made);
     assert_eq!((proofs.len(), proofs[0].register_bits, proofs[1].register_bits), (2, 16, 8));
-    // Pixels from 0 to 255 in codes around -128; the bias is 0.25 in steps of 0.5 / 15.
+    // Pixels from 0 to 255 in codes around -128; the bias is 0.3 in steps of 0.5 / 15.
     assert_eq!(proofs[0].activations, [-128, 127]);
-    assert_eq!(proofs[0].sums, [8, 20 * 255 * 15 + 8]);
-    assert_eq!(proofs[0].overflow, Some(Overflow { channel: 0, products: 0, sum: 20 * 128 * 15 + 8 }));
+    assert_eq!(proofs[0].sums, [9, 20 * 255 * 15 + 9]);
+    assert_eq!(proofs[0].overflow, Some(Overflow { channel: 0, products: 0, sum: 20 * 128 * 15 + 9 }));
     assert_eq!(proofs[1].activations, [-3, 3]);
     assert_eq!(
         (proofs[0].conversion, proofs[1].conversion),
@@ -302,7 +302,7 @@ fn conversions_are_left_out_where_they_change_nothing() {
 
 #[test]
 fn what_cannot_be_put_into_few_bits_is_refused_by_name() {
-    let network = of_floats(vec![0.5; 20], vec![2.0], 0.25);
+    let network = of_floats(vec![0.5; 20], vec![2.0], 0.3);
     let error = |result: lowbit::Result<Network>| result.unwrap_err().to_string();
     let text = error(low_bit(&network, &BUDGETS, Input::Pixels, |_| None));
     assert!(

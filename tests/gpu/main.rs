@@ -57,5 +57,7 @@ mod row_scale;
 mod seed;
 mod shared;
 mod softmax;
+mod starnet;
 mod transform;
+mod watch;
 mod write;

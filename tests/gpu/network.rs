@@ -18,7 +18,7 @@ fn assets(path: &str) -> PathBuf {
 }
 
 /// What the engine has of the value at `at`, as numbers.
-fn read(gpu: &Context, (value, buffer): (&Value, &Buffer), rows: usize) -> Vec<f64> {
+pub fn read(gpu: &Context, (value, buffer): (&Value, &Buffer), rows: usize) -> Vec<f64> {
     let layout = Layout::of(value);
     let plain = buffer.bytes() / buffer.rows() != layout.row_bytes(value.element);
     let all: Vec<f64> = match value.element {

@@ -174,6 +174,9 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
                 other => other,
             })?;
         }
+        if summary.rows == 0 {
+            print(head(terminal.json()))?;
+        }
         if terminal.json() {
             print(&format!("],\n\"summary\": {}}}\n", serde_json::to_string(&summary)?))?;
         }
@@ -228,6 +231,11 @@ impl Reader {
     }
 }
 
+/// What comes before the first row.
+fn head(json: bool) -> &'static str {
+    if json { "{\"rows\": [" } else { "row,probability,level,saturated,latency_us\n" }
+}
+
 /// Writes to standard output, at once; false where nobody reads it any more (`lowbit … | head`).
 fn print(text: &str) -> lowbit::Result<bool> {
     let mut out = std::io::stdout().lock();
@@ -245,8 +253,7 @@ fn answer(
     stop: &AtomicBool,
     json: bool,
 ) -> anyhow::Result<(Summary, bool)> {
-    let head = if json { "{\"rows\": [" } else { "row,probability,level,saturated,latency_us\n" };
-    let (mut read, mut ended) = (print(head)?, false);
+    let (mut read, mut ended) = (true, false);
     let mut times = Times::default();
     let mut levels = [0u64; 3];
     let (mut rows, mut saturated, mut invalid, mut largest) = (0u64, 0, 0, 0);
@@ -267,7 +274,7 @@ fn answer(
         let values: Vec<f32> =
             batch.iter().filter_map(|(_, row)| row.as_ref().ok()).flatten().copied().collect();
         let mut answers = watcher.answer(gpu, &values)?.into_iter();
-        let mut text = String::new();
+        let mut text = if rows == 0 { head(json).to_owned() } else { String::new() };
         for (came, row) in &batch {
             let answer = row.as_ref().ok().and_then(|_| answers.next());
             let latency_us = came.elapsed().as_secs_f64() * 1e6;
