@@ -159,7 +159,7 @@ def train(budget, x, labels, steps, seed):
         logits, beyond = rounded(params, budget, x, ranges)
         taught = -(jax.nn.softmax(jax.lax.stop_gradient(teacher)) * jax.nn.log_softmax(logits)).sum(1).mean()
         # Few codes for a layer are enough only if its largest value is not far from the common ones.
-        own = cross_entropy(logits, labels) + taught + 3e-4 * beyond + ranges["spread"]
+        own = cross_entropy(logits, labels) + taught + 3e-3 * beyond + ranges["spread"]
         return cross_entropy(teacher, labels) + share * own
 
     @jax.jit

@@ -68,16 +68,17 @@ impl<R: Read> Rows<R> {
         rows.separator = separator(&line);
         let cells: Vec<String> =
             rows.split(&String::from_utf8_lossy(&line)).into_iter().map(str::to_owned).collect();
-        rows.cells = cells.len();
         let named = cells.iter().any(|cell| !cell.is_empty() && cell.parse::<f64>().is_err());
         if !named {
             rows.first = Some(line);
-        } else if let Some(names) = names {
-            rows.columns = names.iter().map(|name| column(&cells, name)).collect::<Result<_>>()?;
-        } else {
-            rows.columns = (0..cells.len()).filter(|&at| !without.contains(&cells[at])).collect();
+            return Ok(rows);
         }
-        if named && rows.columns.len() != width {
+        rows.cells = cells.len();
+        rows.columns = match names {
+            Some(names) => names.iter().map(|name| column(&cells, name)).collect::<Result<_>>()?,
+            None => (0..cells.len()).filter(|&at| !without.contains(&cells[at])).collect(),
+        };
+        if rows.columns.len() != width {
             return Err(Error::Input(format!(
                 "the first line names {} features; the model takes {width}{}",
                 rows.columns.len(),
@@ -249,6 +250,12 @@ mod tests {
         let rows = all(&bytes, Format::F32, 2, None).unwrap_or_default();
         assert_eq!(rows[0], Ok(vec![1.0, 2.0]));
         assert!(rows[1].is_err() && rows[2].is_err() && rows.len() == 3);
+    }
+
+    #[test]
+    fn a_first_line_of_another_width_is_a_wrong_row() {
+        let rows = all(b"1\n1,2\n1,2,3\n", Format::Csv, 2, None).unwrap_or_default();
+        assert_eq!(rows.iter().map(Row::is_ok).collect::<Vec<_>>(), [false, true, false]);
     }
 
     #[test]

@@ -208,9 +208,10 @@ fn wrong_watches_are_refused() {
     refuse(&[model, "--input", "names.csv"], &["names.csv", "names 3 features; the model takes 4"]);
     refuse(&[model, "--input", "names.csv", "--critical", "0.3"], &["between 0 and 1"]);
     refuse(&[model, "--input", "names.csv", "--class", "1"], &["there is no output 1"]);
-    refuse(&[model, "--input", "names.csv", "--rate", "0"], &["rows a second"]);
     refuse(&["names.csv", "--input", "names.csv"], &["names.csv"]);
     refuse(&[model, "--input", "names.csv", "--int8", "none"], &["none"]);
-    let ran = run(&mut lowbit(folder, &["classify", "watch", model]));
-    assert_eq!(ran.code, Some(BAD_INPUT), "{ran:?}");
+    for wrong in [&["--rate", "0", "--input", "-"][..], &["--format", "text", "--input", "-"], &[]] {
+        let ran = run(&mut lowbit(folder, &[&["classify", "watch", model], wrong].concat()));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(BAD_INPUT), ""), "{ran:?}");
+    }
 }
