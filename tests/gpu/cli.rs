@@ -819,6 +819,11 @@ fn report_writes_one_page_and_one_document() {
         assert_eq!(row["engines"].as_array().unwrap().len(), 2, "{row}");
         assert!(row["engines"][1]["latency"]["p99_us"].as_f64().unwrap() > 0.0, "{row}");
     }
+    let starnets = report["starnets"].as_array().unwrap();
+    assert_eq!(starnets.iter().map(|row| row["worst"].as_u64().unwrap()).collect::<Vec<_>>(), [96, 112, 72]);
+    for row in starnets {
+        assert!(row["proofs"].as_array().unwrap().iter().all(|proof| proof["overflow"].is_null()), "{row}");
+    }
     let photos = report["photos"].as_array().unwrap();
     assert!(!photos.is_empty() && photos.iter().all(|photo| photo["colours"].is_array()));
 

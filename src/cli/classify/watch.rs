@@ -206,15 +206,15 @@ impl Reader {
     fn read(self, source: Box<dyn Read + Send>) -> lowbit::Result<()> {
         let mut rows = Rows::begin(source, self.format, self.width, self.names.as_deref(), &self.without)?;
         let begun = Instant::now();
-        let mut count = 0u32;
+        let mut count = 0u64;
         while let Some(row) = rows.next_row()? {
             let mut came = Instant::now();
             if let Some(rate) = self.rate {
                 // A row that is late is late by the clock, not by when it was looked at.
-                came = begun + Duration::from_secs_f64(f64::from(count) / rate);
+                came = begun + Duration::from_secs_f64(count as f64 / rate);
                 std::thread::sleep(came.saturating_duration_since(Instant::now()));
             }
-            count = count.wrapping_add(1);
+            count += 1;
             let sent = match self.sender.try_send((came, row)) {
                 Err(TrySendError::Full(row)) => {
                     self.held_back.fetch_add(1, Ordering::Relaxed);
