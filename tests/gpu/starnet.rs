@@ -164,6 +164,14 @@ fn budget_says_what_is_proven_and_what_is_not() {
     let ran = super::cli::run(&mut lowbit(folder, &["classify", "budget", model, "--register-bits", "6"]));
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.out.contains("channel") && ran.err.contains("a register of 6 bits holds 31"), "{ran:?}");
+    // A network of integers has all that there is to know.
+    let path_of_integers = path("onnx/qlinear_conv_int8.onnx");
+    let integers = ["classify", "budget", path_of_integers.as_str()];
+    let ran = super::cli::run(&mut lowbit(folder, &integers));
+    assert!(ran.code == Some(1) && ran.out.contains("f32") && ran.err.contains("can reach"), "{ran:?}");
+    let wide = ["--register-bits", "32", "--first-register-bits", "32", "--json"];
+    let found = json(folder, &[&integers[..], &wide].concat());
+    assert_eq!((&found["proven"], &found["biases_known"]), (&true.into(), &true.into()));
     let refuse =
         |arguments: &[&str], words: &[&str]| refused(&mut lowbit(folder, arguments), BAD_INPUT, words);
     let budget = ["classify", "budget", model];

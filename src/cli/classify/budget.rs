@@ -83,7 +83,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let budgets = arguments.budgets();
     budgets.first.check()?;
     budgets.rest.check()?;
-    let loaded = arguments.model.load()?;
+    // A proof needs no output of floats.
+    let loaded = if calibration.is_some() { arguments.model.load()? } else { arguments.model.read()? };
     let network = &loaded.network;
     let found = match calibration {
         None => without_data(network, &budgets)?,

@@ -93,10 +93,17 @@ impl ModelArguments {
         Err(Error::file(&self.model, problem).into())
     }
 
-    fn load(&self) -> anyhow::Result<Loaded> {
+    /// The model, whatever its output is of.
+    fn read(&self) -> anyhow::Result<Loaded> {
         let model = onnx::read(&self.model)?;
         let names = Names { input: self.model_input.clone(), output: self.model_output.clone() };
         let network = lower(&model, &names)?;
+        Ok(Loaded { model, network })
+    }
+
+    /// The model, whose output has to be of floats.
+    fn load(&self) -> anyhow::Result<Loaded> {
+        let Loaded { model, network } = self.read()?;
         if network.values[network.output].element != Element::F32 {
             let problem = format!(
                 "its output '{}' is of integers: put a DequantizeLinear behind it",
