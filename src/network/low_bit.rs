@@ -248,6 +248,9 @@ impl Network {
     }
 }
 
+/// The widest registers, in bits, whose sums are brought to another scale by integers.
+const WIDEST: u32 = 16;
+
 /// The largest multiplier: of 15 bits.
 const MOST_MULTIPLIER: f64 = 32767.0;
 
@@ -279,6 +282,10 @@ impl Integer {
     /// Makes its way to codes one of integers, and leaves that out where it changes no sum that its register can hold.
     fn fix(&mut self) -> std::result::Result<(), String> {
         let Output::Requantized { scale, zero, low, high } = &self.output else { return Ok(()) };
+        // Beside a larger sum, 32 bits have no room for a multiplier: there the way stays one of f32.
+        if self.register > WIDEST {
+            return Ok(());
+        }
         let (low, high) = (*low, *high);
         let reach = 1i64 << (self.register - 1);
         let steps = scale.iter().map(|&ratio| FixedPoint::new(ratio.into(), *zero, reach));
@@ -287,7 +294,7 @@ impl Integer {
         let clamped = |x: i64| x.clamp(low.into(), high.into());
         // Both are monotone, and ends meet only where all between do.
         let idle = |step: &FixedPoint| (-reach..reach).all(|x| clamped(step.of(x)) == clamped(x));
-        let steps = match self.register <= 16 && steps.iter().all(idle) {
+        let steps = match steps.iter().all(idle) {
             true => vec![FixedPoint::ONE; steps.len()],
             false => steps,
         };

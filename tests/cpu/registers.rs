@@ -295,6 +295,10 @@ fn conversions_are_left_out_where_they_change_nothing() {
     let made = low_bit(&network, &BUDGETS, Input::Pixels, symmetric).unwrap();
     let proofs = prove(&made);
     assert_eq!(proofs[0].conversion, Conversion::LeftOut, "{made:?}");
+    // Wide registers leave no room for a multiplier.
+    let wide = Budgets { first: Budget { register_bits: 17, ..Budget::FIRST }, ..BUDGETS };
+    let made = low_bit(&network, &wide, Input::Pixels, symmetric).unwrap();
+    assert_eq!(prove(&made)[0].conversion, Conversion::Float, "{made:?}");
     // Twice the step is a shift.
     let made = low_bit(&network, &BUDGETS, Input::Pixels, |_| Some((-6.0, 6.0))).unwrap();
     assert_eq!(prove(&made)[0].conversion, Conversion::Shift, "{made:?}");
