@@ -16,7 +16,7 @@ use super::steps::{AFTER, BEFORE, Step, With};
 use super::window::{Geometry, candidates};
 use super::{average_pool, dense, dense_integer, gather, max_pool, pointwise, softmax};
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Spec, Work, time, tune};
-use crate::network::{Arithmetic, Element, Layer, Network, Op, Value};
+use crate::network::{Arithmetic, Element, Integer, Layer, Network, Op, Output, Value};
 use crate::{Error, Result};
 
 /// What an engine does besides running.
@@ -256,8 +256,42 @@ pub struct Engine {
     output: usize,
     plain: bool,
     readback: Readback,
-    /// The values of int8 under [`Keep::Codes`].
-    codes: Vec<(usize, Readback)>,
+    /// The values that were quantized, under [`Keep::Codes`].
+    codes: Vec<Codes>,
+}
+
+/// A quantized value whose codes come back with the output.
+#[derive(Debug)]
+struct Codes {
+    value: usize,
+    readback: Readback,
+    ends: Ends,
+}
+
+/// Codes at which a value may have been cut off.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    low: bool,
+    high: bool,
+}
+
+impl Ends {
+    /// Those of what a layer makes. Where an end is the zero point, or a Relu or Clip keeps codes away from it, nothing is
+    /// cut off there.
+    fn of(op: &Op) -> Option<Self> {
+        let (zero, low, high) = match op {
+            Op::Quantize(affine) => (*affine.zero.first()?, -128, 127),
+            Op::Integer(Integer { output: Output::Requantized { zero, low, high, .. }, .. }) => {
+                (*zero, *low, *high)
+            }
+            _ => return None,
+        };
+        Some(Self { low: low <= -127 && zero > -127, high: high == 127 && zero < 127 })
+    }
+
+    fn has(self, code: i8) -> bool {
+        (self.low && code <= -127) || (self.high && code == 127)
+    }
 }
 
 impl Engine {
@@ -288,9 +322,12 @@ impl Engine {
         let readback = Readback::new(gpu, "output", batch * row_bytes(output))?;
         let mut codes = Vec::new();
         if keep == Keep::Codes {
-            let bytes = |at: &usize| alive(*at) && plan.values[*at].element == Element::I8;
-            for at in (0..plan.values.len()).filter(bytes) {
-                codes.push((at, Readback::new(gpu, &plan.values[at].name, batch * row_bytes(at))?));
+            for layer in &network.layers {
+                let at = plan.root[layer.output];
+                if let Some(ends) = Ends::of(&layer.op).filter(|_| alive(at)) {
+                    let readback = Readback::new(gpu, &plan.values[at].name, batch * row_bytes(at))?;
+                    codes.push(Codes { value: at, readback, ends });
+                }
             }
         }
         Ok(Self {
@@ -368,27 +405,29 @@ impl Engine {
         Ok(())
     }
 
-    /// The same, and for each example whether a code of it is one of the ends, 127 away from 0 or more: the value may have been larger. The
+    /// The same, and for each example whether one of its codes is an end of the codes, so that a value may have been cut off. The
     /// engine has to be one of [`Keep::Codes`].
     ///
     /// # Errors
     /// Those of [`Engine::run`].
     pub fn run_marked(&self, gpu: &Context, examples: &[f32]) -> Result<(Vec<f32>, Vec<bool>)> {
         let (mut outputs, mut saturated) = (Vec::new(), Vec::new());
-        let codes =
-            self.codes.iter().filter_map(|(at, readback)| Some((self.buffers[*at].as_ref()?, readback)));
-        let codes: Vec<(&Buffer, &Readback)> = codes.collect();
+        let kept = self.codes.iter().filter_map(|codes| Some((codes, self.buffers[codes.value].as_ref()?)));
+        let kept: Vec<(&Codes, &Buffer)> = kept.collect();
+        let reads: Vec<(&Buffer, &Readback)> =
+            kept.iter().map(|&(codes, buffer)| (buffer, &codes.readback)).collect();
         for examples in self.batches(examples)? {
-            let (count, batch) = self.submit(gpu, examples, &codes)?;
+            let (count, batch) = self.submit(gpu, examples, &reads)?;
             outputs.extend(batch);
             let mut marks = vec![false; count];
-            for (buffer, readback) in &codes {
+            for (Codes { value, readback, ends }, buffer) in &kept {
                 let row_bytes = (buffer.bytes() / buffer.rows().max(1)) as usize;
                 let mut codes = vec![0i8; count * row_bytes];
                 readback.fetch(gpu, &mut codes)?;
-                // Padding is 0.
-                let full = |codes: &[i8]| codes.iter().any(|code| code.unsigned_abs() >= 127);
-                marks.iter_mut().zip(codes.chunks(row_bytes)).for_each(|(mark, codes)| *mark |= full(codes));
+                let codes = Layout::of(&self.values[*value]).unpack_i8(&codes);
+                let rows = codes.chunks(self.values[*value].elements());
+                let cut = |row: &[i8]| row.iter().any(|&code| ends.has(code));
+                marks.iter_mut().zip(rows).for_each(|(mark, row)| *mark |= cut(row));
             }
             saturated.extend(marks);
         }

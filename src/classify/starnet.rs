@@ -9,6 +9,7 @@ use super::engine::{Engine, Keep};
 use crate::calibration::Method;
 use crate::gpu::Context;
 use crate::network::low_bit::{Budgets, Input, low_bit};
+use crate::network::lower::code;
 use crate::network::{Affine, Element, Integer, Layer, Network, Op, Output, Value};
 use crate::{Error, Result};
 
@@ -42,8 +43,7 @@ impl First {
     /// The codes of one frame, which is the input of the network, channels first.
     fn codes(&self, frame: &[f32]) -> Vec<i8> {
         let (scale, zero) = (self.affine.scale[0], self.affine.zero[0]);
-        let code = |x: &f32| ((x * (1.0 / scale)).round_ties_even() + zero as f32).clamp(-128.0, 127.0) as i8;
-        frame.iter().map(code).collect()
+        frame.iter().map(|&x| code(x, scale, zero) as i8).collect()
     }
 
     /// What the layer makes of one frame: codes, channels first.
@@ -60,16 +60,23 @@ impl First {
             let weights = &weights[out * group_in * taps..][..group_in * taps];
             for y in 0..out_height {
                 sums.fill(self.constants[out]);
-                for (channel, weights) in weights.chunks_exact(taps).enumerate() {
-                    let plane =
-                        &frame[(out / group_out * group_in + channel) * height * width..][..height * width];
-                    for (tap, &weight) in weights.iter().enumerate() {
-                        let [i, j] = window.tap(tap);
-                        let row = window.source(0, y, i, height).map(|row| &plane[row * width..][..width]);
+                for tap in 0..taps {
+                    let [i, j] = window.tap(tap);
+                    let Some(row) = window.source(0, y, i, height) else {
+                        let all: i16 = weights[tap..].iter().step_by(taps).fold(0, |all, &weight| {
+                            all.wrapping_add(i16::from(weight).wrapping_mul(padding))
+                        });
+                        sums.iter_mut().for_each(|sum| *sum = sum.wrapping_add(all));
+                        continue;
+                    };
+                    for channel in 0..group_in {
+                        let weight = i16::from(weights[channel * taps + tap]);
+                        let plane = (out / group_out * group_in + channel) * height;
+                        let row = &frame[(plane + row) * width..][..width];
                         for (x, sum) in sums.iter_mut().enumerate() {
-                            let place = row.zip(window.source(1, x, j, width));
-                            let code = place.map_or(padding, |(row, column)| row[column].into());
-                            *sum = sum.wrapping_add(i16::from(weight).wrapping_mul(code));
+                            let column = window.source(1, x, j, width);
+                            let code = column.map_or(padding, |column| row[column].into());
+                            *sum = sum.wrapping_add(weight.wrapping_mul(code));
                         }
                     }
                 }

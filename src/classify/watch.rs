@@ -60,7 +60,7 @@ impl Thresholds {
         )))
     }
 
-    /// What `probability` means.
+    /// What `probability`, from 0 to 1, means.
     pub fn level(&self, probability: f32) -> Level {
         match probability {
             p if p > self.critical => Level::Critical,
@@ -125,17 +125,20 @@ impl Watcher {
         self.one.input().elements()
     }
 
-    /// Answers `rows`, one behind the other.
+    /// Answers `rows`, one behind the other; or says why there is no answer: an output that is no probability.
     ///
     /// # Errors
     /// [`Error::Input`] for values that are no rows; the device's.
-    pub fn answer(&self, gpu: &Context, rows: &[f32]) -> Result<Vec<Answer>> {
+    pub fn answer(&self, gpu: &Context, rows: &[f32]) -> Result<Vec<std::result::Result<Answer, String>>> {
         let engine = if rows.len() > self.features() { &self.many } else { &self.one };
         let (outputs, saturated) = engine.run_marked(gpu, rows)?;
         let rows = outputs.chunks_exact(engine.output().elements()).zip(saturated);
         let answers = rows.map(|(outputs, saturated)| {
             let probability = outputs[self.class];
-            Answer { probability, level: self.thresholds.level(probability), saturated }
+            if !(0.0..=1.0).contains(&probability) {
+                return Err(format!("the model's output is {probability}, which is no probability"));
+            }
+            Ok(Answer { probability, level: self.thresholds.level(probability), saturated })
         });
         Ok(answers.collect())
     }

@@ -77,26 +77,12 @@ impl Csv {
     /// # Errors
     /// [`Error::File`] if there is none or more than one.
     pub fn column(&self, name: &str) -> Result<usize> {
-        let error = |problem| Err(Error::file(&self.path, problem));
+        let error = |problem: String| Err(Error::file(&self.path, problem));
         let Some(names) = self.names() else {
             let name = quoted(name);
             return error(format!("its columns have no names: a first line with {name} in it is missing"));
         };
-        let mut places = (0..names.len()).filter(|&at| names.get(at).is_some_and(|found| found == name));
-        match (places.next(), places.next()) {
-            (Some(place), None) => Ok(place),
-            (Some(_), Some(_)) => error(format!("two columns are called {}", quoted(name))),
-            (None, _) => {
-                let near: Vec<_> =
-                    near(name, names.iter().map(String::as_str)).into_iter().map(quoted).collect();
-                let hint = if near.is_empty() {
-                    format!("there are {}", listed(names))
-                } else {
-                    format!("near it are {}", near.join(", "))
-                };
-                error(format!("no column is called {}; {hint}", quoted(name)))
-            }
-        }
+        place(names, name).or_else(error)
     }
 
     /// Reads the numbers of these columns, in this order; the others may hold anything.
@@ -227,6 +213,24 @@ fn number<T: FromStr + Copy>(cell: &str, finite: fn(T) -> bool, wrong: &dyn Fn(&
         wrong(if comma { "is no number: it has to have a decimal point" } else { "is no number" })
     })?;
     if finite(number) { Ok(number) } else { Err(wrong("is no finite number")) }
+}
+
+/// The place of the column that is called so, or why there is none.
+pub(super) fn place(names: &[String], name: &str) -> std::result::Result<usize, String> {
+    let mut places = (0..names.len()).filter(|&at| names[at] == name);
+    match (places.next(), places.next()) {
+        (Some(place), None) => Ok(place),
+        (Some(_), Some(_)) => Err(format!("two columns are called {}", quoted(name))),
+        (None, _) => {
+            let near: Vec<_> = near(name, names.iter().map(String::as_str)).into_iter().map(quoted).collect();
+            let hint = if near.is_empty() {
+                format!("there are {}", listed(names))
+            } else {
+                format!("near it are {}", near.join(", "))
+            };
+            Err(format!("no column is called {}; {hint}", quoted(name)))
+        }
+    }
 }
 
 /// Names of columns, the first 20 of them.

@@ -3,8 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use super::csv::separator;
-use super::{near, quoted};
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::csv::{listed, place, separator};
+use super::quoted;
 use crate::{Error, Result};
 
 /// How rows are written.
@@ -66,16 +68,26 @@ impl<R: Read> Rows<R> {
         let Some(line) = rows.text()? else { return Ok(rows) };
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).to_vec();
         rows.separator = separator(&line);
-        let cells: Vec<String> =
-            rows.split(&String::from_utf8_lossy(&line)).into_iter().map(str::to_owned).collect();
-        let named = cells.iter().any(|cell| !cell.is_empty() && cell.parse::<f64>().is_err());
-        if !named {
+        let cells = rows.split(&String::from_utf8_lossy(&line));
+        // With a number in it, it is a row, if perhaps a wrong one.
+        if cells.iter().any(|cell| cell.parse::<f64>().is_ok()) {
             rows.first = Some(line);
             return Ok(rows);
         }
+        if let Some(name) = without.iter().find(|&name| !cells.contains(name)) {
+            let name = quoted(name);
+            return Err(Error::Input(format!(
+                "--without {name}: no column is called so; there are {}",
+                listed(&cells)
+            )));
+        }
         rows.cells = cells.len();
         rows.columns = match names {
-            Some(names) => names.iter().map(|name| column(&cells, name)).collect::<Result<_>>()?,
+            Some(names) => names
+                .iter()
+                .map(|name| place(&cells, name))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(Error::Input)?,
             None => (0..cells.len()).filter(|&at| !without.contains(&cells[at])).collect(),
         };
         if rows.columns.len() != width {
@@ -162,9 +174,20 @@ impl<R: Read> Rows<R> {
         }
     }
 
-    fn split<'l>(&self, line: &'l str) -> Vec<&'l str> {
-        let cells = line.split(char::from(self.separator));
-        cells.map(|cell| cell.trim().trim_matches('"').trim()).collect()
+    fn split(&self, line: &str) -> Vec<String> {
+        if !line.contains('"') {
+            return line.split(char::from(self.separator)).map(|cell| cell.trim().to_owned()).collect();
+        }
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .delimiter(self.separator)
+            .trim(Trim::All)
+            .from_reader(line.as_bytes());
+        let mut record = StringRecord::new();
+        match reader.read_record(&mut record) {
+            Ok(true) => record.iter().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn numbers(&self, line: &[u8]) -> Row {
@@ -175,7 +198,7 @@ impl<R: Read> Rows<R> {
         }
         let number = |&at: &usize| match cells[at].parse::<f32>() {
             Ok(value) if value.is_finite() => Ok(value),
-            _ => Err(format!("column {}: {} is no finite number", at + 1, quoted(cells[at]))),
+            _ => Err(format!("column {}: {} is no finite number", at + 1, quoted(&cells[at]))),
         };
         self.columns.iter().map(number).collect()
     }
@@ -185,33 +208,22 @@ fn unreadable(error: &std::io::Error) -> Error {
     Error::Input(format!("the input cannot be read: {error}"))
 }
 
-/// The place of the column that is called so.
-fn column(cells: &[String], name: &str) -> Result<usize> {
-    let mut places = (0..cells.len()).filter(|&at| cells[at] == name);
-    match (places.next(), places.next()) {
-        (Some(at), None) => Ok(at),
-        (Some(_), Some(_)) => {
-            Err(Error::Input(format!("two columns of the input are called {}", quoted(name))))
-        }
-        (None, _) => {
-            let near: Vec<String> =
-                near(name, cells.iter().map(String::as_str)).into_iter().map(quoted).collect();
-            let hint =
-                if near.is_empty() { String::new() } else { format!("; near it are {}", near.join(", ")) };
-            Err(Error::Input(format!(
-                "the input has no column {}, which the model takes{hint}",
-                quoted(name)
-            )))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn all(input: &[u8], format: Format, width: usize, names: Option<&[String]>) -> Result<Vec<Row>> {
-        let mut rows = Rows::begin(input, format, width, names, &["label".to_owned()])?;
+        all_without(input, format, width, names, &[])
+    }
+
+    fn all_without(
+        input: &[u8],
+        format: Format,
+        width: usize,
+        names: Option<&[String]>,
+        without: &[String],
+    ) -> Result<Vec<Row>> {
+        let mut rows = Rows::begin(input, format, width, names, without)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next_row()? {
             found.push(row);
@@ -226,7 +238,10 @@ mod tests {
             all(b"1,2.5\n\n1, 2.5\r\n", Format::Csv, 2, None).ok(),
             Some(vec![two.clone(), two.clone()])
         );
-        assert_eq!(all(b"a;label;b\n1;x;2.5", Format::Csv, 2, None).ok(), Some(vec![two.clone()]));
+        let label = ["label".to_owned()];
+        let found = all_without(b"a;label;b\n1;\"x;y\";2.5", Format::Csv, 2, None, &label);
+        assert_eq!(found.ok(), Some(vec![two.clone()]));
+        assert!(all_without(b"a;b\n1;2.5", Format::Csv, 2, None, &label).is_err());
         let names = ["b".to_owned(), "a".to_owned()];
         assert_eq!(all(b"\xef\xbb\xbfa\tb\n2.5\t1\n", Format::Csv, 2, Some(&names)).ok(), Some(vec![two]));
         assert_eq!(all(b"", Format::Csv, 2, None).ok(), Some(Vec::new()));
@@ -256,6 +271,8 @@ mod tests {
     fn a_first_line_of_another_width_is_a_wrong_row() {
         let rows = all(b"1\n1,2\n1,2,3\n", Format::Csv, 2, None).unwrap_or_default();
         assert_eq!(rows.iter().map(Row::is_ok).collect::<Vec<_>>(), [false, true, false]);
+        let rows = all(b"1,n/a\n1,2\n", Format::Csv, 2, None).unwrap_or_default();
+        assert_eq!(rows.iter().map(Row::is_ok).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::registers::Budget;
 use super::{
-    Affine, Element, FixedPoint, Integer, Layer, Network, Op, Output, QuantizedWeights, Unary, Value,
+    Affine, Dense, Element, FixedPoint, Integer, Layer, Network, Op, Output, QuantizedWeights, Unary, Value,
 };
 use crate::io::quoted;
 use crate::{Error, Result};
@@ -28,6 +28,28 @@ pub struct Budgets {
 struct Codes {
     affine: Affine,
     bounds: [i32; 2],
+}
+
+impl Budgets {
+    /// That of a layer.
+    pub fn of(&self, is_first: bool) -> &Budget {
+        if is_first { &self.first } else { &self.rest }
+    }
+
+    /// The least and the largest code that a layer reads.
+    pub fn codes(&self, is_first: bool) -> [i32; 2] {
+        let most = self.rest.activation();
+        if is_first { BYTE } else { [-most, most] }
+    }
+
+    /// Refuses budgets that nothing here has.
+    ///
+    /// # Errors
+    /// Those of [`Budget::check`].
+    pub fn check(&self) -> Result<()> {
+        self.first.check()?;
+        self.rest.check()
+    }
 }
 
 /// The least and the largest code of an input of 8 bits.
@@ -108,6 +130,18 @@ pub fn weight_codes(weights: &[f32], outs: usize, most: i32) -> (Vec<i8>, Vec<f3
     (codes, steps)
 }
 
+/// Gives channels without any weight a step in which their bias, all that they have, is a code of half a register.
+fn free_bias(dense: &Dense, codes: &[i8], budget: &Budget, input: f32, steps: &mut [f32]) {
+    let each = (codes.len() / dense.bias.len().max(1)).max(1);
+    for ((codes, &bias), step) in codes.chunks_exact(each).zip(&dense.bias).zip(steps) {
+        let half = (budget.limit() / 2).min(1 << 20) as f32;
+        let free = bias.abs() / input / half;
+        if free.is_normal() && codes.iter().all(|&code| code == 0) {
+            *step = free;
+        }
+    }
+}
+
 /// The places of the layers with weights that none other lies in front of.
 pub(super) fn first_layers(network: &Network) -> Vec<usize> {
     let mut behind = vec![false; network.values.len()];
@@ -135,13 +169,14 @@ pub fn low_bit(
     input: Input,
     range_of: impl Fn(&str) -> Option<(f32, f32)>,
 ) -> Result<Network> {
-    budgets.first.check()?;
-    budgets.rest.check()?;
+    budgets.check()?;
     if network.layers.iter().any(|layer| matches!(layer.op, Op::Integer(_))) {
-        return Err(Error::Input("the network is of integers already: its scales are its own".into()));
+        return Err(Error::Input(
+            "the network is of integers already: it has its own scales, and takes no calibration".into(),
+        ));
     }
     let first = first_layers(network);
-    let budget_of = |at: usize| if first.contains(&at) { &budgets.first } else { &budgets.rest };
+    let budget_of = |at: usize| budgets.of(first.contains(&at));
     let mut codes: HashMap<usize, Codes> = HashMap::new();
     for (at, layer) in network.layers.iter().enumerate() {
         if !matches!(layer.op, Op::Dense(_)) {
@@ -152,8 +187,7 @@ pub fn low_bit(
         let fault = |problem: &str| {
             Error::Input(format!("layer {}: its input {} {problem}", quoted(&layer.name), quoted(name)))
         };
-        let most = budget_of(at).activation();
-        let bounds = if first.contains(&at) { BYTE } else { [-most, most] };
+        let bounds = budgets.codes(first.contains(&at));
         let affine = match source == network.input {
             true => input.affine(),
             false => {
@@ -161,9 +195,13 @@ pub fn low_bit(
                 affine(min, max, bounds)
             }
         };
-        let affine = affine.ok_or_else(|| fault("was 0 throughout calibration"))?;
+        let affine = affine.ok_or_else(|| {
+            fault("has no range to make codes of: it was 0 throughout calibration, or infinite")
+        })?;
         codes.entry(source).or_insert(Codes { affine, bounds });
     }
+    let steps: HashMap<usize, f32> =
+        codes.iter().map(|(&value, codes)| (value, codes.affine.scale[0])).collect();
     let mut made = Network { layers: Vec::new(), ..network.clone() };
     // What stands for a value: the value itself, or what its codes say.
     let mut stands: Vec<usize> = (0..network.values.len()).collect();
@@ -174,7 +212,10 @@ pub fn low_bit(
         let mut layer = layer.clone();
         layer.inputs.iter_mut().for_each(|input| *input = stands[*input]);
         if let Op::Dense(dense) = &mut layer.op {
-            let (codes, scale) = weight_codes(&dense.weights, dense.bias.len(), budget_of(at).weight());
+            let budget = budget_of(at);
+            let (codes, mut scale) = weight_codes(&dense.weights, dense.bias.len(), budget.weight());
+            let step = steps[&source(network, network.layers[at].inputs[0])];
+            free_bias(dense, &codes, budget, step, &mut scale);
             let zero = vec![0; scale.len()];
             dense.quantized = Some(QuantizedWeights { codes, scale, zero });
         }
@@ -261,9 +302,12 @@ impl FixedPoint {
             let one = 2f64.powi(shift as i32);
             (shift, (ratio * one).round(), f64::from(zero) * one + (one / 2.0).floor())
         });
-        let most = |multiplier: f64, offset: f64| reach as f64 * multiplier.abs() + offset.abs();
+        let most = |multiplier: f64, offset: f64| reach as f64 * multiplier + offset.abs();
         let mut fitting = steps.filter(|&(_, multiplier, offset)| {
-            multiplier.abs() <= MOST_MULTIPLIER && most(multiplier, offset) <= f64::from(i32::MAX)
+            // A ratio that comes to 0 would make one code of all sums.
+            multiplier >= 1.0
+                && multiplier <= MOST_MULTIPLIER
+                && most(multiplier, offset) <= f64::from(i32::MAX)
         });
         let (shift, multiplier, offset) = fitting.next()?;
         Some(Self { multiplier: multiplier as i32, offset: offset as i32, shift }.shortest())
@@ -292,7 +336,6 @@ impl Integer {
         let steps: Vec<FixedPoint> =
             steps.collect::<Option<_>>().ok_or("its scales are too far apart for multipliers of integers")?;
         let clamped = |x: i64| x.clamp(low.into(), high.into());
-        // Both are monotone, and ends meet only where all between do.
         let idle = |step: &FixedPoint| (-reach..reach).all(|x| clamped(step.of(x)) == clamped(x));
         let steps = match steps.iter().all(idle) {
             true => vec![FixedPoint::ONE; steps.len()],

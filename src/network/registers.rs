@@ -106,7 +106,9 @@ impl Conversion {
             Output::Fixed { steps, .. } if steps.iter().all(|step| *step == super::FixedPoint::ONE) => {
                 Self::LeftOut
             }
-            Output::Fixed { steps, .. } if steps.iter().all(|step| step.multiplier.count_ones() == 1) => {
+            Output::Fixed { steps, .. }
+                if steps.iter().all(|step| step.shift > 0 && step.multiplier.count_ones() == 1) =>
+            {
                 Self::Shift
             }
             Output::Fixed { .. } => Self::FixedPoint,
@@ -229,7 +231,7 @@ impl Sums<'_> {
             products: self.each(),
             register_bits,
             activations: self.codes,
-            weights: [0, 0],
+            weights: self.weights.first().map_or([0, 0], |&weight| [weight.into(); 2]),
             any_weights: 0,
             sums: self.constants.first().map_or([0, 0], |&start| [start, start]),
             channel: 0,
@@ -296,65 +298,72 @@ fn quantized(before: &[Layer], value: usize, affine: &Affine) -> [i32; 2] {
 }
 
 /// `network` with its layers of integers on the registers of these budgets: sums that do not fit wrap around there.
-pub fn with_registers(network: &Network, budgets: &Budgets) -> Network {
+///
+/// # Errors
+/// Those of [`Budget::check`].
+pub fn with_registers(network: &Network, budgets: &Budgets) -> Result<Network> {
+    budgets.check()?;
     let first = first_layers(network);
     let mut made = network.clone();
     for (at, layer) in made.layers.iter_mut().enumerate() {
         if let Op::Integer(integer) = &mut layer.op {
-            let budget = if first.contains(&at) { &budgets.first } else { &budgets.rest };
-            integer.register = budget.register_bits;
+            integer.register = budgets.of(first.contains(&at)).register_bits;
         }
     }
-    made
+    Ok(made)
+}
+
+/// The proof of a layer of integers, whose input has these codes.
+fn of_integers(layer: &Layer, integer: &Integer, [low, high]: [i32; 2]) -> Proof {
+    let sums = Sums {
+        weights: &integer.weights,
+        weight_zero: &integer.weight_zero,
+        constants: &integer.constants(),
+        window: &integer.window,
+        // Padding is the zero point.
+        codes: [low.min(integer.input_zero), high.max(integer.input_zero)],
+    };
+    sums.prove(layer, integer.groups, integer.register, Conversion::of(&integer.output))
+}
+
+/// The proof of a layer of floats, as far as there is one without data: of its products alone.
+fn of_floats(layer: &Layer, dense: &Dense, budget: &Budget, codes: [i32; 2]) -> Proof {
+    let Dense { weights, bias, window, groups, .. } = dense;
+    let (weights, _) = weight_codes(weights, bias.len(), budget.weight());
+    let zeros = vec![0; bias.len()];
+    let constants = vec![0; bias.len()];
+    let sums = Sums { weights: &weights, weight_zero: &zeros, constants: &constants, window, codes };
+    sums.prove(layer, *groups, budget.register_bits, Conversion::Unknown)
 }
 
 /// A proof for every layer of integers, by their own registers.
 pub fn prove(network: &Network) -> Vec<Proof> {
     let codes = codes(network);
-    let layers = network.layers.iter().filter_map(|layer| match &layer.op {
-        Op::Integer(integer) => Some((layer, integer)),
+    let proof = |layer: &Layer| match &layer.op {
+        Op::Integer(integer) => Some(of_integers(layer, integer, codes[layer.inputs[0]])),
         _ => None,
-    });
-    let proofs = layers.map(|(layer, integer)| {
-        // Padding is the zero point.
-        let [low, high] = codes[layer.inputs[0]];
-        let sums = Sums {
-            weights: &integer.weights,
-            weight_zero: &integer.weight_zero,
-            constants: &integer.constants(),
-            window: &integer.window,
-            codes: [low.min(integer.input_zero), high.max(integer.input_zero)],
-        };
-        sums.prove(layer, integer.groups, integer.register, Conversion::of(&integer.output))
-    });
-    proofs.collect()
+    };
+    network.layers.iter().filter_map(proof).collect()
 }
 
-/// A proof for every layer of floats, as far as there is one without data: of its products alone, with activations of either sign.
-/// Biases and zero points take room too, and are not known before the activations' scales are.
-pub fn prove_products(network: &Network, budgets: &Budgets) -> Vec<Proof> {
-    let first = first_layers(network);
-    let layers = network.layers.iter().enumerate().filter_map(|(at, layer)| match &layer.op {
-        Op::Dense(dense) => Some((at, layer, dense)),
+/// A proof for every layer with weights by these budgets, as far as there is one without data: layers of integers have all
+/// that there is to know; of layers of floats it is about their products alone, with activations of either sign. Biases and zero points take room too, and are
+/// not known before the activations' scales are.
+///
+/// # Errors
+/// Those of [`Budget::check`].
+pub fn prove_without_data(network: &Network, budgets: &Budgets) -> Result<Vec<Proof>> {
+    let network = with_registers(network, budgets)?;
+    let (codes, first) = (codes(&network), first_layers(&network));
+    let proof = |(at, layer): (usize, &Layer)| match &layer.op {
+        Op::Integer(integer) => Some(of_integers(layer, integer, codes[layer.inputs[0]])),
+        Op::Dense(dense) => {
+            let is_first = first.contains(&at);
+            Some(of_floats(layer, dense, budgets.of(is_first), budgets.codes(is_first)))
+        }
         _ => None,
-    });
-    let proofs = layers.map(|(at, layer, dense)| {
-        let budget = if first.contains(&at) { &budgets.first } else { &budgets.rest };
-        let Dense { weights, bias, window, groups, .. } = dense;
-        let outs = bias.len();
-        let (weights, _) = weight_codes(weights, outs, budget.weight());
-        let most = budget.activation();
-        let (weight_zero, constants) = (vec![0; outs], vec![0; outs]);
-        let sums = Sums {
-            weights: &weights,
-            weight_zero: &weight_zero,
-            constants: &constants,
-            window,
-            codes: [-most, most],
-        };
-        sums.prove(layer, *groups, budget.register_bits, Conversion::Unknown)
-    });
-    proofs.collect()
+    };
+    Ok(network.layers.iter().enumerate().filter_map(proof).collect())
 }
 
 /// The first layer that is not proven, as an error.

@@ -2,10 +2,11 @@
 
 use lowbit::cases::Random;
 use lowbit::network::low_bit::{Budgets, Input, affine, low_bit, weight_codes};
-use lowbit::network::registers::{Budget, Conversion, Overflow, Proof, check, prove, prove_products};
+use lowbit::network::registers::{Budget, Conversion, Overflow, Proof, check, prove, prove_without_data};
 use lowbit::network::{
     Affine, Dense, Element, FixedPoint, Integer, Layer, Network, Op, Output, Unary, Value, Window,
 };
+use lowbit::oracle::network::{Values, run};
 
 fn value(name: &str, shape: &[usize], element: Element) -> Value {
     Value { name: name.into(), shape: shape.into(), element }
@@ -266,10 +267,10 @@ const BUDGETS: Budgets = Budgets { first: Budget::FIRST, rest: Budget::DEFAULT }
 #[test]
 fn layers_in_few_bits_are_proven_as_they_will_run() {
     let network = of_floats(vec![0.5; 20], vec![2.0], 0.3);
-    let proofs = prove_products(&network, &BUDGETS);
+    let proofs = prove_without_data(&network, &BUDGETS).unwrap();
     let of = |proof: &Proof| (proof.register_bits, proof.activations, proof.weights[1], proof.sums[1]);
     // What is not known without data is not claimed.
-    assert_eq!(of(&proofs[0]), (16, [-127, 127], 15, 20 * 127 * 15));
+    assert_eq!(of(&proofs[0]), (16, [-128, 127], 15, 20 * 127 * 15));
     assert_eq!(of(&proofs[1]), (8, [-3, 3], 1, 3));
     assert!(proofs.iter().all(|proof| proof.conversion == Conversion::Unknown));
     let made =
@@ -314,7 +315,7 @@ fn what_cannot_be_put_into_few_bits_is_refused_by_name() {
         "{text}"
     );
     let text = error(low_bit(&network, &BUDGETS, Input::Pixels, |_| Some((0.0, 0.0))));
-    assert!(text.contains("was 0 throughout calibration"), "{text}");
+    assert!(text.contains("it was 0 throughout calibration"), "{text}");
     let wild = of_floats(vec![1e-30; 20], vec![2.0], 1e30);
     let text = error(low_bit(&wild, &BUDGETS, Input::Pixels, |_| Some((0.0, 1.0))));
     assert!(text.contains("'one'"), "{text}");
@@ -324,4 +325,28 @@ fn what_cannot_be_put_into_few_bits_is_refused_by_name() {
     assert!(text.contains("an activation of 0 bits"), "{text}");
     let integers = of_one(products(vec![1; 4], 1, 8), [-3, 3], &[4]);
     assert!(error(low_bit(&integers, &BUDGETS, Input::Pixels, |_| None)).contains("of integers already"));
+}
+
+#[test]
+fn layers_of_integers_are_proven_beside_those_of_floats() {
+    let mut network = of_floats(vec![0.5; 20], vec![2.0], 0.3);
+    network.values[2].element = Element::I8;
+    network.layers[2].op = Op::Integer(products(vec![127], 1, 32));
+    let proofs = prove_without_data(&network, &BUDGETS).unwrap();
+    assert_eq!(proofs.len(), 2);
+    assert_eq!((proofs[1].register_bits, proofs[1].sums), (8, [-128 * 127, 127 * 127]));
+    assert!(proofs[1].overflow.is_some());
+    let none = Budget { register_bits: 0, ..Budget::DEFAULT };
+    assert!(prove_without_data(&network, &Budgets { rest: none, ..BUDGETS }).is_err());
+}
+
+#[test]
+fn a_channel_without_weights_keeps_its_bias() {
+    let network = of_floats(vec![0.0; 4], vec![1.0], 0.4);
+    let made = low_bit(&network, &BUDGETS, Input::Pixels, |_| Some((0.0, 0.6))).unwrap();
+    let relu = run(&made, &[0.0, 1.0, 2.0, 3.0]);
+    let codes = relu.iter().map(Values::integers).find(|codes| codes.len() == 1).unwrap();
+    // 0.4 of 0.6 in steps of 0.1, from -3 on.
+    assert_eq!(codes, [1]);
+    assert_eq!(prove(&made)[0].overflow, None);
 }

@@ -81,7 +81,7 @@ fn a_budget_that_is_broken_on_purpose_wraps_around() {
     let (name, network, budgets) = starnets().remove(0);
     let whole = calibrated(&gpu, &network, &budgets, &digits("calibration")).unwrap();
     let small = Budgets { rest: Budget { register_bits: 5, ..budgets.rest }, ..budgets };
-    let broken = with_registers(&whole, &small);
+    let broken = with_registers(&whole, &small).unwrap();
     assert!(prove(&whole).iter().all(|proof| proof.overflow.is_none()));
     assert!(prove(&broken).iter().skip(1).any(|proof| proof.overflow.is_some()));
     // The device wraps around as the oracle does, and what it computes is something else.

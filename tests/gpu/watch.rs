@@ -99,7 +99,9 @@ fn what_is_wrong_with_a_row_is_said_and_does_not_end_the_watch() {
     let answer = |line: &str| line.split(',').skip(1).take(3).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(answer(lines[1]), answer(lines[3]));
     assert!(
-        err.contains("3 rows in") && err.contains("1 invalid") && err.contains("error: -: 1 rows"),
+        err.contains("3 rows in")
+            && err.contains("1 invalid")
+            && err.contains("error: -: 1 rows got no probability; the first: line 2: it has 3 cells"),
         "{err}"
     );
     // Floats as they lie, with half a row at the end.
@@ -136,7 +138,7 @@ fn more_rows_than_can_be_answered_are_answered_later() {
         summary["largest_batch"].as_u64().unwrap() > 1 && summary["held_back"].as_u64().unwrap() > 0,
         "{summary}"
     );
-    assert!(err.contains("none dropped") && err.contains("held back at the source"), "{err}");
+    assert!(err.contains("0 dropped") && err.contains("held back at the source"), "{err}");
 }
 
 #[test]
@@ -164,6 +166,86 @@ fn values_beyond_what_calibration_saw_are_marked() {
 }
 
 #[test]
+fn codes_that_mean_zero_are_not_cut_off() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let model = &asset("small/bytes.onnx");
+    // Within, and beyond what a byte holds in steps of 0.05 around 0, on both sides.
+    fs::write(folder.join("x.csv"), "0,0\n1,-1\n-3,2\n7,0\n-7,0\n").unwrap();
+    let found = json(folder, &["classify", "watch", model, "--input", "x.csv", "--json"]);
+    let marks: Vec<bool> =
+        found["rows"].as_array().unwrap().iter().map(|row| row["saturated"].as_bool().unwrap()).collect();
+    assert_eq!(marks, [false, false, false, true, true]);
+}
+
+#[test]
+fn what_is_no_probability_gets_no_level() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let model = &asset("small/wild.onnx");
+    let watch = ["classify", "watch", model, "--input", "-", "--json"];
+    let (code, out, err) = piped(folder, &watch, b"1,0\n3e38,3e38\n1,0\n");
+    assert_eq!(code, Some(BAD_INPUT), "{err}");
+    let document: Value = serde_json::from_str(&out).unwrap();
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(
+        (rows.len(), &rows[0]["level"], &rows[0]["probability"]),
+        (3, &rows[2]["level"], &rows[2]["probability"])
+    );
+    assert!(rows[1]["invalid"].as_str().unwrap().contains("no probability"), "{out}");
+    assert_eq!(document["summary"]["invalid"], 1);
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_closed_all_the_same() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let model = &asset("delamination/model.onnx");
+    let watch = ["classify", "watch", model, "--input", "-", "--json"];
+    let endless = [b"1,2,3,4\n1,2,3,4\n".as_slice(), &vec![b'7'; (1 << 20) + 10], b"\n1,2,3,4\n"].concat();
+    let (code, out, err) = piped(folder, &watch, &endless);
+    assert_eq!(code, Some(BAD_INPUT), "{err}");
+    assert!(err.contains("line 3 is longer than") && err.contains("2 rows in"), "{err}");
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((document["rows"].as_array().unwrap().len(), &document["summary"]["dropped"]), (2, &0.into()));
+}
+
+/// Sends a signal to a process.
+fn signal(name: &str, process: u32) {
+    let sent = std::process::Command::new("kill").args([name, &process.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn a_signal_loses_no_row_that_was_read() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let model = &asset("delamination/model.onnx");
+    let mut command = lowbit(folder, &["classify", "watch", model, "--input", "-", "--json"]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // More rows than are ever answered, for as long as anybody takes them.
+    let writer = std::thread::spawn(move || while stdin.write_all(&b"1,2,3,4\n".repeat(1000)).is_ok() {});
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    for _ in 0..500 {
+        std::io::BufRead::read_line(&mut out, &mut text).unwrap();
+    }
+    signal("-TERM", child.id());
+    std::io::Read::read_to_string(&mut out, &mut text).unwrap();
+    let mut err = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{err}");
+    writer.join().unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let (rows, summary) = (document["rows"].as_array().unwrap(), &document["summary"]);
+    assert!(rows.iter().enumerate().all(|(at, row)| row["row"] == at));
+    assert_eq!((&summary["rows"], &summary["dropped"]), (&rows.len().into(), &0.into()), "{err}");
+    assert!(summary["held_back"].as_u64().unwrap() > 0, "{summary}");
+}
+
+#[test]
 fn a_rate_is_kept_and_a_signal_ends_it_with_the_closing_line() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
@@ -185,8 +267,7 @@ fn a_rate_is_kept_and_a_signal_ends_it_with_the_closing_line() {
         std::io::BufRead::read_line(&mut out, &mut lines).unwrap();
     }
     assert!(lines.contains("\n0,"), "{lines}");
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    signal("-INT", child.id());
     let status = child.wait().unwrap();
     let mut err = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut err).unwrap();

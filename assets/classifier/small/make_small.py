@@ -83,3 +83,43 @@ save(
 )
 # Nothing in it can be quantized.
 save("plain", [node("Sigmoid", ["x"], ["y"])], [value("x", 1)], [value("y", 1)], [])
+
+
+def fixed(name, values, kind=np.float32):
+    return numpy_helper.from_array(np.array(values, kind), name)
+
+
+# Logits beyond f32 for large inputs, and then no probability.
+save(
+    "wild",
+    [node("MatMul", ["x", "w"], ["logits"]), node("Softmax", ["logits"], ["y"], axis=1)],
+    [value("x", 2)],
+    [value("y", 2)],
+    [fixed("w", [[9, -9], [9, -9]])],
+)
+# Unsigned bytes behind a Relu: every 0 has the least code.
+save(
+    "bytes",
+    [
+        node("QuantizeLinear", ["x", "s", "middle"], ["xq"]),
+        node("DequantizeLinear", ["xq", "s", "middle"], ["xd"]),
+        node("DequantizeLinear", ["w1", "s", "zero"], ["w1d"]),
+        node("MatMul", ["xd", "w1d"], ["sum"], name="one"),
+        node("Relu", ["sum"], ["rectified"]),
+        node("QuantizeLinear", ["rectified", "s", "least"], ["rq"]),
+        node("DequantizeLinear", ["rq", "s", "least"], ["rd"]),
+        node("DequantizeLinear", ["w2", "s", "zero"], ["w2d"]),
+        node("MatMul", ["rd", "w2d"], ["logit"], name="two"),
+        node("Sigmoid", ["logit"], ["y"]),
+    ],
+    [value("x", 2)],
+    [value("y", 1)],
+    [
+        fixed("s", 0.05),
+        fixed("middle", 128, np.uint8),
+        fixed("least", 0, np.uint8),
+        fixed("zero", 0, np.int8),
+        fixed("w1", [[1, -1], [2, -2]], np.int8),
+        fixed("w2", [[1], [1]], np.int8),
+    ],
+)

@@ -209,7 +209,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
 }
 
 impl Arguments {
-    /// Which output is judged.
     /// Columns that are no features: labels and groups from the table of the features too.
     fn without(&self) -> Vec<String> {
         let test = place(&self.test);

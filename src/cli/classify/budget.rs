@@ -11,7 +11,7 @@ use lowbit::gpu::Context;
 use lowbit::io::table::{Column, check_left};
 use lowbit::network::Network;
 use lowbit::network::low_bit::{Budgets, has_floats};
-use lowbit::network::registers::{Budget, Proof, check, prove, prove_products, with_registers};
+use lowbit::network::registers::{Budget, Proof, check, prove, prove_without_data};
 use lowbit::report::starnet::proofs;
 use lowbit::{Error, report};
 
@@ -81,8 +81,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
     check_outputs(Vec::new(), &inputs, &Traced::default())?;
     let budgets = arguments.budgets();
-    budgets.first.check()?;
-    budgets.rest.check()?;
+    budgets.check()?;
     // A proof needs no output of floats.
     let loaded = if calibration.is_some() { arguments.model.load()? } else { arguments.model.read()? };
     let network = &loaded.network;
@@ -144,14 +143,12 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     Ok(verdict?)
 }
 
-/// Of a network of integers all is known; of one of floats what its products are.
+/// Of layers of integers all is known; of those of floats what their products are.
 fn without_data(network: &Network, budgets: &Budgets) -> lowbit::Result<Found> {
-    if !has_floats(network) {
-        return Ok(Found { proofs: prove(&with_registers(network, budgets)), accuracy: None, notice: None });
-    }
-    let notice =
-        "biases and zero points need a part of the headroom; how much is known with --calibration DATA";
-    Ok(Found { proofs: prove_products(network, budgets), accuracy: None, notice: Some(notice) })
+    let notice = has_floats(network).then_some(
+        "biases and zero points need a part of the headroom; how much is known with --calibration DATA",
+    );
+    Ok(Found { proofs: prove_without_data(network, budgets)?, accuracy: None, notice })
 }
 
 fn with_data(

@@ -1,6 +1,5 @@
 //! `lowbit classify watch`
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,18 +10,20 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::{ModelArguments, Session, Traced, about, check_outputs, files};
+use super::{ModelArguments, Session, Terminal, Traced, about, check_outputs, files};
 use lowbit::Error;
 use lowbit::classify::latency::{DEADLINE_US, Times};
 use lowbit::classify::watch::{Answer, BATCH, Level, Thresholds, Watcher};
 use lowbit::io::stream::{Format, Row, Rows};
 use lowbit::network::quantize::quantize;
 
-/// Rows that wait at most: then the source has to.
+/// Rows that wait at most, and their bytes: then the source has to.
 const QUEUE: usize = 4096;
+const QUEUE_BYTES: usize = 64 << 20;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -49,7 +50,7 @@ pub struct Arguments {
     /// Take a cache that has no manifest beside it
     #[arg(long, requires = "int8")]
     accept_cache: bool,
-    /// Take this many rows a second, and no more: to replay a file as it came
+    /// Take this many rows a second, and no more: to replay a file as it came. A row that waits is late from when it was due
     #[arg(long, value_name = "HZ", value_parser = rate)]
     rate: Option<f64>,
     /// A probability above it is a WARNING
@@ -85,7 +86,7 @@ struct Summary {
     warnings: u64,
     critical: u64,
     saturated: u64,
-    /// Rows that were no numbers, or not as many as the model takes: they have no probability.
+    /// Rows that were no numbers, not as many as the model takes, or made no probability.
     invalid: u64,
     seconds: f64,
     rows_per_second: f64,
@@ -95,22 +96,12 @@ struct Summary {
     max_us: f64,
     deadline_us: f64,
     missed_deadlines: u64,
-    /// Rows for which the source had to wait, because [`QUEUE`] others did.
+    /// Rows for which the source had to wait, because others did.
     held_back: u64,
     /// Most rows answered at once.
     largest_batch: usize,
+    /// Rows that were read and got no line: the device failed, or nobody read the answers any more.
     dropped: u64,
-}
-
-/// A row of the output.
-#[derive(Serialize)]
-struct Line<'a> {
-    row: u64,
-    #[serde(flatten)]
-    answer: Option<Answer>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    invalid: Option<&'a str>,
-    latency_us: f64,
 }
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
@@ -147,48 +138,57 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
         flag::register(signal, Arc::clone(&stop))?;
     }
-    let mut invalid = 0;
     session.with_device(&Traced::default(), |gpu| {
         let watcher =
             Watcher::new(gpu, &network, class, thresholds).map_err(about(&arguments.model.model))?;
-        let (sender, receiver) = sync_channel(QUEUE);
-        let held_back = Arc::new(AtomicU64::new(0));
+        let row_bytes = watcher.features() * size_of::<f32>();
+        let (sender, receiver) = sync_channel((QUEUE_BYTES / row_bytes).clamp(2, QUEUE));
+        let counts = Arc::new(Counts::default());
         let reader = Reader {
             without: arguments.without.clone(),
             width: watcher.features(),
             rate: arguments.rate,
-            held_back: Arc::clone(&held_back),
+            counts: Arc::clone(&counts),
+            stop: Arc::clone(&stop),
             names,
             format,
             sender,
         };
         // A read from a pipe cannot be called off: the thread ends with the process.
         let reader = std::thread::spawn(move || reader.read(source));
-        let (mut summary, ended) = answer(&watcher, gpu, &receiver, &stop, terminal.json())?;
+        let mut account = Account::default();
+        let ended = account.answer(&watcher, gpu, &receiver, &stop, terminal.json());
         drop(receiver);
-        summary.held_back = held_back.load(Ordering::Relaxed);
-        if ended {
-            let read = reader.join().map_err(|_| Error::Input("the input could not be read".into()))?;
-            read.map_err(|error| match error {
-                Error::Input(problem) => Error::file(input, problem),
-                other => other,
-            })?;
-        }
-        if summary.rows == 0 {
+        let ended = ended.and_then(|end| match end {
+            End::Read => reader
+                .join()
+                .map_err(|_| Error::Input("the input could not be read".into()))?
+                .map_err(about(input)),
+            End::Signal | End::Unread => Ok(()),
+        });
+        if account.rows == 0 {
+            ended?;
             print(head(terminal.json()))?;
+        } else if let Err(error) = ended {
+            account.close(&counts, terminal)?;
+            return Err(error.into());
         }
-        if terminal.json() {
-            print(&format!("],\n\"summary\": {}}}\n", serde_json::to_string(&summary)?))?;
+        account.close(&counts, terminal)?;
+        match account.problem {
+            Some(problem) => {
+                let problem = format!("{} rows got no probability; the first: {problem}", account.invalid);
+                Err(Error::file(input, problem).into())
+            }
+            None => Ok(None),
         }
-        terminal.notice(&closing(&summary));
-        invalid = summary.invalid;
-        Ok(None)
-    })?;
-    if invalid > 0 {
-        let problem = format!("{invalid} rows were invalid and got no probability");
-        return Err(Error::file(input, problem).into());
-    }
-    Ok(())
+    })
+}
+
+/// What the thread that reads has counted.
+#[derive(Default)]
+struct Counts {
+    read: AtomicU64,
+    held_back: AtomicU64,
 }
 
 /// What reads rows and says when they came.
@@ -198,26 +198,33 @@ struct Reader {
     names: Option<Vec<String>>,
     without: Vec<String>,
     rate: Option<f64>,
-    held_back: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+    stop: Arc<AtomicBool>,
     sender: SyncSender<Arrival>,
 }
 
 impl Reader {
     fn read(self, source: Box<dyn Read + Send>) -> lowbit::Result<()> {
         let mut rows = Rows::begin(source, self.format, self.width, self.names.as_deref(), &self.without)?;
-        let begun = Instant::now();
-        let mut count = 0u64;
-        while let Some(row) = rows.next_row()? {
+        let (mut begun, mut count) = (Instant::now(), 0u64);
+        while !self.stop.load(Ordering::Relaxed) {
+            let asked = Instant::now();
+            let Some(row) = rows.next_row()? else { break };
             let mut came = Instant::now();
             if let Some(rate) = self.rate {
-                // A row that is late is late by the clock, not by when it was looked at.
-                came = begun + Duration::from_secs_f64(count as f64 / rate);
-                std::thread::sleep(came.saturating_duration_since(Instant::now()));
+                let due = |begun: Instant| begun + Duration::from_secs_f64(count as f64 / rate);
+                // The source was late, so that those behind it are due later; where this thread was, they are not.
+                if asked < due(begun) && due(begun) < came {
+                    begun += came - due(begun);
+                }
+                std::thread::sleep(due(begun).saturating_duration_since(came));
+                came = due(begun);
             }
             count += 1;
+            self.counts.read.fetch_add(1, Ordering::Relaxed);
             let sent = match self.sender.try_send((came, row)) {
                 Err(TrySendError::Full(row)) => {
-                    self.held_back.fetch_add(1, Ordering::Relaxed);
+                    self.counts.held_back.fetch_add(1, Ordering::Relaxed);
                     self.sender.send(row).is_ok()
                 }
                 sent => sent.is_ok(),
@@ -245,91 +252,147 @@ fn print(text: &str) -> lowbit::Result<bool> {
     }
 }
 
-/// Answers rows until there are no more, which is the second result, a signal asks for an end, or nobody reads the answers.
-fn answer(
-    watcher: &Watcher,
-    gpu: &lowbit::gpu::Context,
-    receiver: &Receiver<Arrival>,
-    stop: &AtomicBool,
-    json: bool,
-) -> anyhow::Result<(Summary, bool)> {
-    let (mut read, mut ended) = (true, false);
-    let mut times = Times::default();
-    let mut levels = [0u64; 3];
-    let (mut rows, mut saturated, mut invalid, mut largest) = (0u64, 0, 0, 0);
-    let mut begun = None;
-    while read && !stop.load(Ordering::Relaxed) {
-        let first = match receiver.recv_timeout(Duration::from_millis(50)) {
-            Ok(arrival) => arrival,
-            Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => {
-                ended = true;
-                break;
-            }
-        };
-        begun.get_or_insert(first.0);
-        let mut batch = vec![first];
-        batch.extend(receiver.try_iter().take(BATCH - 1));
-        largest = largest.max(batch.len());
-        let values: Vec<f32> =
-            batch.iter().filter_map(|(_, row)| row.as_ref().ok()).flatten().copied().collect();
-        let mut answers = watcher.answer(gpu, &values)?.into_iter();
-        let mut text = if rows == 0 { head(json).to_owned() } else { String::new() };
-        for (came, row) in &batch {
-            let answer = row.as_ref().ok().and_then(|_| answers.next());
-            let latency_us = came.elapsed().as_secs_f64() * 1e6;
-            times.add(latency_us);
-            if let Some(answer) = answer {
-                levels[answer.level as usize] += 1;
-                saturated += u64::from(answer.saturated);
-            } else {
-                invalid += 1;
-            }
-            // Writing to a String cannot fail.
-            let _ = match (json, &answer) {
-                (true, _) => {
-                    let invalid = row.as_ref().err().map(String::as_str);
-                    let line = serde_json::to_string(&Line { row: rows, answer, invalid, latency_us })?;
-                    write!(text, "{}\n{line}", if rows == 0 { "" } else { "," })
-                }
-                (false, Some(Answer { probability, level, saturated })) => {
-                    writeln!(text, "{rows},{probability:.6},{},{saturated},{latency_us:.0}", level.name())
-                }
-                (false, None) => writeln!(text, "{rows},,INVALID,,{latency_us:.0}"),
+/// Why a watch ended.
+enum End {
+    /// All rows were read.
+    Read,
+    /// A signal asked for it.
+    Signal,
+    /// Nobody reads the answers any more.
+    Unread,
+}
+
+/// What became of the rows.
+#[derive(Default)]
+struct Account {
+    rows: u64,
+    levels: [u64; 3],
+    saturated: u64,
+    invalid: u64,
+    /// What was wrong with the first row that got no probability.
+    problem: Option<String>,
+    times: Times,
+    largest: usize,
+    begun: Option<Instant>,
+}
+
+impl Account {
+    /// Answers rows until there are no more. A signal ends the reading; what was read by then is answered.
+    fn answer(
+        &mut self,
+        watcher: &Watcher,
+        gpu: &lowbit::gpu::Context,
+        receiver: &Receiver<Arrival>,
+        stop: &AtomicBool,
+        json: bool,
+    ) -> lowbit::Result<End> {
+        loop {
+            let first = match receiver.recv_timeout(Duration::from_millis(50)) {
+                Ok(arrival) => arrival,
+                Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Relaxed) => return Ok(End::Signal),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Ok(End::Read),
             };
-            rows += 1;
+            self.begun.get_or_insert(first.0);
+            let mut batch = vec![first];
+            batch.extend(receiver.try_iter().take(BATCH - 1));
+            let right = batch.iter().filter_map(|(_, row)| row.as_ref().ok());
+            let values: Vec<f32> = right.flatten().copied().collect();
+            let mut answers = watcher.answer(gpu, &values)?.into_iter();
+            let mut text = if self.rows == 0 { head(json).to_owned() } else { String::new() };
+            let mut came = Vec::with_capacity(batch.len());
+            for (at, row) in batch {
+                // There is an answer for each row of numbers.
+                let answer =
+                    row.and_then(|_| answers.next().unwrap_or_else(|| Err("it got no answer".into())));
+                text += &self.line(&answer, at.elapsed().as_secs_f64() * 1e6, json);
+                self.count(answer);
+                came.push(at);
+            }
+            self.largest = self.largest.max(came.len());
+            let read = print(&text)?;
+            came.iter().for_each(|came| self.times.add(came.elapsed().as_secs_f64() * 1e6));
+            if !read {
+                return Ok(End::Unread);
+            }
         }
-        read = print(&text)?;
     }
-    let seconds = begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
-    let of = |level: Level| levels[level as usize];
-    let summary = Summary {
-        rows,
-        nominal: of(Level::Nominal),
-        warnings: of(Level::Warning),
-        critical: of(Level::Critical),
-        saturated,
-        invalid,
-        seconds,
-        rows_per_second: rows as f64 / seconds.max(1e-9),
-        p50_us: times.percentile(0.5),
-        p99_us: times.percentile(0.99),
-        p999_us: times.percentile(0.999),
-        max_us: times.percentile(1.0),
-        deadline_us: DEADLINE_US,
-        missed_deadlines: times.missed(),
-        held_back: 0,
-        largest_batch: largest,
-        dropped: 0,
-    };
-    Ok((summary, ended))
+
+    /// The line of a row.
+    fn line(&self, answer: &Result<Answer, String>, latency_us: f64, json: bool) -> String {
+        let row = self.rows;
+        match answer {
+            answer if json => {
+                let line = match answer {
+                    Ok(answer) => {
+                        json!({ "row": row, "probability": answer.probability, "level": answer.level,
+                        "saturated": answer.saturated, "latency_us": latency_us })
+                    }
+                    Err(problem) => json!({ "row": row, "invalid": problem, "latency_us": latency_us }),
+                };
+                format!("{}\n{line}", if row == 0 { "" } else { "," })
+            }
+            Ok(Answer { probability, level, saturated }) => {
+                format!("{row},{probability:.6},{},{saturated},{latency_us:.0}\n", level.name())
+            }
+            Err(_) => format!("{row},,INVALID,,{latency_us:.0}\n"),
+        }
+    }
+
+    fn count(&mut self, answer: Result<Answer, String>) {
+        self.rows += 1;
+        match answer {
+            Ok(answer) => {
+                self.levels[answer.level as usize] += 1;
+                self.saturated += u64::from(answer.saturated);
+            }
+            Err(problem) => {
+                self.invalid += 1;
+                self.problem.get_or_insert(problem);
+            }
+        }
+    }
+
+    /// Ends the output, and says what became of all rows.
+    fn close(&self, counts: &Counts, terminal: &Terminal) -> anyhow::Result<()> {
+        let summary = self.summary(counts);
+        if terminal.json() {
+            print(&format!("],\n\"summary\": {}}}\n", serde_json::to_string(&summary)?))?;
+        }
+        terminal.notice(&closing(&summary));
+        Ok(())
+    }
+
+    fn summary(&self, counts: &Counts) -> Summary {
+        let seconds = self.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let of = |level: Level| self.levels[level as usize];
+        Summary {
+            rows: self.rows,
+            nominal: of(Level::Nominal),
+            warnings: of(Level::Warning),
+            critical: of(Level::Critical),
+            saturated: self.saturated,
+            invalid: self.invalid,
+            seconds,
+            rows_per_second: self.rows as f64 / seconds.max(1e-9),
+            p50_us: self.times.percentile(0.5),
+            p99_us: self.times.percentile(0.99),
+            p999_us: self.times.percentile(0.999),
+            max_us: self.times.percentile(1.0),
+            deadline_us: DEADLINE_US,
+            missed_deadlines: self.times.missed(),
+            held_back: counts.held_back.load(Ordering::Relaxed),
+            largest_batch: self.largest,
+            dropped: counts.read.load(Ordering::Relaxed).saturating_sub(self.rows),
+        }
+    }
 }
 
 fn closing(summary: &Summary) -> String {
-    let Summary { rows, nominal, warnings, critical, saturated, invalid, .. } = summary;
+    let Summary { rows, nominal, warnings, critical, saturated, invalid, dropped, .. } = summary;
     format!(
         "{rows} rows in {:.1} s ({:.0} rows/s): {nominal} nominal, {warnings} warnings, {critical} critical; {saturated} saturated, \
-         {invalid} invalid, none dropped\nlatency from arrival to answer, us: p50 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}; {} missed {:.0} us; \
+         {invalid} invalid, {dropped} dropped\nlatency from arrival to answer, us: p50 {:.0}, p99 {:.0}, p99.9 {:.0}, max {:.0}; {} missed {:.0} us; \
          up to {} answered at once, {} held back at the source",
         summary.seconds,
         summary.rows_per_second,

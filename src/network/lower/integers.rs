@@ -7,7 +7,7 @@ use crate::network::{
     Affine, Dense, Element, Integer, Layer, Network, Op, Output, QuantizedWeights, Unary, Value,
 };
 
-/// The code of a value, as [`Op::Quantize`] has it.
+/// The code of a value, as [`Op::Quantize`](crate::network::Op::Quantize) has it.
 pub fn code(value: f32, scale: f32, zero: i32) -> i32 {
     // Saturates: an infinite bound is the last code.
     ((value * (1.0 / scale)).round_ties_even() as i32).saturating_add(zero).clamp(-128, 127)

@@ -23,7 +23,7 @@ use crate::io::onnx::{Attribute, DataType, Dim, Model, Node, Tensor};
 use crate::io::quoted;
 use crate::{Error, Result};
 use constant::{Constant, elements};
-pub(super) use integers::code;
+pub use integers::code;
 
 /// The most numbers that lowering may make: weights, indices and expanded constants.
 const MAX_MADE: usize = 1 << 27;
