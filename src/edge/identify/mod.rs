@@ -46,6 +46,7 @@ use std::str::FromStr;
 use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 
+use crate::edge::{GAMMA, TAU};
 use crate::{Error, Result};
 use design::{Design, Term};
 use filter::{Derivatives, Row};
@@ -100,8 +101,8 @@ impl Parameter {
     /// Its least and its largest value, if it has any.
     pub fn bounds(self) -> Option<[f64; 2]> {
         match self {
-            Self::Tau => Some([0.001, 0.5]),
-            Self::Gamma => Some([0.0, 1.0]),
+            Self::Tau => Some(TAU),
+            Self::Gamma => Some(GAMMA),
             Self::KE | Self::KBase => None,
         }
     }
