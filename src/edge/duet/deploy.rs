@@ -22,7 +22,8 @@
 //!
 //! If the rename fails, what became of the file decides: the new bytes are a success, the old bytes are a file that was not
 //! changed. Anything else is repaired from the bytes in hand, in the same steps, or deleted if there was no file and the
-//! printer has just given the name to ours. A repair that fails leaves the temporary file, for the next deployment to see.
+//! printer has just given the name to ours. A repair that fails and leaves no file leaves the temporary one, for the
+//! next deployment to see.
 
 use serde::Serialize;
 
@@ -403,6 +404,10 @@ fn restore(
             }
             Err(problem) => last = problem,
         }
+    }
+    // Where the name is gone, this is the sign of it.
+    if matches!(session.download(name), Ok(Some(_))) {
+        let _ = session.delete(&temporary);
     }
     format!(
         "{name} may be broken: {problem}\n{state}, and its old bytes could not be put back: {last}{}",
