@@ -10,7 +10,7 @@ use lowbit::edge::duet::{Constants, Status, Swap, swap};
 /// How it ends.
 const ENDS: &str = "SUCCESS: exit code 0; the printer took the line within 50 ms, and what the macro then said is shown.\n\
                     TIMEOUT_WARNING: exit code 1; it did not answer in time, and may have taken it.\n\
-                    ERROR: exit code 3; it did not take it, and its constants are the old ones.\n\
+                    ERROR: exit code 3; it or the macro refused, or there was no connection: its constants are the old ones.\n\
                     The replies that are read are common to all of its clients, which may miss them.";
 
 #[derive(Args, Debug)]

@@ -56,11 +56,11 @@ use residuals::{CONFIDENCE, Covariance, LjungBox, ljung_box};
 /// A condition number of the scaled design above this is warned of.
 pub const MOST_CONDITION: f64 = 100.0;
 /// Methods agree where the search's sum of squares, which is what it makes least, is off the least one by no more than this
-/// part of the variance of what is left: that is half of a standard error, in any direction of the parameters.
-pub const AGREEMENT: f64 = 0.25;
+/// part of the variance of what is left: that is a tenth of a standard error, in any direction of the parameters.
+pub const AGREEMENT: f64 = 0.01;
 /// Or by no more than so small a part of the bounds' width of tau and gamma changes: where next to nothing is left, the
 /// search ends above the rounding of the least squares.
-pub const RESOLUTION: f64 = 1e-5;
+pub const RESOLUTION: f64 = 1e-6;
 /// A bias is warned of above this part of a parameter, if it is more than a quarter of the interval's width too.
 pub const MOST_BIAS: f64 = 0.01;
 /// Fewer rows than this are not identified from.
@@ -706,7 +706,7 @@ mod tests {
     use crate::random::Random;
 
     #[test]
-    fn methods_agree_within_half_of_a_standard_error_and_no_further() {
+    fn methods_agree_within_a_tenth_of_a_standard_error_and_no_further() {
         let mut random = Random::new(3);
         let mut column = |size: f64| (0..200).map(|_| size * (random.unit() - 0.5)).collect::<Vec<f64>>();
         for (noise, resolved) in [(1.0, false), (0.0, true)] {
@@ -719,7 +719,7 @@ mod tests {
             // Of tau, if k_base follows it.
             let inverse = design.inverse(&[0, 1]).unwrap();
             let error = (optimum.objective / 198.0 * inverse[(1, 1)]).sqrt();
-            let step = if resolved { RESOLUTION * 0.499 } else { 0.5 * error };
+            let step = if resolved { RESOLUTION * 0.499 } else { 0.1 * error };
             for (part, agree) in [(0.0, true), (0.95, true), (1.1, false), (2.0, false), (100.0, false)] {
                 let other = design.at(&[(1, optimum.values[1] + part * step)]).unwrap();
                 let excess = other.objective - optimum.objective;
