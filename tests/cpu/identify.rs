@@ -177,7 +177,7 @@ fn every_seed_of_the_search_lands_on_the_least_squares() {
 #[test]
 fn sound_least_squares_are_not_disagreed_with() {
     // Few rows, of less than a period, so that the objective is a long flat valley: where in it the search ends is noise.
-    for seed in 0..200 {
+    for seed in 0..24 {
         for noise in [1e-3, 1e-4] {
             let recipe = Recipe { rows: 60, noise, dq: true, seed, ..Recipe::default() };
             let found = identify(&recipe.log(), &Options { seed, ..Options::default() }).unwrap();
