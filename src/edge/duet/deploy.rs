@@ -100,7 +100,7 @@ pub fn deploy(session: &Session, write: bool) -> crate::Result<Deployment> {
     let (made, mut layers) = (read(session, MACRO_NAME)?, read(session, HOOKED)?);
     let unfinished = if layers.is_none() { unfinished(session, HOOKED)? } else { None };
     let mut notices = Vec::new();
-    if layers.is_none() {
+    if layers.is_none() && unfinished.is_none() {
         notices.push(format!(
             "the firmware does not run {HOOKED} by itself: the slicer's G-code has to have M98 P\"beforeLayerChange.g\" at each layer"
         ));
