@@ -2,3 +2,8 @@
 
 pub mod duet;
 pub mod identify;
+
+/// The bounds of tau, in seconds: what is identified, and what a printer is given.
+pub const TAU: [f64; 2] = [0.001, 0.5];
+/// The bounds of gamma.
+pub const GAMMA: [f64; 2] = [0.0, 1.0];

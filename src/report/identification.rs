@@ -28,7 +28,7 @@ pub fn text(found: &Identification) -> String {
     let row = |of: &Estimate| {
         // As many decimals as the error has, and one more.
         let digits = of.standard_error.filter(|error| *error > 0.0).map_or(6.0, |error| 2.0 - error.log10());
-        let number = |value: f64| format!("{value:.*}", digits.clamp(4.0, 12.0) as usize);
+        let number = |value: f64| decimal(value, digits.clamp(4.0, 12.0) as usize);
         let (name, bounds) = (of.name.name(), of.bounds.map_or("-".into(), |[a, b]| format!("{a} to {b}")));
         let interval = of.interval.map_or("-".into(), |[a, b]| format!("{} to {}", number(a), number(b)));
         let note = match (of.fixed, of.at_bound) {
@@ -52,18 +52,19 @@ pub fn text(found: &Identification) -> String {
     text += &table::render(&header, found.parameters.iter().map(row).collect());
 
     let (quality, filter) = (&found.quality, &found.filter);
-    let percent = |part: Option<f64>| part.map_or("-".into(), |part| format!("{:.2} %", 100.0 * part));
+    let percent =
+        |part: Option<f64>| part.map_or("-".into(), |part| format!("{} %", decimal(100.0 * part, 2)));
     text += &format!(
-        "\nresidual {:.5} A RMS, {} of I_actual; R^2 {}\n",
-        quality.residual_rms_a,
+        "\nresidual {} A RMS, {} of I_actual; R^2 {}\n",
+        decimal(quality.residual_rms_a, 5),
         percent(quality.residual_relative),
-        quality.r_squared.map_or("-".into(), |r| format!("{r:.5}"))
+        quality.r_squared.map_or("-".into(), |r| decimal(r, 5))
     );
     let tested = &quality.ljung_box;
     text += &format!(
-        "residuals {}: Ljung-Box {:.2} over {} lags, p {:.4}; intervals {}\n",
+        "residuals {}: Ljung-Box {} over {} lags, p {:.4}; intervals {}\n",
         if quality.white { "white" } else { "NOT white" },
-        tested.statistic,
+        decimal(tested.statistic, 2),
         tested.lags,
         tested.p_value,
         match quality.covariance {
@@ -73,7 +74,8 @@ pub fn text(found: &Identification) -> String {
         }
     );
     let free = found.parameters.iter().filter(|of| !of.fixed).count();
-    text += &format!("rank {} of {free}, condition number {:.1}\n", found.rank, found.condition_number);
+    let condition = decimal(found.condition_number, 1);
+    text += &format!("rank {} of {free}, condition number {condition}\n", found.rank);
     text += &match (found.method, &found.bayesian, found.agree) {
         (Method::Bayesian, Some(search), _) => {
             format!("by a Bayesian search of {} evaluations, seed {}\n", search.evaluations, search.seed)
@@ -86,15 +88,15 @@ pub fn text(found: &Identification) -> String {
         _ => "by least squares\n".into(),
     };
     text += &format!(
-        "{} of {} rows used, {:.1} s; {} from {} by local polynomials of order {} over {} rows ({:.4} s); noise of {} {:.2e}\n",
+        "{} of {} rows used, {} s; {} from {} by local polynomials of order {} over {} rows ({} s); noise of {} {:.2e}\n",
         found.rows_used,
         found.rows,
-        found.duration_s,
+        decimal(found.duration_s, 1),
         filter.derives.join(" and "),
         filter.of,
         filter.order,
         filter.window_rows,
-        filter.window_s,
+        decimal(filter.window_s, 4),
         filter.of,
         filter.noise
     );
@@ -107,7 +109,12 @@ pub fn text(found: &Identification) -> String {
     text
 }
 
-/// I_actual and the fitted current over time, and what is left below.
+/// A number with so many decimals; with an exponent where that would be a long row of digits.
+fn decimal(value: f64, digits: usize) -> String {
+    if value.abs() < 1e9 { format!("{value:.digits$}") } else { format!("{value:.3e}") }
+}
+
+/// I_actual and the fitted current over time, and what is left below. Lines end at gaps.
 ///
 /// # Errors
 /// [`Error::Input`] if it cannot be drawn.
@@ -115,7 +122,8 @@ pub fn svg(found: &Identification) -> Result<String> {
     let shown = liveliest(&found.trace);
     let trace = &found.trace;
     let times = &trace.time[shown.clone()];
-    let series = |values: &[f64]| thinned(times, &values[shown.clone()]);
+    let rows = &trace.row[shown.clone()];
+    let series = |values: &[f64]| thinned(rows, times, &values[shown.clone()]);
     let (actual, fitted) = (series(&trace.actual), series(&trace.fitted));
     let left: Vec<f64> = trace.actual.iter().zip(&trace.fitted).map(|(a, b)| a - b).collect();
     let mut svg = String::new();
@@ -124,12 +132,12 @@ pub fn svg(found: &Identification) -> Result<String> {
         root.fill(&WHITE).map_err(|e| fault(&e))?;
         let (upper, lower) = root.split_vertically(CURRENTS);
         let part = if shown.len() < trace.time.len() {
-            format!("Current: {:.2} s of {:.1} s", span(times), found.duration_s)
+            format!("Current: {} s of {} s", decimal(span(times), 2), decimal(found.duration_s, 1))
         } else {
             "Current".into()
         };
         chart(&upper, &part, "A", &[("measured", actual, ACTUAL, 4), ("fitted", fitted, FITTED, 2)])?;
-        let caption = format!("Measured less fitted: {:.4} A RMS", found.quality.residual_rms_a);
+        let caption = format!("Measured less fitted: {} A RMS", decimal(found.quality.residual_rms_a, 4));
         chart(&lower, &caption, "A", &[("", series(&left), ACTUAL, 1)])?;
         root.present().map_err(|e| fault(&e))?;
     }
@@ -140,11 +148,12 @@ fn fault(e: &dyn std::fmt::Display) -> Error {
     Error::Input(format!("the picture cannot be drawn: {e}"))
 }
 
-type Series<'a> = (&'a str, Vec<(f64, f64)>, RGBColor, u32);
+/// A name, a line for each run between gaps, a colour, a width.
+type Series<'a> = (&'a str, Vec<Vec<(f64, f64)>>, RGBColor, u32);
 
 /// Lines over time. The first lies below, so that it is seen where both are the same.
 fn chart(area: &DrawingArea<SVGBackend, Shift>, caption: &str, unit: &str, all: &[Series]) -> Result<()> {
-    let points = || all.iter().flat_map(|(_, points, ..)| points);
+    let points = || all.iter().flat_map(|(_, lines, ..)| lines.iter().flatten());
     let range = |of: fn(&(f64, f64)) -> f64, room: f64, legend: f64| {
         let low = points().map(of).fold(f64::INFINITY, f64::min);
         let high = points().map(of).fold(f64::NEG_INFINITY, f64::max);
@@ -173,9 +182,10 @@ fn chart(area: &DrawingArea<SVGBackend, Shift>, caption: &str, unit: &str, all: 
         .y_desc(unit)
         .draw()
         .map_err(|e| fault(&e))?;
-    for (name, points, colour, width) in all {
+    for (name, lines, colour, width) in all {
         let style = colour.stroke_width(*width);
-        let drawn = chart.draw_series(LineSeries::new(points.clone(), style)).map_err(|e| fault(&e))?;
+        let lines = lines.iter().map(|line| PathElement::new(line.clone(), style));
+        let drawn = chart.draw_series(lines).map_err(|e| fault(&e))?;
         if !name.is_empty() {
             drawn.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], style));
         }
@@ -220,22 +230,22 @@ fn liveliest(trace: &Trace) -> std::ops::Range<usize> {
     best.1
 }
 
-/// A line of no more points than can be seen: of those on one pixel the least and the largest, in their order.
-fn thinned(times: &[f64], values: &[f64]) -> Vec<(f64, f64)> {
-    let points: Vec<(f64, f64)> = times.iter().copied().zip(values.iter().copied()).collect();
-    if points.len() <= 2 * PIXELS {
-        return points;
-    }
-    let run = points.len().div_ceil(PIXELS);
-    let ends = |run: &[(f64, f64)]| {
-        let least = run.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
-        let most = run.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+/// Lines of no more points than can be seen: of those on one pixel the least and the largest, in their order. A line ends
+/// where rows are left out.
+fn thinned(rows: &[usize], times: &[f64], values: &[f64]) -> Vec<Vec<(f64, f64)>> {
+    let points: Vec<(usize, (f64, f64))> =
+        rows.iter().copied().zip(times.iter().copied().zip(values.iter().copied())).collect();
+    let run = if points.len() > 2 * PIXELS { points.len().div_ceil(PIXELS) } else { 1 };
+    let ends = |run: &[(usize, (f64, f64))]| {
+        let least = run.iter().map(|(_, point)| *point).min_by(|a, b| a.1.total_cmp(&b.1));
+        let most = run.iter().map(|(_, point)| *point).max_by(|a, b| a.1.total_cmp(&b.1));
         let mut ends: Vec<(f64, f64)> = least.into_iter().chain(most).collect();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
         ends.dedup();
         ends
     };
-    points.chunks(run).flat_map(ends).collect()
+    let lines = points.chunk_by(|(before, _), (row, _)| before + 1 == *row);
+    lines.map(|line| line.chunks(run).flat_map(ends).collect()).collect()
 }
 
 #[cfg(test)]
@@ -245,7 +255,7 @@ mod tests {
     fn trace(rows: usize, dt: f64, fitted: impl Fn(f64) -> f64) -> Trace {
         let time: Vec<f64> = (0..rows).map(|i| i as f64 * dt).collect();
         let fitted: Vec<f64> = time.iter().map(|t| fitted(*t)).collect();
-        Trace { actual: fitted.clone(), fitted, time }
+        Trace { row: (0..rows).collect(), actual: fitted.clone(), fitted, time }
     }
 
     #[test]
@@ -262,9 +272,28 @@ mod tests {
     #[test]
     fn thinned_lines_keep_their_extremes() {
         let all = trace(20_000, 0.001, |t| (300.0 * t).sin());
-        let thin = thinned(&all.time, &all.fitted);
+        let lines = thinned(&all.row, &all.time, &all.fitted);
+        assert_eq!(lines.len(), 1);
+        let thin = &lines[0];
         assert!(thin.len() <= 2 * PIXELS && thin.is_sorted_by(|a, b| a.0 <= b.0), "{}", thin.len());
         let most = |of: &mut dyn Iterator<Item = f64>| of.fold(f64::MIN, f64::max);
         assert_eq!(most(&mut thin.iter().map(|p| p.1)), most(&mut all.fitted.iter().copied()));
+    }
+
+    #[test]
+    fn lines_end_at_gaps() {
+        let mut all = trace(100, 0.001, |t| t);
+        all.row[40..].iter_mut().for_each(|row| *row += 8);
+        let lengths: Vec<usize> =
+            thinned(&all.row, &all.time, &all.fitted).iter().map(|line| line.len()).collect();
+        assert_eq!(lengths, [40, 60]);
+    }
+
+    #[test]
+    fn numbers_stay_short() {
+        for (value, text) in [(1.25, "1.2"), (-0.04, "-0.0"), (1e300, "1.000e300"), (-2e9, "-2.000e9")] {
+            assert_eq!(decimal(value, 1), text);
+        }
+        assert_eq!(decimal(f64::INFINITY, 1), "inf");
     }
 }

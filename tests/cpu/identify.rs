@@ -175,6 +175,26 @@ fn every_seed_of_the_search_lands_on_the_least_squares() {
 }
 
 #[test]
+fn sound_least_squares_are_not_disagreed_with() {
+    // Few rows, of less than a period, so that the objective is a long flat valley: where in it the search ends is noise.
+    for seed in 0..24 {
+        for noise in [1e-3, 1e-4] {
+            let recipe = Recipe { rows: 60, noise, dq: true, seed, ..Recipe::default() };
+            let found = identify(&recipe.log(), &Options { seed, ..Options::default() }).unwrap();
+            assert!(found.condition_number > 1000.0);
+            assert_eq!(found.agree, Some(true), "{seed} {noise}: {:?}", found.warnings);
+        }
+    }
+    // Nothing is left, and a parameter is 0: no part of it is a tolerance.
+    for seed in 0..10 {
+        let parameters = [12.0, 0.0, 0.02, 0.35];
+        let recipe = Recipe { rows: 100, noise: 0.0, parameters, dq: seed % 2 == 0, ..Recipe::default() };
+        let found = recipe.identify(&Options { seed, ..Options::default() }).unwrap();
+        assert_eq!(found.agree, Some(true), "{seed}: {:?}", found.warnings);
+    }
+}
+
+#[test]
 fn intervals_hold_what_they_promise() {
     for coloured in [false, true] {
         let (mut inside, mut all, mut classical) = (0, 0, 0);
@@ -394,6 +414,13 @@ fn a_window_that_is_too_long_is_found_and_its_bias_estimated() {
     let (bias, error) = (tau.filter_bias.unwrap(), tau.estimate - 0.02);
     assert!(error.abs() > 0.0002 && (0.5..1.5).contains(&(bias / error)), "{bias} {error}");
     assert!(found.warnings.iter().any(|w| w.contains("shorter --window")), "{:?}", found.warnings);
+    // A longer one is not advised as well.
+    assert!(!found.warnings.iter().any(|w| w.contains("longer")), "{:?}", found.warnings);
+    // Where the filter leaves next to nothing of ddQ, it is not to smooth more.
+    let waves = vec![[1.5, 1500.0, 0.3], [0.8, 1650.0, 1.1]];
+    let text = refusal(&Recipe { waves, noise: 0.0, rows: 5000, ..Recipe::default() }, &[]);
+    says(&text, &["tau has no effect", "log with a shorter dt, or smooth less by a shorter --window"]);
+    assert!(!text.contains("longer"), "{text}");
     // Noise alone is not taken for that.
     let noisy = Recipe { noise_of_q: 1e-3, ..Recipe::default() }
         .identify(&Options { window: 21, ..by(Method::LeastSquares) });
@@ -428,6 +455,32 @@ fn gaps_are_left_out() {
     let found = identify(&log, &Options::default()).unwrap();
     assert_eq!((found.filter.gaps, found.filter.rows_left_out), (1, 16));
     assert!((found.values.tau_s / 0.02 - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn the_first_step_says_nothing() {
+    let log = Recipe { rows: 1000, ..Recipe::default() }.log();
+    let known = identify(&log, &Options::default()).unwrap();
+    assert!((known.duration_s - 0.999).abs() < 1e-9 && (known.filter.window_s - 0.008).abs() < 1e-12);
+    assert!((known.trace.time[0] - 0.004).abs() < 1e-12 && known.trace.row[0] == 4);
+    // Many loggers write 0 there, and some the time of day.
+    for first in [0.0, 1.7e9, 1e-300] {
+        let mut other = log.clone();
+        other.dt[0] = first;
+        assert_eq!(identify(&other, &Options::default()).unwrap(), known, "{first}");
+    }
+    let mut other = log.clone();
+    other.dt[0] = -1.0;
+    let error = identify(&other, &Options::default()).unwrap_err().to_string();
+    says(&error, &["dt of row 0 is -1: it has to be a finite number of 0 or above"]);
+    other.dt[0] = 0.0;
+    other.dt[1] = 0.0;
+    let error = identify(&other, &Options::default()).unwrap_err().to_string();
+    says(&error, &["dt of row 1 is 0: it has to be a finite number above 0"]);
+    // One long step moves no other number than the length.
+    let mut other = log;
+    other.dt[500] = 1000.0;
+    assert!((identify(&other, &Options::default()).unwrap().filter.window_s - 0.008).abs() < 1e-12);
 }
 
 #[test]
@@ -577,6 +630,11 @@ fn the_tool_refuses_what_is_wrong_in_words() {
             assert!(err.lines().count() <= 2, "{err}");
         }
     }
+    // The first row has no row before.
+    fs::write(folder.join("first.csv"), format!("{head}0,5,3,60\n{good}")).unwrap();
+    assert_ne!(tool(folder, &["first.csv"]).0, Some(2));
+    fs::write(folder.join("first.csv"), format!("{head}-1,5,3,60\n{good}")).unwrap();
+    says(&tool(folder, &["first.csv"]).2, &["line 2, column 1 ('dt'): '-1' is no time"]);
     fs::write(folder.join("good.csv"), format!("{head}{good}")).unwrap();
     fs::create_dir(folder.join("folder")).unwrap();
     let refused: [(&[&str], &[&str]); 12] = [

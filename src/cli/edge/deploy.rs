@@ -2,15 +2,20 @@
 
 use clap::Args;
 
-use super::{PrinterArguments, Session};
+use super::{CLOCK, PrinterArguments, Session};
 use lowbit::edge::duet::{Deployment, HOOKED, deploy};
 use lowbit::report::table::render;
 
+/// What is not seen from the steps.
+const MORE: &str = "The firmware does not run sys/beforeLayerChange.g by itself: the slicer's G-code has to have\n\
+                    M98 P\"beforeLayerChange.g\" at each change of layer.";
+
 #[derive(Args, Debug)]
+#[command(after_help = format!("{MORE}\n{CLOCK}"))]
 pub struct Arguments {
     #[command(flatten)]
     printer: PrinterArguments,
-    /// Write; without it the printer is only read
+    /// Write; without it the printer's files are only read
     #[arg(long)]
     yes: bool,
 }

@@ -27,6 +27,10 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
     }
 }
 
+/// What opening a session does, for the help of what only reads without --yes.
+const CLOCK: &str =
+    "Opening a session tells the printer the time, in UTC: it sets its clock by that if it is not set.";
+
 /// Which printer.
 #[derive(Args, Debug)]
 struct PrinterArguments {

@@ -3,11 +3,18 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{PrinterArguments, Session};
+use super::{CLOCK, PrinterArguments, Session};
 use lowbit::Error;
 use lowbit::edge::duet::{Constants, Status, Swap, swap};
 
+/// How it ends.
+const ENDS: &str = "SUCCESS: exit code 0; the printer took the line within 50 ms, and what the macro then said is shown.\n\
+                    TIMEOUT_WARNING: exit code 1; it did not answer in time, and may have taken it.\n\
+                    ERROR: exit code 3; it or the macro refused, or there was no connection: its constants are the old ones.\n\
+                    The replies that are read are common to all of its clients, which may miss them.";
+
 #[derive(Args, Debug)]
+#[command(after_help = format!("{ENDS}\n{CLOCK}"))]
 pub struct Arguments {
     #[command(flatten)]
     printer: PrinterArguments,
@@ -42,6 +49,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     match swapped.status {
         Status::Success => Ok(()),
         Status::Error => Err(Error::Peer { host, problem }.into()),
+        // The budget is a gate, which was not met; the printer itself may be well.
         Status::TimeoutWarning => Err(Error::Gate(format!("{host}: {problem}")).into()),
     }
 }

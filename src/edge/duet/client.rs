@@ -29,6 +29,9 @@ const HEADERS: usize = 400;
 pub(super) const TRIES: usize = 4;
 /// What RepRapFirmware takes where no password was set.
 const NO_PASSWORD: &str = "reprap";
+/// An answer to `rr_connect` that is none, such as the page of another web server.
+const NO_PRINTER: &str =
+    "its answer to rr_connect cannot be read; is this a Duet3D printer? Check the address and the port";
 
 /// RepRapFirmware takes uppercase escapes only, and reads `+` as a space: nothing but these is sent as it is.
 const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/');
@@ -172,7 +175,11 @@ impl Session {
     /// Resolves the name, connects and gives the password.
     ///
     /// The password is in the URL of that request, as the firmware wants it. A program that has the HTTP crate log at the
-    /// level `trace` would see it there; lowbit logs nothing.
+    /// level `trace` would see it there; lowbit logs nothing. The time is in it too, in UTC: a printer whose clock is not
+    /// set sets it by that, which is all that a session by itself changes.
+    ///
+    /// A name with several addresses is tried at each, within one deadline: an address that does not answer at all takes
+    /// all of it, so that the next one is tried only where a connection was refused. Give the address then.
     ///
     /// # Errors
     /// [`Error::Peer`] if the printer cannot be reached, or refuses.
@@ -268,20 +275,28 @@ impl Session {
         }
     }
 
-    /// What G-code has said since the last call. Control characters and the password are taken out.
+    /// What G-code has said since the last call, without control characters. It may hold the password: [`Session::shown`]
+    /// is what may be printed.
+    ///
+    /// RepRapFirmware has one store of replies for all channels, and keeps each until every session has fetched it. A fetch
+    /// counts as any session's, so that this may take a reply away from another client, and get one twice.
     pub(super) fn replies(&self) -> Result<String, Fault> {
         let answer = self.send("reply", &[], None)?;
         if answer.status != 200 {
             return Err(refused(answer.status));
         }
         let text = String::from_utf8_lossy(&answer.body);
-        let mut text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
-        for secret in [self.password.0.clone(), escaped(&self.password.0)] {
-            if !secret.is_empty() {
-                text = text.replace(&secret, "***");
-            }
-        }
+        let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
         Ok(text.trim().to_owned())
+    }
+
+    /// A text of the printer without the password, in either form. That of printers which have none is no secret.
+    pub(super) fn shown(&self, text: &str) -> String {
+        let Password(secret) = &self.password;
+        if secret.is_empty() || secret == NO_PASSWORD {
+            return text.to_owned();
+        }
+        text.replace(secret, "***").replace(&escaped(secret), "***")
     }
 
     fn send(&self, request: &str, query: &[(&str, &str)], body: Option<&[u8]>) -> Result<Answer, Fault> {
@@ -311,7 +326,11 @@ impl Wire {
         let time = timestamp(SystemTime::now());
         let query = [("password", password.0.as_str()), ("time", &time), ("sessionKey", "yes")];
         let ask = || self.send(deadlines.transfer, "connect", &query, None);
-        let reply = reply(&patiently(deadlines.pause, ask)?)?;
+        let answer = patiently(deadlines.pause, ask)?;
+        let reply = reply(&answer).map_err(|fault| match fault {
+            Fault::Lost(_) => Fault::Lost(NO_PRINTER.into()),
+            fault => fault,
+        })?;
         match reply.err {
             // A key of 0 is none.
             Some(0) => Ok(reply.session_key.filter(|&key| key != 0)),
@@ -322,7 +341,7 @@ impl Wire {
                 "it has no session free; close its web page elsewhere, or try again in ten seconds".into(),
             )),
             Some(err) => Err(Fault::Refused(format!("it refused the session ({{\"err\":{err}}})"))),
-            None => Err(Fault::Lost("its answer to rr_connect cannot be read; is this a Duet3D printer?".into())),
+            None => Err(Fault::Lost(NO_PRINTER.into())),
         }
     }
 
@@ -366,7 +385,10 @@ impl Wire {
         let read = response.body_mut().as_reader().take(LARGEST as u64 + 1).read_to_end(&mut body);
         read.map_err(|error| fault(&error.into(), deadline))?;
         if body.len() > LARGEST {
-            return Err(Fault::Lost(format!("its answer is larger than {} MiB", LARGEST >> 20)));
+            return Err(Fault::Lost(format!(
+                "its answer is larger than {} MiB; is this a Duet3D printer? Check the address and the port",
+                LARGEST >> 20
+            )));
         }
         Ok(Answer { status, bounded, body })
     }
@@ -407,9 +429,13 @@ fn fault(error: &ureq::Error, deadline: Duration) -> Fault {
             }
             _ => Fault::Lost("the connection broke before its answer was whole".into()),
         },
-        ureq::Error::LargeResponseHeader(..) => Fault::Lost("its answer is too large".into()),
+        ureq::Error::LargeResponseHeader(..) => {
+            Fault::Lost("its answer is too large; is this a Duet3D printer?".into())
+        }
         ureq::Error::ConnectionFailed => Fault::Unreached("it cannot be reached".into()),
-        _ => Fault::Lost("its answer is no HTTP".into()),
+        _ => Fault::Lost(
+            "its answer is no HTTP; is this a Duet3D printer? Check the address and the port".into(),
+        ),
     }
 }
 
@@ -436,7 +462,9 @@ fn reply(answer: &Answer) -> Result<Reply, Fault> {
 fn agreed(answer: &Answer) -> Result<(), Fault> {
     match reply(answer)?.err {
         Some(0) => Ok(()),
-        Some(err) => Err(Fault::Refused(format!("it answered {{\"err\":{err}}}"))),
+        Some(err) => Err(Fault::Refused(format!(
+            "it answered {{\"err\":{err}}} (a card that is full or protected, or a broken upload); look at its card, and try again"
+        ))),
         None => Err(Fault::Lost("its answer cannot be read".into())),
     }
 }

@@ -1,11 +1,20 @@
 //! Puts the macro on a printer, and has it called before each layer.
 //!
-//! A file is replaced in steps, each of which leaves either the old file or the new one:
+//! RepRapFirmware never runs `sys/beforeLayerChange.g` by itself: the slicer's G-code has to have
+//! `M98 P"beforeLayerChange.g"` at each change of layer.
+//!
+//! A file is replaced in steps:
 //!
 //! 1. its old bytes are put under a name of their own (`….lowbit-CRC.bak`), which is never overwritten;
 //! 2. the new bytes are uploaded under a temporary name (`….lowbit-new`) and read back;
 //! 3. the file is read again: if it is no longer what it was, that ends the work;
 //! 4. the temporary file is renamed over it (`rr_move`), and it is read back.
+//!
+//! Each step leaves either the old file or the new one, but for the rename: the firmware deletes the file first, and then
+//! renames. A printer that dies between the two has no file of the name, but the whole new one under the temporary name,
+//! and the backup. So where there is no file, the temporary name is read too: if what is there is what the backup, with
+//! or without the hook, says, the rename is finished first; anything else ends the work, and nothing is written over it.
+//! The macro needs none of that: its text is always the same.
 //!
 //! A plain `rr_upload` to the name itself survives less: old firmware truncates the file first, newer firmware deletes it
 //! and renames by itself, but before anybody has read the bytes from the card. A rename has the bytes on the card, proven.
@@ -13,7 +22,8 @@
 //!
 //! If the rename fails, what became of the file decides: the new bytes are a success, the old bytes are a file that was not
 //! changed. Anything else is repaired from the bytes in hand, in the same steps, or deleted if there was no file and the
-//! printer has just given the name to ours.
+//! printer has just given the name to ours. A repair that fails and leaves no file leaves the temporary one, for the
+//! next deployment to see.
 
 use serde::Serialize;
 
@@ -50,7 +60,7 @@ pub struct Deployment {
 /// One step of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// What is done: `read`, `back up`, `create` or `replace`.
+    /// What is done: `read`, `finish` (a rename that was interrupted), `back up`, `create` or `replace`.
     pub action: &'static str,
     /// The file on the printer.
     pub file: String,
@@ -81,36 +91,49 @@ struct Change {
 /// Puts the macro on the printer and the hook into the user's file, or says what that would do (`write` is false).
 /// A second deployment changes nothing.
 ///
+/// What calls the macro already is left alone, in an indented block too, where the call is conditional: whoever wrote that
+/// knows when. A call of another file of the name is none.
+///
 /// # Errors
 /// [`Error::Peer`] if the printer fails, with the state that it is in. Nothing is written unless all files could be read.
 pub fn deploy(session: &Session, write: bool) -> crate::Result<Deployment> {
-    let (made, layers) = (read(session, MACRO_NAME)?, read(session, HOOKED)?);
-    let found = hook::find(layers.as_deref().unwrap_or_default());
-    let notices = match found {
-        Some((line, true)) => vec![format!(
-            "{HOOKED}, line {line}: a path such as sys/M573.g is looked for below /sys, so this calls nothing; write M573"
-        )],
-        _ => Vec::new(),
+    let (made, mut layers) = (read(session, MACRO_NAME)?, read(session, HOOKED)?);
+    let unfinished = if layers.is_none() { unfinished(session, HOOKED)? } else { None };
+    let mut notices = Vec::new();
+    if layers.is_none() && unfinished.is_none() {
+        notices.push(format!(
+            "the firmware does not run {HOOKED} by itself: the slicer's G-code has to have M98 P\"beforeLayerChange.g\" at each layer"
+        ));
+    }
+    let result = match &made {
+        None => "there is none",
+        Some(made) if made == MACRO.as_bytes() => "already there",
+        Some(_) => "read",
     };
+    let mut steps = vec![Step::new("read", MACRO_NAME, made.as_deref(), result)];
+    if let Some(staged) = &unfinished {
+        let result = if write { "renamed" } else { "would be renamed" };
+        let result = format!("{result} to {HOOKED}: a deployment was interrupted");
+        steps.push(Step::new("finish", &temporary(HOOKED), Some(staged), result));
+        layers.clone_from(&unfinished);
+    }
+    let calls = hook::find(layers.as_deref().unwrap_or_default());
+    let called = calls.always.is_some() || calls.conditional.is_some();
     let new_macro = (made.as_deref() != Some(MACRO.as_bytes())).then(|| MACRO.into());
-    let new_layers = found.is_none().then(|| hook::prepend(layers.as_deref().unwrap_or_default(), HOOK));
-    let (mut steps, mut changes) = (Vec::new(), Vec::new());
-    for (name, before, after, there) in
-        [(MACRO_NAME, made, new_macro, "already there"), (HOOKED, layers, new_layers, "calls it already")]
-    {
-        let result = match (&before, &after) {
-            (None, _) => "there is none",
-            (_, None) => there,
-            _ => "read",
-        };
-        steps.push(Step::new("read", name, before.as_deref(), result));
+    let new_layers = (!called).then(|| hook::prepend(layers.as_deref().unwrap_or_default(), HOOK));
+    let mut changes = Vec::new();
+    steps.push(Step::new("read", HOOKED, layers.as_deref(), reading(layers.is_some(), calls)));
+    for (name, before, after) in [(MACRO_NAME, made, new_macro), (HOOKED, layers, new_layers)] {
         if let Some(after) = after {
             let backup = backup(session, name, before.as_deref())?;
             changes.push(Change { name, before, after, backup });
         }
     }
-    let changed = !changes.is_empty();
+    let changed = !changes.is_empty() || unfinished.is_some();
     let mut done: Vec<&str> = Vec::new();
+    if let Some(staged) = unfinished.as_deref().filter(|_| write) {
+        finish(session, HOOKED, staged)?;
+    }
     for change in &changes {
         let Change { name, before, after, backup } = change;
         let old = before.as_deref();
@@ -137,7 +160,8 @@ pub fn deploy(session: &Session, write: bool) -> crate::Result<Deployment> {
         };
         steps.push(Step::new(action, name, Some(after), result));
     }
-    let hook = changes.iter().any(|change| change.name == HOOKED).then_some(HOOK);
+    let hooked = unfinished.is_some() || changes.iter().any(|change| change.name == HOOKED);
+    let hook = hooked.then_some(HOOK);
     Ok(Deployment { host: session.host().to_string(), write, changed, hook, steps, notices })
 }
 
@@ -146,6 +170,66 @@ fn read(session: &Session, name: &str) -> crate::Result<Option<Vec<u8>>> {
     session
         .download(name)
         .map_err(|fault| session.peer(format!("{name} could not be read: {fault}\nnothing was written")))
+}
+
+/// What was found in the user's file.
+fn reading(there: bool, calls: hook::Calls) -> String {
+    let mut text = match (calls.always, calls.conditional) {
+        _ if !there => "there is none".to_owned(),
+        (Some(_), _) => "calls it already".to_owned(),
+        (None, Some(line)) => {
+            format!("calls it already, in line {line}: in a block, so only on its condition")
+        }
+        (None, None) => "read".to_owned(),
+    };
+    if let Some(line) = calls.astray {
+        text += &format!("; line {line} calls another file, /sys/sys/M573.g: M573 is enough");
+    }
+    text
+}
+
+/// The name under which new bytes lie until they are renamed.
+fn temporary(name: &str) -> String {
+    format!("{name}.lowbit-new")
+}
+
+/// The name of the copy of these bytes of a file.
+fn kept(name: &str, bytes: &[u8]) -> String {
+    format!("{name}.lowbit-{}.bak", crc32(bytes))
+}
+
+/// Of a file that is not there: what a deployment that was interrupted between the two halves of its rename left of it.
+/// That is the file with the hook, or the file that was to be restored: its backup says so.
+fn unfinished(session: &Session, name: &str) -> crate::Result<Option<Vec<u8>>> {
+    let temporary = temporary(name);
+    let Some(staged) = read(session, &temporary)? else { return Ok(None) };
+    let without = hook::strip(&staged, HOOK);
+    // The hook alone is what a first deployment makes.
+    let mut proven = without.as_ref().is_some_and(Vec::is_empty);
+    for original in without.iter().chain([&staged]).filter(|original| !original.is_empty()) {
+        proven = proven || read(session, &kept(name, original))?.as_ref() == Some(original);
+    }
+    if proven {
+        return Ok(Some(staged));
+    }
+    Err(session.peer(format!(
+        "{name} is missing, and {temporary} is not what a deployment makes of one of {name}.lowbit-*.bak\n\
+         nothing was written; put the right one of these back under the name, if there was one, and delete {temporary}"
+    )))
+}
+
+/// Gives a file that is not there the name that it was to have.
+fn finish(session: &Session, name: &str, staged: &[u8]) -> crate::Result<()> {
+    let renamed = session.rename(&temporary(name), name, false);
+    let problem = match (look(session, name, None, staged), renamed) {
+        (State::After, _) => return Ok(()),
+        (_, Err(fault)) | (State::Unread(fault), Ok(())) => fault.to_string(),
+        (_, Ok(())) => "it reads back otherwise".to_owned(),
+    };
+    Err(session.peer(format!(
+        "{} could not be renamed to {name}: {problem}\nnothing else was done; deploy again",
+        temporary(name)
+    )))
 }
 
 /// An error, and what was written before it.
@@ -159,7 +243,7 @@ fn also(session: &Session, problem: &str, done: &[&str]) -> Error {
 /// Where a file's bytes will be kept, and whether they are. An empty file has none.
 fn backup(session: &Session, name: &str, before: Option<&[u8]>) -> crate::Result<Option<(String, bool)>> {
     let Some(before) = before.filter(|before| !before.is_empty()) else { return Ok(None) };
-    let kept = format!("{name}.lowbit-{}.bak", crc32(before));
+    let kept = kept(name, before);
     match read(session, &kept)? {
         None => Ok(Some((kept, false))),
         Some(held) if held == before => Ok(Some((kept, true))),
@@ -185,10 +269,12 @@ fn place(
     after: &[u8],
     backup: Option<&str>,
 ) -> Result<(), String> {
-    let temporary = format!("{name}.lowbit-new");
+    let temporary = temporary(name);
     let was = if before.is_some() { "it is as it was" } else { "there is none, as before" };
-    stage(session, &temporary, after)
-        .map_err(|problem| format!("{name} was not written: {problem}; {was}"))?;
+    stage(session, &temporary, after).map_err(|problem| {
+        let _ = session.delete(&temporary);
+        format!("{name} was not written: {problem}; {was}")
+    })?;
     match look(session, name, before, after) {
         State::Before => {}
         State::After => {
@@ -245,7 +331,7 @@ fn place(
             State::Unread(fault) => {
                 return Err(format!(
                     "whether {name} was written is not known: {problem}; then it could not be read: {fault}\n\
-                     it is as it was, or new and whole{}; deploy again",
+                     it is as it was, new and whole, or gone, with its new bytes in {temporary}{}; deploy again",
                     kept_in(backup)
                 ));
             }
@@ -255,20 +341,12 @@ fn place(
 
 /// Uploads the temporary file and reads it back.
 fn stage(session: &Session, temporary: &str, bytes: &[u8]) -> Result<(), String> {
-    let staged =
-        session.upload(temporary, bytes).map_err(|fault| fault.to_string()).and_then(|()| {
-            match look(session, temporary, None, bytes) {
-                State::After => Ok(()),
-                State::Unread(fault) => Err(format!("what was uploaded could not be read back: {fault}")),
-                _ => {
-                    Err("what was uploaded reads back otherwise: the card or the connection is faulty".into())
-                }
-            }
-        });
-    if staged.is_err() {
-        let _ = session.delete(temporary);
+    session.upload(temporary, bytes).map_err(|fault| fault.to_string())?;
+    match look(session, temporary, None, bytes) {
+        State::After => Ok(()),
+        State::Unread(fault) => Err(format!("what was uploaded could not be read back: {fault}")),
+        _ => Err("what was uploaded reads back otherwise: the card or the connection is faulty".into()),
     }
-    staged
 }
 
 /// Reads a file until it is one of two, or for the last time.
@@ -307,7 +385,7 @@ fn restore(
             "{name} was not written: {problem}\n{state}; {was} before; look at it, and deploy again"
         );
     };
-    let temporary = format!("{name}.lowbit-new");
+    let temporary = temporary(name);
     let mut last = String::new();
     for _ in 0..TRIES {
         let put = stage(session, &temporary, before).and_then(|()| {
@@ -326,6 +404,10 @@ fn restore(
             }
             Err(problem) => last = problem,
         }
+    }
+    // Where the name is gone, this is the sign of it.
+    if matches!(session.download(name), Ok(Some(_))) {
+        let _ = session.delete(&temporary);
     }
     format!(
         "{name} may be broken: {problem}\n{state}, and its old bytes could not be put back: {last}{}",

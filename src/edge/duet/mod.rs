@@ -1,7 +1,8 @@
 //! A Duet3D printer (RepRapFirmware 3.4 or later) over its plain HTTP interface.
 //!
 //! [`deploy`] puts the macro `sys/M573.g` on the printer and has `sys/beforeLayerChange.g` call it; [`swap`] gives it new
-//! constants while the printer runs. Both work on a [`Session`].
+//! constants while the printer runs. Both work on a [`Session`]. The firmware does not run `sys/beforeLayerChange.g` by
+//! itself: the slicer's G-code has to have `M98 P"beforeLayerChange.g"` at each change of layer.
 //!
 //! ```no_run
 //! use lowbit::edge::duet::{Constants, Deadlines, Password, Session, deploy, swap};
@@ -24,4 +25,4 @@ mod swap;
 pub use client::{Deadlines, Password, Session};
 pub use deploy::{Deployment, HOOK, HOOKED, MACRO, MACRO_NAME, Step, deploy};
 pub use host::Host;
-pub use swap::{Constants, GAMMA, Status, Swap, TAU, swap};
+pub use swap::{Constants, Status, Swap, swap};

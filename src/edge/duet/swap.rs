@@ -2,6 +2,12 @@
 //!
 //! The budget ([`Deadlines::swap`](super::Deadlines)) has in it: opening the connection, the request, and the answer to its
 //! last byte. Not in it: looking the name up, opening the session, reading what the macro says, closing the session.
+//!
+//! What the macro says is read from the printer's store of replies, which is common to all channels: a layer's hook announces
+//! the old constants there, and heaters, other clients and the print itself speak too. So replies are read line by line,
+//! before the swap until there are none left, and after it until a line announces these constants, or is an error or a
+//! warning that names M573. Whatever else is said does not count. For another client, such as a web page that is open, a
+//! reply that was read here may be lost.
 
 use std::fmt::{self, Display};
 use std::time::{Duration, Instant};
@@ -9,16 +15,15 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::client::{Fault, Session};
+use crate::edge::{GAMMA, TAU};
 use crate::{Error, Result};
 
-/// The bounds of tau, in seconds.
-pub const TAU: [f64; 2] = [0.001, 0.5];
-/// The bounds of gamma.
-pub const GAMMA: [f64; 2] = [0.0, 1.0];
 /// A line of G-code this long is sure to fit the printer's buffers.
 const LONGEST_LINE: usize = 100;
 /// How long to wait between two looks for a reply.
 const POLL: Duration = Duration::from_millis(100);
+/// How often replies of before are fetched, at most: each is there once more for every other session.
+const OLD_REPLIES: usize = 8;
 
 /// Constants that a printer can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -56,10 +61,10 @@ impl Constants {
         format!("M573 P{} Q{}", self.tau, self.gamma)
     }
 
-    /// Whether the macro has announced these numbers, as far as the printer's f32 and its printing keep them.
-    fn announced(&self, reply: &str) -> bool {
+    /// Whether a line announces these numbers, as far as the printer's f32 and its printing keep them.
+    fn announced(&self, line: &str) -> bool {
         let number = |behind: &str| {
-            let text = reply.rsplit_once(behind)?.1;
+            let text = line.rsplit_once(behind)?.1;
             let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
             text[..end].parse::<f64>().ok()
         };
@@ -74,9 +79,9 @@ impl Constants {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// The printer took the line within the budget.
+    /// The printer took the line within the budget. Whether the macro ran it is [`Swap::confirmed`].
     Success,
-    /// The printer refused it, or could not be reached: the constants are the old ones.
+    /// The printer or the macro refused it, or there was no connection: the constants are the old ones.
     Error,
     /// No answer that can be read within the budget: the printer may have taken it, or not.
     TimeoutWarning,
@@ -110,18 +115,27 @@ pub struct Swap {
     pub budget_milliseconds: f64,
     /// The room that the printer's G-code buffer has left.
     pub buffer: Option<u64>,
-    /// What the printer said then, outside of the budget.
+    /// What the printer said then, outside of the budget, to whomever: without the password.
     pub reply: Option<String>,
-    /// Whether that announces these constants.
+    /// Whether a line of that announces these constants. If not, it is not known yet whether they are set.
     pub confirmed: bool,
     /// What went wrong, or must be known.
     pub problem: Option<String>,
 }
 
 /// Gives the printer new constants. What goes wrong is the [`Status`], and the [`Swap::problem`].
+///
+/// Behind the budget, replies are waited for until one decides, or for as long as a transfer may take
+/// ([`Deadlines::transfer`](super::Deadlines)); the last request may take as long once more.
 pub fn swap(session: &Session, constants: Constants) -> Swap {
-    // What was said before is no answer to this.
-    let _ = session.replies();
+    let before = Instant::now();
+    for _ in 0..OLD_REPLIES {
+        // What was said before is no answer to this.
+        let old = session.replies().is_ok_and(|text| !text.is_empty());
+        if !old || before.elapsed() > session.deadlines.transfer {
+            break;
+        }
+    }
     let line = constants.line();
     let started = Instant::now();
     let sent = session.gcode(&line);
@@ -137,31 +151,29 @@ pub fn swap(session: &Session, constants: Constants) -> Swap {
             Some(format!("{fault}; the printer may have taken the constants, or not")),
         ),
     };
-    let reply = if status == Status::Error { None } else { said(session) };
-    let confirmed = reply.as_deref().is_some_and(|reply| constants.announced(reply));
-    match &reply {
-        _ if confirmed => {
+    let (lines, verdict) =
+        if status == Status::Error { (Vec::new(), None) } else { said(session, &constants) };
+    let confirmed = verdict == Some(Verdict::Set);
+    match verdict {
+        Some(Verdict::Set) => {
             if let Some(problem) = &mut problem {
                 *problem += "; it announces them";
             }
         }
-        Some(reply) if failed(reply) => {
+        Some(Verdict::Failed) => {
             status = Status::Error;
             problem = Some("the printer did not run it; its constants are the old ones".into());
         }
-        Some(_) if problem.is_none() => {
-            problem = Some(
-                "this does not announce the constants; is sys/M573.g there (lowbit edge deploy)?".into(),
-            );
-        }
         None if problem.is_none() => {
-            problem = Some(
-                "taken, and no reply yet: the macro waits for the moves that are queued before it sets them"
-                    .into(),
-            );
+            let nothing =
+                "taken, and no reply yet: the macro waits for the moves that are queued before it sets them";
+            let other = "taken, but nothing that it said announces them: the macro may be waiting for the moves that are queued, \
+                         or sys/M573.g is not there (lowbit edge deploy)";
+            problem = Some(if lines.is_empty() { nothing } else { other }.into());
         }
-        _ => {}
+        None => {}
     }
+    let reply = (!lines.is_empty()).then(|| session.shown(&lines.join("\n")));
     let budget_milliseconds = session.deadlines.swap.as_secs_f64() * 1e3;
     let host = session.host().to_string();
     Swap {
@@ -178,23 +190,42 @@ pub fn swap(session: &Session, constants: Constants) -> Swap {
     }
 }
 
-/// Whether a reply says that the line did not work.
-fn failed(reply: &str) -> bool {
-    let unknown = reply.contains("not supported") || reply.contains("nsupported");
-    reply.starts_with("Error") || (reply.starts_with("Warning") && unknown)
+/// What a line of a reply decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verdict {
+    /// The constants are set.
+    Set,
+    /// The macro is not there, or did not take them.
+    Failed,
 }
 
-/// What the printer says, as soon as it says anything, for as long as a transfer may take.
-fn said(session: &Session) -> Option<String> {
-    let started = Instant::now();
-    loop {
-        if let Ok(text) = session.replies()
-            && !text.is_empty()
-        {
-            return Some(text);
+impl Verdict {
+    /// Of one line. Most lines are about something else.
+    fn of(line: &str, constants: &Constants) -> Option<Self> {
+        let line = line.trim_start();
+        let of_macro = |line: &str| {
+            let behind = line.to_ascii_uppercase();
+            let mut behind = behind.split("M573").skip(1);
+            behind.any(|behind| !behind.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        if (line.starts_with("Error") || line.starts_with("Warning")) && of_macro(line) {
+            return Some(Self::Failed);
         }
-        if started.elapsed() + POLL > session.deadlines.transfer {
-            return None;
+        constants.announced(line).then_some(Self::Set)
+    }
+}
+
+/// What the printer says until a line decides, for as long as a transfer may take.
+fn said(session: &Session, constants: &Constants) -> (Vec<String>, Option<Verdict>) {
+    let started = Instant::now();
+    let mut lines = Vec::new();
+    loop {
+        let text = session.replies().unwrap_or_default();
+        let new = lines.len();
+        lines.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        let verdict = lines[new..].iter().find_map(|line| Verdict::of(line, constants));
+        if verdict.is_some() || started.elapsed() + POLL > session.deadlines.transfer {
+            return (lines, verdict);
         }
         std::thread::sleep(POLL);
     }
@@ -230,16 +261,33 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_is_of_these_numbers() {
+    fn a_line_decides_only_if_it_is_about_this() {
         let constants = Constants::new(0.05, 0.3).unwrap();
-        assert!(constants.announced("M573: tau 0.05 s, gamma 0.3"));
-        assert!(constants.announced("other\nM573: tau 0.0500001 s, gamma 0.3000\n"));
-        for reply in
-            ["", "M573: tau 0.06 s, gamma 0.3", "M573: tau 0.05 s, gamma 0.4", "M573: tau 0.05", "tau gamma"]
-        {
-            assert!(!constants.announced(reply), "{reply}");
+        let of = |line| Verdict::of(line, &constants);
+        for line in ["M573: tau 0.05 s, gamma 0.3", "M573: tau 0.0500001 s, gamma 0.3000"] {
+            assert_eq!(of(line), Some(Verdict::Set), "{line}");
         }
-        assert!(failed("Error: M573 takes both") && failed("Warning: M573: Command is not supported"));
-        assert!(!failed("Warning: it is warm") && !failed("M573: tau 0.05 s, gamma 0.3"));
+        for line in [
+            "Error: M573 takes both",
+            "  Error: M573: P (tau) must be 0.001 to 0.5 s, and is 0.6",
+            "Warning: M573: Command is not supported",
+            "Error: in file m573.g line 8",
+            "Error: M573: tau 0.05 s, gamma 0.3",
+        ] {
+            assert_eq!(of(line), Some(Verdict::Failed), "{line}");
+        }
+        for line in [
+            "",
+            "M573: tau 0.06 s, gamma 0.3",
+            "M573: tau 0.05 s, gamma 0.4",
+            "M573: tau 0.05",
+            "tau gamma",
+            "Error: Heater 2 fault",
+            "Error: M5730: Command is not supported",
+            "Warning: it is warm",
+            "Layer 4 of M573",
+        ] {
+            assert_eq!(of(line), None, "{line}");
+        }
     }
 }

@@ -32,7 +32,8 @@ pub struct Design {
     terms: Vec<Term>,
     target: Vec<f64>,
     weights: Vec<f64>,
-    errors: DMatrix<f64>,
+    /// Weighted products of what noise and the filter add to the columns.
+    errors: [DMatrix<f64>; 2],
     lengths: Vec<f64>,
     /// Of the scaled columns and the target.
     triangle: DMatrix<f64>,
@@ -94,13 +95,18 @@ impl Design {
             None => target[row] * roots[row],
         });
         let triangle = matrix.qr().unpack_r();
-        let errors = DMatrix::zeros(count, count);
+        let errors = [DMatrix::zeros(count, count), DMatrix::zeros(count, count)];
         Ok(Self { terms, target, weights, errors, lengths, triangle })
     }
 
-    /// The same with columns that have errors: the weighted sums of their squares and products.
-    pub(super) fn with_errors(self, errors: DMatrix<f64>) -> Self {
-        Self { errors, ..self }
+    /// The same with columns that have errors, by noise and by the filter: the weighted sums of their squares and products.
+    pub(super) fn with_errors(self, noise: DMatrix<f64>, filter: DMatrix<f64>) -> Self {
+        Self { errors: [noise, filter], ..self }
+    }
+
+    /// The root of the weighted sum of squares of a column; 1 for a column of nothing.
+    pub(super) fn length(&self, term: usize) -> f64 {
+        self.lengths[term]
     }
 
     /// The terms.
@@ -138,7 +144,7 @@ impl Design {
         if let Some(directions) = &found.v_t {
             for (direction, value) in directions.row_iter().zip(singular.iter()) {
                 let scaled = DVector::from_fn(count, |i, _| direction[i] / self.lengths[i]);
-                let error = scaled.dot(&(&self.errors * &scaled));
+                let error: f64 = self.errors.iter().map(|errors| scaled.dot(&(errors * &scaled))).sum();
                 if *value <= LEAST_SINGULAR * largest || value * value * MOST_ERROR <= error {
                     projector += direction.transpose() * direction;
                 } else {
@@ -179,8 +185,12 @@ impl Design {
         let (names, columns) = (list(&|term| term.parameter.name().into()), list(&|term| term.column.into()));
         let has = |parameter| terms.iter().any(|term| term.parameter == parameter);
         if let [term] = terms.as_slice() {
+            let [noise, filter] = [0, 1].map(|i| self.errors[i][(group[0], group[0])]);
             let advice = match term.parameter {
                 Parameter::KE => "log a flow that is not 0",
+                Parameter::KBase | Parameter::Tau if filter > noise => {
+                    "Q changes too fast for the filter: log with a shorter dt, or smooth less by a shorter --window"
+                }
                 Parameter::KBase | Parameter::Tau => "vary the flow Q, or smooth more by a longer --window",
                 Parameter::Gamma => "log with a w_rot that is not 0 and varies",
             };

@@ -59,21 +59,26 @@ pub struct Row {
 pub struct Derivatives {
     /// Those rows whose window is whole.
     pub rows: Vec<Row>,
+    /// The median step.
+    pub step: f64,
     /// Steps that no window may cross.
     pub gaps: usize,
     /// Standard deviation of the signal's noise: what polynomials of an order higher by two leave, and rounding.
     pub noise: f64,
 }
 
-/// Differentiates `values`, of which each comes `dt` behind the one before. Window and order have to fit ([`check`]).
+/// Differentiates `values`, of which each comes `dt` behind the one before; the first `dt` says nothing. Window and order
+/// have to fit ([`check`]).
+///
+/// Where steps differ, each row has a filter of its own, by a QR decomposition of its window: a few microseconds at 9 rows;
+/// at 201 rows some seconds for 200,000 of them.
 pub fn differentiate(dt: &[f64], values: &[f64], window: usize, order: usize) -> Derivatives {
     let half = window / 2;
     let median = {
-        let mut sorted = dt.to_vec();
+        let mut sorted = dt.get(1..).unwrap_or_default().to_vec();
         sorted.sort_by(f64::total_cmp);
         sorted.get(sorted.len() / 2).copied().unwrap_or(1.0)
     };
-    // The first row has no row before, so that its step says nothing.
     let gap: Vec<bool> = dt.iter().enumerate().map(|(row, &dt)| row > 0 && dt > GAP * median).collect();
     let mut inside = gap.iter().skip(1).take(window - 1).filter(|gap| **gap).count();
     let (mut rows, mut squares) = (Vec::new(), 0.0);
@@ -108,7 +113,7 @@ pub fn differentiate(dt: &[f64], values: &[f64], window: usize, order: usize) ->
     let largest = values.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
     let rounding = 4.0 * f64::EPSILON * largest;
     let noise = (squares / rows.len().max(1) as f64).sqrt().hypot(rounding);
-    Derivatives { rows, gaps: gap.iter().filter(|gap| **gap).count(), noise }
+    Derivatives { rows, step: median, gaps: gap.iter().filter(|gap| **gap).count(), noise }
 }
 
 /// The filter for one pattern of steps.

@@ -46,6 +46,7 @@ use std::str::FromStr;
 use nalgebra::{DMatrix, DVector};
 use serde::Serialize;
 
+use crate::edge::{GAMMA, TAU};
 use crate::{Error, Result};
 use design::{Design, Term};
 use filter::{Derivatives, Row};
@@ -54,9 +55,13 @@ use residuals::{CONFIDENCE, Covariance, LjungBox, ljung_box};
 
 /// A condition number of the scaled design above this is warned of.
 pub const MOST_CONDITION: f64 = 100.0;
-/// Methods agree within this part of a parameter, or of half of its interval where that is larger.
+/// Methods agree where the search's sum of squares, which is what it makes least, is off the least one by no more than this
+/// part of the variance of what is left: that is a tenth of a standard error, in any direction of the parameters.
 pub const AGREEMENT: f64 = 0.01;
-/// A bias is warned of above this part of a parameter, if it is more than half of half of the interval too.
+/// Or by no more than so small a part of the bounds' width of tau and gamma changes: where next to nothing is left, the
+/// search ends above the rounding of the least squares.
+pub const RESOLUTION: f64 = 1e-6;
+/// A bias is warned of above this part of a parameter, if it is more than a quarter of the interval's width too.
 pub const MOST_BIAS: f64 = 0.01;
 /// Fewer rows than this are not identified from.
 pub const LEAST_ROWS: usize = 30;
@@ -100,8 +105,8 @@ impl Parameter {
     /// Its least and its largest value, if it has any.
     pub fn bounds(self) -> Option<[f64; 2]> {
         match self {
-            Self::Tau => Some([0.001, 0.5]),
-            Self::Gamma => Some([0.0, 1.0]),
+            Self::Tau => Some(TAU),
+            Self::Gamma => Some(GAMMA),
             Self::KE | Self::KBase => None,
         }
     }
@@ -265,7 +270,7 @@ pub struct Filter {
     pub derives: &'static [&'static str],
     /// Rows of the window.
     pub window_rows: usize,
-    /// How long it is at the mean dt.
+    /// How long it is at the median dt.
     pub window_s: f64,
     /// The order of the polynomials.
     pub order: usize,
@@ -310,7 +315,9 @@ pub struct Search {
 /// The current over time, for a picture.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
-    /// In s from the row before the log.
+    /// Places in the log: where one is left out, a gap in time lies between.
+    pub row: Vec<usize>,
+    /// In s from the first row of the log.
     pub time: Vec<f64>,
     /// In A.
     pub actual: Vec<f64>,
@@ -327,7 +334,7 @@ pub struct Identification {
     pub rows: usize,
     /// Those with derivatives.
     pub rows_used: usize,
-    /// Its length.
+    /// From its first row to its last.
     pub duration_s: f64,
     /// Where derivatives come from.
     pub filter: Filter,
@@ -401,7 +408,7 @@ pub fn identify(log: &Log, options: &Options) -> Result<Identification> {
         values: columns.values[parameter as usize].clone(),
     });
     let design = Design::new(terms.collect(), target.collect(), columns.weights.clone())?
-        .with_errors(columns.part(&(&columns.noise + &columns.filter_square), &free));
+        .with_errors(columns.part(&columns.noise, &free), columns.part(&columns.filter_square, &free));
     let conditioning = design.check()?;
 
     let search = match options.method {
@@ -464,11 +471,10 @@ pub fn identify(log: &Log, options: &Options) -> Result<Identification> {
         .collect();
 
     let half = |of: &Estimate| of.standard_error.map_or(0.0, |error| quantile * error);
-    let agrees = |of: &Estimate| {
-        let rounding = 1e-6 * of.bounds.map_or(0.0, |[low, high]| high - low);
-        let tolerance = AGREEMENT * of.estimate.abs().max(half(of)) + rounding;
-        of.bayesian.is_none_or(|other| (other - of.estimate).abs() <= tolerance)
-    };
+    let excess = search.as_ref().filter(|_| other.is_some()).map(|(found, _)| {
+        let excess = (found.objective - optimum.objective).abs();
+        (excess <= tolerance(&design, &optimum), excess)
+    });
     let mut warnings = Vec::new();
     if conditioning.condition_number > MOST_CONDITION {
         warnings.push(format!(
@@ -489,25 +495,30 @@ pub fn identify(log: &Log, options: &Options) -> Result<Identification> {
         };
         let percent = |bias: f64| 100.0 * bias / of.estimate.abs();
         let source = source_name(log);
+        // A window that helps against one of them makes the other larger.
+        let blurred = of.filter_bias.map(f64::abs) > of.noise_bias.map(f64::abs);
         if let Some(bias) = matters(&of.noise_bias) {
+            let window = if blurred { "" } else { "a longer --window, or " };
             warnings.push(format!(
-                "noise of {source} shifts {name} by about {:.1} %: a longer --window, or a log of dQ with less noise, helps",
+                "noise of {source} shifts {name} by about {:.1} %: {window}a log of dQ with less noise, helps",
                 percent(bias)
             ));
         }
         if let Some(bias) = matters(&of.filter_bias) {
+            let shorter = if blurred { "a shorter --window, or " } else { "" };
             warnings.push(format!(
-                "{source} changes fast for a window of {window} rows, which shifts {name} by about {:.1} %: a shorter --window, or a log with a shorter dt, helps",
+                "{source} changes fast for a window of {window} rows, which shifts {name} by about {:.1} %: {shorter}a log with a shorter dt, helps",
                 percent(bias)
             ));
         }
-        if !agrees(of) {
-            warnings.push(format!(
-                "the methods disagree on {name}: {} by least squares, {} by the search",
-                of.estimate,
-                of.bayesian.unwrap_or(f64::NAN)
-            ));
-        }
+    }
+    if let Some((false, excess)) = excess {
+        let both = |of: &Estimate| Some(format!("{} {} and {}", of.name.name(), of.estimate, of.bayesian?));
+        warnings.push(format!(
+            "the methods disagree: the search's sum of squares is {excess:.3e} off the least, {:.3e}: {} (least squares and search)",
+            optimum.objective,
+            parameters.iter().filter_map(both).collect::<Vec<_>>().join(", ")
+        ));
     }
     if options.method == Method::Both && search.is_none() {
         warnings.push("tau and gamma are fixed: there was nothing to search".into());
@@ -521,15 +532,15 @@ pub fn identify(log: &Log, options: &Options) -> Result<Identification> {
     let spread = mean(&|row| (columns.current[row] - middle).powi(2));
     let size = mean(&|row| columns.current[row].powi(2));
     let ratio = |a: f64, b: f64| Some(a / b).filter(|_| b > 0.0);
-    let duration_s: f64 = log.dt.iter().sum();
-    let time: Vec<f64> = log
-        .dt
-        .iter()
+    // The step of the first row is not one of the log.
+    let steps = std::iter::once(&0.0).chain(log.dt.iter().skip(1));
+    let time: Vec<f64> = steps
         .scan(0.0, |time, dt| {
             *time += dt;
             Some(*time)
         })
         .collect();
+    let duration_s = time.last().copied().unwrap_or_default();
     Ok(Identification {
         method: options.method,
         rows,
@@ -540,14 +551,14 @@ pub fn identify(log: &Log, options: &Options) -> Result<Identification> {
             of: source_name(log),
             derives: if log.dq.is_some() { &["ddQ"] } else { &["dQ", "ddQ"] },
             window_rows: window,
-            window_s: duration_s / rows as f64 * (window - 1) as f64,
+            window_s: derivatives.step * (window - 1) as f64,
             order: options.order,
             rows_left_out: rows - used,
             gaps: derivatives.gaps,
             noise: derivatives.noise,
         },
         values: Values::new(values),
-        agree: other.map(|_| parameters.iter().all(agrees)),
+        agree: excess.map(|(agree, _)| agree),
         parameters,
         rank: conditioning.rank,
         condition_number: conditioning.condition_number,
@@ -567,11 +578,23 @@ pub fn identify(log: &Log, options: &Options) -> Result<Identification> {
         }),
         warnings,
         trace: Trace {
+            row: derivatives.rows.iter().map(|row| row.at).collect(),
             time: derivatives.rows.iter().map(|row| time[row.at]).collect(),
             fitted: columns.current.iter().zip(&left).map(|(current, left)| current - left).collect(),
             actual: columns.current,
         },
     })
+}
+
+/// How far off the least sum of squares another may be that agrees with it.
+fn tolerance(design: &Design, optimum: &design::Optimum) -> f64 {
+    let count = design.terms().len();
+    let variance = optimum.objective / (design.weights().len() - count) as f64;
+    let resolved = design.terms().iter().enumerate().filter_map(|(i, term)| {
+        let [low, high] = term.parameter.bounds()?;
+        Some((RESOLUTION * (high - low) * design.length(i)).powi(2))
+    });
+    AGREEMENT * variance + resolved.sum::<f64>()
 }
 
 /// What is differentiated.
@@ -675,4 +698,33 @@ fn search(design: &Design, seed: u64) -> Option<(design::Optimum, usize)> {
         optimum.at_bound[i] = ends.contains(&optimum.values[i]);
     }
     Some((optimum, found.evaluations))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn methods_agree_within_a_tenth_of_a_standard_error_and_no_further() {
+        let mut random = Random::new(3);
+        let mut column = |size: f64| (0..200).map(|_| size * (random.unit() - 0.5)).collect::<Vec<f64>>();
+        for (noise, resolved) in [(1.0, false), (0.0, true)] {
+            let term = |parameter, values| Term { parameter, column: "", values };
+            let terms = vec![term(Parameter::KBase, column(3.0)), term(Parameter::Tau, column(100.0))];
+            let rest = column(noise);
+            let target = (0..200).map(|i| 0.1 * terms[1].values[i] + rest[i]).collect();
+            let design = Design::new(terms, target, vec![1.0; 200]).unwrap();
+            let optimum = design.optimum().unwrap();
+            // Of tau, if k_base follows it.
+            let inverse = design.inverse(&[0, 1]).unwrap();
+            let error = (optimum.objective / 198.0 * inverse[(1, 1)]).sqrt();
+            let step = if resolved { RESOLUTION * 0.499 } else { 0.1 * error };
+            for (part, agree) in [(0.0, true), (0.95, true), (1.1, false), (2.0, false), (100.0, false)] {
+                let other = design.at(&[(1, optimum.values[1] + part * step)]).unwrap();
+                let excess = other.objective - optimum.objective;
+                assert_eq!(excess <= tolerance(&design, &optimum), agree, "{noise} {part}: {excess}");
+            }
+        }
+    }
 }

@@ -66,7 +66,7 @@ pub(super) fn standard_errors(
     let freedom = (rows - count) as f64;
     let weights = design.weights();
     let whole: f64 = weights.iter().sum();
-    let row = |i: usize| DVector::from_fn(count, |k, _| design.terms()[free[k]].values[i] * weights[i]);
+    let weighted = |k: usize, i: usize| design.terms()[free[k]].values[i] * weights[i];
     let deviations =
         |inner: &DMatrix<f64>| (&inverse * inner * &inverse).diagonal().map(|v| v.max(0.0).sqrt());
 
@@ -74,18 +74,19 @@ pub(super) fn standard_errors(
     let variance = square / whole * rows as f64 / freedom;
     let mut inner = DMatrix::zeros(count, count);
     for i in 0..rows {
-        let row = row(i);
-        inner.ger(variance, &row, &row, 1.0);
+        for (a, b) in (0..count).flat_map(|a| (0..count).map(move |b| (a, b))) {
+            inner[(a, b)] += variance * weighted(a, i) * weighted(b, i);
+        }
     }
     let plain = deviations(&inner);
     if white {
         return Some((Covariance::White, plain.iter().copied().collect()));
     }
 
-    let scores: Vec<DVector<f64>> = (0..rows).map(|i| row(i) * residuals[i]).collect();
+    // A column for each row of the log.
+    let scores = DMatrix::from_fn(count, rows, |k, i| weighted(k, i) * residuals[i]);
     let slopes = slopes(&scores);
-    let whitened: Vec<DVector<f64>> =
-        scores.windows(2).map(|pair| &pair[1] - slopes.component_mul(&pair[0])).collect();
+    let whitened = DMatrix::from_fn(count, rows - 1, |k, i| scores[(k, i + 1)] - slopes[k] * scores[(k, i)]);
     let lags = bandwidth(&whitened);
     let colour = DMatrix::from_diagonal(&slopes.map(|slope| 1.0 / (1.0 - slope)));
     let inner = &colour * bartlett(&whitened, lags) * &colour * (rows as f64 / freedom);
@@ -96,16 +97,16 @@ pub(super) fn standard_errors(
 
 /// The sum of the products of all scores with each other, weighted by 1 - distance / (lags + 1).
 // That is the mean over all windows of lags + 1 rows, those across the ends too, of squares of their sums.
-fn bartlett(scores: &[DVector<f64>], lags: usize) -> DMatrix<f64> {
-    let count = scores.first().map_or(0, DVector::len);
+fn bartlett(scores: &DMatrix<f64>, lags: usize) -> DMatrix<f64> {
+    let (count, rows) = scores.shape();
     let mut products = DMatrix::zeros(count, count);
     let mut sum = DVector::zeros(count);
-    for i in 0..scores.len() + lags {
-        if let Some(score) = scores.get(i) {
-            sum += score;
+    for i in 0..rows + lags {
+        if i < rows {
+            sum += scores.column(i);
         }
-        if let Some(score) = i.checked_sub(lags + 1).and_then(|i| scores.get(i)) {
-            sum -= score;
+        if i > lags {
+            sum -= scores.column(i - lags - 1);
         }
         products.ger(1.0 / (lags + 1) as f64, &sum, &sum, 1.0);
     }
@@ -113,12 +114,11 @@ fn bartlett(scores: &[DVector<f64>], lags: usize) -> DMatrix<f64> {
 }
 
 /// First-order autoregressions of scores, each by itself.
-fn slopes(scores: &[DVector<f64>]) -> DVector<f64> {
+fn slopes(scores: &DMatrix<f64>) -> DVector<f64> {
     // Beyond that it is all but a random walk, which has no variance.
     const MOST: f64 = 0.97;
-    let count = scores.first().map_or(0, DVector::len);
-    DVector::from_fn(count, |k, _| {
-        let pairs = || scores.windows(2).map(|pair| (pair[0][k], pair[1][k]));
+    DVector::from_fn(scores.nrows(), |k, _| {
+        let pairs = || (1..scores.ncols()).map(|i| (scores[(k, i - 1)], scores[(k, i)]));
         let square: f64 = pairs().map(|(a, _)| a * a).sum();
         let product: f64 = pairs().map(|(a, b)| a * b).sum();
         if square > 0.0 { (product / square).clamp(-MOST, MOST) } else { 0.0 }
@@ -126,18 +126,19 @@ fn slopes(scores: &[DVector<f64>]) -> DVector<f64> {
 }
 
 /// Andrews' bandwidth for Bartlett's kernel, from first-order autoregressions.
-fn bandwidth(scores: &[DVector<f64>]) -> usize {
+fn bandwidth(scores: &DMatrix<f64>) -> usize {
+    let rows = scores.ncols();
     let (mut above, mut below) = (0.0, 0.0);
     for (k, slope) in slopes(scores).iter().enumerate() {
-        let square: f64 = scores.iter().map(|score| score[k].powi(2)).sum();
-        let spread: f64 = scores.windows(2).map(|pair| (pair[1][k] - slope * pair[0][k]).powi(2)).sum();
+        let square: f64 = (0..rows).map(|i| scores[(k, i)].powi(2)).sum();
+        let spread: f64 = (1..rows).map(|i| (scores[(k, i)] - slope * scores[(k, i - 1)]).powi(2)).sum();
         // Scores have units of their own, so that each counts by its own variance.
         let spread = if square > 0.0 { (spread / square).powi(2) } else { 0.0 };
         above += 4.0 * slope * slope * spread / ((1.0 - slope).powi(6) * (1.0 + slope).powi(2));
         below += spread / (1.0 - slope).powi(4);
     }
-    let lags = if below > 0.0 { 1.1447 * (above / below * scores.len() as f64).cbrt() } else { 0.0 };
-    (lags as usize).min(scores.len() / 4)
+    let lags = if below > 0.0 { 1.1447 * (above / below * rows as f64).cbrt() } else { 0.0 };
+    (lags as usize).min(rows / 4)
 }
 
 /// What a standard error is multiplied by, for half of the interval: a quantile of Student's law.
@@ -175,9 +176,10 @@ mod tests {
 
     #[test]
     fn the_sum_over_windows_is_bartletts_kernel() {
-        let score =
-            |i: i32| DVector::from_vec(vec![f64::from((i * i * 7 + i * 3) % 23) - 11.0, f64::from(i % 5)]);
-        let scores: Vec<DVector<f64>> = (0..50).map(score).collect();
+        let score = |k: usize, i: i32| {
+            if k == 0 { f64::from((i * i * 7 + i * 3) % 23) - 11.0 } else { f64::from(i % 5) }
+        };
+        let scores = DMatrix::from_fn(2, 50, |k, i| score(k, i as i32));
         for lags in [0usize, 1, 5, 12] {
             let found = bartlett(&scores, lags);
             for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
@@ -185,7 +187,7 @@ mod tests {
                 for i in 0..50usize {
                     for j in 0..50 {
                         let weight = 1.0 - i.abs_diff(j) as f64 / (lags + 1) as f64;
-                        known += weight.max(0.0) * scores[i][a] * scores[j][b];
+                        known += weight.max(0.0) * scores[(a, i)] * scores[(b, j)];
                     }
                 }
                 assert!((found[(a, b)] - known).abs() < 1e-9, "{lags}: {} {known}", found[(a, b)]);

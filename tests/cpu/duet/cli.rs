@@ -80,11 +80,36 @@ fn deploy_says_first_and_does_then() {
 }
 
 #[test]
+fn what_the_users_file_calls_is_said_quietly_too() {
+    let printer = printer();
+    printer.state().files.insert(HOOKED.into(), b"M98 P\"sys/M573.g\"\n".to_vec());
+    let ran = known("deploy", &printer, &["--quiet"]);
+    assert!(ran.code == DONE && ran.out.contains("line 1 calls another file"), "{}", ran.out);
+    printer.state().files.remove(HOOKED);
+    let ran = known("deploy", &printer, &[]);
+    assert!(ran.err.contains("M98 P\"beforeLayerChange.g\""), "{}", ran.err);
+}
+
+#[test]
+fn help_says_what_must_be_known() {
+    for (command, words) in [
+        ("deploy", &["M98 P\"beforeLayerChange.g\"", "sets its clock", "UTC"][..]),
+        ("swap", &["TIMEOUT_WARNING: exit code 1", "ERROR: exit code 3", "sets its clock"]),
+    ] {
+        let ran = lowbit(&[command, "--help"]);
+        for word in words {
+            assert!(ran.out.contains(word), "{word}: {}", ran.out);
+        }
+    }
+}
+
+#[test]
 fn deploy_fails_with_the_state_that_it_leaves() {
     let printer = printer();
     printer.fail(When::Named("upload sys/beforeLayerChange.g.lowbit-new"), Fault::Err1);
     let ran = known("deploy", &printer, &["--yes", "--json"]);
-    refused(&ran, PEER, "sys/beforeLayerChange.g was not written: it answered {\"err\":1}; it is as it was");
+    refused(&ran, PEER, "sys/beforeLayerChange.g was not written: it answered {\"err\":1} (");
+    refused(&ran, PEER, "look at its card, and try again; it is as it was");
     assert_eq!(ran.out, "");
     assert_eq!(printer.file(HOOKED).unwrap(), LAYERS);
 }

@@ -22,7 +22,13 @@ fn a_session_is_opened_and_closed_by_its_key() {
         assert!(state.sessions.is_empty() && state.violations.is_empty(), "{:?}", state.violations);
         assert_eq!(
             state.requests,
-            ["connect", "download sys/M573.g", "download sys/beforeLayerChange.g", "disconnect"]
+            [
+                "connect",
+                "download sys/M573.g",
+                "download sys/beforeLayerChange.g",
+                "download sys/beforeLayerChange.g.lowbit-new",
+                "disconnect"
+            ]
         );
     }
 }
@@ -46,9 +52,10 @@ fn a_session_that_is_refused_says_why() {
         (Fault::Status(500), "HTTP 500"),
         (Fault::Status(503), "HTTP 503"),
         (Fault::Redirect, "redirects"),
-        (Fault::Garbage, "cannot be read"),
-        (Fault::NoHttp, "no HTTP"),
-        (Fault::Endless, "larger than 1 MiB"),
+        (Fault::Garbage, "cannot be read; is this a Duet3D printer?"),
+        (Fault::WrongBytes, "cannot be read; is this a Duet3D printer?"),
+        (Fault::NoHttp, "no HTTP; is this a Duet3D printer?"),
+        (Fault::Endless, "larger than 1 MiB; is this a Duet3D printer?"),
         (Fault::DropBefore, "broke"),
         (Fault::DropHeaders, "broke"),
         (Fault::DropBody, "broke"),

@@ -90,13 +90,98 @@ fn another_macro_is_backed_up_and_a_hook_is_left_alone() {
         "{made:?}"
     );
     assert_eq!(printer.file(MACRO_NAME).unwrap(), MACRO.as_bytes());
-    // A hook by a path that leads elsewhere is left alone and spoken of.
-    let printer = Printer::new(&files(Some(b"M98 P\"sys/M573.g\"\n"), None));
+}
+
+#[test]
+fn a_call_of_another_file_is_named_and_is_no_hook() {
+    let astray: &[u8] = b"M98 P\"sys/M573.g\"\n";
+    let printer = Printer::new(&files(Some(astray), None));
+    let found = |made: &Deployment| {
+        let step = made.steps.iter().find(|step| step.action == "read" && step.file == HOOKED);
+        step.unwrap().result.clone()
+    };
     let made = deployed(&printer, true).unwrap();
-    assert!(
-        made.notices[0].contains("line 1")
-            && writes(&printer.state()).iter().all(|what| !what.contains("Layer"))
-    );
+    assert_eq!(found(&made), "read; line 1 calls another file, /sys/sys/M573.g: M573 is enough");
+    assert_eq!(printer.file(HOOKED).unwrap(), [HOOK.as_bytes(), b"\n", astray].concat());
+    let again = deployed(&printer, true).unwrap();
+    assert!(!again.changed);
+    assert_eq!(found(&again), "calls it already; line 2 calls another file, /sys/sys/M573.g: M573 is enough");
+    let printer = Printer::new(&files(Some(b"if global.x == 1\n  M573\n"), None));
+    let made = deployed(&printer, true).unwrap();
+    assert_eq!(found(&made), "calls it already, in line 2: in a block, so only on its condition");
+    assert!(made.notices.is_empty() && writes(&printer.state()).iter().all(|what| !what.contains("Layer")));
+    // Files of the name in other folders are no calls.
+    let printer = Printer::new(&files(Some(b"M98 P\"1:/sys/M573.g\"\n"), None));
+    assert!(deployed(&printer, true).unwrap().hook.is_some());
+}
+
+#[test]
+fn a_file_that_is_created_has_to_be_called_by_the_slicer() {
+    for (before, notices) in [(None, 1), (Some(LAYERS), 0)] {
+        let printer = Printer::new(&files(before, None));
+        for write in [false, true] {
+            let made = deployed(&printer, write).unwrap();
+            assert_eq!(made.notices.len(), notices, "{made:?}");
+            assert!(made.notices.iter().all(|notice| notice.contains("M98 P\"beforeLayerChange.g\"")));
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_rename_is_finished() {
+    let temporary = format!("{HOOKED}.lowbit-new");
+    let (new, copy) = (hooked(LAYERS), kept(HOOKED, LAYERS));
+    // With the hook, or as a file that was being restored: their backup proves them.
+    for staged in [&new[..], LAYERS] {
+        let printer = Printer::new(&[(&temporary, staged), (&copy, LAYERS), (MACRO_NAME, MACRO.as_bytes())]);
+        let dry = deployed(&printer, false).unwrap();
+        assert!(dry.changed && dry.hook.is_some() && writes(&printer.state()).is_empty());
+        assert!(dry.steps.iter().any(|step| step.action == "finish" && step.file == temporary), "{dry:?}");
+        let wet = deployed(&printer, true).unwrap();
+        assert_eq!(wet.steps.len(), dry.steps.len());
+        assert_eq!(printer.file(HOOKED).unwrap(), new);
+        assert_eq!(printer.file(&copy).unwrap(), LAYERS);
+        assert_eq!(printer.file(&temporary), None);
+        assert!(!deployed(&printer, true).unwrap().changed);
+    }
+    // A first deployment, of which nothing can be lost.
+    let first = format!("{HOOK}\n");
+    let printer = Printer::new(&[(&temporary, first.as_bytes())]);
+    deployed(&printer, true).unwrap();
+    assert_eq!((printer.file(HOOKED), printer.file(&temporary)), (Some(first.into_bytes()), None));
+    // A printer that says falsely that there is no file loses none.
+    let printer = Printer::new(&[(&temporary, &new), (&copy, LAYERS), (HOOKED, b"G1\n")]);
+    printer.fail(When::Named("download sys/beforeLayerChange.g"), Fault::Status(404));
+    let text = deployed(&printer, true).unwrap_err().to_string();
+    assert!(text.contains("could not be renamed"), "{text}");
+    assert_eq!(printer.file(HOOKED).unwrap(), b"G1\n");
+}
+
+#[test]
+fn what_is_left_of_a_missing_file_is_never_written_over() {
+    let temporary = format!("{HOOKED}.lowbit-new");
+    let (new, copy) = (hooked(LAYERS), kept(HOOKED, LAYERS));
+    for (staged, backup) in [
+        (&new[..], None),
+        (&new[..], Some(&b"other"[..])),
+        (&new[..new.len() - 1], Some(LAYERS)),
+        (b"", Some(LAYERS)),
+        (b"; what is this", Some(LAYERS)),
+    ] {
+        let printer = Printer::new(&[(&temporary, staged)]);
+        if let Some(backup) = backup {
+            printer.state().files.insert(copy.clone(), backup.to_vec());
+        }
+        let before = printer.state().files.clone();
+        for write in [false, true] {
+            let text = deployed(&printer, write).unwrap_err().to_string();
+            for word in [&temporary, "sys/beforeLayerChange.g.lowbit-*.bak", "nothing was written"] {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+            assert!(text.lines().count() <= 2, "{text}");
+        }
+        assert!(printer.state().files == before && writes(&printer.state()).is_empty());
+    }
 }
 
 #[test]
@@ -198,9 +283,17 @@ fn survive(when: When, fault: Fault, truncating: bool, old: Option<&'static [u8]
     }
     let (layers, made) = (printer.file(HOOKED), printer.file(MACRO_NAME));
     let is_old = layers.as_deref() == Some(LAYERS);
-    assert!(is_old || layers == Some(hooked(LAYERS)), "{case}: {layers:?}\n{ended:?}");
+    // A printer that died between the halves of its rename has the new bytes under the other name.
+    let staged = printer.file(&format!("{HOOKED}.lowbit-new"));
+    let unlinks = matches!(fault, Fault::Dies | Fault::HalfMoved);
+    let unlinked =
+        unlinks && layers.is_none() && [hooked(LAYERS), LAYERS.to_vec()].map(Some).contains(&staged);
+    let macro_unlinked = unlinks
+        && made.is_none()
+        && printer.file(&format!("{MACRO_NAME}.lowbit-new")).as_deref() == Some(MACRO.as_bytes());
+    assert!(is_old || unlinked || layers == Some(hooked(LAYERS)), "{case}: {layers:?}\n{ended:?}");
     assert!(
-        made.as_deref() == old || made.as_deref() == Some(MACRO.as_bytes()),
+        macro_unlinked || made.as_deref() == old || made.as_deref() == Some(MACRO.as_bytes()),
         "{case}: {made:?}\n{ended:?}"
     );
     assert_eq!(printer.file("sys/config.g").as_deref(), Some(CONFIG), "{case}");
@@ -244,7 +337,9 @@ fn requests(old: Option<&'static [u8]>) -> usize {
     count
 }
 
-const FAST: [Fault; 19] = [
+const FAST: [Fault; 21] = [
+    Fault::Dies,
+    Fault::HalfMoved,
     Fault::Err1,
     Fault::Status(401),
     Fault::Status(403),

@@ -22,6 +22,11 @@ pub enum Fault {
     Status(u16),
     /// It is done, but there is no buffer for the answer.
     Done503,
+    /// The printer dies: a rename has only deleted what was in its way, nothing else is done, and nothing is answered
+    /// any more.
+    Dies,
+    /// A rename has only deleted what was in its way, and says so; nothing else is done.
+    HalfMoved,
     /// The connection is closed; nothing is done.
     DropBefore,
     /// It is done, and the connection is closed.
@@ -79,12 +84,17 @@ pub struct State {
     /// What `rr_gcode` answers, if not what the firmware does.
     pub gcode: Option<String>,
     pub reply: String,
+    /// Sessions of other clients, each of which has to fetch a reply before it is forgotten. They never do, so that every
+    /// fetch counts for one of them.
+    pub other_sessions: usize,
+    fetched: usize,
     /// Every request that was read, in order.
     pub requests: Vec<String>,
     /// What G-code was taken.
     pub lines: Vec<String>,
     /// What no client may do.
     pub violations: Vec<String>,
+    dead: bool,
     accepted: usize,
     opened: u64,
 }
@@ -137,6 +147,7 @@ impl Printer {
     pub fn fail(&self, when: When, fault: Fault) {
         let mut state = self.state();
         state.accepted = 0;
+        state.dead = false;
         state.fault = Some((when, fault));
     }
 
@@ -144,6 +155,7 @@ impl Printer {
     pub fn heal(&self) {
         let mut state = self.state();
         state.fault = None;
+        state.dead = false;
         state.sessions.clear();
     }
 
@@ -193,6 +205,9 @@ fn serve(mut stream: TcpStream, index: usize, state: &Mutex<State>) {
     let what = describe(&request);
     let fault = {
         let mut state = state.lock().unwrap();
+        if state.dead {
+            return;
+        }
         state.requests.push(what.clone());
         state.fault.filter(|(when, _)| match when {
             When::Nth(n) => index == *n,
@@ -216,6 +231,18 @@ fn serve(mut stream: TcpStream, index: usize, state: &Mutex<State>) {
         Some(Fault::Err1) => return send(&mut stream, &Answer::json("{\"err\":1}"), false),
         Some(Fault::Status(status)) => return send(&mut stream, &Answer(status, b"no".to_vec()), false),
         Some(Fault::DropBefore) => return,
+        Some(Fault::Dies | Fault::HalfMoved) => {
+            let mut state = state.lock().unwrap();
+            let known = state.sessions.contains(&request.key.unwrap_or(0));
+            if known && request.name == "move" && request.query["deleteexisting"] == "yes" {
+                state.files.remove(&request.query["new"]);
+            }
+            state.dead = fault == Some(Fault::Dies);
+            if state.dead {
+                return;
+            }
+            return send(&mut stream, &Answer::json("{\"err\":1}"), false);
+        }
         Some(Fault::Redirect) => {
             let _ = write!(
                 stream,
@@ -437,7 +464,7 @@ impl State {
                 }
                 let line = of("gcode");
                 let numbers = line.strip_prefix("M573 P").and_then(|rest| rest.split_once(" Q"));
-                self.reply = match numbers {
+                self.reply += &match numbers {
                     Some((tau, gamma)) if self.files.contains_key("sys/M573.g") => {
                         format!("M573: tau {tau} s, gamma {gamma}\n")
                     }
@@ -446,7 +473,14 @@ impl State {
                 self.lines.push(line);
                 Answer::json("{\"buff\":237}")
             }
-            "reply" => Answer(200, std::mem::take(&mut self.reply).into_bytes()),
+            "reply" if self.fetched < self.other_sessions && !self.reply.is_empty() => {
+                self.fetched += 1;
+                Answer(200, self.reply.clone().into_bytes())
+            }
+            "reply" => {
+                self.fetched = 0;
+                Answer(200, std::mem::take(&mut self.reply).into_bytes())
+            }
             _ => Answer(500, b"Unknown request".to_vec()),
         }
     }

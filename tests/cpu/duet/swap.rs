@@ -65,28 +65,87 @@ fn what_the_printer_says_counts() {
     assert_eq!(done.status, Status::Error, "{done:?}");
     assert!(done.reply.unwrap().contains("not supported"));
     // Older firmware has an M573 of its own.
-    let said = |reply: &str| {
-        let printer = Printer::new(&[]);
-        printer.state().gcode = Some("{\"buff\":100}".into());
-        let session = open(&printer, "reprap", patient()).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !printer.state().requests.iter().any(|what| what == LINE) {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                printer.state().reply = reply.into();
-            });
-            swap(&session, Constants::new(0.05, 0.3).unwrap())
-        })
-    };
-    let old = said("Average heater 0 PWM: 0.000");
+    let old = said("reprap", &["Average heater 0 PWM: 0.000"]);
     assert!(
-        old.status == Status::Success && !old.confirmed && old.problem.unwrap().contains("does not announce")
+        old.status == Status::Success
+            && !old.confirmed
+            && old.problem.unwrap().contains("nothing that it said")
     );
-    assert_eq!(said("  Error: M573: P (tau) must be").status, Status::Error);
+    assert_eq!(said("reprap", &["  Error: M573: P (tau) must be"]).status, Status::Error);
     // Neither escapes of terminals nor the password are passed on.
-    let odd = said("\u{1b}[31mreprap\u{7} it");
+    let odd = said(SECRET, &["\u{1b}[31mhünter 2+%\u{7} it"]);
     assert_eq!(odd.reply.as_deref(), Some("[31m*** it"));
+    // That of printers which have none is no secret.
+    assert_eq!(said("reprap", &["reprap it"]).reply.as_deref(), Some("reprap it"));
+}
+
+/// A swap on a printer that takes any line, and then says these, one behind the other.
+fn said(password: &str, replies: &[&str]) -> Swap {
+    let printer = Printer::new(&[]);
+    {
+        let mut state = printer.state();
+        (state.gcode, state.password) = (Some("{\"buff\":100}".into()), password.into());
+    }
+    let session = open(&printer, password, patient()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let wait = |ready: &dyn Fn() -> bool| {
+                (0..2000).take_while(|_| !ready()).for_each(|_| std::thread::sleep(Duration::from_millis(1)));
+            };
+            wait(&|| printer.state().requests.iter().any(|what| what == LINE));
+            for reply in replies {
+                wait(&|| printer.state().reply.is_empty());
+                printer.state().reply = (*reply).into();
+            }
+        });
+        swap(&session, Constants::new(0.05, 0.3).unwrap())
+    })
+}
+
+#[test]
+fn replies_of_others_decide_nothing() {
+    // The hook of a layer announces the old constants, a heater fails, and then the macro runs.
+    let new = "M573: tau 0.05 s, gamma 0.3";
+    for before in ["M573: tau 0.02 s, gamma 0.1\n", "Error: Heater 2 fault\n", "Warning: M5730 is odd\n"] {
+        for replies in [&[before, new][..], &[&format!("{before}{new}\n")], &[&format!("{new}\n{before}")]] {
+            let done = said("reprap", replies);
+            assert_eq!((done.status, done.confirmed), (Status::Success, true), "{replies:?}: {done:?}");
+            assert!(done.problem.is_none(), "{done:?}");
+        }
+        let open = said("reprap", &[before]);
+        assert_eq!((open.status, open.confirmed), (Status::Success, false), "{open:?}");
+        assert!(open.problem.unwrap().contains("nothing that it said announces them"));
+    }
+    for replies in [
+        &["Layer 4\nError: M573: Command is not supported"][..],
+        &["M573: tau 0.02 s, gamma 0.1", "Layer 4", "Error: in file M573.g line 9: no"],
+    ] {
+        let failed = said("reprap", replies);
+        assert_eq!((failed.status, failed.confirmed), (Status::Error, false), "{failed:?}");
+        assert!(failed.problem.unwrap().contains("its constants are the old ones"));
+    }
+}
+
+#[test]
+fn an_old_reply_that_comes_again_is_not_the_answer() {
+    // The macro is gone, and it had announced the same constants; other clients are open, so that this is kept for them.
+    let printer = printer();
+    {
+        let mut state = printer.state();
+        state.files.clear();
+        state.other_sessions = 3;
+        state.reply = "M573: tau 0.05 s, gamma 0.3\n".into();
+    }
+    let done = swapped(&printer, patient());
+    assert_eq!((done.status, done.confirmed), (Status::Error, false), "{done:?}");
+    assert!(done.reply.unwrap().starts_with("Warning"));
+}
+
+#[test]
+fn a_password_in_the_numbers_does_not_hide_an_announcement() {
+    let done = said("5", &["M573: tau 0.05 s, gamma 0.3"]);
+    assert!(done.confirmed, "{done:?}");
+    assert_eq!(done.reply.as_deref(), Some("M***73: tau 0.0*** s, gamma 0.3"));
 }
 
 #[test]
