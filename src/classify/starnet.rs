@@ -282,7 +282,7 @@ pub fn accuracy(
         Ok(_) => {
             let hybrid = Hybrid::new(gpu, low_bit, batch)?;
             // Pipelines are cold at first.
-            hybrid.run(gpu, &rows[..elements])?;
+            hybrid.run(gpu, rows.get(..elements).unwrap_or_default())?;
             let (outputs, time) = hybrid.run(gpu, rows)?;
             (outputs, Some(time))
         }

@@ -305,9 +305,7 @@ impl FixedPoint {
         let most = |multiplier: f64, offset: f64| reach as f64 * multiplier + offset.abs();
         let mut fitting = steps.filter(|&(_, multiplier, offset)| {
             // A ratio that comes to 0 would make one code of all sums.
-            multiplier >= 1.0
-                && multiplier <= MOST_MULTIPLIER
-                && most(multiplier, offset) <= f64::from(i32::MAX)
+            (1.0..=MOST_MULTIPLIER).contains(&multiplier) && most(multiplier, offset) <= f64::from(i32::MAX)
         });
         let (shift, multiplier, offset) = fitting.next()?;
         Some(Self { multiplier: multiplier as i32, offset: offset as i32, shift }.shortest())
