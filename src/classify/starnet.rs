@@ -246,7 +246,7 @@ impl Accuracy {
 }
 
 /// Frames that run at once.
-const BATCH: u64 = 1024;
+const BATCH: u64 = 256;
 
 /// Compares `network` with what it is in few bits, on rows with a class each: the place of the largest output.
 ///
