@@ -3,19 +3,17 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+use super::style::{BLUE, FONT, GRID, RED, TEXT, fault};
 use super::table;
 use crate::edge::identify::residuals::Covariance;
 use crate::edge::identify::{Estimate, Identification, Method, Trace};
-use crate::{Error, Result};
+use crate::Result;
 
 const SIZE: (u32, u32) = (960, 640);
 /// How much of the height the currents take.
 const CURRENTS: u32 = 420;
-const FONT: &str = "sans-serif";
-const GRID: RGBColor = RGBColor(225, 228, 232);
-const TEXT: RGBColor = RGBColor(60, 64, 70);
-const ACTUAL: RGBColor = RGBColor(31, 97, 181);
-const FITTED: RGBColor = RGBColor(200, 30, 60);
+const ACTUAL: RGBColor = BLUE;
+const FITTED: RGBColor = RED;
 /// Rows that are drawn, where more are not needed for [`SECONDS`].
 const ROWS: usize = 1000;
 /// The most time that is drawn: longer ones show no dynamics.
@@ -142,10 +140,6 @@ pub fn svg(found: &Identification) -> Result<String> {
         root.present().map_err(|e| fault(&e))?;
     }
     Ok(svg)
-}
-
-fn fault(e: &dyn std::fmt::Display) -> Error {
-    Error::Input(format!("the picture cannot be drawn: {e}"))
 }
 
 /// A name, a line for each run between gaps, a colour, a width.

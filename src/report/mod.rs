@@ -19,6 +19,7 @@ pub mod plan;
 pub mod products;
 pub mod roc;
 pub mod starnet;
+mod style;
 pub mod svg;
 pub mod table;
 pub mod trace;

@@ -2,16 +2,14 @@
 
 use plotters::prelude::*;
 
+use super::style::{BLUE, FONT, GRID, RED, TEXT, fault};
 use crate::audit::{Audit, roc};
 use crate::{Error, Result};
 
 const SIZE: (u32, u32) = (640, 640);
-const FONT: &str = "sans-serif";
-const GRID: RGBColor = RGBColor(225, 228, 232);
-const TEXT: RGBColor = RGBColor(60, 64, 70);
 const CHANCE: RGBColor = RGBColor(150, 155, 162);
-const BASELINE: RGBColor = RGBColor(31, 97, 181);
-const QUANTIZED: RGBColor = RGBColor(200, 30, 60);
+const BASELINE: RGBColor = BLUE;
+const QUANTIZED: RGBColor = RED;
 /// Most points of a curve.
 const POINTS: usize = 1000;
 
@@ -23,7 +21,6 @@ pub fn svg(audit: &Audit, labels: &[bool], baseline: &[f32], quantized: &[f32]) 
     if [labels.len(), baseline.len(), quantized.len()] != [audit.rows; 3] {
         return Err(Error::Input(format!("the curves need the {} rows of their audit", audit.rows)));
     }
-    let fault = |e: &dyn std::fmt::Display| Error::Input(format!("the picture cannot be drawn: {e}"));
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();

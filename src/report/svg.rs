@@ -4,19 +4,17 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 use plotters::prelude::*;
 
 use super::kernels::KernelRow;
+use super::style::{BLUE, FONT, GRID, RED, TEXT, fault};
 use super::table::size;
 use crate::roofline::Roofs;
 use crate::{Error, Result};
 
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 560;
-const FONT: &str = "sans-serif";
-const GRID: RGBColor = RGBColor(225, 228, 232);
-const TEXT: RGBColor = RGBColor(60, 64, 70);
-const F32: RGBColor = RGBColor(31, 97, 181);
+const F32: RGBColor = BLUE;
 const F16: RGBColor = RGBColor(122, 74, 168);
 const I8: RGBColor = RGBColor(190, 95, 20);
-const POINT: RGBColor = RGBColor(200, 30, 60);
+const POINT: RGBColor = RED;
 
 /// Powers of two from the one to the other, both included, and how each is written.
 struct Octaves(i32, i32, fn(f64) -> String);
@@ -150,7 +148,6 @@ fn draw(
     (x, y): (Octaves, Octaves),
     marks: impl FnOnce(&mut dyn FnMut(Mark) -> Result<()>) -> Result<()>,
 ) -> Result<String> {
-    let fault = |e: &dyn std::fmt::Display| Error::Input(format!("the picture cannot be drawn: {e}"));
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
