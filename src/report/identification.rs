@@ -115,7 +115,7 @@ fn decimal(value: f64, digits: usize) -> String {
 /// I_actual and the fitted current over time, and what is left below. Lines end at gaps.
 ///
 /// # Errors
-/// [`Error::Input`] if it cannot be drawn.
+/// [`crate::Error::Input`] if it cannot be drawn.
 pub fn svg(found: &Identification) -> Result<String> {
     let shown = liveliest(&found.trace);
     let trace = &found.trace;
