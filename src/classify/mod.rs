@@ -13,6 +13,7 @@ pub mod judge;
 pub mod latency;
 pub mod layout;
 pub mod max_pool;
+mod plan;
 pub mod pointwise;
 pub mod pooling;
 pub mod rank;

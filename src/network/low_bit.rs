@@ -200,8 +200,6 @@ pub fn low_bit(
         })?;
         codes.entry(source).or_insert(Codes { affine, bounds });
     }
-    let steps: HashMap<usize, f32> =
-        codes.iter().map(|(&value, codes)| (value, codes.affine.scale[0])).collect();
     let mut made = Network { layers: Vec::new(), ..network.clone() };
     // What stands for a value: the value itself, or what its codes say.
     let mut stands: Vec<usize> = (0..network.values.len()).collect();
@@ -213,11 +211,11 @@ pub fn low_bit(
         layer.inputs.iter_mut().for_each(|input| *input = stands[*input]);
         if let Op::Dense(dense) = &mut layer.op {
             let budget = budget_of(at);
-            let (codes, mut scale) = weight_codes(&dense.weights, dense.bias.len(), budget.weight());
-            let step = steps[&source(network, network.layers[at].inputs[0])];
-            free_bias(dense, &codes, budget, step, &mut scale);
+            let (weights, mut scale) = weight_codes(&dense.weights, dense.bias.len(), budget.weight());
+            let step = codes[&source(network, network.layers[at].inputs[0])].affine.scale[0];
+            free_bias(dense, &weights, budget, step, &mut scale);
             let zero = vec![0; scale.len()];
-            dense.quantized = Some(QuantizedWeights { codes, scale, zero });
+            dense.quantized = Some(QuantizedWeights { codes: weights, scale, zero });
         }
         let output = layer.output;
         made.layers.push(layer);
@@ -253,16 +251,9 @@ pub fn low_bit(
 }
 
 /// The value whose elements a value has, in whatever order: the one that was computed.
-pub fn source(network: &Network, mut value: usize) -> usize {
-    for layer in network.layers.iter().rev() {
-        if layer.output == value
-            && matches!(layer.op, Op::Gather { .. } | Op::Reshape)
-            && layer.inputs.len() == 1
-        {
-            value = layer.inputs[0];
-        }
-    }
-    value
+fn source(network: &Network, value: usize) -> usize {
+    network
+        .source(value, |layer| matches!(layer.op, Op::Gather { .. } | Op::Reshape) && layer.inputs.len() == 1)
 }
 
 impl Network {

@@ -66,6 +66,18 @@ pub struct Network {
     pub output: usize,
 }
 
+impl Network {
+    /// The value that `value` is made of by layers that are all `through`: the first input of the first of them.
+    pub fn source(&self, mut value: usize, through: impl Fn(&Layer) -> bool) -> usize {
+        for layer in self.layers.iter().rev() {
+            if layer.output == value && through(layer) {
+                value = layer.inputs[0];
+            }
+        }
+        value
+    }
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {

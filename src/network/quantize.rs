@@ -44,12 +44,8 @@ pub fn calibrated(network: &Network) -> Vec<&str> {
 }
 
 /// The name under which the value at `at` is calibrated: a reshape has the range of what it reshapes.
-pub fn calibrated_as(network: &Network, mut at: usize) -> &str {
-    for layer in network.layers.iter().rev() {
-        if layer.output == at && matches!(layer.op, Op::Reshape) {
-            at = layer.inputs[0];
-        }
-    }
+pub fn calibrated_as(network: &Network, at: usize) -> &str {
+    let at = network.source(at, |layer| matches!(layer.op, Op::Reshape));
     &network.values[at].name
 }
 
