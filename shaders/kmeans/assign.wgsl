@@ -3,12 +3,15 @@
 //! through workgroup memory DEPTH vec4s of the dimension at a time; each invocation keeps POINTS x CENTROIDS products
 //! in registers and its own running minimum. Nothing of size rows x k is ever stored (FlashAssign, Flash-KMeans 2025).
 //!
-//! Contract: products are f32 sums in order of the dimension; a label may differ from the oracle's only where the two
-//! scores are closer than oracle::assign::bound. Points of problem p have centroids, and so labels, from p k on.
+//! Contract: products are f32 sums in order of the dimension; a label is the oracle's, or the point, whose scores lie too near
+//! to each other, is listed in ties for rerank, and keeps its label. Points of problem p have centroids, and so labels,
+//! from p k on.
 //! Oracle: src/oracle/assign.rs    Needs: no optional feature
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/metric
+//! use lib/near_tie
 //! use lib/problems
 //! use lib/product
 //! slot wide
@@ -22,14 +25,16 @@ struct Params {
     clusters: u32,  // centroids
     k: u32,         // centroids of one problem
     d4: u32,        // dimension in vec4s, padded with zeros
+    metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> centroids: array<vec4<f32>>;          // [clusters, d4]
-@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2, or 0
+@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2
 @group(0) @binding(4) var<storage, read> control: array<Control>;              // [problems]
 @group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [n]
 @group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [problems] labels that differ from before
+@group(0) @binding(7) var<storage, read_write> ties: array<atomic<u32>>;       // [4+n] as lib/near_tie says
 
 const POINTS: u32 = 4u;
 const CENTROIDS: u32 = 4u;
@@ -43,7 +48,9 @@ const HUGE: f32 = 3.4028234e38;
 var<workgroup> point_tile: array<vec4<f32>, DEPTH * ROWS_PER_GROUP>;
 var<workgroup> centroid_tile: array<vec4<f32>, DEPTH * CENTROIDS_PER_TILE>;
 var<workgroup> lane_score: array<f32, WG>;
+var<workgroup> lane_second: array<f32, WG>;
 var<workgroup> lane_label: array<u32, WG>;
+var<workgroup> lane_square: array<f32, WG>;
 
 @compute @workgroup_size(WG)
 fn assign(
@@ -63,11 +70,14 @@ fn assign(
     let column = lane % SIDE;
     let row = lane / SIDE;
     var best_score: array<f32, POINTS>;
+    var second_score: array<f32, POINTS>;
     var best_label: array<u32, POINTS>;
     for (var i = 0u; i < POINTS; i++) {
         best_score[i] = HUGE;
+        second_score[i] = HUGE;
         best_label[i] = 0u;
     }
+    var most = 0.0;
     for (var tile = 0u; tile < params.k; tile += CENTROIDS_PER_TILE) {
         var product: array<f32, POINTS * CENTROIDS>;
         for (var p = 0u; p < POINTS * CENTROIDS; p++) {
@@ -106,9 +116,12 @@ fn assign(
         for (var c = 0u; c < CENTROIDS; c++) {
             let centroid = tile + c * SIDE + column;
             if (centroid < params.k) {
-                let norm = norms[first_centroid + centroid];
+                let square = norms[first_centroid + centroid];
+                let norm = select(0.0, square, params.metric == EUCLIDEAN);
+                most = max(most, square);
                 for (var i = 0u; i < POINTS; i++) {
                     let score = norm - 2.0 * product[c * POINTS + i];
+                    second_score[i] = min(second_score[i], max(score, best_score[i]));
                     if (score < best_score[i]) {
                         best_score[i] = score;
                         best_label[i] = centroid;
@@ -117,26 +130,48 @@ fn assign(
             }
         }
     }
+    // The lanes of a row have seen all norms between them.
+    lane_square[lane] = most;
+    workgroupBarrier();
+    for (var other = 0u; other < SIDE; other++) {
+        most = max(most, lane_square[row * SIDE + other]);
+    }
+    workgroupBarrier();
     var changes = 0u;
     for (var i = 0u; i < POINTS; i++) {
+        let point_of_row = first + i * SIDE + row;
+        // The lanes of a row share its square.
+        var square = 0.0;
+        for (var at = column; at < params.d4; at += SIDE) {
+            let x = point(min(point_of_row, end - 1u), at);
+            square = add_product(square, x, x);
+        }
         lane_score[lane] = best_score[i];
+        lane_second[lane] = second_score[i];
         lane_label[lane] = best_label[i];
+        lane_square[lane] = square;
         workgroupBarrier();
-        let point = first + i * SIDE + row;
-        if (column == 0u && point < end) {
+        if (column == 0u && point_of_row < end) {
             var score = lane_score[lane];
+            var second = lane_second[lane];
             var label = lane_label[lane];
             for (var other = 1u; other < SIDE; other++) {
                 let s = lane_score[lane + other];
                 let l = lane_label[lane + other];
+                second = min(min(second, lane_second[lane + other]), max(score, s));
+                square += lane_square[lane + other];
                 if (s < score || (s == score && l < label)) {
                     score = s;
                     label = l;
                 }
             }
             label += first_centroid;
-            changes += select(0u, 1u, labels[point] != label);
-            labels[point] = label;
+            if (undecided(score, second, norms[label], most, square)) {
+                list(point_of_row);
+            } else {
+                changes += select(0u, 1u, labels[point_of_row] != label);
+                labels[point_of_row] = label;
+            }
         }
         workgroupBarrier();
     }

@@ -8,6 +8,8 @@
 //!
 //! use lib/grid
 //! use lib/lloyd
+//! use lib/metric
+//! use lib/near_tie
 //! use lib/problems
 //! use lib/product
 //! slot wide
@@ -21,14 +23,16 @@ struct Params {
     clusters: u32,  // centroids
     k: u32,         // centroids of one problem
     d4: u32,        // dimension in vec4s, padded with zeros
+    metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(2) var<storage, read> centroids: array<Wide>;               // [clusters, d4] vec4s
-@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2, or 0
+@group(0) @binding(3) var<storage, read> norms: array<f32>;                    // [clusters] |centroid|^2
 @group(0) @binding(4) var<storage, read> control: array<Control>;              // [problems]
 @group(0) @binding(5) var<storage, read_write> labels: array<u32>;             // [n]
 @group(0) @binding(6) var<storage, read_write> changed: array<atomic<u32>>;    // [problems] labels that differ from before
+@group(0) @binding(7) var<storage, read_write> ties: array<atomic<u32>>;       // [4+n] as lib/near_tie says
 
 const POINTS: u32 = 4u;
 const BLOCKS: u32 = 2u;
@@ -54,12 +58,15 @@ fn assign_subgroup(
     // No lane leaves before the shuffles: those behind the last row compute it again and do not write.
     var row: array<u32, POINTS>;
     var best_score: array<f32, POINTS>;
+    var second_score: array<f32, POINTS>;
     var best_label: array<u32, POINTS>;
     for (var i = 0u; i < POINTS; i++) {
         row[i] = min(first + i * WG, end - 1u);
         best_score[i] = HUGE;
+        second_score[i] = HUGE;
         best_label[i] = 0u;
     }
+    var most = 0.0;
     let mine = subgroup_lane % 8u;
     for (var tile = 0u; tile < params.k; tile += 8u * BLOCKS) {
         var source: array<u32, BLOCKS>;
@@ -87,12 +94,16 @@ fn assign_subgroup(
             }
         }
         for (var block = 0u; block < BLOCKS; block++) {
+            let square = norms[source[block]];
+            most = max(most, square);
             // Nothing is nearer to a centroid behind the last.
-            let loaded = select(HUGE, norms[source[block]], tile + block * 8u + mine < params.k);
+            let norm_or_0 = select(0.0, square, params.metric == EUCLIDEAN);
+            let loaded = select(HUGE, norm_or_0, tile + block * 8u + mine < params.k);
             for (var c = 0u; c < 8u; c++) {
                 let norm = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < POINTS; i++) {
                     let score = norm - 2.0 * product[(block * 8u + c) * POINTS + i];
+                    second_score[i] = min(second_score[i], max(score, best_score[i]));
                     if (score < best_score[i]) {
                         best_score[i] = score;
                         best_label[i] = tile + block * 8u + c;
@@ -101,13 +112,27 @@ fn assign_subgroup(
             }
         }
     }
+    // Eight neighbouring lanes have seen all norms between them.
+    let own_most = most;
+    for (var c = 0u; c < 8u; c++) {
+        most = max(most, subgroupShuffle(own_most, c));
+    }
     var changes = 0u;
     for (var i = 0u; i < POINTS; i++) {
-        let point = first + i * WG;
-        if (point < end) {
+        let point_of_lane = first + i * WG;
+        if (point_of_lane < end) {
+            var square = 0.0;
+            for (var at = 0u; at < params.d4; at++) {
+                let x = point(point_of_lane, at);
+                square = add_product(square, x, x);
+            }
             let label = first_centroid + best_label[i];
-            changes += select(0u, 1u, labels[point] != label);
-            labels[point] = label;
+            if (undecided(best_score[i], second_score[i], norms[label], most, square)) {
+                list(point_of_lane);
+            } else {
+                changes += select(0u, 1u, labels[point_of_lane] != label);
+                labels[point_of_lane] = label;
+            }
         }
     }
     if (changes > 0u) {

@@ -1,12 +1,11 @@
-//! lloyd_commit: centroids[c] = next[c] if the iteration was accepted; norms[c] = |centroids[c]|^2, or 0
-//! One workgroup = one centroid. The product alone ranks centroids where norms are 0.
+//! lloyd_commit: centroids[c] = next[c] if the iteration was accepted; norms[c] = |centroids[c]|^2
+//! One workgroup = one centroid.
 //!
 //! Contract: norms are f32 sums in a fixed order.
 //! Oracle: src/oracle/lloyd.rs    Needs: no optional feature
 //!
 //! use lib/grid
 //! use lib/lloyd
-//! use lib/metric
 //! use lib/product
 //! use lib/reduce
 
@@ -16,7 +15,6 @@ struct Params {
     k: u32,         // centroids of one problem
     d4: u32,
     always: u32,    // 1: next is taken over whatever the control says
-    metric: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -46,6 +44,6 @@ fn lloyd_commit(
     }
     let norm = reduce_add_f32(sum, lane);
     if (lane == 0u) {
-        norms[row] = select(0.0, norm, params.metric == EUCLIDEAN);
+        norms[row] = norm;
     }
 }

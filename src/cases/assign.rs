@@ -4,9 +4,11 @@ use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Context, OpKind, Spec};
+use crate::kmeans::Metric;
 use crate::kmeans::assign::{Assign, Trial, VARIANTS};
 use crate::kmeans::element::{Element, FILES};
 use crate::kmeans::lloyd::NO_LABEL;
+use crate::kmeans::rerank::Rerank;
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -50,14 +52,21 @@ fn tests() -> Vec<Box<dyn Case>> {
             let mut random = Random::new(seed);
             let points = Points::of_floats(&random.floats(n * d), d, element, transform);
             let centroids = near(&points, k, &mut random);
-            Assigning { points, centroids, d, problems: 1, exact: false }
+            Assigning { points, centroids, d, problems: 1, metric: Metric::Euclidean }
         })
     });
     let whole = [Element::F16, Element::U8, Element::I8].map(|element| {
         let case = Assigning::new((63, 17, 5), 3, Random::new(8), true);
         Assigning { points: Points::of_integers(&case.points.clustered, 5, element), ..case }
     });
-    let all = floats.chain(integers).chain(batches).chain(types).chain(whole);
+    let hard = [1e3, 1e5, 1e7].map(|far| Assigning::far((301, 17, 5), far, Random::new(9)));
+    let products = [Metric::Cosine, Metric::Dot].into_iter().flat_map(|metric| {
+        [false, true].map(|integers| {
+            let case = Assigning::new((131, 19, 6), 1, Random::new(10), integers);
+            Assigning { metric, ..case }
+        })
+    });
+    let all = floats.chain(integers).chain(batches).chain(types).chain(whole).chain(hard).chain(products);
     all.map(|case| Box::new(case) as Box<dyn Case>).collect()
 }
 
@@ -81,15 +90,29 @@ struct Assigning {
     centroids: Vec<f32>,
     d: usize,
     problems: usize,
-    /// Small whole numbers: no rounding, many ties, and so only one right answer.
-    exact: bool,
+    metric: Metric,
 }
 
 impl Assigning {
-    fn new((n, k, d): (usize, usize, usize), problems: usize, mut random: Random, exact: bool) -> Self {
-        let mut draw = |count| if exact { random.integers(count, 2) } else { random.floats(count) };
+    fn new((n, k, d): (usize, usize, usize), problems: usize, mut random: Random, integers: bool) -> Self {
+        let mut draw = |count| if integers { random.integers(count, 2) } else { random.floats(count) };
         let points = Points::plain(draw(problems * n * d), d);
-        Self { points, centroids: draw(problems * k * d), d, problems, exact }
+        Self { points, centroids: draw(problems * k * d), d, problems, metric: Metric::Euclidean }
+    }
+}
+
+impl Assigning {
+    /// Groups far from each other, which scores of f32 cannot tell from their neighbours.
+    fn far((n, k, d): (usize, usize, usize), far: f32, mut random: Random) -> Self {
+        let mut draw = |count: usize| {
+            let mut values = random.floats(count * d);
+            for (row, values) in values.chunks_mut(d).enumerate() {
+                values.iter_mut().for_each(|value| *value += far * (row % 3) as f32);
+            }
+            values
+        };
+        let points = Points::plain(draw(n), d);
+        Self { points, centroids: draw(k), d, problems: 1, metric: Metric::Euclidean }
     }
 }
 
@@ -100,8 +123,7 @@ impl Case for Assigning {
             self.points.clustered.len() / self.d / self.problems,
             self.centroids.len() / self.d / self.problems,
         );
-        let exact = if self.exact { " integers" } else { "" };
-        format!("{batch}n={n} k={k} d={}{exact}{}", self.d, self.points.label())
+        format!("{batch}n={n} k={k} d={} {:?}{}", self.d, self.metric, self.points.label())
     }
 
     fn decoder(&self) -> Option<&'static str> {
@@ -111,16 +133,16 @@ impl Case for Assigning {
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let trial =
             Trial::upload(gpu, self.points.upload(gpu)?, &self.centroids, self.d, self.problems as u64)?;
-        let passes = vec![Assign::load(gpu, &self.points.fill(spec))?.bind(
-            gpu,
-            &trial.assignment(),
-            self.d as u64,
-        )?];
+        let (on, d, metric) = (trial.assignment(), self.d as u64, self.metric);
+        let passes = vec![
+            Assign::load(gpu, &self.points.fill(spec))?.bind(gpu, &on, d, metric)?,
+            Rerank::load(gpu, self.points.layout())?.bind(gpu, &on, d, metric)?,
+        ];
         let labels = vec![NO_LABEL; self.points.clustered.len() / self.d];
         Ok(Prepared {
             passes,
             outputs: vec![("labels", trial.labels), ("changed", trial.changed)],
-            others: [trial.centroids, trial.norms, trial.control]
+            others: [trial.centroids, trial.norms, trial.control, trial.ties]
                 .into_iter()
                 .chain(trial.points.into_buffers())
                 .collect(),
@@ -132,14 +154,10 @@ impl Case for Assigning {
         let all = &self.points.clustered;
         let (n, k) = (all.len() / self.problems, self.centroids.len() / self.problems);
         let changed = vec![(n / self.d) as u32; self.problems];
-        if !self.exact {
-            let allowed = oracle::assign::allowed(all, &self.centroids, self.d);
-            return vec![Expected::OneOf(allowed), Expected::Exact(changed)];
-        }
         let mut labels = Vec::new();
         for problem in 0..self.problems {
             let (points, centroids) = (&all[problem * n..][..n], &self.centroids[problem * k..][..k]);
-            let own = oracle::assign::assign(points, centroids, self.d);
+            let own = oracle::assign::nearest(points, centroids, self.d, self.metric != Metric::Euclidean);
             labels.extend(own.iter().map(|label| label + (problem * k / self.d) as u32));
         }
         vec![Expected::Exact(labels), Expected::Exact(changed)]

@@ -3,7 +3,6 @@
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::kmeans::Metric;
 use crate::kmeans::centroid::Means;
 use crate::kmeans::lloyd::{Control, Decision, STAGES};
 use crate::kmeans::points::pad;
@@ -39,16 +38,15 @@ fn tests() -> Vec<Box<dyn Case>> {
     }
     for (problems, k, d) in [(1, 1, 1), (1, 15, 3), (1, 16, 64), (1, 17, 300), (3, 5, 2), (70, 1, 9)] {
         for (accept, always) in [(true, false), (false, false), (false, true)] {
-            cases.push(Box::new(Committing::new((problems, k, d), Metric::Euclidean, accept, always)));
+            cases.push(Box::new(Committing::new((problems, k, d), accept, always)));
         }
-        cases.push(Box::new(Committing::new((problems, k, d), Metric::Dot, true, false)));
     }
     cases
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     let k = (bytes as usize / 4096).clamp(16, 1 << 16);
-    vec![Box::new(Committing::new((1, k, 512), Metric::Euclidean, true, false))]
+    vec![Box::new(Committing::new((1, k, 512), true, false))]
 }
 
 /// One problem, as an iteration leaves it behind.
@@ -150,7 +148,6 @@ struct Committing {
     next: Vec<f32>,
     problems: usize,
     d: usize,
-    metric: Metric,
     accept: bool,
     always: bool,
 }
@@ -158,9 +155,9 @@ struct Committing {
 const OLD: f32 = 7.0;
 
 impl Committing {
-    fn new((problems, k, d): (usize, usize, usize), metric: Metric, accept: bool, always: bool) -> Self {
+    fn new((problems, k, d): (usize, usize, usize), accept: bool, always: bool) -> Self {
         let next = Random::new(k as u64).integers(problems * k * d, 8);
-        Self { next, problems, d, metric, accept, always }
+        Self { next, problems, d, accept, always }
     }
 
     fn rows(&self) -> usize {
@@ -174,8 +171,8 @@ impl Committing {
 
 impl Case for Committing {
     fn name(&self) -> String {
-        let (problems, k, metric) = (self.problems, self.rows() / self.problems, self.metric);
-        format!("B={problems} k={k} d={} {metric:?} accept={} always={}", self.d, self.accept, self.always)
+        let (problems, k) = (self.problems, self.rows() / self.problems);
+        format!("B={problems} k={k} d={} accept={} always={}", self.d, self.accept, self.always)
     }
 
     fn prepare(&self, gpu: &Context, _: &Spec) -> Result<Prepared> {
@@ -189,7 +186,7 @@ impl Case for Committing {
         let into = (&centroids, &norms);
         let d = self.d as u64;
         let decision = Decision::load(gpu, (1, d))?;
-        let bound = decision.bind_commit(gpu, &next, &control, into, (d, self.metric), self.always)?;
+        let bound = decision.bind_commit(gpu, &next, &control, into, d, self.always)?;
         Ok(Prepared {
             passes: vec![bound],
             outputs: vec![("centroids", centroids), ("norms", norms)],
@@ -209,7 +206,7 @@ impl Case for Committing {
         for (at, row) in self.next.chunks(self.d).enumerate() {
             if self.accepts(at / k) || self.always {
                 centroids.extend(pad(row, self.d));
-                norms.push(if self.metric == Metric::Euclidean { norm(row) } else { 0.0 });
+                norms.push(norm(row));
             } else {
                 centroids.extend(vec![OLD; width]);
                 norms.push(OLD);

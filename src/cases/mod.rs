@@ -36,6 +36,7 @@ mod quantized;
 pub mod radix_sort;
 pub mod rank;
 pub mod read_xor;
+pub mod rerank;
 pub mod rotate;
 pub mod row_scale;
 pub mod seed;
@@ -119,6 +120,7 @@ pub const REGISTRY: &[Entry] = &[
     radix_sort::ENTRY,
     centroid::ENTRY,
     lloyd::ENTRY,
+    rerank::ENTRY,
     distance::ENTRY,
     transform::ENTRY,
     seed::ENTRY,

@@ -1,10 +1,12 @@
-//! Host of `assign`: the nearest centroid of every point.
+//! Host of `assign`: the nearest centroid of every point that scores of f32 can decide; `rerank` decides the others.
 
 use std::time::Duration;
 
 use super::element::{Laid, Layout, Stored};
+use super::Metric;
 use super::lloyd::{Control, NO_LABEL};
 use super::points::pad;
+use super::rerank::{self, Rerank};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, time, to_u32, tune};
 use crate::random::Random;
@@ -48,6 +50,8 @@ params! {
         k: u32,
         /// Dimension in vec4s.
         d4: u32,
+        /// A [`Metric`].
+        metric: u32,
     }
 }
 
@@ -60,6 +64,8 @@ pub struct Assignment<'a> {
     pub centroids: &'a Buffer,
     /// `[problems k]` squared norms.
     pub norms: &'a Buffer,
+    /// `[4 + n]` or more: points that `rerank` is to decide, empty before and behind it.
+    pub ties: &'a Buffer,
     /// `[problems]` the loop's control blocks; a problem that is not running is left alone.
     pub control: &'a Buffer,
     /// `[n]` labels, read to count changes, then written: those of problem p begin at p k.
@@ -79,7 +85,7 @@ impl Assign {
     }
 
     /// Binds the assignment of every point to one of its problem's centroids in `d` dimensions.
-    pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, d: u64) -> Result<Bound> {
+    pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, d: u64, metric: Metric) -> Result<Bound> {
         let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
         let (each, k) = (n / problems, clusters / problems);
         let group_rows = u64::from(self.0.reflection().rows_per_group.unwrap_or(1));
@@ -91,6 +97,7 @@ impl Assign {
             clusters: to_u32(clusters, "the number of centroids")?,
             k: to_u32(k, "the number of centroids")?,
             d4: to_u32(d.div_ceil(4), "the dimension")?,
+            metric: metric as u32,
         };
         // Each point and centroid once, each label read and written.
         let work = Work { bytes: 4 * (n * d + clusters * d + 2 * n), ops: 2 * n * k * d };
@@ -100,6 +107,7 @@ impl Assign {
             ("control", on.control),
             ("labels", on.labels),
             ("changed", on.changed),
+            ("ties", on.ties),
         ]);
         self.0.bind(gpu, &buffers, params, work)
     }
@@ -120,6 +128,8 @@ pub struct Trial {
     pub labels: Buffer,
     /// Zeros.
     pub changed: Buffer,
+    /// An empty list.
+    pub ties: Buffer,
 }
 
 impl Trial {
@@ -136,6 +146,7 @@ impl Trial {
             control: Buffer::from_slice(gpu, "control", problems, &controls)?,
             labels: Buffer::from_slice(gpu, "labels", n, &vec![NO_LABEL; n as usize])?,
             changed: Buffer::from_slice(gpu, "changed", problems, &vec![0u32; problems as usize])?,
+            ties: rerank::list(gpu, n)?,
         })
     }
 
@@ -148,6 +159,7 @@ impl Trial {
             control: &self.control,
             labels: &self.labels,
             changed: &self.changed,
+            ties: &self.ties,
         }
     }
 }
@@ -177,8 +189,10 @@ pub fn tuned(gpu: &Context, layout: Layout, each: u64, k: u64, d: u64) -> Result
                 none.insert(Trial::upload(gpu, points, &centroids, d as usize, problems)?)
             }
         };
-        let bound = Assign::load(gpu, spec)?.bind(gpu, &trial.assignment(), d)?;
-        Ok(time(gpu, &[vec![&bound]], Duration::ZERO)?.us)
+        let (on, metric) = (trial.assignment(), Metric::Euclidean);
+        let bound = Assign::load(gpu, spec)?.bind(gpu, &on, d, metric)?;
+        let rerank = Rerank::load(gpu, layout)?.bind(gpu, &on, d, metric)?;
+        Ok(time(gpu, &[vec![&bound, &rerank]], Duration::ZERO)?.us)
     })
     .copied()
 }

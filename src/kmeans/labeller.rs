@@ -1,15 +1,35 @@
 //! Labelling by given centroids, of the points of one problem or of several of equal size.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::Serialize;
+
 use super::Metric;
 use super::assign::{self, Assign, Assignment};
 use super::distance::Distance;
 use super::lloyd::{Control, Decision, RUNNING};
 use super::points::Points;
+use super::rerank::{self, Rerank};
 use crate::gpu::{Bound, Buffer, Context, Recorder};
 use crate::{Error, Result};
 
 /// Sees the labels and distances of some neighbouring points, and which is the first.
 type Seen<'a> = &'a mut dyn FnMut(u64, &[u32], &[f32]);
+
+/// How often scores of f32 could not tell a point's two nearest centroids apart, so that exact arithmetic did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reranked {
+    /// Labellings of a point that were decided again.
+    pub points: u64,
+    /// All labellings.
+    pub of: u64,
+}
+
+impl std::iter::Sum for Reranked {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| Self { points: a.points + b.points, of: a.of + b.of })
+    }
+}
 
 /// Labelling by given centroids: what prediction needs, and the first half of the loop.
 pub struct Labeller<'a> {
@@ -27,8 +47,12 @@ pub struct Labeller<'a> {
     pub(super) control: Buffer,
     pub(super) changed: Buffer,
     pub(super) distances: Buffer,
-    /// For each block.
-    pub(super) assign: Vec<Bound>,
+    /// Points that scores do not decide, of one block at a time.
+    ties: Buffer,
+    /// Labellings of a point so far.
+    assigned: AtomicU64,
+    /// For each block: the assignment, and that of the ties.
+    assign: Vec<[Bound; 2]>,
     pub(super) distance: Vec<Bound>,
     pub(super) commit: Bound,
     commit_always: Bound,
@@ -54,8 +78,10 @@ impl<'a> Labeller<'a> {
         let changed = Buffer::new(gpu, "changed labels", problems, 4)?;
         let control = Buffer::new(gpu, "control", problems, size_of::<Control>() as u64)?;
         let distances = Buffer::new(gpu, "distances", points.largest(), 4)?;
+        let ties = rerank::list(gpu, points.largest())?;
 
         let assigner = Assign::load(gpu, &assign::tuned(gpu, points.layout(), points.each(), k, d)?)?;
+        let reranker = Rerank::load(gpu, points.layout())?;
         let distancer = Distance::load(gpu, points.layout())?;
         let decision = Decision::load(gpu, (k, d))?;
         let (mut assign, mut distance) = (Vec::new(), Vec::new());
@@ -67,14 +93,15 @@ impl<'a> Labeller<'a> {
                 control: &control,
                 labels: &block.labels,
                 changed: &changed,
+                ties: &ties,
             };
-            assign.push(assigner.bind(gpu, &on, d)?);
+            assign.push([assigner.bind(gpu, &on, d, metric)?, reranker.bind(gpu, &on, d, metric)?]);
             let to = (&centroids, &block.labels);
             distance.push(distancer.bind(gpu, block.laid(), to, &distances, d, metric)?);
         }
         let into = (&centroids, &norms);
-        let commit = decision.bind_commit(gpu, &next, &control, into, (d, metric), false)?;
-        let commit_always = decision.bind_commit(gpu, &next, &control, into, (d, metric), true)?;
+        let commit = decision.bind_commit(gpu, &next, &control, into, d, false)?;
+        let commit_always = decision.bind_commit(gpu, &next, &control, into, d, true)?;
         Ok(Self {
             gpu,
             points,
@@ -85,6 +112,8 @@ impl<'a> Labeller<'a> {
             control,
             changed,
             distances,
+            ties,
+            assigned: AtomicU64::new(0),
             assign,
             distance,
             commit,
@@ -106,7 +135,23 @@ impl<'a> Labeller<'a> {
         let mut controls = self.controls()?;
         controls.iter_mut().for_each(|control| control.state = RUNNING);
         self.control.write(self.gpu, &controls)?;
-        self.points.sweep(self.gpu, &|_, block| vec![&self.assign[block]], None)
+        self.count(self.points.n());
+        self.points.sweep(self.gpu, &|_, block| self.assigns(block).collect(), None)
+    }
+
+    /// What labels a block's points.
+    pub(super) fn assigns(&self, block: usize) -> impl Iterator<Item = &Bound> {
+        self.assign[block].iter()
+    }
+
+    /// So many labellings of a point were made by [`Labeller::assigns`].
+    pub(super) fn count(&self, assigned: u64) {
+        self.assigned.fetch_add(assigned, Relaxed);
+    }
+
+    /// Labellings of a point so far, and how many of them scores of f32 did not decide.
+    pub(super) fn reranked(&self) -> Result<Reranked> {
+        Ok(Reranked { points: rerank::listed(self.gpu, &self.ties)?, of: self.assigned.load(Relaxed) })
     }
 
     /// The centroids, `[problems k, d]` without padding.
@@ -160,7 +205,8 @@ impl<'a> Labeller<'a> {
 
     /// Labels every point by the centroids as they are, and shows labels and distances, from some first point on.
     pub(super) fn nearest(&self, each: Seen<'_>) -> Result<()> {
-        let passes = |_, block: usize| vec![&self.assign[block], &self.distance[block]];
+        self.count(self.points.n());
+        let passes = |_, block: usize| self.assigns(block).chain([&self.distance[block]]).collect();
         self.points.sweep(
             self.gpu,
             &passes,

@@ -33,7 +33,6 @@ params! {
         k: u32,
         d4: u32,
         always: u32,
-        metric: u32,
     }
 }
 
@@ -122,7 +121,7 @@ impl Decision {
         next: &Buffer,
         control: &Buffer,
         (centroids, norms): (&Buffer, &Buffer),
-        (d, metric): (u64, Metric),
+        d: u64,
         always: bool,
     ) -> Result<Bound> {
         let (clusters, problems) = (next.rows(), control.rows());
@@ -132,7 +131,6 @@ impl Decision {
             k: to_u32(clusters / problems, "the number of clusters")?,
             d4: to_u32(d.div_ceil(4), "the dimension")?,
             always: u32::from(always),
-            metric: metric as u32,
         };
         let buffers = [("next", next), ("control", control), ("centroids", centroids), ("norms", norms)];
         let work = Work { bytes: 4 * (2 * clusters * d + clusters), ops: 2 * clusters * d };
@@ -304,7 +302,7 @@ impl<'a> Lloyd<'a> {
 
     /// What an iteration does with a chunk of points that lies in `block`.
     pub(super) fn passes(&self, chunk: u64, block: usize) -> Vec<&Bound> {
-        std::iter::once(&self.labeller.assign[block]).chain(self.updates(chunk, block)).collect()
+        self.labeller.assigns(block).chain(self.updates(chunk, block)).collect()
     }
 
     /// The same behind the assignment.
@@ -318,7 +316,8 @@ impl<'a> Lloyd<'a> {
     /// means.
     pub fn stages(&self) -> [Vec<&Bound>; 2] {
         let update = (0..self.update.len()).flat_map(|at| self.updates(at as u64, at));
-        [self.labeller.assign.iter().collect(), update.chain([&self.mean]).collect()]
+        let assign = (0..self.update.len()).flat_map(|at| self.labeller.assigns(at));
+        [assign.collect(), update.chain([&self.mean]).collect()]
     }
 
     /// Labels every point by the centroids as they are; the sums of the points of each cluster (`[k, d]`, before any
@@ -416,6 +415,7 @@ impl<'a> Lloyd<'a> {
         let labeller = &self.labeller;
         let mut batch = Batch::new(LONGEST_BATCH);
         let mut done = labeller.controls()?;
+        let begun: u64 = done.iter().map(|control| u64::from(control.n_iter)).sum();
         // The centroids before the last iteration, if it was a submission of its own.
         let mut before = None;
         // Relocated centroids have not seen an assignment yet.
@@ -459,6 +459,10 @@ impl<'a> Lloyd<'a> {
                 running,
             });
             labels_current = !empty && done.iter().all(|control| control.state == LABELS_UNCHANGED);
+        }
+        let ended: u64 = done.iter().map(|control| u64::from(control.n_iter)).sum();
+        for (_, labeller) in self.placed() {
+            labeller.count((ended - begun) * labeller.points.each());
         }
         if !labels_current {
             self.label()?;

@@ -49,6 +49,7 @@ pub mod points;
 mod predict;
 pub mod product;
 pub mod radix_sort;
+pub mod rerank;
 mod relocate;
 pub mod seed;
 mod source;

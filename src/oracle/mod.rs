@@ -31,6 +31,7 @@ pub mod pointwise;
 pub mod radix_sort;
 pub mod rank;
 pub mod read_xor;
+pub mod rerank;
 pub mod rotate;
 pub mod row_scale;
 pub mod seed;

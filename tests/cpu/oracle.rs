@@ -2,7 +2,7 @@
 
 use lowbit::network::Window;
 use lowbit::oracle::{
-    assign, average_pool, centroid, distance, gather, lloyd, max_pool, radix_sort, seed, softmax,
+    assign, average_pool, centroid, distance, gather, lloyd, max_pool, radix_sort, rerank, seed, softmax,
 };
 
 #[test]
@@ -10,19 +10,28 @@ fn the_nearest_centroid_and_the_lowest_of_equals() {
     let points = [0.0, 0.0, 3.0, 0.0, 1.0, 0.0];
     let centroids = [0.0, 0.0, 2.0, 0.0, 4.0, 0.0];
     assert_eq!(assign::assign(&points, &centroids, 2), [0, 1, 0]);
-    assert_eq!(assign::allowed(&points, &centroids, 2), [vec![0], vec![1, 2], vec![0, 1]]);
 }
 
 #[test]
-fn the_bound_covers_f32_arithmetic_and_is_not_lax() {
+fn nearest_without_rounding() {
+    // Far from 0, the difference of two distances is below the last digit of either in f64.
+    let far = 1e30f32;
+    let centroids = [far, 1.0, far, 1.0 + 2.0 * f32::EPSILON];
+    assert_eq!(assign::assign(&[0.0, 2.0, 0.0, 0.0], &centroids, 2), [1, 0]);
+    // The same distance, by other numbers.
+    assert_eq!(assign::assign(&[0.0, 0.0], &[3.0, 4.0, 5.0, 0.0, 0.0, -5.0], 2), [0]);
+    let step = f32::from_bits(1);
+    assert_eq!(assign::assign(&[step], &[2.0 * step, step, 0.0], 1), [1]);
+    assert_eq!(assign::nearest(&[1.0, 2.0], &[1.0, 1.0, 3.0, 0.0, 0.0, 1.5 + f32::EPSILON], 2, true), [2]);
     let mut random = lowbit::random::Random::new(1);
-    for d in [1, 3, 64, 1000] {
-        let (x, c) = (random.floats(d), random.floats(d));
-        let f32_score: f32 =
-            c.iter().map(|v| v * v).sum::<f32>() - 2.0 * x.iter().zip(&c).map(|(x, c)| x * c).sum::<f32>();
-        let error = (f64::from(f32_score) - assign::score(&x, &c)).abs();
-        assert!(error <= assign::bound(&x, &c));
-        assert!(assign::bound(&x, &c) < 1e-4 * d as f64);
+    for d in [1, 2, 5] {
+        // Whole numbers, which i64 ranks without rounding.
+        let (points, centroids) = (random.integers(40 * d, 50), random.integers(30 * d, 50));
+        let far = |x: &[f32], c: &[f32]| -> i64 { x.iter().zip(c).map(|(x, c)| (*x as i64 - *c as i64).pow(2)).sum() };
+        for (x, label) in points.chunks(d).zip(rerank::rerank(&points, &centroids, d, false)) {
+            let best = (0u32..).zip(centroids.chunks(d)).min_by_key(|(_, c)| far(x, c));
+            assert_eq!(best.map(|(label, _)| label), Some(label));
+        }
     }
 }
 

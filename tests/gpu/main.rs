@@ -52,6 +52,7 @@ mod radix_sort;
 mod rank;
 mod read_xor;
 mod roofline;
+mod rerank;
 mod rotate;
 mod row_scale;
 mod seed;

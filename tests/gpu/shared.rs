@@ -42,22 +42,12 @@ fn shared_embeddings_cluster_as_the_f64_reference() {
     let inertia = fitted.inertia / number("inertia") - 1.0;
     assert!(inertia.abs() <= 1e-5, "inertia differs by {inertia:e}");
 
-    // A label may differ only where both centroids are as near as f32 arithmetic can tell.
-    let allowed = oracle::assign::allowed(&points.values, &fitted.cluster_centers.values, points.cols);
-    let different: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] != fitted.labels[i]).collect();
-    for &i in &different {
-        assert!(
-            allowed[i].contains(&(labels[i] as u32)),
-            "point {i} is in {}, not {}",
-            fitted.labels[i],
-            labels[i]
-        );
-    }
-    println!(
-        "{} of {} labels differ, all near ties; inertia differs by {inertia:e}",
-        different.len(),
-        labels.len()
-    );
+    // The reference's centroids are those of f64, so that a label may differ where two are almost as near.
+    let nearest = oracle::assign::assign(&points.values, &fitted.cluster_centers.values, points.cols);
+    assert_eq!(fitted.labels, nearest.iter().map(|&label| label as i32).collect::<Vec<_>>());
+    let different = labels.iter().zip(&fitted.labels).filter(|(right, label)| right != label).count();
+    assert!(different * 10_000 <= labels.len(), "{different} of {} labels differ", labels.len());
+    println!("{different} of {} labels differ; inertia differs by {inertia:e}", labels.len());
 
     let again = kmeans.fit(&gpu, &points, |_| ()).unwrap();
     assert_eq!(again.labels, fitted.labels);

@@ -1,0 +1,43 @@
+// Which points scores of f32 cannot decide. A score is |c|^2 - 2 x.c, or -2 x.c; its error is at most RELATIVE times
+// (|c|^2 + 2 |x| |c|), by the roundings of add_product, of the norm and of the score itself. A centroid nearer than the one
+// found, at distance D, is no longer than |x| + D, which bounds its error without a look at it.
+
+// The list of these points: its length, workgroups of rerank that are through, all points ever listed (two words), points.
+const TIES_HEAD: u32 = 4u;
+const UNIT: f32 = 5.9604645e-8;         // of a rounding to f32
+const SMALLEST: f32 = 1.1754944e-38;    // below it, products may count as 0
+
+// Bounds the error of a sum of products relative to the sum of their sizes.
+fn relative_error() -> f32 {
+    return f32(params.d4 + 16u) * UNIT;
+}
+
+// What may be lost of a score to products that count as 0.
+fn lost() -> f32 {
+    return f32(16u * (params.d4 + 1u)) * SMALLEST;
+}
+
+// best, second: the two least scores of the point; norm: |c|^2 of the best; most: the largest |c|^2; square: |x|^2.
+fn undecided(best: f32, second: f32, norm: f32, most: f32, square: f32) -> bool {
+    let relative = relative_error();
+    let x = sqrt(square);
+    var c = sqrt(most);
+    var squares = 0.0;
+    if (params.metric == EUCLIDEAN) {
+        let error = relative * (square + norm + 2.0 * x * sqrt(norm)) + lost();
+        c = min(c, x + sqrt(max(best + square + error, 0.0)));
+        squares = c * c;
+    }
+    // A hundredth more, for the roundings of this bound itself.
+    let error = 1.01 * relative * (squares + 2.0 * x * c) + lost();
+    // Written so that what is no number is not decided either.
+    return !(second - best > 2.0 * error);
+}
+
+// Puts a point on the list.
+fn list(row: u32) {
+    let at = atomicAdd(&ties[0], 1u);
+    if (at < params.n) {
+        atomicStore(&ties[TIES_HEAD + at], row);
+    }
+}

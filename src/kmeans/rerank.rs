@@ -1,0 +1,91 @@
+//! Host of `rerank`: the nearest centroid, exactly, of the points that `assign` could not decide.
+
+use super::Metric;
+use super::assign::Assignment;
+use super::element::Layout;
+use crate::Result;
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+
+/// The shader, whose slot `points` is to be filled ([`Layout::fill`]).
+pub const SPEC: Spec = Spec::new("kmeans/rerank").slot("wide", "lib/wide32");
+
+/// Words in front of the points of a list (shaders/lib/near_tie.wgsl).
+const HEAD: u64 = 4;
+/// Workgroups, each with every so manieth point of the list: enough to fill a large device, and few where the list is
+/// short, as it is for most data.
+const WORKGROUPS: u64 = 512;
+
+params! {
+    /// Mirrors `Params` of the shader.
+    pub struct RerankParams {
+        /// Workgroups.
+        rows: u32,
+        /// Points.
+        n: u32,
+        /// Points of one problem.
+        each: u32,
+        /// Problems.
+        problems: u32,
+        /// Centroids.
+        clusters: u32,
+        /// Centroids of one problem.
+        k: u32,
+        /// Dimension in vec4s.
+        d4: u32,
+        /// A [`Metric`].
+        metric: u32,
+    }
+}
+
+/// An empty list for up to `n` points.
+///
+/// # Errors
+/// The device's.
+pub fn list(gpu: &Context, n: u64) -> Result<Buffer> {
+    let list = Buffer::new(gpu, "ties", HEAD + n, 4)?;
+    list.write(gpu, &vec![0u32; (HEAD + n) as usize])?;
+    Ok(list)
+}
+
+/// How many points were ever put on a list.
+///
+/// # Errors
+/// The device's.
+pub fn listed(gpu: &Context, list: &Buffer) -> Result<u64> {
+    let words: Vec<u32> = list.read_rows(gpu, 0..HEAD)?;
+    Ok(u64::from(words[2]) | (u64::from(words[3]) << 32))
+}
+
+/// The compiled kernel.
+#[derive(Debug)]
+pub struct Rerank(Kernel<RerankParams>);
+
+impl Rerank {
+    /// Compiles it for points so laid.
+    pub fn load(gpu: &Context, layout: Layout) -> Result<Self> {
+        Kernel::load(gpu, &layout.fill(&SPEC)).map(Self)
+    }
+
+    /// Binds what follows an assignment in `d` dimensions.
+    pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, d: u64, metric: Metric) -> Result<Bound> {
+        let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
+        let params = RerankParams {
+            rows: to_u32(n.min(WORKGROUPS), "the number of points")?,
+            n: to_u32(n, "the number of points")?,
+            each: to_u32(n / problems, "the number of points")?,
+            problems: to_u32(problems, "the number of problems")?,
+            clusters: to_u32(clusters, "the number of centroids")?,
+            k: to_u32(clusters / problems, "the number of centroids")?,
+            d4: to_u32(d.div_ceil(4), "the dimension")?,
+            metric: metric as u32,
+        };
+        let buffers = on.points.bindings(&[
+            ("centroids", on.centroids),
+            ("ties", on.ties),
+            ("labels", on.labels),
+            ("changed", on.changed),
+        ]);
+        // How many points it finds, only the device knows; most often next to none.
+        self.0.bind(gpu, &buffers, params, Work::default())
+    }
+}
