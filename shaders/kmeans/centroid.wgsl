@@ -19,15 +19,14 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> start: array<u32>;                    // [rows+1]
-@group(0) @binding(2) var<storage, read> partial: array<vec4<i32>>;            // [slots, columns, 2]
-@group(0) @binding(3) var<storage, read_write> sums: array<vec4<u32>>;         // [rows+0, columns, 4]
+@group(0) @binding(2) var<storage, read> partial: array<vec4<i32>>;            // [slots, columns, LEVELS]
+@group(0) @binding(3) var<storage, read_write> sums: array<vec4<u32>>;         // [rows+0, columns, 2*LEVELS]
 @group(0) @binding(4) var<storage, read_write> counts: array<u32>;             // [rows+0]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
 
-var<workgroup> coarse_shares: array<Whole, WG>;
-var<workgroup> fine_shares: array<Whole, WG>;
+var<workgroup> shares: array<Whole, WG * LEVELS>;
 
 @compute @workgroup_size(WG)
 fn centroid(
@@ -48,32 +47,35 @@ fn centroid(
     let share_count = WG / width;
     for (var block = 0u; block < params.columns; block += width) {
         let column = block + lane % width;
-        var coarse = Whole();
-        var fine = Whole();
+        var sum: array<Whole, LEVELS>;
+        for (var i = 0u; i < LEVELS; i++) {
+            sum[i] = Whole();
+        }
         if (column < params.columns) {
             for (var run = share; run < runs; run += share_count) {
-                let at = ((first_run + run + cluster) * params.columns + column) * 2u;
-                coarse = add_word(coarse, partial[at]);
-                fine = add_word(fine, partial[at + 1u]);
+                let at = ((first_run + run + cluster) * params.columns + column) * LEVELS;
+                for (var i = 0u; i < LEVELS; i++) {
+                    sum[i] = add_word(sum[i], partial[at + i]);
+                }
             }
         }
-        coarse_shares[lane] = coarse;
-        fine_shares[lane] = fine;
+        for (var i = 0u; i < LEVELS; i++) {
+            shares[i * WG + lane] = sum[i];
+        }
         workgroupBarrier();
         if (share == 0u && column < params.columns) {
-            for (var other = 1u; other < share_count; other++) {
-                coarse = add_whole(coarse, coarse_shares[other * width + lane]);
-                fine = add_whole(fine, fine_shares[other * width + lane]);
+            let at = (cluster * params.columns + column) * 2u * LEVELS;
+            for (var i = 0u; i < LEVELS; i++) {
+                var all = sum[i];
+                for (var other = 1u; other < share_count; other++) {
+                    all = add_whole(all, shares[i * WG + other * width + lane]);
+                }
+                if (params.first == 0u) {
+                    all = add_whole(all, Whole(sums[at + 2u * i], sums[at + 2u * i + 1u]));
+                }
+                sums[at + 2u * i] = all.low;
+                sums[at + 2u * i + 1u] = all.high;
             }
-            let at = (cluster * params.columns + column) * 4u;
-            if (params.first == 0u) {
-                coarse = add_whole(coarse, Whole(sums[at], sums[at + 1u]));
-                fine = add_whole(fine, Whole(sums[at + 2u], sums[at + 3u]));
-            }
-            sums[at] = coarse.low;
-            sums[at + 1u] = coarse.high;
-            sums[at + 2u] = fine.low;
-            sums[at + 3u] = fine.high;
         }
         workgroupBarrier();
     }

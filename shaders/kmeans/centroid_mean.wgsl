@@ -19,7 +19,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> sums: array<vec4<u32>>;               // [rows+0, columns, 4]
+@group(0) @binding(1) var<storage, read> sums: array<vec4<u32>>;               // [rows+0, columns, 2*LEVELS]
 @group(0) @binding(2) var<storage, read> counts: array<u32>;                   // [rows+0]
 @group(0) @binding(3) var<storage, read> centroids: array<vec4<f32>>;          // [rows+0, d4]
 @group(0) @binding(4) var<storage, read_write> next: array<vec4<f32>>;         // [rows+0, d4]
@@ -29,10 +29,27 @@ struct Params {
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
 
-fn sum_at(at: u32, component: u32) -> Number {
-    return number_of_steps(
-        vec2(sums[at][component], sums[at + 1u][component]),
-        vec2(sums[at + 2u][component], sums[at + 3u][component]),
+fn level_at(at: u32, level: u32, component: u32) -> vec2<u32> {
+    if (level >= LEVELS) {
+        return vec2<u32>();
+    }
+    return vec2(sums[at + 2u * level][component], sums[at + 2u * level + 1u][component]);
+}
+
+// Of the first level that is not 0 and the two behind it: what follows is below the last digit.
+fn sum_at(column: u32, component: u32) -> Number {
+    let at = column * 2u * LEVELS;
+    var first = 0u;
+    for (var level = 0u; level + 2u < LEVELS; level++) {
+        if (first == level && all(level_at(at, level, component) == vec2<u32>())) {
+            first = level + 1u;
+        }
+    }
+    return number_of_levels(
+        level_at(at, first, component),
+        level_at(at, first + 1u, component),
+        level_at(at, first + 2u, component),
+        first,
     );
 }
 
@@ -46,11 +63,11 @@ fn centroid_mean(
     if (cluster >= params.rows) {
         return;
     }
-    let first = cluster * params.columns * 4u;
-    var total = number_of(vec3(counts[cluster], 0u, 0u));
+    let first = cluster * params.columns;
+    var total = number_of(vec4(counts[cluster], 0u, 0u, 0u));
     var step = 1.0;
     if (params.columns > params.d4) {
-        total = sum_at(first + params.d4 * 4u, 0u);
+        total = sum_at(first + params.d4, 0u);
         step = params.weight_step;
     }
     let old_first = cluster * params.d4;
@@ -59,7 +76,7 @@ fn centroid_mean(
         var mean = centroids[old_first + column];
         if (total.high > 0.0) {
             for (var c = 0u; c < 4u; c++) {
-                mean[c] = quotient(sum_at(first + column * 4u, c), total) * (params.step / step);
+                mean[c] = quotient(sum_at(first + column, c), total) * (params.step / step);
             }
         }
         next[old_first + column] = mean;

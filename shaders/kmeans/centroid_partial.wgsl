@@ -31,7 +31,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> order: array<u32>;                    // [n] point of each sorted place
 @group(0) @binding(4) var<storage, read> sorted_labels: array<u32>;            // [n]
 @group(0) @binding(5) var<storage, read> start: array<u32>;                    // [k+1] where each cluster begins
-@group(0) @binding(6) var<storage, read_write> partial: array<vec4<i32>>;      // [slots, columns, 2]
+@group(0) @binding(6) var<storage, read_write> partial: array<vec4<i32>>;      // [slots, columns, LEVELS]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG;
@@ -65,11 +65,9 @@ fn centroid_partial(
     for (var at = first; at < last; at++) {
         let label = min(sorted_labels[at], params.k - 1u);
         let end = clamp(start[label + 1u], at + 1u, last);
-        var coarse: array<vec4<i32>, COLUMNS>;
-        var fine: array<vec4<i32>, COLUMNS>;
-        for (var c = 0u; c < COLUMNS; c++) {
-            coarse[c] = vec4<i32>();
-            fine[c] = vec4<i32>();
+        var sum: array<vec4<i32>, COLUMNS * LEVELS>;
+        for (var c = 0u; c < COLUMNS * LEVELS; c++) {
+            sum[c] = vec4<i32>();
         }
         for (var member = at; member < end; member++) {
             let source = order[member];
@@ -77,16 +75,18 @@ fn centroid_partial(
                 let own = column + c * lanes;
                 let scale = select(params.scale, params.weight_scale, own == params.d4);
                 let steps = steps_of(value_of(source, own), scale);
-                coarse[c] += steps.coarse;
-                fine[c] += steps.fine;
+                for (var i = 0u; i < LEVELS; i++) {
+                    sum[c * LEVELS + i] += steps.level[i];
+                }
             }
         }
         for (var c = 0u; c < COLUMNS; c++) {
             let own = column + c * lanes;
             if (own < params.columns) {
-                let to = ((run + label) * params.columns + own) * 2u;
-                partial[to] = coarse[c];
-                partial[to + 1u] = fine[c];
+                let to = ((run + label) * params.columns + own) * LEVELS;
+                for (var i = 0u; i < LEVELS; i++) {
+                    partial[to + i] = sum[c * LEVELS + i];
+                }
             }
         }
         at = end - 1u;

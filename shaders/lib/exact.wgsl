@@ -1,19 +1,26 @@
-// Sums without rounding. A value becomes two whole numbers: steps of 1/scale, and what is left in steps of 2^-24 of those. Their
-// sums do not depend on the order, nor on how the values are cut into blocks.
+// Sums without rounding. A value becomes LEVELS whole numbers: steps of 1/scale, and what is left in steps of 2^-24 of those, and
+// so on. Their sums do not depend on the order, nor on how the values are cut into blocks.
 
-// |value * scale| is at most 2^24, scale a power of two: 64 of either word fit into an i32.
+// Two are enough, but for values of very different sizes.
+const LEVELS: u32 = 2u;
+
+// |value * scale| is at most 2^24, scale a power of two: 64 of each number fit into an i32.
 struct Steps {
-    coarse: vec4<i32>,
-    fine: vec4<i32>,
+    level: array<vec4<i32>, LEVELS>,
 }
 
 const FINE: f32 = 16777216.0;
 
 fn steps_of(value: vec4<f32>, scale: f32) -> Steps {
-    let scaled = value * scale;
-    let coarse = round(scaled);
-    // No rounding: a difference of numbers this near to each other is a float.
-    return Steps(vec4<i32>(coarse), vec4<i32>(round((scaled - coarse) * FINE)));
+    var steps: Steps;
+    var rest = value * scale;
+    for (var i = 0u; i < LEVELS; i++) {
+        let whole = round(rest);
+        steps.level[i] = vec4<i32>(whole);
+        // No rounding: a difference of numbers this near to each other is a float.
+        rest = (rest - whole) * FINE;
+    }
+    return steps;
 }
 
 // Signed numbers of 64 bits.
@@ -39,41 +46,54 @@ struct Number {
     exponent: i32,
 }
 
-// Of a signed number of 96 bits, the lowest word first.
-fn number_of(signed: vec3<u32>) -> Number {
-    let negative = (signed.z >> 31u) == 1u;
+// Of a signed number of 128 bits, the lowest word first.
+fn number_of(signed: vec4<u32>) -> Number {
+    let negative = (signed.w >> 31u) == 1u;
     var words = signed;
     if (negative) {
-        words = ~words;
-        words.x += 1u;
-        words.y += select(0u, 1u, words.x == 0u);
-        words.z += select(0u, 1u, words.x == 0u && words.y == 0u);
+        words = add_wide(~words, vec4(1u, 0u, 0u, 0u));
     }
-    var exponent = 8;
-    for (var word = 0u; word < 2u; word++) {
-        if (words.z == 0u) {
-            words = vec3(0u, words.xy);
+    var exponent = 104;
+    for (var word = 0u; word < 3u; word++) {
+        if (words.w == 0u) {
+            words = vec4(0u, words.xyz);
             exponent -= 32;
         }
     }
-    let zeros = min(countLeadingZeros(words.z), 31u);
+    let zeros = min(countLeadingZeros(words.w), 31u);
     let behind = 31u - zeros;
-    let top = (words.z << zeros) | (words.y >> 1u >> behind);
-    let next = (words.y << zeros) | (words.x >> 1u >> behind);
+    let top = (words.w << zeros) | (words.z >> 1u >> behind);
+    let next = (words.z << zeros) | (words.y >> 1u >> behind);
     let sign = select(1.0, -1.0, negative);
     let low = ((top & 0xffu) << 16u) | (next >> 16u);
-    return Number(sign * f32(top >> 8u), sign * f32(low) / FINE, exponent + 64 - i32(zeros));
+    return Number(sign * f32(top >> 8u), sign * f32(low) / FINE, exponent - i32(zeros));
 }
 
-// A component of a sum, in steps of 2^-24/scale.
-fn number_of_steps(coarse: vec2<u32>, fine: vec2<u32>) -> Number {
-    let shifted = vec3(coarse.x << 24u, (coarse.x >> 8u) | (coarse.y << 24u), bitcast<u32>(bitcast<i32>(coarse.y) >> 8u));
-    let low = shifted.x + fine.x;
-    let carry = select(0u, 1u, low < fine.x);
-    let middle = shifted.y + fine.y;
-    let with_carry = middle + carry;
-    let carries = select(0u, 1u, middle < fine.y) + select(0u, 1u, with_carry < carry);
-    return number_of(vec3(low, with_carry, shifted.z + bitcast<u32>(bitcast<i32>(fine.y) >> 31u) + carries));
+fn add_wide(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+    var sum = a + b;
+    var carry = 0u;
+    for (var i = 0u; i < 4u; i++) {
+        let carries = select(0u, 1u, sum[i] < a[i]);
+        let whole = sum[i] + carry;
+        carry = carries | select(0u, 1u, whole < carry);
+        sum[i] = whole;
+    }
+    return sum;
+}
+
+fn arithmetic_shift(word: u32, by: u32) -> u32 {
+    return bitcast<u32>(bitcast<i32>(word) >> by);
+}
+
+// A component of a sum, in steps of 2^-24/scale, from three neighbouring levels (64 bits each), of which `first` is the number
+// of the first.
+fn number_of_levels(a: vec2<u32>, b: vec2<u32>, c: vec2<u32>, first: u32) -> Number {
+    let high = vec4(0u, a.x << 16u, (a.x >> 16u) | (a.y << 16u), arithmetic_shift(a.y, 16u));
+    let middle = vec4(b.x << 24u, (b.x >> 8u) | (b.y << 24u), arithmetic_shift(b.y, 8u), arithmetic_shift(b.y, 31u));
+    let low = vec4(c, vec2(arithmetic_shift(c.y, 31u)));
+    var number = number_of(add_wide(add_wide(high, middle), low));
+    number.exponent -= i32(24u * (first + 1u));
+    return number;
 }
 
 fn quotient(a: Number, b: Number) -> f32 {

@@ -4,7 +4,7 @@ use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, Prepared, Random};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::kmeans::centroid::{Centroid, Means, STAGES, SUM_WORDS, Scales, VARIANTS, Weighted};
+use crate::kmeans::centroid::{Centroid, Means, STAGES, Scales, VARIANTS, Weighted};
 use crate::kmeans::element::FILES;
 use crate::kmeans::points::pad;
 use crate::kmeans::radix_sort::RadixSort;
@@ -122,7 +122,7 @@ impl Case for Updating {
         let sort_scratch = sorter.scratch(gpu, per_block as u64)?;
         let sum_scratch = summer.scratch(gpu, per_block as u64, k, columns)?;
         let centroids = Buffer::from_slice(gpu, "old", k, &pad(&self.old, self.d))?;
-        let sums = Buffer::new(gpu, "sums", k, 4 * SUM_WORDS * columns)?;
+        let sums = Buffer::new(gpu, "sums", k, 4 * scales.words() * columns)?;
         let counts = Buffer::new(gpu, "counts", k, 4)?;
         let next = Buffer::new(gpu, "next", k, 16 * d4)?;
         let shift = Buffer::new(gpu, "shift", k, 4)?;

@@ -5,8 +5,8 @@
 //! alike: the same adapter in the same variant does; another may tell two almost equal distances apart otherwise.
 
 use super::Source;
-use super::centroid::{SUM_WORDS, add_steps, read_steps};
-use super::labeller::Labeller;
+use super::centroid::{add_step, read_step};
+use super::labeller::{Labeller, Reranked};
 use super::lloyd::Lloyd;
 use super::points::{Points, Room, Transform};
 use super::views::Window;
@@ -136,6 +136,11 @@ impl<'a> Lloyd<'a> {
         Ok(())
     }
 
+    /// As [`Labeller::reranked`], of all points.
+    pub(super) fn reranked(&self) -> Result<Reranked> {
+        reranked(self.labellers())
+    }
+
     /// As [`Labeller::inertia`].
     pub fn inertia(&self) -> Result<f64> {
         inertia(self.labellers())
@@ -189,14 +194,19 @@ impl<'a> Lloyd<'a> {
 
 /// Adds sums to others of as many words.
 fn add_wholes(to: &mut [u32], from: &[u32]) {
-    for at in 0..to.len().min(from.len()) / SUM_WORDS as usize * 4 {
-        add_steps(to, at, read_steps(from, at));
+    for (to, from) in to.chunks_exact_mut(8).zip(from.chunks_exact(8)) {
+        (0..4).for_each(|low| add_step(to, low, read_step(from, low)));
     }
 }
 
 /// The inertia of all labellers' points, in their order.
 pub fn inertia<'a, 'b: 'a>(of: impl IntoIterator<Item = &'a Labeller<'b>>) -> Result<f64> {
     of.into_iter().try_fold(0.0, |sum, labeller| labeller.add_inertia(sum))
+}
+
+/// How often all labellers' points were ranked again.
+pub fn reranked<'a, 'b: 'a>(of: impl IntoIterator<Item = &'a Labeller<'b>>) -> Result<Reranked> {
+    of.into_iter().map(Labeller::reranked).sum()
 }
 
 /// The labels of all labellers' points, in their order.

@@ -15,7 +15,7 @@ use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Outcome};
 use super::points::{Points, Room, Statistics, Transform, bytes_besides};
 use super::views::Window;
-use super::{Fitted, Init, KMeans, Progress, Source, balance, rows_of, sample, seed, to_labels};
+use super::{Fitted, Init, KMeans, Metric, Progress, Reranked, Source, balance, rows_of, sample, seed, to_labels};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
@@ -33,13 +33,15 @@ pub struct FittedBatch {
     /// Clusters of each.
     pub k: usize,
     /// What "near" means.
-    pub metric: super::Metric,
+    pub metric: Metric,
     /// `[problems]` iterations, of the best start.
     pub n_iter: Vec<u32>,
     /// `[problems]` whether the loop ended by itself ([`Fitted::converged`]).
     pub converged: Vec<bool>,
     /// `[problems]` sums of the distances of the points to their centroids ([`Fitted::inertia`]).
     pub inertia: Vec<f64>,
+    /// How often two centroids were too near to each other for scores of f32, in all problems.
+    pub reranked: Reranked,
     /// Mean time of an iteration of all problems.
     pub ms_per_iteration: f64,
     /// Time of the whole call.
@@ -59,6 +61,8 @@ pub struct FittedBatch {
 pub struct PredictedBatch {
     /// `[problems]` sums of the distances of the points to their centroids.
     pub inertia: Vec<f64>,
+    /// How often two centroids were too near to each other for scores of f32, in all problems.
+    pub reranked: Reranked,
     /// `[problems n]` the nearest centroid of each point's problem.
     #[serde(skip)]
     pub labels: Vec<i32>,
@@ -78,6 +82,8 @@ struct Problem {
     /// A power of two.
     factor: f32,
     variance: f64,
+    /// Whether its values are of very different sizes.
+    wide: bool,
 }
 
 impl Problem {
@@ -121,6 +127,8 @@ struct Best {
     inertia: f64,
     outcome: Outcome,
     centroids: Vec<f32>,
+    /// Whether those on the device are the same numbers.
+    kept: bool,
     labels: Vec<u32>,
 }
 
@@ -149,20 +157,29 @@ impl KMeans {
         self.of_problem(given, 0).check(n, d)?;
         self.refuse_single()?;
         let (mut bests, mut notices, mut time) = (Vec::with_capacity(problems), Vec::new(), 0.0f64);
+        let mut reranked = Vec::new();
         let most = self.group_size(gpu, n, d)?;
         for first in (0..problems).step_by(most.max(1)) {
-            if most == 0 {
-                // A problem too large for a buffer goes its own way, a chunk at a time.
-                let window = Window { of: data, rows: rows_in(n, first..first + 1) };
-                let fitted = self.of_problem(given, first).fit(gpu, &window, &mut progress);
-                let fitted = fitted.map_err(|error| in_problem(first, error))?;
-                time += fitted.ms_per_iteration;
-                bests.push(best_of(fitted));
+            let range = first..(first + most.max(1)).min(problems);
+            let group = if most == 0 { None } else { Some(self.group(data, n, range.clone(), None)?) };
+            let Some(group) = group.filter(|group| !group.problems.iter().any(|problem| problem.wide)) else {
+                // What is too large for a buffer goes its own way, a chunk at a time; and so does what needs sums of its own
+                // kind.
+                for problem in range {
+                    let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
+                    let fitted = self.of_problem(given, problem).fit(gpu, &window, &mut progress);
+                    let fitted = fitted.map_err(|error| in_problem(problem, error))?;
+                    time += fitted.ms_per_iteration;
+                    reranked.push(fitted.reranked);
+                    bests.push(best_of(fitted));
+                }
                 continue;
-            }
-            let range = first..(first + most).min(problems);
-            let group = self.group(data, n, range.clone())?;
-            time += self.fit_group(gpu, &group, given, range, &mut bests, &mut progress)?;
+            };
+            let (own_time, own) =
+                self.fit_group(gpu, &group, given, range.clone(), &mut bests, &mut progress)?;
+            time += own_time;
+            reranked.push(own);
+            reranked.extend(self.settle(gpu, &group, range, &mut bests)?);
         }
         let mut fitted = FittedBatch {
             problems,
@@ -173,6 +190,7 @@ impl KMeans {
             n_iter: bests.iter().map(|best| best.outcome.n_iter).collect(),
             converged: bests.iter().map(|best| best.outcome.converged).collect(),
             inertia: bests.iter().map(|best| best.inertia).collect(),
+            reranked: reranked.into_iter().sum(),
             ms_per_iteration: time,
             seconds: 0.0,
             notices: Vec::new(),
@@ -221,6 +239,7 @@ impl KMeans {
         }
         let most = Self { k, ..self.clone() }.group_size(gpu, n, d)?;
         let (mut labels, mut inertia) = (Vec::with_capacity(problems * n), Vec::with_capacity(problems));
+        let mut reranked = Vec::new();
         for first in (0..problems).step_by(most.max(1)) {
             if most == 0 {
                 let window = Window { of: data, rows: rows_in(n, first..first + 1) };
@@ -228,22 +247,65 @@ impl KMeans {
                 let predicted = predicted.map_err(|error| in_problem(first, error))?;
                 labels.extend(predicted.labels);
                 inertia.push(predicted.inertia);
+                reranked.push(predicted.reranked);
                 continue;
             }
             let range = first..(first + most).min(problems);
-            let group = self.group(data, n, range.clone())?;
-            let points = Points::new(gpu, &group, None, &Transform::Plain, Room::default())?;
-            let points = points.split(range.len() as u64)?;
-            let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
-            labeller.start_from(&self.given_to(&group, centroids, k, range)?)?;
-            labeller.label()?;
-            for (problem, sum) in group.problems.iter().zip(labeller.inertias()?) {
-                inertia.push(sum / problem.squared());
-            }
-            let own = points.labels(gpu)?.into_iter().zip(0..).map(|(label, i)| within(label, i, n, k));
-            labels.extend(to_labels(own.collect())?);
+            let own = self.label_group(gpu, data, n, range.clone(), &part(centroids, k, range))?;
+            labels.extend(own.labels);
+            inertia.extend(own.inertia);
+            reranked.push(own.reranked);
         }
-        Ok(PredictedBatch { inertia, labels })
+        Ok(PredictedBatch { inertia, reranked: reranked.into_iter().sum(), labels })
+    }
+
+    /// Labels neighbouring problems of `n` points, which fit the device at the same time, by their `centroids`.
+    fn label_group(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        n: usize,
+        range: Range<usize>,
+        centroids: &Matrix,
+    ) -> Result<PredictedBatch> {
+        let (count, k) = (range.len(), centroids.rows / range.len().max(1));
+        let group = self.group(data, n, range, Some(centroids))?;
+        let points = Points::new(gpu, &group, None, &Transform::Plain, Room::default())?;
+        let points = points.split(count as u64)?;
+        let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
+        labeller.start_from(&self.given_to(&group, centroids, k, 0..count)?)?;
+        labeller.label()?;
+        let sums = group.problems.iter().zip(labeller.inertias()?);
+        let inertia = sums.map(|(problem, sum)| sum / problem.squared()).collect();
+        let own = points.labels(gpu)?.into_iter().zip(0..).map(|(label, i)| within(label, i, n, k));
+        Ok(PredictedBatch { inertia, reranked: labeller.reranked()?, labels: to_labels(own.collect())? })
+    }
+
+    /// Labels the points of a group again where centroids were rounded on their way back to where the data lies: labels are
+    /// those of the centroids that are returned.
+    fn settle(
+        &self,
+        gpu: &Context,
+        group: &Group<'_>,
+        range: Range<usize>,
+        bests: &mut [Best],
+    ) -> Result<Option<Reranked>> {
+        let (n, d, k, count) = (group.each as usize, group.cols(), self.k, range.len());
+        let own = bests.len() - count;
+        let bests = &mut bests[own..];
+        if bests.iter().all(|best| best.kept) {
+            return Ok(None);
+        }
+        let values = bests.iter().flat_map(|best| &best.centroids).copied().collect();
+        let centroids = Matrix { rows: count * k, cols: d, values };
+        let labelled = self.label_group(gpu, group.window.of, n, range, &centroids)?;
+        for ((best, labels), inertia) in
+            bests.iter_mut().zip(labelled.labels.chunks(n.max(1))).zip(labelled.inertia)
+        {
+            best.labels = labels.iter().map(|&label| label as u32).collect();
+            best.inertia = inertia;
+        }
+        Ok(Some(labelled.reranked))
     }
 
     /// Points of each problem.
@@ -294,15 +356,25 @@ impl KMeans {
         Ok(if small { usize::try_from(fit).unwrap_or(usize::MAX) } else { 0 })
     }
 
-    /// Reads neighbouring problems once, to see how their points are to be transformed.
-    fn group<'a>(&self, data: &'a dyn Source, n: usize, range: Range<usize>) -> Result<Group<'a>> {
+    /// Reads neighbouring problems once, to see how their points are to be transformed, and centroids `given` for them in turn.
+    fn group<'a>(
+        &self,
+        data: &'a dyn Source,
+        n: usize,
+        range: Range<usize>,
+        given: Option<&Matrix>,
+    ) -> Result<Group<'a>> {
+        let (start, count) = (range.start, range.len());
         let problem = |problem: usize| {
+            let at = problem - start;
+            let given = given.map(|given| part(given, given.rows / count, at..at + 1));
+            let given = given.map(|given| Statistics::of(&given, "centroids")).transpose()?;
             let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
             let statistics = Statistics::of(&window, "X")?;
-            let transform = self.map_of(&statistics)?;
+            let transform = self.map_of(&statistics, given.as_ref())?;
             let size = self.check_magnitude(&window, &statistics)?;
             let factor = Scales::new(size, None).points / Scales::new(1.0, None).points;
-            Ok(Problem { transform, factor, variance: statistics.variance })
+            Ok(Problem { transform, factor, variance: statistics.variance, wide: statistics.wide() })
         };
         let problems = range
             .clone()
@@ -322,7 +394,8 @@ impl KMeans {
         Ok(padded)
     }
 
-    /// Clusters the problems of a group, and appends the best start of each; the time of an iteration, in milliseconds.
+    /// Clusters the problems of a group, and appends the best start of each; the time of an iteration, in milliseconds, and how
+    /// often points were ranked again.
     fn fit_group(
         &self,
         gpu: &Context,
@@ -331,7 +404,7 @@ impl KMeans {
         range: Range<usize>,
         bests: &mut Vec<Best>,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<f64> {
+    ) -> Result<(f64, Reranked)> {
         let (n, d, k, count) = (group.each as usize, group.cols(), self.k, range.len());
         let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
         let points = points.split(count as u64)?;
@@ -362,16 +435,22 @@ impl KMeans {
                 if own[at].as_ref().is_some_and(|best| best.inertia <= inertia) {
                     continue;
                 }
-                let mut centroids = centroids[at * k * d..][..k * d].to_vec();
-                centroids.chunks_mut(d).for_each(|row| group.problems[at].undo(row));
+                let problem = &group.problems[at];
+                let there = &centroids[at * k * d..][..k * d];
+                let mut centroids = there.to_vec();
+                centroids.chunks_mut(d).for_each(|row| problem.undo(row));
+                let mut again = centroids.clone();
+                again.chunks_mut(d).for_each(|row| problem.apply_to(row));
+                // Directions stay directions.
+                let kept = self.metric == Metric::Cosine || again == there;
                 let labels = labels[at * n..][..n].iter().zip(at * n..);
                 let labels = labels.map(|(&label, i)| within(label, i, n, k)).collect();
                 time = time.max(outcomes[at].iteration.as_secs_f64() * 1e3);
-                own[at] = Some(Best { inertia, outcome: outcomes[at].clone(), centroids, labels });
+                own[at] = Some(Best { inertia, outcome: outcomes[at].clone(), centroids, kept, labels });
             }
         }
         bests.extend(own.into_iter().flatten());
-        Ok(time)
+        Ok((time, lloyd.reranked()?))
     }
 
     /// The first centroids of every problem, as they lie on the device.
@@ -445,6 +524,7 @@ fn best_of(fitted: Fitted) -> Best {
             history: Vec::new(),
         },
         centroids: fitted.cluster_centers.values,
+        kept: true,
         labels: fitted.labels.into_iter().map(|label| label as u32).collect(),
     }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::element::{Laid, Layout};
+use super::points::Statistics;
 use super::radix_sort::{RadixSort, Sort};
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, time, to_u32, tune};
@@ -21,6 +22,9 @@ pub const VARIANTS: &[Spec] = &[
 ];
 const PARTIAL: Spec = Spec::new("kmeans/centroid_partial");
 
+/// The same for values of very different sizes.
+pub const WIDE: Spec = PARTIAL.slot("wide", "lib/wide32").consts(&[("LEVELS", 6)]);
+
 /// Where each cluster begins, the sums of partial sums by cluster, and the means.
 pub const STAGES: &[Spec] = &[
     Spec::new("kmeans/centroid_start"),
@@ -28,6 +32,9 @@ pub const STAGES: &[Spec] = &[
     Spec::new("kmeans/centroid_mean"),
     // For few dimensions.
     Spec::new("kmeans/centroid_mean").consts(&[("WG", 16)]),
+    // For WIDE.
+    Spec::new("kmeans/centroid").consts(&[("LEVELS", 6)]),
+    Spec::new("kmeans/centroid_mean").consts(&[("LEVELS", 6)]),
 ];
 
 /// Fewest sorted points of a run; [`LONGEST_RUN`] is the most.
@@ -42,8 +49,10 @@ const LEAST_SIZE: f64 = 1e-22;
 /// Values that variants are tried on: more than the caches of a processor hold.
 const TRIAL_VALUES: u64 = 1 << 23;
 
-/// Words of a sum: low and high of the coarse steps, low and high of the fine ones; of four neighbouring values each.
-pub const SUM_WORDS: u64 = 16;
+/// Whole numbers that a value becomes (shaders/lib/exact.wgsl: LEVELS).
+const LEVELS: u64 = 2;
+/// The same of [`WIDE`]: 144 bits, more than from the largest value of any data to what is below the last digit of others.
+const WIDE_LEVELS: u64 = 6;
 
 params! {
     struct Start {
@@ -93,6 +102,8 @@ pub struct Scales {
     pub points: f32,
     /// Of the weights; none if every point counts as one.
     pub weights: Option<f32>,
+    /// Whole numbers that a value becomes.
+    levels: u64,
 }
 
 impl Scales {
@@ -101,36 +112,62 @@ impl Scales {
         let scale = |size: f64| (24.0 - size.max(LEAST_SIZE).log2().ceil()).exp2() as f32;
         // A product of f32 may round up.
         let most = weight.map_or(size, |weight| size * weight * (1.0 + 1e-6));
-        Self { points: scale(most), weights: weight.map(scale) }
+        Self { points: scale(most), weights: weight.map(scale), levels: LEVELS }
+    }
+
+    /// The same for points of such statistics, of which some may be so large that the digits of others need more steps.
+    pub(super) fn reaching(self, statistics: &Statistics) -> Self {
+        let levels = if statistics.wide() { WIDE_LEVELS } else { LEVELS };
+        Self { levels, ..self }
+    }
+
+    /// Words of a sum of four neighbouring values: low and high of the steps of each level.
+    pub fn words(self) -> u64 {
+        8 * self.levels
+    }
+
+    /// `value` in steps of each level, as `lib/exact` counts them, by a scale of these.
+    pub fn steps_of(self, value: f32, scale: f32) -> Vec<i64> {
+        let mut rest = value * scale;
+        let level = |_| {
+            let whole = rest.round_ties_even();
+            rest = (rest - whole) * STEPS;
+            whole as i64
+        };
+        (0..self.levels).map(level).collect()
+    }
+
+    /// Where the low word of sum number `at` lies among the words of neighbouring sums, for each level; its high word lies four
+    /// places behind.
+    fn places(self, at: usize) -> impl Iterator<Item = usize> {
+        let first = at / 4 * self.words() as usize + at % 4;
+        (0..self.levels as usize).map(move |level| first + 8 * level)
+    }
+
+    /// Sum number `at`, times its scale.
+    pub fn read(self, sums: &[u32], at: usize) -> f64 {
+        let steps = self.places(at).map(|low| read_step(sums, low) as f64);
+        steps.zip(0..).map(|(steps, level)| steps / f64::from(STEPS).powi(level)).sum()
+    }
+
+    /// Adds steps to sum number `at`.
+    pub fn add(self, sums: &mut [u32], at: usize, steps: impl IntoIterator<Item = i64>) {
+        self.places(at).zip(steps).for_each(|(low, steps)| add_step(sums, low, steps));
     }
 }
 
-/// `value` in coarse and fine steps, as `lib/exact` counts them.
-pub fn steps_of(value: f32, scale: f32) -> [i64; 2] {
-    let scaled = value * scale;
-    let coarse = scaled.round_ties_even();
-    [coarse as i64, ((scaled - coarse) * 16_777_216.0).round_ties_even() as i64]
+/// Steps of a level to one of the level before.
+const STEPS: f32 = 16_777_216.0;
+
+/// The number whose low word lies at `low`, and its high word four places behind.
+pub fn read_step(sums: &[u32], low: usize) -> i64 {
+    (i64::from(sums[low + 4]) << 32) | i64::from(sums[low])
 }
 
-/// Where the low word of sum number `at` lies among the words of neighbouring sums, and its high word: of the coarse steps,
-/// then of the fine ones.
-fn words_of(at: usize) -> [(usize, usize); 2] {
-    let first = at / 4 * SUM_WORDS as usize + at % 4;
-    [(first, first + 4), (first + 8, first + 12)]
-}
-
-/// Sum number `at`, in coarse and fine steps.
-pub fn read_steps(sums: &[u32], at: usize) -> [i64; 2] {
-    words_of(at).map(|(low, high)| (i64::from(sums[high]) << 32) | i64::from(sums[low]))
-}
-
-/// Adds coarse and fine steps to sum number `at`.
-pub fn add_steps(sums: &mut [u32], at: usize, steps: [i64; 2]) {
-    let before = read_steps(sums, at);
-    for (((low, high), before), steps) in words_of(at).into_iter().zip(before).zip(steps) {
-        let sum = before.wrapping_add(steps);
-        (sums[low], sums[high]) = (sum as u32, (sum >> 32) as u32);
-    }
+/// Adds to such a number.
+pub fn add_step(sums: &mut [u32], low: usize, steps: i64) {
+    let sum = read_step(sums, low).wrapping_add(steps);
+    (sums[low], sums[low + 4]) = (sum as u32, (sum >> 32) as u32);
 }
 
 /// The compiled stages.
@@ -138,6 +175,7 @@ pub fn add_steps(sums: &mut [u32], at: usize, steps: [i64; 2]) {
 pub struct Centroid {
     start: Kernel<Start>,
     partial: Kernel<Partial>,
+    levels: u64,
     /// Columns that one invocation of it adds up.
     columns_each: u64,
     merge: Kernel<Merge>,
@@ -167,7 +205,7 @@ pub struct Weighted<'a> {
 pub struct Means<'a> {
     /// `[k, d4]` vec4s: the centroids before.
     pub centroids: &'a Buffer,
-    /// `[k, columns]` sums of [`SUM_WORDS`] words over all blocks of points so far.
+    /// `[k, columns]` sums of [`Scales::words`] words over all blocks of points so far.
     pub sums: &'a Buffer,
     /// `[k]` points of each cluster in all blocks so far.
     pub counts: &'a Buffer,
@@ -188,18 +226,26 @@ impl Centroid {
     /// Compiles the stages for `d` dimensions, the partial sums as `spec`, one of [`VARIANTS`] with its slot
     /// filled.
     pub fn load(gpu: &Context, spec: &Spec, d: u64) -> Result<Self> {
-        let columns = spec.consts.iter().find(|(name, _)| *name == "COLUMNS").map_or(1, |&(_, value)| value);
+        let of = |wanted, default| {
+            spec.consts.iter().find(|(name, _)| *name == wanted).map_or(default, |&(_, value)| u64::from(value))
+        };
+        let (columns, levels) = (of("COLUMNS", 1), of("LEVELS", LEVELS));
+        let [merge, mean] = if levels == LEVELS { [1, 2 + usize::from(d <= 64)] } else { [4, 5] };
         Ok(Self {
             start: Kernel::load(gpu, &STAGES[0])?,
             partial: Kernel::load(gpu, spec)?,
-            columns_each: columns.into(),
-            merge: Kernel::load(gpu, &STAGES[1])?,
-            mean: Kernel::load(gpu, &STAGES[2 + usize::from(d <= 64)])?,
+            levels,
+            columns_each: columns,
+            merge: Kernel::load(gpu, &STAGES[merge])?,
+            mean: Kernel::load(gpu, &STAGES[mean])?,
         })
     }
 
-    /// Compiles the variant that is fastest on this adapter for `d` dimensions.
-    pub fn tuned(gpu: &Context, layout: Layout, d: u64) -> Result<Self> {
+    /// Compiles the variant that is fastest on this adapter for `d` dimensions, or the one for sums of so many levels.
+    pub fn tuned(gpu: &Context, layout: Layout, d: u64, scales: Scales) -> Result<Self> {
+        if scales.levels != LEVELS {
+            return Self::load(gpu, &layout.fill(&WIDE), d);
+        }
         let (whole, d) = (d, d.next_multiple_of(4).next_power_of_two().min(512));
         let (n, k) = (TRIAL_VALUES.div_ceil(d), 64);
         let mut random = Random::new(0);
@@ -216,12 +262,13 @@ impl Centroid {
                 }
             };
             let sorter = RadixSort::load(gpu)?;
+            let scales = Scales::new(1.0, None);
             let sort_scratch = sorter.scratch(gpu, n)?;
             let sort = sorter.bind(gpu, labels, None, k.ilog2(), &sort_scratch)?;
             let scratch = kernels.scratch(gpu, n, k, d.div_ceil(4))?;
             let room = |bytes| Buffer::new(gpu, "sums to try", k, bytes);
             let (rows, words) = (room(4 * d)?, room(4)?);
-            let sums = room(4 * SUM_WORDS * d.div_ceil(4))?;
+            let sums = room(4 * scales.words() * d.div_ceil(4))?;
             let means = Means {
                 centroids: &rows,
                 sums: &sums,
@@ -232,7 +279,6 @@ impl Centroid {
             };
             let weighted =
                 Weighted { points: points.laid(), weights: &Buffer::new(gpu, "no weights", 1, 4)? };
-            let scales = Scales::new(1.0, None);
             let [start, partial, _] =
                 kernels.bind(gpu, weighted, &sort, &means, &scratch, (k, d), scales, true)?;
             Recorder::run(gpu, sort.passes.iter().chain([&start]))?;
@@ -248,7 +294,7 @@ impl Centroid {
 
     /// Bytes of the partial sums of `n` points in `k` clusters, at most.
     pub fn scratch_bytes(n: u64, k: u64, columns: u64) -> u64 {
-        32 * columns * (n.div_ceil(SHORTEST_RUN) + k)
+        16 * WIDE_LEVELS * columns * (n.div_ceil(SHORTEST_RUN) + k)
     }
 
     /// Room for blocks of up to `n` points in `k` clusters, sums of so many columns.
@@ -258,7 +304,7 @@ impl Centroid {
         Ok(Scratch {
             run_length,
             start: Buffer::new(gpu, "cluster starts", k + 1, 4)?,
-            partial: Buffer::new(gpu, "partial sums", slots, 32 * columns)?,
+            partial: Buffer::new(gpu, "partial sums", slots, 16 * self.levels * columns)?,
         })
     }
 
@@ -341,7 +387,7 @@ impl Centroid {
         spherical: bool,
     ) -> Result<Bound> {
         let k = means.counts.rows();
-        let fine = 1.0 / 16_777_216.0;
+        let fine = 1.0 / STEPS;
         self.mean.bind(
             gpu,
             &[

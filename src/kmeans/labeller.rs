@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use super::Metric;
 use super::assign::{self, Assign, Assignment};
@@ -17,12 +18,29 @@ use crate::{Error, Result};
 type Seen<'a> = &'a mut dyn FnMut(u64, &[u32], &[f32]);
 
 /// How often scores of f32 could not tell a point's two nearest centroids apart, so that exact arithmetic did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reranked {
     /// Labellings of a point that were decided again.
     pub points: u64,
     /// All labellings.
     pub of: u64,
+}
+
+impl Reranked {
+    /// The share of labellings that were decided again, 0 to 1.
+    pub fn share(&self) -> f64 {
+        self.points as f64 / self.of.max(1) as f64
+    }
+}
+
+impl Serialize for Reranked {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Reranked", 3)?;
+        fields.serialize_field("points", &self.points)?;
+        fields.serialize_field("of", &self.of)?;
+        fields.serialize_field("share", &self.share())?;
+        fields.end()
+    }
 }
 
 impl std::iter::Sum for Reranked {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::centroid::{Centroid, Means, SUM_WORDS, Scales, Weighted, read_steps};
+use super::centroid::{Centroid, Means, Scales, Weighted};
 use super::checkpoint::{Keeping, Position};
 use super::labeller::Labeller;
 use super::points::{Points, pad};
@@ -224,12 +224,12 @@ impl<'a> Lloyd<'a> {
         let (d, problems) = (points.d(), points.problems());
         let clusters = problems * k;
         let columns = Centroid::columns(d, scales);
-        let sums = Buffer::new(gpu, "sums", clusters, 4 * SUM_WORDS * columns)?;
+        let sums = Buffer::new(gpu, "sums", clusters, 4 * scales.words() * columns)?;
         let counts = Buffer::new(gpu, "counts", clusters, 4)?;
         let mass = Buffer::new(gpu, "mass", clusters, 4)?;
         let shift = Buffer::new(gpu, "shifts", clusters, 4)?;
         let tol = Buffer::from_slice(gpu, "tolerances", problems, tol)?;
-        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::tuned(gpu, points.layout(), d)?);
+        let (sorter, summer) = (RadixSort::load(gpu)?, Centroid::tuned(gpu, points.layout(), d, scales)?);
         let largest = points.largest();
         let sort_scratch = sorter.scratch(gpu, largest)?;
         let sum_scratch = summer.scratch(gpu, largest, clusters, columns)?;
@@ -340,14 +340,12 @@ impl<'a> Lloyd<'a> {
                 Ok(())
             }),
         )?;
-        let (d, row) = (points.d() as usize, (SUM_WORDS * points.d().div_ceil(4)) as usize);
+        let (d, row) = (points.d() as usize, (self.scales.words() * points.d().div_ceil(4)) as usize);
         let words: Vec<u32> = self.sums.read(gpu)?;
         let scale = f64::from(self.scales.points);
-        let sum = |words: &[u32], at: usize| {
-            let [coarse, fine] = read_steps(words, at);
-            (coarse as f64 + fine as f64 / 16_777_216.0) / scale
-        };
-        let sums = words.chunks_exact(row).flat_map(|row| (0..d).map(move |at| sum(row, at))).collect();
+        let scales = self.scales;
+        let sums = words.chunks_exact(row).flat_map(|row| (0..d).map(move |at| scales.read(row, at) / scale));
+        let sums = sums.collect();
         Ok((sums, self.counts.read(gpu)?, inertia))
     }
 

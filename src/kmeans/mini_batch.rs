@@ -10,7 +10,7 @@ use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Progress};
 use super::points::{Points, Statistics, Transform};
-use super::{Fitted, Init, KMeans, Metric, Rows, Source, balance, sample, to_labels};
+use super::{Fitted, Init, KMeans, Metric, Predicted, Rows, Source, balance, sample};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
@@ -350,8 +350,8 @@ impl MiniBatchKMeans {
         let statistics = Statistics::of(data, "X")?;
         base.check(n as usize, d)?;
         self.check()?;
-        let transform = base.map_of(&statistics)?;
-        let scales = Scales::new(base.check_magnitude(data, &statistics)?, None);
+        let transform = base.map_of(&statistics, None)?;
+        let scales = Scales::new(base.check_magnitude(data, &statistics)?, None).reaching(&statistics);
         let mut random = Random::new(base.seed);
         let first = self.first(gpu, data, &transform, &mut random, &mut progress)?;
         let mut state = State::new(transform.clone(), random, first, (k, d));
@@ -390,14 +390,9 @@ impl MiniBatchKMeans {
         }
         let looped = looped.elapsed().as_secs_f64();
 
-        let points = Points::new(gpu, data, None, &transform, base.room)?;
-        let labeller = Labeller::new(gpu, &points, k as u64, base.metric)?;
-        labeller.start_from(&state.centroids)?;
-        let (mut labels, mut inertia) = (Vec::with_capacity(n as usize), 0.0);
-        labeller.nearest(&mut |_, own, distances| {
-            labels.extend_from_slice(own);
-            inertia += distances.iter().map(|&distance| f64::from(distance)).sum::<f64>();
-        })?;
+        let cluster_centers = state.centers(d);
+        let Predicted { inertia, reranked, labels, .. } =
+            base.label(&[gpu], data, &statistics, None, &cluster_centers)?;
         let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
         let mut notices = vec![format!("{done} batches of {size} points")];
         if distinct_clusters < k {
@@ -419,9 +414,10 @@ impl MiniBatchKMeans {
             ms_per_iteration: looped * 1e3 / (done * size) as f64 * n as f64,
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
+            reranked,
             notices,
-            cluster_centers: state.centers(d),
-            labels: to_labels(labels)?,
+            cluster_centers,
+            labels,
         })
     }
 
@@ -432,10 +428,10 @@ impl MiniBatchKMeans {
     /// Those of [`MiniBatchKMeans::fit`]; [`Error::Input`] for another number of columns than before.
     pub fn partial_fit(&mut self, gpu: &Context, batch: &dyn Source) -> Result<f64> {
         let (n, d, k) = (batch.rows(), batch.cols(), self.base.k);
-        let mut statistics = Statistics::of(batch, "X")?;
+        let statistics = Statistics::of(batch, "X")?;
         self.check()?;
         if self.base.metric == Metric::Cosine {
-            self.base.map_of(&statistics)?;
+            self.base.map_of(&statistics, None)?;
         }
         let mut state = match &self.state {
             Some(state) => {
@@ -452,7 +448,11 @@ impl MiniBatchKMeans {
             }
             None => {
                 self.base.check(n as usize, d)?;
-                let transform = self.base.map_of(&statistics)?;
+                // Which centre would cost later batches no digit is not known yet.
+                let transform = match self.base.map_of(&statistics, None)? {
+                    Transform::Centred(_) => Transform::Plain,
+                    transform => transform,
+                };
                 self.base.check_magnitude(batch, &statistics)?;
                 let mut random = Random::new(self.base.seed);
                 let first = self.first(gpu, batch, &transform, &mut random, &mut |_| ())?;
@@ -460,14 +460,9 @@ impl MiniBatchKMeans {
             }
         };
         let transform = state.transform.clone();
-        if let Transform::Centred(mean) = &transform {
-            // All batches are centred as the first one was.
-            let own = statistics.centre().into_iter().zip(mean);
-            statistics.spread +=
-                own.map(|(own, &mean)| (f64::from(own) - f64::from(mean)).abs()).fold(0.0, f64::max);
-            statistics.mean = mean.iter().copied().map(f64::from).collect();
-        }
-        let scales = Scales::new(self.base.check_magnitude(batch, &statistics)?, None);
+        self.base.check_magnitude(batch, &statistics)?;
+        let size = if self.base.metric == Metric::Cosine { 1.0 } else { statistics.size };
+        let scales = Scales::new(size, None).reaching(&statistics);
         let points = Points::new(gpu, batch, None, &transform, self.base.room)?;
         let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, &[0.0])?;
         let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;

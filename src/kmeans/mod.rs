@@ -71,10 +71,11 @@ pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
 use first::{rows_of, sample};
 use lloyd::Lloyd;
+pub use labeller::Reranked;
 pub use lloyd::Progress;
 pub use mini_batch::MiniBatchKMeans;
 pub use points::Source;
-use points::{Points, Room, Statistics, Transform, pad};
+use points::{Points, Room, Statistics, Transform};
 pub use predict::{Predicted, predict};
 pub use views::{Columns, Rows};
 
@@ -165,6 +166,8 @@ pub struct Fitted {
     pub seconds: f64,
     /// Clusters that hold at least one point.
     pub distinct_clusters: usize,
+    /// How often two centroids were too near to each other for scores of f32.
+    pub reranked: Reranked,
     /// What the caller should know of this result.
     pub notices: Vec<String>,
     /// `[k, d]` centroids.
@@ -329,19 +332,19 @@ impl KMeans {
         };
         self.check(n, d)?;
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
-        let transform = self.map_of(&statistics)?;
+        let transform = self.map_of(&statistics, None)?;
         let size = self.check_magnitude(data, &statistics)?;
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
         let points = adapters::place(&parts, &transform, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
-        let scales = Scales::new(size, heaviest);
+        let scales = Scales::new(size, heaviest).reaching(&statistics);
         let loops = parts
             .iter()
             .zip(&points)
             .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
         let plain = matches!(self.metric, Metric::Euclidean) && weights.is_none();
-        let squares = plain.then(|| statistics.squares(n as f64));
+        let squares = plain.then(|| statistics.squares(n as f64, &statistics.centre(None)));
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
@@ -351,6 +354,7 @@ impl KMeans {
             }
             (stand, position) = keeper.begin(&adapters::names(gpus), starts)?.unwrap_or((stand, position));
         }
+        let mut reranked = Reranked::default();
         while stand.start < starts {
             lloyd.forget_labels()?;
             let mut history = Vec::new();
@@ -393,17 +397,22 @@ impl KMeans {
         let Stand { best: Some(best), mut notices, .. } = stand else {
             return Err(Error::Input("n_init=0 should be >= 1".into()));
         };
-        let Best { inertia, outcome, centroids: mut cluster_centers, labels } = best;
+        let Best { mut inertia, outcome, centroids, labels } = best;
+        let cluster_centers = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
+        reranked = [reranked, lloyd.reranked()?].into_iter().sum();
         let labels = match labels {
-            Some(labels) => labels,
-            // The best start was resumed from a checkpoint, which has no labels.
-            None => {
-                lloyd.start_from(&pad(&cluster_centers, d))?;
-                lloyd.label()?;
-                lloyd.labels()?
+            Some(labels) if transform.keeps(&centroids, &cluster_centers) => to_labels(labels)?,
+            // Labels are those of the centroids that are returned; and a checkpoint, from which the best start may have been
+            // resumed, has none.
+            _ => {
+                drop(lloyd);
+                drop(points);
+                let labelled = self.label(gpus, data, &statistics, weights, &cluster_centers)?;
+                reranked = [reranked, labelled.reranked].into_iter().sum();
+                inertia = labelled.inertia;
+                labelled.labels
             }
         };
-        cluster_centers.chunks_mut(d).for_each(|row| transform.undo(row));
         notices.extend(adapters::notice(gpus, &parts));
         let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
         if distinct_clusters < k {
@@ -432,9 +441,10 @@ impl KMeans {
             ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
+            reranked,
             notices,
-            cluster_centers: Matrix { rows: k, cols: d, values: cluster_centers },
-            labels: to_labels(labels)?,
+            cluster_centers,
+            labels,
         })
     }
 
@@ -502,9 +512,10 @@ impl KMeans {
         Ok(())
     }
 
-    fn map_of(&self, statistics: &Statistics) -> Result<Transform> {
+    /// How points are transformed, and centroids `given` for them.
+    fn map_of(&self, statistics: &Statistics, given: Option<&Statistics>) -> Result<Transform> {
         match (self.metric, statistics.zero) {
-            (Metric::Euclidean, _) => Ok(Transform::Centred(statistics.centre())),
+            (Metric::Euclidean, _) => Ok(Transform::Centred(statistics.centre(given))),
             (Metric::Cosine, Some(row)) => {
                 Err(Error::Input(format!("row {row} is 0 throughout: it has no direction for metric=cosine")))
             }
@@ -515,8 +526,9 @@ impl KMeans {
 
     /// The largest size of a value as it lies on the device; refuses those whose products would overflow an f32.
     fn check_magnitude(&self, data: &dyn Source, statistics: &Statistics) -> Result<f64> {
+        let centre = statistics.centre(None);
         let (from, size, place) = match self.metric {
-            Metric::Euclidean => (statistics.centre(), statistics.spread, "the mean"),
+            Metric::Euclidean => (centre.clone(), statistics.spread(&centre), "the mean"),
             Metric::Cosine => return Ok(1.0),
             Metric::Dot => (vec![0.0; data.cols()], statistics.size, "0"),
         };

@@ -7,9 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::element::{Frame, Laid, Layout, Rows, Stored};
 use super::lloyd::NO_LABEL;
+use super::rerank::HEAD;
 pub use super::source::Source;
 pub use super::statistics::{Statistics, first_beyond};
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
+use crate::io::npy::Matrix;
 use crate::{Error, Result};
 
 /// What is done to rows before they are clustered: in f32, as the device does it to points of other types.
@@ -54,6 +56,27 @@ impl Transform {
                 *value += by;
             }
         }
+    }
+
+    /// Rows of `d` centroids without padding, taken back to where the data lies.
+    pub(super) fn undone(&self, centroids: &[f32], d: usize) -> Vec<f32> {
+        let mut values = centroids.to_vec();
+        values.chunks_mut(d.max(1)).for_each(|row| self.undo(row));
+        values
+    }
+
+    /// Whether centroids, without padding, are the same numbers after their way back to where the data lies.
+    pub(super) fn keeps(&self, centroids: &[f32], back: &Matrix) -> bool {
+        let again = match self {
+            Self::Centred(_) => {
+                let mut values = back.values.clone();
+                values.chunks_mut(back.cols.max(1)).for_each(|row| self.apply_to(row));
+                values
+            }
+            // Directions stay directions.
+            Self::Unit | Self::Plain => return true,
+        };
+        again == centroids
     }
 
     /// What a shader has to know for it.
@@ -187,9 +210,9 @@ pub type Each<'a> = &'a mut dyn FnMut(&Block, u64) -> Result<()>;
 /// little beside what the driver and this crate hold of it besides.
 const STREAMED_BYTES: u64 = 32 << 20;
 
-/// Bytes besides the point itself: label, keys and places of the sort (two lists each), distance, partial sums.
+/// Bytes besides the point itself: label, keys and places of the sort (two lists each), distance, near ties, partial sums.
 pub(super) fn bytes_besides(d4: u64, weighted: bool) -> u64 {
-    24 + 4 * u64::from(weighted) + d4
+    28 + 4 * u64::from(weighted) + d4
 }
 
 impl<'a> Points<'a> {
@@ -208,7 +231,8 @@ impl<'a> Points<'a> {
         let (d4, weighted) = (d.div_ceil(4), weights.is_some());
         let layout = Layout::new(source.element(), transform);
         let each = layout.row_bytes(d) + layout.frame_bytes() + bytes_besides(d4, weighted);
-        let most = (gpu.adapter.max_binding_bytes / layout.row_bytes(d)).min(room.chunk).max(1);
+        // A list of a chunk's points, behind its head, has to fit too.
+        let most = ((gpu.adapter.max_binding_bytes - 4 * HEAD) / layout.row_bytes(d)).min(room.chunk).max(1);
         let all = n.saturating_mul(each) <= room.bytes;
         let chunk = if all { most } else { (STREAMED_BYTES.min(room.bytes / 4) / each).min(most) };
         if chunk == 0 {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::labeller::Labeller;
 use super::points::{Statistics, Transform};
-use super::{KMeans, Source, adapters, to_labels};
+use super::{KMeans, Reranked, Source, adapters, to_labels};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
@@ -22,6 +22,8 @@ pub struct Predicted {
     pub inertia: f64,
     /// The negative inertia, as scikit-learn's `score` gives it.
     pub score: f64,
+    /// How often two centroids were too near to each other for scores of f32.
+    pub reranked: Reranked,
     /// `[n]` the nearest centroid of each point, the lowest index of equals.
     #[serde(skip)]
     pub labels: Vec<i32>,
@@ -58,11 +60,11 @@ impl KMeans {
         })?;
         let inertia = adapters::inertia(&labellers)?;
         let labels = to_labels(adapters::labels(&labellers)?)?;
-        Ok(Predicted { n, d, k, inertia, score: -inertia, labels })
+        let reranked = adapters::reranked(&labellers)?;
+        Ok(Predicted { n, d, k, inertia, score: -inertia, reranked, labels })
     }
 
     /// Checks points and given centroids; how both are transformed, and the centroids so transformed.
-    // The data's own mean is the one that `fit` uses: labels are then the same to the last tie.
     pub(super) fn prepare(
         &self,
         data: &dyn Source,
@@ -73,7 +75,8 @@ impl KMeans {
         if d != cols {
             return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
         }
-        let transform = self.map_of(statistics)?;
+        let given = Statistics::of(centroids, "centroids")?;
+        let transform = self.map_of(statistics, Some(&given))?;
         self.check_magnitude(data, statistics)?;
         let first = self.given(centroids, &transform, "centroids")?;
         Ok((transform, first))

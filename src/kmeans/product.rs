@@ -265,9 +265,12 @@ impl Codebooks {
             data.read(start as u64..(start + piece.rows) as u64, &mut piece.values)?;
             for (part, book) in books.iter().enumerate() {
                 let columns = part * self.width..(part + 1) * self.width;
-                // Columns lie about their own means; the other figures bound theirs.
-                let statistics =
-                    Statistics { mean: statistics.mean[columns.clone()].to_vec(), ..*statistics };
+                // The other figures bound those of the columns.
+                let statistics = Statistics {
+                    mean: statistics.mean[columns.clone()].to_vec(),
+                    extents: statistics.extents[columns.clone()].to_vec(),
+                    ..*statistics
+                };
                 let columns = Columns { of: &piece, columns };
                 let labelled = kmeans.label(&[gpu], &columns, &statistics, None, book)?;
                 error += labelled.inertia;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::centroid::{Centroid, SUM_WORDS, add_steps, steps_of};
+use super::centroid::Centroid;
 use super::labeller::Labeller;
 use super::lloyd::{Control, EMPTY_CLUSTERS, LABELS_UNCHANGED, Lloyd, PAUSED, RUNNING};
 use super::points::norm;
@@ -93,9 +93,10 @@ impl Lloyd<'_> {
                     values.iter_mut().for_each(|value| *value *= weight);
                 }
                 for (cluster, sign) in [(donor, -1), (cluster, 1)] {
-                    let sums = &mut sums[cluster * columns * SUM_WORDS as usize..];
+                    let sums = &mut sums[cluster * columns * self.scales.words() as usize..];
                     let mut add = |at, value, scale| {
-                        add_steps(sums, at, steps_of(value, scale).map(|steps| sign * steps));
+                        let steps = self.scales.steps_of(value, scale);
+                        self.scales.add(sums, at, steps.into_iter().map(|steps| sign * steps));
                     };
                     for (at, &value) in values.iter().enumerate() {
                         add(at, value, self.scales.points);

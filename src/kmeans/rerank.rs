@@ -10,7 +10,7 @@ use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 pub const SPEC: Spec = Spec::new("kmeans/rerank").slot("wide", "lib/wide32");
 
 /// Words in front of the points of a list (shaders/lib/near_tie.wgsl).
-const HEAD: u64 = 4;
+pub(super) const HEAD: u64 = 4;
 /// Workgroups, each with every so manieth point of the list: enough to fill a large device, and few where the list is
 /// short, as it is for most data.
 const WORKGROUPS: u64 = 512;

@@ -6,6 +6,9 @@ use crate::{Error, Result};
 /// Rows read at a time where the device does not matter.
 pub(super) const GRAIN: u64 = 4096;
 
+/// The most powers of two from what is usual to the largest value where steps of two levels have the digits of an f32 for both.
+const USUAL_RANGE: f64 = 20.0;
+
 /// What is known of all rows after reading them once.
 #[derive(Clone, Debug)]
 pub struct Statistics {
@@ -13,23 +16,115 @@ pub struct Statistics {
     pub mean: Vec<f64>,
     /// The mean of the columns' variances.
     pub variance: f64,
-    /// The largest difference of a value from its column's mean as an f32, in size.
-    pub spread: f64,
+    /// What each column's values are like.
+    pub extents: Vec<Extent>,
     /// The largest value, in size.
     pub size: f64,
+    /// By how many powers of two that is larger than what is usual in the column of the smallest values, by the mean of their
+    /// exponents.
+    pub range: f64,
     /// The first row of zeros.
     pub zero: Option<u64>,
 }
 
+/// The values of a column.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// The least.
+    pub low: f32,
+    /// The largest.
+    pub high: f32,
+    /// All are multiples of two to this power; of zeros alone, the largest there is.
+    pub step: i32,
+    /// The sum of the powers of two that are just below the values other than 0, and how many there are.
+    pub exponents: (i64, u64),
+}
+
+impl Extent {
+    /// Of no value.
+    const NONE: Self =
+        Self { low: f32::INFINITY, high: f32::NEG_INFINITY, step: i32::MAX, exponents: (0, 0) };
+
+    fn add(&mut self, value: f32) {
+        self.low = self.low.min(value);
+        self.high = self.high.max(value);
+        self.step = self.step.min(step_of(value));
+        if value != 0.0 {
+            self.exponents.0 += i64::from((value.to_bits() >> 23) & 0xff) - 127;
+            self.exponents.1 += 1;
+        }
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            step: self.step.min(other.step),
+            exponents: (self.exponents.0 + other.exponents.0, self.exponents.1 + other.exponents.1),
+        }
+    }
+
+    /// The number nearest to `mean` that can be taken from every value without rounding; 0 where there is none, as in columns
+    /// that reach from values near 0 to values far from it.
+    fn centre(self, mean: f64) -> f32 {
+        let reach = (f64::from(self.high) - mean).max(mean - f64::from(self.low));
+        // Differences are multiples of a step, which 24 bits count; and the centre is an f32 itself.
+        let finest = exponent_above(1.001 * reach).max(exponent_above(mean.abs())) - 24;
+        if finest > self.step || mean == 0.0 {
+            return 0.0;
+        }
+        let step = f64::from(finest).exp2();
+        ((mean / step).round() * step) as f32
+    }
+}
+
+/// The largest power of two that an f32 is a multiple of; 0 is one of all.
+fn step_of(value: f32) -> i32 {
+    let bits = value.to_bits();
+    let (exponent, mantissa) = ((bits >> 23 & 0xff) as i32, bits & 0x7f_ffff);
+    if exponent == 0 && mantissa == 0 {
+        return i32::MAX;
+    }
+    let whole = if exponent == 0 { mantissa } else { mantissa | 1 << 23 };
+    exponent.max(1) - 150 + whole.trailing_zeros() as i32
+}
+
+/// The least power of two above a number, or that of the smallest f32.
+fn exponent_above(value: f64) -> i32 {
+    value.max(f64::from(f32::MIN_POSITIVE)).log2().floor() as i32 + 1
+}
+
 impl Statistics {
-    /// The mean of each column, as points are centred by it.
-    pub fn centre(&self) -> Vec<f32> {
-        self.mean.iter().map(|&mean| mean as f32).collect()
+    /// What is taken from each column before euclidean distances are computed, so that scores keep the digits that tell points
+    /// far from 0 apart: its mean, as nearly as neither these values nor those of `others` (given centroids) lose a digit by
+    /// it.
+    pub fn centre(&self, others: Option<&Self>) -> Vec<f32> {
+        let columns = self.extents.iter().zip(&self.mean).enumerate();
+        let of = |(at, (extent, &mean)): (usize, (&Extent, &f64))| {
+            let other = others.and_then(|others| others.extents.get(at));
+            extent.join(other.copied().unwrap_or(Extent::NONE)).centre(mean)
+        };
+        columns.map(of).collect()
+    }
+
+    /// Whether the largest values leave the usual ones too few of the steps of two levels ([`Scales`](super::centroid::Scales)).
+    pub(super) fn wide(&self) -> bool {
+        self.range > USUAL_RANGE
+    }
+
+    /// The largest difference of a value from its column's `centre`, in size.
+    pub(super) fn spread(&self, centre: &[f32]) -> f64 {
+        let from = |(extent, &centre): (&Extent, &f32)| {
+            let centre = f64::from(centre);
+            (f64::from(extent.high) - centre).max(centre - f64::from(extent.low))
+        };
+        self.extents.iter().zip(centre).map(from).fold(0.0, f64::max)
     }
 
     /// The sum of the squares of `n` points, so centred.
-    pub(super) fn squares(&self, n: f64) -> f64 {
-        let off: f64 = self.mean.iter().map(|&mean| (mean - f64::from(mean as f32)).powi(2)).sum();
+    pub(super) fn squares(&self, n: f64, centre: &[f32]) -> f64 {
+        let off: f64 =
+            self.mean.iter().zip(centre).map(|(&mean, &centre)| (mean - f64::from(centre)).powi(2)).sum();
         n * (self.variance * self.mean.len() as f64 + off)
     }
 
@@ -43,7 +138,7 @@ impl Statistics {
             return Err(Error::Input(format!("{what} is empty: {n} rows of {d} values")));
         }
         let (mut mean, mut squares, mut zero) = (vec![0.0; d], vec![0.0; d], None);
-        let (mut low, mut high) = (vec![f32::INFINITY; d], vec![f32::NEG_INFINITY; d]);
+        let mut extents = vec![Extent::NONE; d];
         let mut values = vec![0.0; GRAIN.min(n) as usize * d];
         for start in (0..n).step_by(GRAIN as usize) {
             let rows = GRAIN.min(n - start);
@@ -53,8 +148,7 @@ impl Statistics {
             for row in values.chunks_exact(d) {
                 for (i, &value) in row.iter().enumerate() {
                     sums[i] += f64::from(value);
-                    low[i] = low[i].min(value);
-                    high[i] = high[i].max(value);
+                    extents[i].add(value);
                 }
             }
             // A sum of finite values may not overflow, so it shows those that are not.
@@ -86,13 +180,13 @@ impl Statistics {
             }
         }
         let variance = squares.iter().sum::<f64>() / n as f64 / d as f64;
-        let (mut spread, mut size) = (0.0f64, 0.0f64);
-        for ((&low, &high), &mean) in low.iter().zip(&high).zip(&mean) {
-            let (low, high, mean) = (f64::from(low), f64::from(high), f64::from(mean as f32));
-            spread = spread.max(high - mean).max(mean - low);
-            size = size.max(high.abs()).max(low.abs());
-        }
-        Ok(Self { mean, variance, spread, size, zero })
+        let size = |extent: &Extent| f64::from(extent.low.abs().max(extent.high.abs()));
+        let size = extents.iter().map(size).fold(0.0, f64::max);
+        let usual = |extent: &Extent| extent.exponents.0 as f64 / extent.exponents.1.max(1) as f64;
+        let filled = extents.iter().filter(|extent| extent.exponents.1 > 0);
+        let least = filled.map(usual).fold(f64::INFINITY, f64::min);
+        let range = if size > 0.0 { size.log2() - least } else { 0.0 };
+        Ok(Self { mean, variance, extents, size, range, zero })
     }
 }
 
@@ -110,4 +204,53 @@ pub fn first_beyond(source: &dyn Source, from: &[f32], most: f64) -> Result<Opti
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Extent, step_of};
+    use crate::random::Random;
+
+    #[test]
+    fn steps_are_the_lowest_bits() {
+        assert_eq!([1.0, 3.0, 0.75, -96.0, 1e30].map(step_of), [0, 0, -2, 5, 76]);
+        assert_eq!([f32::from_bits(1), f32::MIN_POSITIVE, 1.0 + f32::EPSILON].map(step_of), [-149, -126, -23]);
+    }
+
+    #[test]
+    fn no_digit_is_lost_by_a_centre() {
+        let mut random = Random::new(3);
+        let mut centred = 0;
+        for round in 0..400 {
+            let at = (random.below(60) as f32 - 30.0).exp2() * random.floats(1)[0];
+            let width = (random.below(40) as f32 - 30.0).exp2();
+            let grid = (random.below(20) as f32 - 10.0).exp2();
+            let mut values: Vec<f32> = random.floats(20).iter().map(|value| at + width * value).collect();
+            if round % 3 == 0 {
+                values.iter_mut().for_each(|value| *value = (*value / grid).round() * grid);
+            }
+            let mut extent = Extent::NONE;
+            values.iter().for_each(|&value| extent.add(value));
+            let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
+            let centre = extent.centre(mean);
+            for &value in &values {
+                assert_eq!(f64::from(value - centre), f64::from(value) - f64::from(centre), "{value} {centre}");
+            }
+            if centre != 0.0 {
+                centred += 1;
+                let width = f64::from(extent.high) - f64::from(extent.low);
+                assert!((f64::from(centre) - mean).abs() <= 1e-3 * width + 1e-7 * mean.abs());
+            }
+        }
+        assert!(centred > 50, "{centred}");
+        // Values far from 0 are centred, and so are whole numbers; what reaches from 0 to far away is not.
+        let of = |values: &[f32]| {
+            let mut extent = Extent::NONE;
+            values.iter().for_each(|&value| extent.add(value));
+            extent.centre(values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64)
+        };
+        assert_eq!(of(&[1e6 + 0.25, 1e6 + 0.75]), 1e6 + 0.5);
+        assert_eq!(of(&[0.0, 255.0, 18.0]), 91.0);
+        assert_eq!(of(&[0.123, 1e5]), 0.0);
+    }
 }

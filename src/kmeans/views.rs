@@ -171,7 +171,7 @@ impl KMeans {
         // What would fail at the end fails before the work.
         let statistics = Statistics::of(data, "X")?;
         self.check(n, data.cols())?;
-        self.map_of(&statistics)?;
+        self.map_of(&statistics, None)?;
         self.check_magnitude(data, &statistics)?;
         weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let whole = Self { subsample: None, ..self.clone() };
@@ -188,6 +188,7 @@ impl KMeans {
         notices.extend(fitted.notices);
         Ok(Fitted {
             n,
+            reranked: [fitted.reranked, labelled.reranked].into_iter().sum(),
             inertia: labelled.inertia,
             imbalance,
             distinct_clusters,

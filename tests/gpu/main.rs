@@ -8,6 +8,7 @@ mod classify_cli;
 mod cli;
 mod core;
 mod element;
+mod hard;
 mod harness;
 mod judge;
 mod kmeans;
