@@ -82,8 +82,8 @@ struct Problem {
     /// A power of two.
     factor: f32,
     variance: f64,
-    /// Whether its values are of very different sizes.
-    wide: bool,
+    /// Whether it can be scaled to the size that the others have.
+    fits: bool,
 }
 
 impl Problem {
@@ -100,6 +100,12 @@ impl Problem {
     /// What squares are multiplied with.
     fn squared(&self) -> f64 {
         f64::from(self.factor).powi(2)
+    }
+}
+
+impl Group<'_> {
+    fn fits(&self) -> bool {
+        self.problems.iter().all(|problem| problem.fits)
     }
 }
 
@@ -158,11 +164,16 @@ impl KMeans {
         self.refuse_single()?;
         let (mut bests, mut notices, mut time) = (Vec::with_capacity(problems), Vec::new(), 0.0f64);
         let mut reranked = Vec::new();
+        let init = |problem: usize| match (&self.init, given) {
+            (_, Some(given)) => Some(part(given, k, problem..problem + 1)),
+            (Init::Centroids(all), None) => Some(all.clone()),
+            _ => None,
+        };
         let most = self.group_size(gpu, n, d)?;
         for first in (0..problems).step_by(most.max(1)) {
             let range = first..(first + most.max(1)).min(problems);
-            let group = if most == 0 { None } else { Some(self.group(data, n, range.clone(), None)?) };
-            let Some(group) = group.filter(|group| !group.problems.iter().any(|problem| problem.wide)) else {
+            let group = if most == 0 { None } else { Some(self.group(data, n, range.clone(), &init)?) };
+            let Some(group) = group.filter(Group::fits) else {
                 // What is too large for a buffer goes its own way, a chunk at a time; and so does what needs sums of its own
                 // kind.
                 for problem in range {
@@ -240,18 +251,22 @@ impl KMeans {
         let most = Self { k, ..self.clone() }.group_size(gpu, n, d)?;
         let (mut labels, mut inertia) = (Vec::with_capacity(problems * n), Vec::with_capacity(problems));
         let mut reranked = Vec::new();
+        let of = |problem: usize| Some(part(centroids, k, problem..problem + 1));
         for first in (0..problems).step_by(most.max(1)) {
-            if most == 0 {
-                let window = Window { of: data, rows: rows_in(n, first..first + 1) };
-                let predicted = self.predict(gpu, &window, &part(centroids, k, first..first + 1));
-                let predicted = predicted.map_err(|error| in_problem(first, error))?;
-                labels.extend(predicted.labels);
-                inertia.push(predicted.inertia);
-                reranked.push(predicted.reranked);
+            let range = first..(first + most.max(1)).min(problems);
+            let group = if most == 0 { None } else { Some(self.group(data, n, range.clone(), &of)?) };
+            let Some(group) = group.filter(Group::fits) else {
+                for problem in range {
+                    let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
+                    let predicted = self.predict(gpu, &window, &part(centroids, k, problem..problem + 1));
+                    let predicted = predicted.map_err(|error| in_problem(problem, error))?;
+                    labels.extend(predicted.labels);
+                    inertia.push(predicted.inertia);
+                    reranked.push(predicted.reranked);
+                }
                 continue;
-            }
-            let range = first..(first + most).min(problems);
-            let own = self.label_group(gpu, data, n, range.clone(), &part(centroids, k, range))?;
+            };
+            let own = self.label_group(gpu, &group, &part(centroids, k, range))?;
             labels.extend(own.labels);
             inertia.extend(own.inertia);
             reranked.push(own.reranked);
@@ -259,21 +274,14 @@ impl KMeans {
         Ok(PredictedBatch { inertia, reranked: reranked.into_iter().sum(), labels })
     }
 
-    /// Labels neighbouring problems of `n` points, which fit the device at the same time, by their `centroids`.
-    fn label_group(
-        &self,
-        gpu: &Context,
-        data: &dyn Source,
-        n: usize,
-        range: Range<usize>,
-        centroids: &Matrix,
-    ) -> Result<PredictedBatch> {
-        let (count, k) = (range.len(), centroids.rows / range.len().max(1));
-        let group = self.group(data, n, range, Some(centroids))?;
-        let points = Points::new(gpu, &group, None, &Transform::Plain, Room::default())?;
+    /// Labels the points of a group, which was made for these `centroids` too.
+    fn label_group(&self, gpu: &Context, group: &Group<'_>, centroids: &Matrix) -> Result<PredictedBatch> {
+        let (n, count) = (group.each as usize, group.problems.len());
+        let k = centroids.rows / count.max(1);
+        let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
         let points = points.split(count as u64)?;
         let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
-        labeller.start_from(&self.given_to(&group, centroids, k, 0..count)?)?;
+        labeller.start_from(&self.given_to(group, centroids, k, 0..count)?)?;
         labeller.label()?;
         let sums = group.problems.iter().zip(labeller.inertias()?);
         let inertia = sums.map(|(problem, sum)| sum / problem.squared()).collect();
@@ -298,7 +306,10 @@ impl KMeans {
         }
         let values = bests.iter().flat_map(|best| &best.centroids).copied().collect();
         let centroids = Matrix { rows: count * k, cols: d, values };
-        let labelled = self.label_group(gpu, group.window.of, n, range, &centroids)?;
+        let first = range.start;
+        let of = |problem: usize| Some(part(&centroids, k, problem - first..problem - first + 1));
+        let group = self.group(group.window.of, n, range, &of)?;
+        let labelled = self.label_group(gpu, &group, &centroids)?;
         for ((best, labels), inertia) in
             bests.iter_mut().zip(labelled.labels.chunks(n.max(1))).zip(labelled.inertia)
         {
@@ -362,19 +373,18 @@ impl KMeans {
         data: &'a dyn Source,
         n: usize,
         range: Range<usize>,
-        given: Option<&Matrix>,
+        given: &dyn Fn(usize) -> Option<Matrix>,
     ) -> Result<Group<'a>> {
-        let (start, count) = (range.start, range.len());
         let problem = |problem: usize| {
-            let at = problem - start;
-            let given = given.map(|given| part(given, given.rows / count, at..at + 1));
-            let given = given.map(|given| Statistics::of(&given, "centroids")).transpose()?;
+            let given = given(problem).map(|given| Statistics::of(&given, "centroids")).transpose()?;
             let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
             let statistics = Statistics::of(&window, "X")?;
             let transform = self.map_of(&statistics, given.as_ref())?;
-            let size = self.check_magnitude(&window, &statistics)?;
-            let factor = Scales::new(size, None).points / Scales::new(1.0, None).points;
-            Ok(Problem { transform, factor, variance: statistics.variance, wide: statistics.wide() })
+            // Values of very different sizes need sums of their own kind, or a size of their own.
+            let fits = !statistics.wide() && self.factor(&statistics, n as u64, given.as_ref()) == 1.0;
+            let factor = Scales::new(self.size_of(&statistics, &transform), None).points
+                / Scales::new(1.0, None).points;
+            Ok(Problem { transform, factor, variance: statistics.variance, fits })
         };
         let problems = range
             .clone()

@@ -163,6 +163,22 @@ pub enum Progress {
     },
 }
 
+impl Progress {
+    /// What it is of points times a factor.
+    pub(super) fn scaled(self, factor: f32) -> Self {
+        match self {
+            Self::Iterating { n_iter, changed, shift, inertia, running } => Self::Iterating {
+                n_iter,
+                changed,
+                shift: shift * factor * factor,
+                inertia: inertia.map(|inertia| inertia * f64::from(factor).powi(2)),
+                running,
+            },
+            seeding @ Self::Seeding { .. } => seeding,
+        }
+    }
+}
+
 /// How the loop ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {

@@ -10,6 +10,7 @@ use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Progress};
 use super::points::{Points, Statistics, Transform};
+use super::views::Scaled;
 use super::{Fitted, Init, KMeans, Metric, Predicted, Rows, Source, balance, sample};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
@@ -350,8 +351,16 @@ impl MiniBatchKMeans {
         let statistics = Statistics::of(data, "X")?;
         base.check(n as usize, d)?;
         self.check()?;
+        let factor = base.factor(&statistics, n, None);
+        if factor != 1.0 {
+            let scaled = Self { base: base.scaled(factor), ..self.clone() };
+            let progress = |news: Progress| progress(news.scaled(1.0 / factor));
+            let fitted = scaled.fit(gpu, &Scaled { of: data, factor }, progress)?;
+            let cluster_centers = fitted.cluster_centers.scaled(1.0 / factor);
+            return Ok(Fitted { inertia: fitted.inertia / KMeans::measure(factor), cluster_centers, ..fitted });
+        }
         let transform = base.map_of(&statistics, None)?;
-        let scales = Scales::new(base.check_magnitude(data, &statistics)?, None).reaching(&statistics);
+        let scales = Scales::new(base.size_of(&statistics, &transform), None).reaching(&statistics);
         let mut random = Random::new(base.seed);
         let first = self.first(gpu, data, &transform, &mut random, &mut progress)?;
         let mut state = State::new(transform.clone(), random, first, (k, d));
@@ -453,16 +462,20 @@ impl MiniBatchKMeans {
                     Transform::Centred(_) => Transform::Plain,
                     transform => transform,
                 };
-                self.base.check_magnitude(batch, &statistics)?;
                 let mut random = Random::new(self.base.seed);
                 let first = self.first(gpu, batch, &transform, &mut random, &mut |_| ())?;
                 State::new(transform, random, first, (k, d))
             }
         };
         let transform = state.transform.clone();
-        self.base.check_magnitude(batch, &statistics)?;
-        let size = if self.base.metric == Metric::Cosine { 1.0 } else { statistics.size };
-        let scales = Scales::new(size, None).reaching(&statistics);
+        // A scale of one batch would not be that of the next.
+        if self.base.factor(&statistics, n, None) < 1.0 {
+            return Err(Error::Input(format!(
+                "X has values of {:.3e}: sums of squared distances would overflow; scale the data down",
+                statistics.size
+            )));
+        }
+        let scales = Scales::new(self.base.size_of(&statistics, &transform), None).reaching(&statistics);
         let points = Points::new(gpu, batch, None, &transform, self.base.room)?;
         let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, &[0.0])?;
         let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;

@@ -77,6 +77,7 @@ pub use mini_batch::MiniBatchKMeans;
 pub use points::Source;
 use points::{Points, Room, Statistics, Transform};
 pub use predict::{Predicted, predict};
+use views::Scaled;
 pub use views::{Columns, Rows};
 
 /// Where the first centroids come from.
@@ -332,8 +333,18 @@ impl KMeans {
         };
         self.check(n, d)?;
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
-        let transform = self.map_of(&statistics, None)?;
-        let size = self.check_magnitude(data, &statistics)?;
+        let given = match &self.init {
+            Init::Centroids(given) => Some(Statistics::of(given, "init")?),
+            _ => None,
+        };
+        let factor = self.factor(&statistics, n as u64, given.as_ref());
+        let (settings, statistics) = (self.scaled(factor), statistics.scaled(factor));
+        let scaled = Scaled { of: data, factor };
+        let (whole, data): (_, &dyn Source) = (data, if factor == 1.0 { data } else { &scaled });
+        let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
+        let given = given.map(|given| given.scaled(factor));
+        let transform = self.map_of(&statistics, given.as_ref())?;
+        let size = self.size_of(&statistics, &transform);
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
         let points = adapters::place(&parts, &transform, self.room)?;
@@ -344,7 +355,7 @@ impl KMeans {
             .zip(&points)
             .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
         let plain = matches!(self.metric, Metric::Euclidean) && weights.is_none();
-        let squares = plain.then(|| statistics.squares(n as f64, &statistics.centre(None)));
+        let squares = plain.then(|| statistics.squares(n as f64, &statistics.centre(given.as_ref())));
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
@@ -375,7 +386,7 @@ impl KMeans {
                     _ => Some(Points::new(gpu, data, weights, &transform, self.room_to_choose(d))?),
                 };
                 let all = all.as_ref().unwrap_or(&points[0]);
-                let first = self.first(gpu, all, &transform, &mut random, &mut notices, &mut watched)?;
+                let first = settings.first(gpu, all, &transform, &mut random, &mut notices, &mut watched)?;
                 if stand.start == 0 {
                     stand.notices.append(&mut notices);
                 }
@@ -398,16 +409,18 @@ impl KMeans {
             return Err(Error::Input("n_init=0 should be >= 1".into()));
         };
         let Best { mut inertia, outcome, centroids, labels } = best;
-        let cluster_centers = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
+        inertia /= Self::measure(factor);
+        let there = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
+        let cluster_centers = there.scaled(1.0 / factor);
         reranked = [reranked, lloyd.reranked()?].into_iter().sum();
         let labels = match labels {
-            Some(labels) if transform.keeps(&centroids, &cluster_centers) => to_labels(labels)?,
+            Some(labels) if transform.keeps(&centroids, &there) => to_labels(labels)?,
             // Labels are those of the centroids that are returned; and a checkpoint, from which the best start may have been
             // resumed, has none.
             _ => {
                 drop(lloyd);
                 drop(points);
-                let labelled = self.label(gpus, data, &statistics, weights, &cluster_centers)?;
+                let labelled = self.label(gpus, whole, &statistics.scaled(1.0 / factor), weights, &cluster_centers)?;
                 reranked = [reranked, labelled.reranked].into_iter().sum();
                 inertia = labelled.inertia;
                 labelled.labels
@@ -436,7 +449,7 @@ impl KMeans {
             n_iter: outcome.n_iter,
             converged: outcome.converged,
             inertia,
-            history: outcome.history,
+            history: outcome.history.iter().map(|inertia| inertia / Self::measure(factor)).collect(),
             imbalance,
             ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
@@ -524,23 +537,33 @@ impl KMeans {
         }
     }
 
-    /// The largest size of a value as it lies on the device; refuses those whose products would overflow an f32.
-    fn check_magnitude(&self, data: &dyn Source, statistics: &Statistics) -> Result<f64> {
-        let centre = statistics.centre(None);
-        let (from, size, place) = match self.metric {
-            Metric::Euclidean => (centre.clone(), statistics.spread(&centre), "the mean"),
-            Metric::Cosine => return Ok(1.0),
-            Metric::Dot => (vec![0.0; data.cols()], statistics.size, "0"),
-        };
-        let most = largest_value(data.cols());
-        if size > most {
-            let row = points::first_beyond(data, &from, most)?.unwrap_or(0);
-            return Err(Error::Input(format!(
-                "row {row} lies farther than {most:.3e} from {place}: squared distances would overflow; scale the data \
-                 down"
-            )));
+    /// The largest size of a value as it lies on the device.
+    fn size_of(&self, statistics: &Statistics, transform: &Transform) -> f64 {
+        match transform {
+            Transform::Centred(centre) => statistics.spread(centre),
+            Transform::Unit => 1.0,
+            Transform::Plain => statistics.size,
         }
-        Ok(size)
+    }
+
+    /// What points, and centroids `given` for them, are multiplied with ([`Statistics::factor`]).
+    fn factor(&self, statistics: &Statistics, n: u64, given: Option<&Statistics>) -> f32 {
+        // Directions have a size of their own.
+        if self.metric == Metric::Cosine { 1.0 } else { statistics.factor(n, given) }
+    }
+
+    /// The same settings for points that are multiplied with a power of two.
+    fn scaled(&self, factor: f32) -> Self {
+        let init = match &self.init {
+            Init::Centroids(given) => Init::Centroids(given.scaled(factor)),
+            init => init.clone(),
+        };
+        Self { init, ..self.clone() }
+    }
+
+    /// What distances that count (squared ones, or products) of points so multiplied have to be divided by.
+    fn measure(factor: f32) -> f64 {
+        f64::from(factor).powi(2)
     }
 
     /// Given centroids, transformed as the points are; errors call them `what`.
@@ -550,13 +573,6 @@ impl KMeans {
             return Err(Error::Input(format!("row {row} of {what} is 0 throughout: it has no direction")));
         }
         let centroids = transform.apply(&given.values, given.cols);
-        let most = largest_value(given.cols) as f32;
-        if let Some(at) = centroids.iter().position(|value| value.abs() > most) {
-            let row = at / given.cols.next_multiple_of(4);
-            return Err(Error::Input(format!(
-                "row {row} of {what} lies farther than {most:.3e} from the mean: squared distances would overflow"
-            )));
-        }
         Ok(centroids)
     }
 }
@@ -568,11 +584,6 @@ fn balance(k: usize, labels: impl Iterator<Item = usize>) -> (usize, f64) {
     let n: u64 = sizes.iter().sum();
     let squares: f64 = sizes.iter().map(|&size| (size as f64).powi(2)).sum();
     (sizes.iter().filter(|&&size| size > 0).count(), k as f64 * squares / (n as f64).powi(2))
-}
-
-/// The largest size of a value whose squared distances in `d` dimensions do not overflow an f32.
-fn largest_value(d: usize) -> f64 {
-    (f64::from(f32::MAX) / (16.0 * d as f64)).sqrt()
 }
 
 /// The largest of `n` weights, at least `k` of which have to be more than 0.

@@ -9,7 +9,7 @@ use super::element::{Frame, Laid, Layout, Rows, Stored};
 use super::lloyd::NO_LABEL;
 use super::rerank::HEAD;
 pub use super::source::Source;
-pub use super::statistics::{Statistics, first_beyond};
+pub use super::statistics::Statistics;
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
 use crate::io::npy::Matrix;
 use crate::{Error, Result};

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::labeller::Labeller;
 use super::points::{Statistics, Transform};
+use super::views::Scaled;
 use super::{KMeans, Reranked, Source, adapters, to_labels};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
@@ -47,7 +48,9 @@ impl KMeans {
         centroids: &Matrix,
     ) -> Result<Predicted> {
         let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
-        let (transform, first) = self.prepare(data, statistics, centroids)?;
+        let Prepared { factor, transform, first } = self.prepare(data, statistics, centroids)?;
+        let scaled = Scaled { of: data, factor };
+        let data: &dyn Source = if factor == 1.0 { data } else { &scaled };
         let parts = adapters::share(gpus, data, weights)?;
         let points = adapters::place(&parts, &transform, self.room)?;
         let labellers = parts.iter().zip(&points);
@@ -58,29 +61,39 @@ impl KMeans {
             labeller.start_from(&first)?;
             labeller.label()
         })?;
-        let inertia = adapters::inertia(&labellers)?;
+        let inertia = adapters::inertia(&labellers)? / Self::measure(factor);
         let labels = to_labels(adapters::labels(&labellers)?)?;
         let reranked = adapters::reranked(&labellers)?;
         Ok(Predicted { n, d, k, inertia, score: -inertia, reranked, labels })
     }
 
-    /// Checks points and given centroids; how both are transformed, and the centroids so transformed.
+    /// Checks points and given centroids, and finds how both are transformed.
     pub(super) fn prepare(
         &self,
         data: &dyn Source,
         statistics: &Statistics,
         centroids: &Matrix,
-    ) -> Result<(Transform, Vec<f32>)> {
+    ) -> Result<Prepared> {
         let (d, cols) = (data.cols(), centroids.cols);
         if d != cols {
             return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
         }
         let given = Statistics::of(centroids, "centroids")?;
-        let transform = self.map_of(statistics, Some(&given))?;
-        self.check_magnitude(data, statistics)?;
-        let first = self.given(centroids, &transform, "centroids")?;
-        Ok((transform, first))
+        let factor = self.factor(statistics, data.rows(), Some(&given));
+        let transform = self.map_of(&statistics.scaled(factor), Some(&given.scaled(factor)))?;
+        let first = self.given(&centroids.scaled(factor), &transform, "centroids")?;
+        Ok(Prepared { factor, transform, first })
     }
+}
+
+/// How points and given centroids go to a device.
+pub(super) struct Prepared {
+    /// What both are multiplied with first.
+    pub factor: f32,
+    /// What is done to both then.
+    pub transform: Transform,
+    /// The centroids, so transformed and padded.
+    pub first: Vec<f32>,
 }
 
 /// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`).

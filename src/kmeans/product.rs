@@ -163,8 +163,6 @@ impl ProductQuantizer {
             )));
         }
         let statistics = Statistics::of(data, "X")?;
-        // What would fail at the end fails before the work.
-        self.kmeans.check_magnitude(data, &statistics)?;
         let kmeans = KMeans { subsample: None, ..self.kmeans.clone() };
         let (width, mut values) = (d / m, Vec::with_capacity(k * d));
         let (mut n_iter, mut notices) = (0, Vec::new());
@@ -240,7 +238,6 @@ impl Codebooks {
             return Err(Error::Input(format!("X has {d} features, but the codebooks are of {own}")));
         }
         let (kmeans, statistics) = (KMeans::new(self.k), Statistics::of(data, "X")?);
-        kmeans.check_magnitude(data, &statistics)?;
         Ok(self.label(gpu, data, &statistics, &kmeans)?.0)
     }
 

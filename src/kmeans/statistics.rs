@@ -6,6 +6,9 @@ use crate::{Error, Result};
 /// Rows read at a time where the device does not matter.
 pub(super) const GRAIN: u64 = 4096;
 
+/// Where the square of the largest value is below this, all are scaled up: those of differences are smaller by far.
+const LEAST_SQUARE: f64 = 1e-16;
+
 /// The most powers of two from what is usual to the largest value where steps of two levels have the digits of an f32 for both.
 const USUAL_RANGE: f64 = 20.0;
 
@@ -128,6 +131,40 @@ impl Statistics {
         n * (self.variance * self.mean.len() as f64 + off)
     }
 
+    /// The power of two that `n` points are multiplied with, and `others` (given centroids) too, so that neither a squared
+    /// distance nor a sum of all overflows an f32, nor do all of them vanish in it; 1 for most data.
+    pub(super) fn factor(&self, n: u64, others: Option<&Self>) -> f32 {
+        let (n, d) = (n as f64, self.mean.len() as f64);
+        let means: f64 = self.mean.iter().map(|mean| mean * mean).sum();
+        let size = others.map_or(self.size, |others| self.size.max(others.size));
+        let sum = n * (d * self.variance + means);
+        let largest = 16.0 * (d * size * size).max(sum);
+        if largest == 0.0 || (largest <= f64::from(f32::MAX) && size * size >= LEAST_SQUARE) {
+            return 1.0;
+        }
+        let room = if size * size < LEAST_SQUARE { size.powi(-2) } else { f64::from(f32::MAX) / largest };
+        // Both it and its reciprocal are f32.
+        (room.log2() / 2.0).floor().clamp(-126.0, 126.0).exp2() as f32
+    }
+
+    /// What they are of the same points times a power of two.
+    pub(super) fn scaled(&self, factor: f32) -> Self {
+        let by = f64::from(factor);
+        let extent = |extent: &Extent| Extent {
+            low: extent.low * factor,
+            high: extent.high * factor,
+            step: extent.step.saturating_add(factor.log2() as i32),
+            ..*extent
+        };
+        Self {
+            mean: self.mean.iter().map(|mean| mean * by).collect(),
+            variance: self.variance * by * by,
+            extents: self.extents.iter().map(extent).collect(),
+            size: self.size * by,
+            ..*self
+        }
+    }
+
     /// Reads all of `source`; the result does not depend on how much is read at a time.
     ///
     /// # Errors
@@ -188,22 +225,6 @@ impl Statistics {
         let range = if size > 0.0 { size.log2() - least } else { 0.0 };
         Ok(Self { mean, variance, extents, size, range, zero })
     }
-}
-
-/// The first row with a value farther than `most` from `from`.
-///
-/// # Errors
-/// Those of reading.
-pub fn first_beyond(source: &dyn Source, from: &[f32], most: f64) -> Result<Option<u64>> {
-    let d = source.cols();
-    let mut row = vec![0.0; d];
-    for at in 0..source.rows() {
-        source.read(at..at + 1, &mut row)?;
-        if row.iter().zip(from).any(|(&value, from)| (f64::from(value) - f64::from(*from)).abs() > most) {
-            return Ok(Some(at));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

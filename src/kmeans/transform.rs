@@ -2,6 +2,8 @@
 
 use super::element::{Laid, Layout};
 use super::points::{Points, Room, Statistics, bytes_besides};
+use super::predict::Prepared;
+use super::views::Scaled;
 use super::{KMeans, Metric, Source};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 use crate::io::npy::Matrix;
@@ -88,7 +90,15 @@ impl KMeans {
         centroids: &Matrix,
         each: &mut dyn FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        let (transform, first) = self.prepare(data, &Statistics::of(data, "X")?, centroids)?;
+        let Prepared { factor, transform, first } =
+            self.prepare(data, &Statistics::of(data, "X")?, centroids)?;
+        let scaled = Scaled { of: data, factor };
+        let data: &dyn Source = if factor == 1.0 { data } else { &scaled };
+        let by = match self.metric {
+            Metric::Euclidean => 1.0 / factor,
+            // A product of two.
+            Metric::Cosine | Metric::Dot => 1.0 / factor / factor,
+        };
         let (d, k) = (data.cols() as u64, centroids.rows as u64);
         let d4 = d.div_ceil(4);
         let centroids = Buffer::from_slice(gpu, "centroids", k, &first)?;
@@ -106,7 +116,10 @@ impl KMeans {
             gpu,
             &|_, block| vec![&bound[block]],
             Some(&mut |block, _| {
-                let all: Vec<f32> = distances.read(gpu)?;
+                let mut all: Vec<f32> = distances.read(gpu)?;
+                if factor != 1.0 {
+                    all.iter_mut().for_each(|distance| *distance *= by);
+                }
                 each(&all[..(block.rows() * k) as usize])
             }),
         )

@@ -64,6 +64,28 @@ impl Source for Rows<'_> {
     }
 }
 
+/// The rows of a source of f32, times a power of two.
+pub(super) struct Scaled<'a> {
+    pub of: &'a dyn Source,
+    pub factor: f32,
+}
+
+impl Source for Scaled<'_> {
+    fn rows(&self) -> u64 {
+        self.of.rows()
+    }
+
+    fn cols(&self) -> usize {
+        self.of.cols()
+    }
+
+    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        self.of.read(rows, out)?;
+        out.iter_mut().for_each(|value| *value *= self.factor);
+        Ok(())
+    }
+}
+
 /// Neighbouring rows of a source.
 pub(super) struct Window<'a> {
     pub of: &'a dyn Source,
@@ -172,7 +194,6 @@ impl KMeans {
         let statistics = Statistics::of(data, "X")?;
         self.check(n, data.cols())?;
         self.map_of(&statistics, None)?;
-        self.check_magnitude(data, &statistics)?;
         weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let whole = Self { subsample: None, ..self.clone() };
         let Some(rows) = self.sampled(data.rows(), weights) else {

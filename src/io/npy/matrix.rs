@@ -22,6 +22,12 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// Every value times a factor.
+    #[must_use]
+    pub fn scaled(&self, factor: f32) -> Self {
+        Self { values: self.values.iter().map(|value| value * factor).collect(), ..*self }
+    }
+
     /// The (row, col) of the first value that is NaN or infinite.
     pub fn first_non_finite(&self) -> Option<(usize, usize)> {
         // Asking about a whole block at a time lets the compiler use vector instructions.
