@@ -13,7 +13,7 @@ use super::centroid::{Centroid, Scales};
 use super::element::Layout;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Outcome};
-use super::points::{Points, Room, Statistics, Transform, bytes_besides};
+use super::points::{Points, Room, Transform, bytes_besides};
 use super::views::Window;
 use super::{Fitted, Init, KMeans, Progress, Source, balance, rows_of, sample, seed, to_labels};
 use crate::gpu::Context;
@@ -298,9 +298,10 @@ impl KMeans {
     fn group<'a>(&self, data: &'a dyn Source, n: usize, range: Range<usize>) -> Result<Group<'a>> {
         let problem = |problem: usize| {
             let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
-            let statistics = Statistics::of(&window, "X")?;
+            let statistics = self.statistics(&window, "X")?;
             let transform = self.map_of(&statistics)?;
-            let size = self.check_magnitude(&window, &statistics)?;
+            // What is too small alone is not, once it is scaled.
+            let size = self.largest(&window, &statistics)?;
             let factor = Scales::new(size, None).points / Scales::new(1.0, None).points;
             Ok(Problem { transform, factor, variance: statistics.variance })
         };

@@ -36,6 +36,8 @@ const SHORTEST_RUN: u64 = 32;
 const LONGEST_RUN: u64 = 64;
 /// Invocations that keep a device busy; runs are made shorter where there would be fewer.
 const ENOUGH_INVOCATIONS: u64 = 1 << 16;
+/// Steps of the largest value: 2^24.
+pub(super) const MOST_STEPS: f32 = 16_777_216.0;
 /// Values below this are summed up as if they were as large as this: it keeps steps within the range of f32.
 const LEAST_SIZE: f64 = 1e-22;
 
@@ -98,18 +100,30 @@ pub struct Scales {
 impl Scales {
     /// For points whose values are at most `size` in size, and weights of at most `weight`, if any.
     pub fn new(size: f64, weight: Option<f64>) -> Self {
-        let scale = |size: f64| (24.0 - size.max(LEAST_SIZE).log2().ceil()).exp2() as f32;
+        let scale = |size: f64| (f64::from(MOST_STEPS) / power_above(size.max(LEAST_SIZE))) as f32;
         // A product of f32 may round up.
         let most = weight.map_or(size, |weight| size * weight * (1.0 + 1e-6));
         Self { points: scale(most), weights: weight.map(scale) }
     }
 }
 
+/// The largest power of two that is at most `size`, which is above 0. By its bits: a logarithm is rounded, and another
+/// one for what is larger by a power of two.
+pub(super) fn power_below(size: f64) -> f64 {
+    f64::from_bits(size.to_bits() & !((1 << 52) - 1))
+}
+
+/// The least power of two that is at least `size`, which is above 0.
+fn power_above(size: f64) -> f64 {
+    let below = power_below(size);
+    if below < size { 2.0 * below } else { below }
+}
+
 /// `value` in coarse and fine steps, as `lib/exact` counts them.
 pub fn steps_of(value: f32, scale: f32) -> [i64; 2] {
     let scaled = value * scale;
     let coarse = scaled.round_ties_even();
-    [coarse as i64, ((scaled - coarse) * 16_777_216.0).round_ties_even() as i64]
+    [coarse as i64, ((scaled - coarse) * MOST_STEPS).round_ties_even() as i64]
 }
 
 /// Where the low word of sum number `at` lies among the words of neighbouring sums, and its high word: of the coarse steps,
@@ -341,7 +355,7 @@ impl Centroid {
         spherical: bool,
     ) -> Result<Bound> {
         let k = means.counts.rows();
-        let fine = 1.0 / 16_777_216.0;
+        let fine = 1.0 / MOST_STEPS;
         self.mean.bind(
             gpu,
             &[

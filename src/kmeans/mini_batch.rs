@@ -9,7 +9,7 @@ use super::centroid::Scales;
 use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Progress};
-use super::points::{Points, Statistics, Transform};
+use super::points::{Points, Transform};
 use super::{Fitted, Init, KMeans, Metric, Rows, Source, balance, sample, to_labels};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
@@ -347,7 +347,7 @@ impl MiniBatchKMeans {
     ) -> Result<Fitted> {
         let begun = Instant::now();
         let (n, d, k, base) = (data.rows(), data.cols(), self.base.k, &self.base);
-        let statistics = Statistics::of(data, "X")?;
+        let statistics = base.statistics(data, "X")?;
         base.check(n as usize, d)?;
         self.check()?;
         let transform = base.map_of(&statistics)?;
@@ -432,7 +432,7 @@ impl MiniBatchKMeans {
     /// Those of [`MiniBatchKMeans::fit`]; [`Error::Input`] for another number of columns than before.
     pub fn partial_fit(&mut self, gpu: &Context, batch: &dyn Source) -> Result<f64> {
         let (n, d, k) = (batch.rows(), batch.cols(), self.base.k);
-        let mut statistics = Statistics::of(batch, "X")?;
+        let mut statistics = self.base.statistics(batch, "X")?;
         self.check()?;
         if self.base.metric == Metric::Cosine {
             self.base.map_of(&statistics)?;

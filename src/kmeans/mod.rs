@@ -65,7 +65,7 @@ use crate::io::npy::Matrix;
 use crate::random::Random;
 use crate::{Error, Result};
 pub use batch::{FittedBatch, PredictedBatch};
-use centroid::Scales;
+use centroid::{Scales, power_below};
 pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
 use first::{rows_of, sample};
@@ -133,6 +133,8 @@ pub struct KMeans {
     seed_bytes: u64,
     checkpoints: Option<Checkpoints>,
     history: bool,
+    /// Whether the points are parts of longer ones, beside which they may vanish.
+    part: bool,
 }
 
 /// A clustering.
@@ -198,6 +200,7 @@ impl KMeans {
             seed_bytes: SEED_BYTES,
             checkpoints: None,
             history: false,
+            part: false,
         }
     }
 
@@ -311,25 +314,57 @@ impl KMeans {
         if self.subsample.is_some() {
             return self.fit_sample(gpus, data, weights, progress);
         }
+        let Some(checkpoints) = &self.checkpoints else {
+            return self.fit_kept(gpus, data, weights, None, &mut progress);
+        };
+        let shape = (self.k, data.cols());
+        let identity = self.identity(data.rows() as usize, data.cols(), weights);
+        let mut keeper = Keeper::open(checkpoints, identity, shape)?;
+        let _heeding: Vec<_> = gpus.iter().map(|gpu| gpu.heed(&checkpoints.stop)).collect();
+        let fitted = self.fit_kept(gpus, data, weights, Some(&mut keeper), &mut progress);
+        fitted.map_err(|error| keeper.close(error))
+    }
+
+    /// All starts, whose states `keeper` keeps.
+    fn fit_kept(
+        &self,
+        gpus: &[&Context],
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        mut keeper: Option<&mut Keeper>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted> {
         let begun = Instant::now();
         let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
-        let mut keeper = match &self.checkpoints {
-            Some(checkpoints) => Some(Keeper::open(checkpoints, self.identity(n, d, weights), (k, d))?),
-            None => None,
-        };
-        let statistics = match &mut keeper {
-            Some(keeper) => {
-                let hashed = Hashed::new(data);
-                let statistics = Statistics::of(&hashed, "X")?;
+        let statistics = match (&mut keeper, &self.checkpoints) {
+            (Some(keeper), Some(checkpoints)) => {
+                let hashed = Hashed::new(data, checkpoints);
+                let statistics = self.statistics(&hashed, "X")?;
                 keeper.identify(hashed.finish()?)?;
                 statistics
             }
-            None => Statistics::of(data, "X")?,
+            _ => self.statistics(data, "X")?,
         };
         self.check(n, d)?;
+        // Only how weights relate to each other matters, so the heaviest is brought between 1 and 2: none is then beyond f32.
+        let unit = match weights {
+            Some(weights) => power_below(check_weights(weights, n, k)?),
+            None => 1.0,
+        };
+        let weights: Option<Vec<f32>> =
+            weights.map(|weights| weights.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect());
+        let weights = weights.as_deref();
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let transform = self.map_of(&statistics)?;
         let size = self.check_magnitude(data, &statistics)?;
+        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
+        let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
+        if let Some(keeper) = &mut keeper {
+            if let Transform::Centred(mean) = &transform {
+                keeper.mean = mean.iter().copied().map(f64::from).collect();
+            }
+            (stand, position) = keeper.begin(&adapters::names(gpus), starts, stand)?;
+        }
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
         let points = adapters::place(&parts, &transform, self.room)?;
@@ -342,14 +377,6 @@ impl KMeans {
         let plain = matches!(self.metric, Metric::Euclidean) && weights.is_none();
         let squares = plain.then(|| statistics.squares(n as f64));
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
-        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
-        let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
-        if let Some(keeper) = &mut keeper {
-            if let Transform::Centred(mean) = &transform {
-                keeper.mean = mean.iter().copied().map(f64::from).collect();
-            }
-            (stand, position) = keeper.begin(&adapters::names(gpus), starts)?.unwrap_or((stand, position));
-        }
         while stand.start < starts {
             lloyd.forget_labels()?;
             let mut history = Vec::new();
@@ -358,11 +385,10 @@ impl KMeans {
                 history = position.history;
             } else {
                 let (mut random, mut notices) = (stand.random.clone(), Vec::new());
+                keep(&mut keeper, &stand)?;
                 let mut watched = |news| {
                     progress(news);
-                    keeper
-                        .as_mut()
-                        .map_or(Ok(()), |keeper| Keeping { keeper, stand: &stand }.between_starts())
+                    keep(&mut keeper, &stand)
                 };
                 // What chooses among all points finds them on the first adapter.
                 let all = match (&self.init, &points[..]) {
@@ -377,8 +403,8 @@ impl KMeans {
                 stand.random = random;
                 lloyd.start_from(&first)?;
             }
-            let keeping = keeper.as_mut().map(|keeper| Keeping { keeper, stand: &stand });
-            let outcomes = lloyd.run(self.max_iter, history, keeping, &mut progress)?;
+            let keeping = keeper.as_deref_mut().map(|keeper| Keeping { keeper, stand: &stand });
+            let outcomes = lloyd.run(self.max_iter, history, keeping, progress)?;
             let [outcome] = &outcomes[..] else {
                 return Err(Error::DeviceLost("the control block is empty".into()));
             };
@@ -425,8 +451,8 @@ impl KMeans {
             metric: self.metric,
             n_iter: outcome.n_iter,
             converged: outcome.converged,
-            inertia,
-            history: outcome.history,
+            inertia: inertia * unit,
+            history: outcome.history.iter().map(|inertia| inertia * unit).collect(),
             imbalance,
             ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
@@ -501,6 +527,14 @@ impl KMeans {
         Ok(())
     }
 
+    /// What a reading of all rows says of them as they are clustered: of their directions for [`Metric::Cosine`].
+    fn statistics(&self, data: &dyn Source, what: &str) -> Result<Statistics> {
+        match self.metric {
+            Metric::Euclidean | Metric::Dot => Statistics::of(data, what),
+            Metric::Cosine => Statistics::of_directions(data, what),
+        }
+    }
+
     fn map_of(&self, statistics: &Statistics) -> Result<Transform> {
         match (self.metric, statistics.zero) {
             (Metric::Euclidean, _) => Ok(Transform::Centred(statistics.centre())),
@@ -512,22 +546,39 @@ impl KMeans {
         }
     }
 
-    /// The largest size of a value as it lies on the device; refuses those whose products would overflow an f32.
+    /// The largest size of a value as it lies on the device; refuses those whose products would overflow or vanish in f32.
     fn check_magnitude(&self, data: &dyn Source, statistics: &Statistics) -> Result<f64> {
-        let (from, size, place) = match self.metric {
-            Metric::Euclidean => (statistics.centre(), statistics.spread, "the mean"),
+        let size = self.largest(data, statistics)?;
+        if size > 0.0 && size < LEAST_VALUE && !self.part {
+            return Err(Error::Input(format!(
+                "all values lie within {size:.3e} of {}: squared distances would vanish; scale the data up",
+                self.origin()
+            )));
+        }
+        Ok(size)
+    }
+
+    /// The largest size of a value as it lies on the device; refuses those whose products would overflow an f32.
+    fn largest(&self, data: &dyn Source, statistics: &Statistics) -> Result<f64> {
+        let (from, size) = match self.metric {
+            Metric::Euclidean => (statistics.centre(), statistics.spread),
             Metric::Cosine => return Ok(1.0),
-            Metric::Dot => (vec![0.0; data.cols()], statistics.size, "0"),
+            Metric::Dot => (vec![0.0; data.cols()], statistics.size),
         };
         let most = largest_value(data.cols());
         if size > most {
             let row = points::first_beyond(data, &from, most)?.unwrap_or(0);
             return Err(Error::Input(format!(
-                "row {row} lies farther than {most:.3e} from {place}: squared distances would overflow; scale the data \
-                 down"
+                "row {row} lies farther than {most:.3e} from {}: squared distances would overflow; scale the data down",
+                self.origin()
             )));
         }
         Ok(size)
+    }
+
+    /// What sizes are counted from.
+    fn origin(&self) -> &'static str {
+        if self.metric == Metric::Euclidean { "the mean" } else { "0" }
     }
 
     /// Given centroids, transformed as the points are; errors call them `what`.
@@ -548,6 +599,14 @@ impl KMeans {
     }
 }
 
+/// Keeps a fit that is about to choose the centroids of a start.
+fn keep(keeper: &mut Option<&mut Keeper>, stand: &Stand) -> Result<()> {
+    let Some(keeper) = keeper else { return Ok(()) };
+    let mut keeping = Keeping { keeper, stand };
+    let due = keeping.due();
+    keeping.reach(None, due)
+}
+
 /// How many of `k` clusters have points, and how unequal they are ([`Fitted::imbalance`]).
 fn balance(k: usize, labels: impl Iterator<Item = usize>) -> (usize, f64) {
     let mut sizes = vec![0u64; k];
@@ -556,6 +615,10 @@ fn balance(k: usize, labels: impl Iterator<Item = usize>) -> (usize, f64) {
     let squares: f64 = sizes.iter().map(|&size| (size as f64).powi(2)).sum();
     (sizes.iter().filter(|&&size| size > 0).count(), k as f64 * squares / (n as f64).powi(2))
 }
+
+/// Where no value is as large, but for data that is 0 throughout, squared distances vanish in f32, or keep too few digits to
+/// tell points apart: 2^-50, the square of whose 2^13th part is the least normal f32.
+const LEAST_VALUE: f64 = 1.0 / (1u64 << 50) as f64;
 
 /// The largest size of a value whose squared distances in `d` dimensions do not overflow an f32.
 fn largest_value(d: usize) -> f64 {

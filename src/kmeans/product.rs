@@ -165,7 +165,7 @@ impl ProductQuantizer {
         let statistics = Statistics::of(data, "X")?;
         // What would fail at the end fails before the work.
         self.kmeans.check_magnitude(data, &statistics)?;
-        let kmeans = KMeans { subsample: None, ..self.kmeans.clone() };
+        let kmeans = KMeans { subsample: None, part: true, ..self.kmeans.clone() };
         let (width, mut values) = (d / m, Vec::with_capacity(k * d));
         let (mut n_iter, mut notices) = (0, Vec::new());
         let chosen = self.kmeans.sampled(n as u64, None);
