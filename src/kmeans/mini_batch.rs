@@ -241,7 +241,7 @@ impl MiniBatchKMeans {
     }
 
     /// Sets the tolerance: a fit ends when a batch shifts the centroids by squares that sum to `tol` times the mean
-    /// variance of the data's columns, or less. With 0 it does not.
+    /// variance of the data's columns ([`KMeans::tol`]), or less. With 0 it does not.
     pub fn tol(self, tol: f64) -> Self {
         Self { base: self.base.tol(tol), ..self }
     }

@@ -235,7 +235,8 @@ impl KMeans {
     }
 
     /// Sets the tolerance: the loop ends when the centroids' squared shifts sum to `tol` times the mean variance of the
-    /// data's columns, or less.
+    /// data's columns, or less; those of the rows' directions for [`Metric::Cosine`], whose centroids are directions too.
+    /// Weights play no part in it (as in scikit-learn).
     pub fn tol(self, tol: f64) -> Self {
         Self { tol, ..self }
     }

@@ -172,8 +172,9 @@ fn spherical(x: &Matrix, k: usize, tol: f64) -> (Vec<i32>, u32, f64) {
         labels = found;
         if still || shift <= tol {
             let labels = label(&centres);
-            let apart = rows.iter().zip(&labels).map(|(row, &label)| 1.0 - cosine(row, &centres[label as usize]));
-            return (labels, n_iter, apart.sum());
+            let apart = |(row, label): (&Vec<f64>, &i32)| 1.0 - cosine(row, &centres[*label as usize]);
+            let inertia = rows.iter().zip(&labels).map(apart).sum();
+            return (labels, n_iter, inertia);
         }
     }
     unreachable!()
