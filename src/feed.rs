@@ -108,7 +108,12 @@ mod tests {
     }
 
     /// Work that fails at one job, if at any, and a loop that fails behind one result.
-    fn run(ahead: Ahead, work_fails: Option<usize>, panics: bool, loop_fails: Option<usize>) -> Result<Vec<usize>> {
+    fn run(
+        ahead: Ahead,
+        work_fails: Option<usize>,
+        panics: bool,
+        loop_fails: Option<usize>,
+    ) -> Result<Vec<usize>> {
         let work = |count: &mut usize, job: usize| {
             *count += 1;
             assert!(!(panics && work_fails == Some(job)), "panic {job}");
@@ -158,10 +163,15 @@ mod tests {
                 let fault = format!("panic {at}");
                 assert!(matches!(&error, Error::Fault(text) if text.contains(&fault)), "{error}");
                 let looped = catch_unwind(|| {
-                    in_order(ahead, 0..JOBS, |(): &mut (), job| Ok(job), |feed| -> Result<()> {
-                        (0..=at).try_for_each(|_| feed.next().map(|_| ()))?;
-                        panic!("loop {at}")
-                    })
+                    in_order(
+                        ahead,
+                        0..JOBS,
+                        |(): &mut (), job| Ok(job),
+                        |feed| -> Result<()> {
+                            (0..=at).try_for_each(|_| feed.next().map(|_| ()))?;
+                            panic!("loop {at}")
+                        },
+                    )
                 });
                 assert!(looped.is_err());
             }

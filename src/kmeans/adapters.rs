@@ -77,8 +77,10 @@ pub fn at_once<'a, T: Sync, R: Send>(
     std::thread::scope(|scope| {
         let threads: Vec<_> = of.iter().map(|one| scope.spawn(move || work(one))).collect();
         // All are waited for before any error is returned.
-        let done: Vec<Result<R>> =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| Err(fault(&*panic)))).collect();
+        let done: Vec<Result<R>> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| Err(fault(&*panic))))
+            .collect();
         done.into_iter().collect()
     })
 }

@@ -93,7 +93,12 @@ impl Stand {
     /// What a checkpoint holds of it.
     fn kept(&self) -> Self {
         let best = self.best.as_ref();
-        let best = best.map(|best| Best { labels: None, outcome: best.outcome.clone(), centroids: best.centroids.clone(), ..*best });
+        let best = best.map(|best| Best {
+            labels: None,
+            outcome: best.outcome.clone(),
+            centroids: best.centroids.clone(),
+            ..*best
+        });
         Self { start: self.start, random: self.random.clone(), notices: self.notices.clone(), best }
     }
 }
@@ -104,7 +109,7 @@ pub type State = (Stand, Option<Position>);
 /// Data that is hashed as it is read, if it is read once and in order, until the fit is to end.
 pub struct Hashed<'a> {
     source: &'a dyn Source,
-    stop: &'a AtomicBool,
+    checkpoints: &'a Checkpoints,
     /// The rows hashed.
     hash: Mutex<(u64, Hasher)>,
 }
@@ -112,7 +117,7 @@ pub struct Hashed<'a> {
 impl<'a> Hashed<'a> {
     /// Nothing is hashed yet.
     pub fn new(source: &'a dyn Source, checkpoints: &'a Checkpoints) -> Self {
-        Self { source, stop: &checkpoints.stop, hash: Mutex::default() }
+        Self { source, checkpoints, hash: Mutex::default() }
     }
 
     /// The SHA-256 of all rows, as packed little-endian floats.
@@ -141,9 +146,11 @@ impl Source for Hashed<'_> {
     }
 
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
+        let Checkpoints { path, stop, resume, .. } = self.checkpoints;
+        if stop.load(Ordering::Relaxed) {
             let reached = "while points were read for the first time".into();
-            return Err(Error::Interrupted { path: None, reached });
+            let path = (*resume && path.exists()).then(|| path.clone());
+            return Err(Error::Interrupted { path, reached });
         }
         self.source.read(rows.clone(), out)?;
         let mut hash = self.hash.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,8 +187,6 @@ pub struct Keeper {
     adapter: String,
     /// The newest state that is whole, once there is one.
     whole: Option<State>,
-    /// Whether there is a file to resume from.
-    there: bool,
     /// What has been taken off the points, if anything.
     pub mean: Vec<f64>,
     last: Instant,
@@ -211,7 +216,6 @@ impl Keeper {
             file,
             adapter: String::new(),
             whole: None,
-            there: found,
             mean: Vec::new(),
             last: Instant::now(),
         })
@@ -265,12 +269,11 @@ impl Keeper {
     /// Ends a fit that failed: if it was to end, with what it had by then.
     pub fn close(&mut self, error: Error) -> Error {
         let Error::Interrupted { path: None, reached } = error else { return error };
-        if self.whole.is_some()
-            && let Err(error) = self.write()
-        {
-            return error;
+        let path = self.whole.is_some().then(|| self.checkpoints.path.clone());
+        match self.write() {
+            Ok(()) => Error::Interrupted { path, reached },
+            Err(error) => error,
         }
-        Error::Interrupted { path: self.there.then(|| self.checkpoints.path.clone()), reached }
     }
 
     /// Writes the newest state.
@@ -307,7 +310,7 @@ impl Keeper {
             parts.push(Part { name, dtype: "F32", shape: &self.shape, data });
         }
         KIND.write(&self.checkpoints.path, &pairs, &parts)?;
-        (self.there, self.last) = (true, Instant::now());
+        self.last = Instant::now();
         Ok(())
     }
 }
@@ -346,7 +349,8 @@ impl Keeping<'_> {
         if !stopped {
             return Ok(());
         }
-        let of = if self.stand.start > 0 { format!(" of start {}", self.stand.start + 1) } else { String::new() };
+        let of =
+            if self.stand.start > 0 { format!(" of start {}", self.stand.start + 1) } else { String::new() };
         let path = Some(self.keeper.checkpoints.path.clone());
         Err(Error::Interrupted { path, reached: reached + &of })
     }

@@ -398,7 +398,9 @@ impl<'a> Lloyd<'a> {
             self.label()?;
         }
         self.start_from(&pad(&at.centroids, d))?;
-        labeller.control.write(labeller.gpu, &[Control { n_iter: at.n_iter, state: at.state, ..Control::default() }])
+        labeller
+            .control
+            .write(labeller.gpu, &[Control { n_iter: at.n_iter, state: at.state, ..Control::default() }])
     }
 
     /// Iterates until every problem's loop ends or has done `max_iter` iterations, then makes labels and centroids agree; how

@@ -196,7 +196,7 @@ impl<'a> Points<'a> {
     /// Makes room for the points of `source`, and uploads those that stay.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is too little room for a chunk; those of reading; the device's.
+    /// [`Error::Input`] if there are no points, or too little room for a chunk; those of reading; the device's.
     pub fn new(
         gpu: &Context,
         source: &'a dyn Source,
@@ -205,6 +205,9 @@ impl<'a> Points<'a> {
         room: Room,
     ) -> Result<Self> {
         let (n, d) = (source.rows(), source.cols() as u64);
+        if n == 0 || d == 0 {
+            return Err(Error::Input(format!("there are no points: {n} rows of {d} values")));
+        }
         let (d4, weighted) = (d.div_ceil(4), weights.is_some());
         let layout = Layout::new(source.element(), transform);
         let each = layout.row_bytes(d) + layout.frame_bytes() + bytes_besides(d4, weighted);

@@ -102,7 +102,10 @@ fn measures(of: &Quality) -> [f64; 13] {
 #[test]
 fn an_attention_does_not_see_the_units_of_keys_and_queries_nor_those_of_values() {
     let own = attention();
-    for options in [Options::default(), Options { causal: true, rotate: true, sinks: 2, window: 5, ..Options::default() }] {
+    for options in [
+        Options::default(),
+        Options { causal: true, rotate: true, sinks: 2, window: 5, ..Options::default() },
+    ] {
         let expected = measured(&own, &options);
         for (keys, values) in [(-3, 0), (4, 2), (0, -3)] {
             let scaled = [times(&own[0], -keys), times(&own[1], keys), times(&own[2], values)];

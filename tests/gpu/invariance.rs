@@ -69,9 +69,10 @@ fn all(gpu: &Context, metric: Metric, x: &Matrix, init: &Matrix, power: i32) -> 
         ("weights", result(&kmeans.fit_weighted(gpu, x, Some(&weights), |_| ()).unwrap(), power)),
     ];
     let batches = MiniBatchKMeans::new(K).metric(metric).seed(5).max_iter(6).batch_size(64);
-    for (name, batches) in
-        [("mini-batch", batches.clone().n_init(2)), ("mini-batch with a tolerance", batches.clone().tol(1e-2))]
-    {
+    for (name, batches) in [
+        ("mini-batch", batches.clone().n_init(2)),
+        ("mini-batch with a tolerance", batches.clone().tol(1e-2)),
+    ] {
         found.push((name, result(&batches.fit(gpu, x, |_| ()).unwrap(), power)));
     }
     let mut parts = batches.init(given());
@@ -141,8 +142,11 @@ fn spherical(x: &Matrix, k: usize, tol: f64) -> (Vec<i32>, u32, f64) {
         let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt();
         row.iter().map(|x| x / norm).collect::<Vec<_>>()
     };
-    let rows: Vec<Vec<f64>> =
-        x.values.chunks(x.cols).map(|row| unit(&row.iter().map(|&x| f64::from(x)).collect::<Vec<_>>())).collect();
+    let rows: Vec<Vec<f64>> = x
+        .values
+        .chunks(x.cols)
+        .map(|row| unit(&row.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()))
+        .collect();
     let n = rows.len() as f64;
     let variance = |column: usize| {
         let mean = rows.iter().map(|row| row[column]).sum::<f64>() / n;
@@ -162,8 +166,10 @@ fn spherical(x: &Matrix, k: usize, tol: f64) -> (Vec<i32>, u32, f64) {
         let found = label(&centres);
         let mut shift = 0.0;
         for (cluster, centre) in centres.iter_mut().enumerate() {
-            let own = rows.iter().zip(&found).filter(|(_, label)| **label == cluster as i32).map(|(row, _)| row);
-            let sum = own.fold(vec![0.0; x.cols], |sum, row| sum.iter().zip(row).map(|(a, b)| a + b).collect());
+            let own =
+                rows.iter().zip(&found).filter(|(_, label)| **label == cluster as i32).map(|(row, _)| row);
+            let sum =
+                own.fold(vec![0.0; x.cols], |sum, row| sum.iter().zip(row).map(|(a, b)| a + b).collect());
             let after = unit(&sum);
             shift += after.iter().zip(&*centre).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
             *centre = after;
@@ -275,11 +281,15 @@ fn moving_the_origin_changes_no_label() {
         ),
     ];
     for (here_by, there_by) in ways {
-        let (here, there) = (here_by.fit(&gpu, &x, |_| ()).unwrap(), there_by.fit(&gpu, &there, |_| ()).unwrap());
+        let (here, there) =
+            (here_by.fit(&gpu, &x, |_| ()).unwrap(), there_by.fit(&gpu, &there, |_| ()).unwrap());
         let (mut expected, mut found) = (result(&here, 0), result(&there, 0));
         // Centroids are rounded where they lie.
         for ((here, there), by) in expected.centres.iter().zip(&found.centres).zip(by.iter().cycle()) {
-            assert!((there - here - f64::from(*by)).abs() <= f64::from(f32::EPSILON) * 512.0, "{here} {there}");
+            assert!(
+                (there - here - f64::from(*by)).abs() <= f64::from(f32::EPSILON) * 512.0,
+                "{here} {there}"
+            );
         }
         (expected.centres, found.centres) = (vec![], vec![]);
         assert_eq!(found, expected);
@@ -339,7 +349,8 @@ fn empty_clusters_of_inner_products_and_of_a_centroid_at_the_origin_are_filled()
     // Each inner product is above 0, and none goes to the second centroid.
     let x = matrix(2, &[1.0, 0.1, 2.0, 0.3, 1.5, 0.2, 0.1, 1.0, 0.2, 1.4]);
     let lost = matrix(2, &[1.0, 1.0, -9.0, -9.0]);
-    let fitted = KMeans::new(2).metric(Metric::Dot).init(Init::Centroids(lost)).fit(&gpu, &x, |_| ()).unwrap();
+    let fitted =
+        KMeans::new(2).metric(Metric::Dot).init(Init::Centroids(lost)).fit(&gpu, &x, |_| ()).unwrap();
     assert_eq!(fitted.distinct_clusters, 2, "{fitted:?}");
     // One centroid has all points, and lies at their mean; or has directions that cancel out.
     let line = matrix(1, &[-3.0, -1.0, 1.0, 3.0]);
@@ -371,8 +382,10 @@ fn data_too_small_for_squares_is_refused_and_a_batch_scales_it() {
             let error = problem.unwrap_err();
             assert!(error.exit_code() == 2 && error.to_string().contains("scale the data up"), "{error}");
         }
-        let (small, own) =
-            (kmeans.fit_batch(&gpu, &x, 2, |_| ()).unwrap(), kmeans.fit_batch(&gpu, &cloud(2), 2, |_| ()).unwrap());
+        let (small, own) = (
+            kmeans.fit_batch(&gpu, &x, 2, |_| ()).unwrap(),
+            kmeans.fit_batch(&gpu, &cloud(2), 2, |_| ()).unwrap(),
+        );
         assert_eq!((&small.labels, &small.n_iter), (&own.labels, &own.n_iter));
     }
     // Directions have a size of their own, and points that are all equal have none to lose.
