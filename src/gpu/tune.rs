@@ -62,7 +62,6 @@ pub fn choose<'a>(
     let passes = gpu.take_passes();
     // Twice, so that a slow moment of the machine decides nothing.
     for spec in able.iter().chain(&able) {
-        gpu.go_on(|| format!("while variants of {} were tried", first.file))?;
         let taken = time(spec)?;
         if taken < best.0 {
             best = (taken, spec);

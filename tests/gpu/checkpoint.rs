@@ -415,10 +415,7 @@ mod command_line {
         let mut text = String::new();
         news.read_to_string(&mut text).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
-        assert!(
-            text.contains("interrupted while variants of") && !cache.join("lowbit/tune.json").exists(),
-            "{text}"
-        );
+        assert!(text.contains("interrupted") && !cache.join("lowbit/tune.json").exists(), "{text}");
         assert!(text.contains("resume from the checkpoint") && path.exists(), "{text}");
         fs::remove_file(&path).unwrap();
 
