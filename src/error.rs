@@ -60,6 +60,9 @@ pub enum Error {
     /// A call that wgpu refused; always a fault of lowbit's own.
     #[error("the GPU call was refused (a fault of lowbit, please report it): {0}")]
     Validation(String),
+    /// A thread that ended before its work was done; always a fault of lowbit's own.
+    #[error("a fault of lowbit, please report it: {0}")]
+    Fault(String),
     /// A shader that does not assemble, parse, validate or match its host.
     #[error("shader {shader}: {problem}")]
     Shader {
@@ -94,11 +97,11 @@ pub enum Error {
         /// What it did, what state it is in, and what to do.
         problem: String,
     },
-    /// The caller asked for an end, and a checkpoint was written.
-    #[error("interrupted {reached}; resume from the checkpoint {}", path.display())]
+    /// The caller asked for an end.
+    #[error("interrupted {reached}; {}", resume(path.as_deref()))]
     Interrupted {
-        /// The checkpoint.
-        path: PathBuf,
+        /// The checkpoint from which the work can go on, if there is one.
+        path: Option<PathBuf>,
         /// How far the work had come.
         reached: String,
     },
@@ -128,6 +131,13 @@ impl Error {
             Self::Interrupted { .. } => 130,
             _ => 3,
         }
+    }
+}
+
+fn resume(path: Option<&Path>) -> String {
+    match path {
+        Some(path) => format!("resume from the checkpoint {}", path.display()),
+        None => "there is nothing yet to resume from".into(),
     }
 }
 

@@ -44,6 +44,7 @@ pub mod classify;
 pub mod codec;
 pub mod edge;
 mod error;
+mod feed;
 pub mod format;
 pub mod gpu;
 pub mod io;

@@ -1,12 +1,12 @@
 //! StarNets: networks in few bits whose first layer the CPU computes on raw pixels, in registers of 16 bits, while the GPU
 //! computes the layers behind it for the frames before.
 
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use super::calibrate;
 use super::engine::{Engine, Keep};
 use crate::calibration::Method;
+use crate::feed::{Ahead, in_order};
 use crate::gpu::Context;
 use crate::network::low_bit::{Budgets, Input, low_bit};
 use crate::network::lower::code;
@@ -135,30 +135,22 @@ impl Hybrid {
         }
         let begun = Instant::now();
         let batch = self.engine.batch() as usize * size;
-        let (sender, receiver) = sync_channel(2);
-        let mut outputs = Vec::new();
-        let mut rest_time = Duration::ZERO;
-        let first_time = std::thread::scope(|scope| {
-            let worker = scope.spawn(move || {
-                let mut time = Duration::ZERO;
-                for frames in frames.chunks(batch) {
-                    let begun = Instant::now();
-                    let codes = frames.chunks_exact(size).flat_map(|frame| self.first.run(frame));
-                    let codes: Vec<f32> = codes.map(f32::from).collect();
-                    time += begun.elapsed();
-                    // The receiver is gone only after an error, which is told there.
-                    if sender.send(codes).is_err() {
-                        break;
-                    }
-                }
-                time
-            });
-            for codes in receiver {
+        let first = |(): &mut (), frames: &[f32]| {
+            let begun = Instant::now();
+            let codes = frames.chunks_exact(size).flat_map(|frame| self.first.run(frame));
+            Ok((codes.map(f32::from).collect::<Vec<f32>>(), begun.elapsed()))
+        };
+        let batches = frames.chunks(batch);
+        let (mut outputs, mut first_time, mut rest_time) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+        in_order(Ahead { threads: 1, waiting: 2 }, batches.clone(), first, |made| {
+            for _ in batches {
+                let (codes, time) = made.next()?;
+                first_time += time;
                 let begun = Instant::now();
                 outputs.extend(self.engine.run(gpu, &codes)?);
                 rest_time += begun.elapsed();
             }
-            worker.join().map_err(|_| Error::Input("the first layer could not be computed".into()))
+            Ok(())
         })?;
         let time = StreamTime {
             frames: frames.len() / size,

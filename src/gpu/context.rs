@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::kernel::Compiled;
 use super::record::PassRecord;
+use super::stop::Stop;
 use super::{self_test, trusted};
 use crate::{Error, Result};
 
@@ -181,6 +182,7 @@ pub struct Context {
     pub(super) kernels: Mutex<HashMap<String, Arc<Compiled>>>,
     notices: Mutex<Vec<String>>,
     listener: Option<Listener>,
+    pub(super) stop: Stop,
     pub(super) opened: Instant,
     lost: Arc<Mutex<Option<String>>>,
 }
@@ -286,6 +288,7 @@ impl Context {
             kernels: Mutex::default(),
             notices: Mutex::new(Vec::new()),
             listener: options.listener.clone(),
+            stop: Stop::default(),
             opened: Instant::now(),
             lost,
         };

@@ -181,6 +181,7 @@ impl<P: Params> Kernel<P> {
         let compiled = match known {
             Some(compiled) => compiled,
             None => {
+                gpu.go_on(|| format!("before {} was compiled", spec.file))?;
                 let compiled = Arc::new(Compiled::new(gpu, spec)?);
                 lock(&gpu.kernels).insert(key, Arc::clone(&compiled));
                 compiled

@@ -7,6 +7,7 @@ pub mod record;
 pub mod reflect;
 mod self_test;
 pub mod source;
+mod stop;
 pub mod timing;
 mod trusted;
 pub mod tune;

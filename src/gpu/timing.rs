@@ -68,6 +68,7 @@ pub fn time(gpu: &Context, runs: &[Vec<&Bound>], budget: Duration) -> Result<Tim
 
 /// Microseconds for one run, as the mean of `repeats` of them in one pass, and whether the GPU's clock said so.
 fn sample(gpu: &Context, runs: &[Vec<&Bound>], turn: &mut usize, repeats: usize) -> Result<(f64, bool)> {
+    gpu.go_on(|| "while a kernel was timed".into())?;
     let stamps = if gpu.adapter.timestamps { Some(Stamps::new(gpu, 1)?) } else { None };
     let mut steps: Vec<&Bound> = Vec::new();
     for _ in 0..repeats {

@@ -10,6 +10,7 @@ use super::labeller::{Labeller, Reranked};
 use super::lloyd::Lloyd;
 use super::points::{Points, Room, Transform};
 use super::views::Window;
+use crate::feed::fault;
 use crate::gpu::Context;
 use crate::{Error, Result};
 
@@ -75,10 +76,11 @@ pub fn at_once<'a, T: Sync, R: Send>(
     let work = &work;
     std::thread::scope(|scope| {
         let threads: Vec<_> = of.iter().map(|one| scope.spawn(move || work(one))).collect();
-        let lost = |_| Error::DeviceLost("the thread that drives an adapter has ended".into());
         // All are waited for before any error is returned.
-        let done: Vec<Result<R>> =
-            threads.into_iter().map(|thread| thread.join().map_err(lost).and_then(|done| done)).collect();
+        let done: Vec<Result<R>> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| Err(fault(&*panic))))
+            .collect();
         done.into_iter().collect()
     })
 }

@@ -378,7 +378,7 @@ impl KMeans {
         let problem = |problem: usize| {
             let given = given(problem).map(|given| Statistics::of(&given, "centroids")).transpose()?;
             let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
-            let statistics = Statistics::of(&window, "X")?;
+            let statistics = self.statistics(&window, "X")?;
             let transform = self.map_of(&statistics, given.as_ref())?;
             // Values of very different sizes need sums of their own kind, or a size of their own.
             let fits = !statistics.wide() && self.factor(&statistics, n as u64, given.as_ref()) == 1.0;

@@ -43,6 +43,8 @@ const SHORTEST_RUN: u64 = 32;
 const LONGEST_RUN: u64 = 64;
 /// Invocations that keep a device busy; runs are made shorter where there would be fewer.
 const ENOUGH_INVOCATIONS: u64 = 1 << 16;
+/// Steps of the largest value, and those of a level to one of the level before: 2^24.
+pub(super) const MOST_STEPS: f32 = 16_777_216.0;
 /// Values below this are summed up as if they were as large as this: it keeps steps within the range of f32.
 const LEAST_SIZE: f64 = 1e-22;
 
@@ -109,7 +111,7 @@ pub struct Scales {
 impl Scales {
     /// For points whose values are at most `size` in size, and weights of at most `weight`, if any.
     pub fn new(size: f64, weight: Option<f64>) -> Self {
-        let scale = |size: f64| (24.0 - size.max(LEAST_SIZE).log2().ceil()).exp2() as f32;
+        let scale = |size: f64| (f64::from(MOST_STEPS) / power_above(size.max(LEAST_SIZE))) as f32;
         // A product of f32 may round up.
         let most = weight.map_or(size, |weight| size * weight * (1.0 + 1e-6));
         Self { points: scale(most), weights: weight.map(scale), levels: LEVELS }
@@ -131,7 +133,7 @@ impl Scales {
         let mut rest = value * scale;
         let level = |_| {
             let whole = rest.round_ties_even();
-            rest = (rest - whole) * STEPS;
+            rest = (rest - whole) * MOST_STEPS;
             whole as i64
         };
         (0..self.levels).map(level).collect()
@@ -147,7 +149,7 @@ impl Scales {
     /// Sum number `at`, times its scale.
     pub fn read(self, sums: &[u32], at: usize) -> f64 {
         let steps = self.places(at).map(|low| read_step(sums, low) as f64);
-        steps.zip(0..).map(|(steps, level)| steps / f64::from(STEPS).powi(level)).sum()
+        steps.zip(0..).map(|(steps, level)| steps / f64::from(MOST_STEPS).powi(level)).sum()
     }
 
     /// Adds steps to sum number `at`.
@@ -156,8 +158,17 @@ impl Scales {
     }
 }
 
-/// Steps of a level to one of the level before.
-const STEPS: f32 = 16_777_216.0;
+/// The largest power of two that is at most `size`, which is above 0. By its bits: a logarithm is rounded, and another
+/// one for what is larger by a power of two.
+pub(super) fn power_below(size: f64) -> f64 {
+    f64::from_bits(size.to_bits() & !((1 << 52) - 1))
+}
+
+/// The least power of two that is at least `size`, which is above 0.
+fn power_above(size: f64) -> f64 {
+    let below = power_below(size);
+    if below < size { 2.0 * below } else { below }
+}
 
 /// The number whose low word lies at `low`, and its high word four places behind.
 pub fn read_step(sums: &[u32], low: usize) -> i64 {
@@ -387,7 +398,7 @@ impl Centroid {
         spherical: bool,
     ) -> Result<Bound> {
         let k = means.counts.rows();
-        let fine = 1.0 / STEPS;
+        let fine = 1.0 / MOST_STEPS;
         self.mean.bind(
             gpu,
             &[

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::lloyd::Outcome;
+use super::lloyd::{LABELS_UNCHANGED, Outcome, PAUSED, RUNNING, SHIFT_WITHIN_TOL};
 use super::points::Source;
 use crate::io::hash::Hasher;
 use crate::io::output::check_writable;
@@ -28,8 +28,9 @@ pub struct Checkpoints {
     pub path: PathBuf,
     /// The least time from one checkpoint to the next. They are written between iterations.
     pub every: Duration,
-    /// Once this is set, from another thread or a signal handler, the fit writes a checkpoint and ends with
-    /// [`Error::Interrupted`].
+    /// Once this is set, from another thread or a signal handler, the fit ends with [`Error::Interrupted`]: between two
+    /// iterations, chunks of points that are read, variants of a kernel that are tried, or kernels that are compiled. It
+    /// writes what it has by then, but for the time before all points were read once.
     pub stop: Arc<AtomicBool>,
     /// Whether to go on from the file, if there is one. One of other data or settings is an [`Error::File`].
     pub resume: bool,
@@ -37,7 +38,7 @@ pub struct Checkpoints {
 
 /// Which kind of file this is, and which version.
 static KIND: Kind = Kind {
-    format: "lowbit k-means checkpoint 1",
+    format: "lowbit k-means checkpoint 2",
     refusal: "this cannot be resumed from",
     advice: "do not resume, or give another checkpoint",
 };
@@ -47,6 +48,8 @@ static KIND: Kind = Kind {
 pub struct Position {
     /// Iterations completed.
     pub n_iter: u32,
+    /// How the loop has ended, or that it goes on: [`Control::state`](super::lloyd::Control::state).
+    pub state: u32,
     /// The centroids that gave the labels of the last iteration, if there was one.
     pub before: Option<Vec<f32>>,
     /// The centroids now.
@@ -86,22 +89,35 @@ impl Stand {
     pub fn new(random: Random) -> Self {
         Self { start: 0, random, notices: Vec::new(), best: None }
     }
+
+    /// What a checkpoint holds of it.
+    fn kept(&self) -> Self {
+        let best = self.best.as_ref();
+        let best = best.map(|best| Best {
+            labels: None,
+            outcome: best.outcome.clone(),
+            centroids: best.centroids.clone(),
+            ..*best
+        });
+        Self { start: self.start, random: self.random.clone(), notices: self.notices.clone(), best }
+    }
 }
 
 /// What a checkpoint holds: a start without a position has not chosen its centroids.
 pub type State = (Stand, Option<Position>);
 
-/// Data that is hashed as it is read, if it is read once and in order.
+/// Data that is hashed as it is read, if it is read once and in order, until the fit is to end.
 pub struct Hashed<'a> {
     source: &'a dyn Source,
+    checkpoints: &'a Checkpoints,
     /// The rows hashed.
     hash: Mutex<(u64, Hasher)>,
 }
 
 impl<'a> Hashed<'a> {
     /// Nothing is hashed yet.
-    pub fn new(source: &'a dyn Source) -> Self {
-        Self { source, hash: Mutex::default() }
+    pub fn new(source: &'a dyn Source, checkpoints: &'a Checkpoints) -> Self {
+        Self { source, checkpoints, hash: Mutex::default() }
     }
 
     /// The SHA-256 of all rows, as packed little-endian floats.
@@ -130,6 +146,12 @@ impl Source for Hashed<'_> {
     }
 
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
+        let Checkpoints { path, stop, resume, .. } = self.checkpoints;
+        if stop.load(Ordering::Relaxed) {
+            let reached = "while points were read for the first time".into();
+            let path = (*resume && path.exists()).then(|| path.clone());
+            return Err(Error::Interrupted { path, reached });
+        }
         self.source.read(rows.clone(), out)?;
         let mut hash = self.hash.lock().unwrap_or_else(PoisonError::into_inner);
         if hash.0 == rows.start {
@@ -163,6 +185,8 @@ pub struct Keeper {
     /// The file that is resumed from.
     file: Option<Checkpoint>,
     adapter: String,
+    /// The newest state that is whole, once there is one.
+    whole: Option<State>,
     /// What has been taken off the points, if anything.
     pub mean: Vec<f64>,
     last: Instant,
@@ -191,6 +215,7 @@ impl Keeper {
             shape: [k as u64, d as u64],
             file,
             adapter: String::new(),
+            whole: None,
             mean: Vec::new(),
             last: Instant::now(),
         })
@@ -205,13 +230,22 @@ impl Keeper {
         self.file.as_ref().map_or(Ok(()), |file| file.compare(&self.identity))
     }
 
-    /// Where to go on from, if there was a checkpoint of a fit of so many `starts`.
+    /// Where to go on from, if there was a checkpoint of a fit of so many `starts`; otherwise the `beginning`.
     ///
     /// # Errors
     /// [`Error::File`] if something is missing in it or cannot be.
-    pub fn begin(&mut self, adapter: &str, starts: u32) -> Result<Option<State>> {
+    pub fn begin(&mut self, adapter: &str, starts: u32, beginning: Stand) -> Result<State> {
         adapter.clone_into(&mut self.adapter);
         self.last = Instant::now();
+        let state = match self.resumed(adapter, starts)? {
+            Some(state) => state,
+            None => (beginning, None),
+        };
+        self.whole = Some(state.clone());
+        Ok(state)
+    }
+
+    fn resumed(&mut self, adapter: &str, starts: u32) -> Result<Option<State>> {
         let Some(file) = self.file.take() else { return Ok(None) };
         let (mut stand, position) = file.state(&self.shape)?;
         if stand.start >= starts {
@@ -232,7 +266,19 @@ impl Keeper {
         self.checkpoints.stop.load(Ordering::Relaxed)
     }
 
-    fn write(&mut self, stand: &Stand, position: Option<&Position>) -> Result<()> {
+    /// Ends a fit that failed: if it was to end, with what it had by then.
+    pub fn close(&mut self, error: Error) -> Error {
+        let Error::Interrupted { path: None, reached } = error else { return error };
+        let path = self.whole.is_some().then(|| self.checkpoints.path.clone());
+        match self.write() {
+            Ok(()) => Error::Interrupted { path, reached },
+            Err(error) => error,
+        }
+    }
+
+    /// Writes the newest state.
+    fn write(&mut self) -> Result<()> {
+        let Some((stand, position)) = &self.whole else { return Ok(()) };
         let mut pairs = vec![("adapter", self.adapter.clone())];
         pairs.extend(self.identity.iter().cloned());
         pairs.push(("start", stand.start.to_string()));
@@ -241,6 +287,7 @@ impl Keeper {
         let mut tensors = Vec::new();
         if let Some(position) = position {
             pairs.push(("n_iter", position.n_iter.to_string()));
+            pairs.push(("state", position.state.to_string()));
             pairs.push(("history", text_of(&position.history)));
             tensors.push(("centroids", bytes_of(&position.centroids)));
             tensors.extend(position.before.as_ref().map(|before| ("centroids_before", bytes_of(before))));
@@ -283,33 +330,29 @@ impl Keeping<'_> {
         self.keeper.stopped() || self.keeper.last.elapsed() >= self.keeper.checkpoints.every
     }
 
-    /// Writes one.
+    /// A state that is whole, of a start that has chosen its centroids if it has a position; it is written if that is `due`.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] if the fit is to end; those of writing.
-    pub fn keep(&mut self, position: Option<Position>) -> Result<()> {
-        // Asked once: a stop that comes while the file is written waits for the next one.
-        let stopped = self.keeper.stopped();
-        self.keeper.write(self.stand, position.as_ref())?;
-        if !stopped {
-            return Ok(());
-        }
-        let mut reached = match position {
+    /// [`Error::Interrupted`] if it was written and the fit is to end; those of writing.
+    pub fn reach(&mut self, position: Option<Position>, due: bool) -> Result<()> {
+        let reached = match &position {
             Some(position) => format!("after {} iterations", position.n_iter),
             None => "before the first iteration".into(),
         };
-        if self.stand.start > 0 {
-            reached += &format!(" of start {}", self.stand.start + 1);
+        self.keeper.whole = Some((self.stand.kept(), position));
+        if !due {
+            return Ok(());
         }
-        Err(Error::Interrupted { path: self.keeper.checkpoints.path.clone(), reached })
-    }
-
-    /// Writes one if it is due, while a start has no centroids yet.
-    ///
-    /// # Errors
-    /// Those of [`Keeping::keep`].
-    pub fn between_starts(&mut self) -> Result<()> {
-        if self.due() { self.keep(None) } else { Ok(()) }
+        // Asked once: a stop that comes while the file is written waits for the next one.
+        let stopped = self.keeper.stopped();
+        self.keeper.write()?;
+        if !stopped {
+            return Ok(());
+        }
+        let of =
+            if self.stand.start > 0 { format!(" of start {}", self.stand.start + 1) } else { String::new() };
+        let path = Some(self.keeper.checkpoints.path.clone());
+        Err(Error::Interrupted { path, reached: reached + &of })
     }
 }
 
@@ -363,10 +406,13 @@ impl Checkpoint {
         if self.0.find("n_iter").is_none() {
             return Ok((stand, None));
         }
-        let n_iter = self.0.value("n_iter")?;
+        let (n_iter, state) = (self.0.value("n_iter")?, self.0.value("state")?);
+        if ![RUNNING, LABELS_UNCHANGED, SHIFT_WITHIN_TOL, PAUSED].contains(&state) {
+            return Err(self.0.problem(&format!("its state is {state}")));
+        }
         let before = if n_iter > 0 { Some(self.centroids("centroids_before", shape)?) } else { None };
         let (centroids, history) = (self.centroids("centroids", shape)?, self.numbers("history")?);
-        Ok((stand, Some(Position { n_iter, before, centroids, history })))
+        Ok((stand, Some(Position { n_iter, state, before, centroids, history })))
     }
 
     fn centroids(&self, name: &str, shape: &[u64; 2]) -> Result<Vec<f32>> {

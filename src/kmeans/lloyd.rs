@@ -406,12 +406,14 @@ impl<'a> Lloyd<'a> {
         let labeller = &self.labeller;
         let d = labeller.points.d() as usize;
         // The next iteration counts the labels that differ from those of the last one, which the centroids before it gave.
-        if let Some(before) = &at.before {
+        if let (Some(before), RUNNING) = (&at.before, at.state) {
             self.start_from(&pad(before, d))?;
             self.label()?;
         }
         self.start_from(&pad(&at.centroids, d))?;
-        labeller.control.write(labeller.gpu, &[Control { n_iter: at.n_iter, ..Control::default() }])
+        labeller
+            .control
+            .write(labeller.gpu, &[Control { n_iter: at.n_iter, state: at.state, ..Control::default() }])
     }
 
     /// Iterates until every problem's loop ends or has done `max_iter` iterations, then makes labels and centroids agree; how
@@ -444,15 +446,18 @@ impl<'a> Lloyd<'a> {
                 size = 1;
             }
             if let Some(keeping) = &mut keeping {
-                if keeping.due() && (n_iter == 0 || before.is_some()) {
-                    let centroids = labeller.centroids()?;
-                    let (before, history) = (before.take(), history.clone());
-                    keeping.keep(Some(Position { n_iter, before, centroids, history }))?;
-                }
-                if keeping.due() {
+                let due = keeping.due();
+                if due {
                     size = 1;
                 }
-                before = if size == 1 { Some(labeller.centroids()?) } else { None };
+                let centroids = if size == 1 { Some(labeller.centroids()?) } else { None };
+                let known = n_iter == 0 || before.is_some();
+                if let (Some(centroids), true) = (centroids.clone(), known) {
+                    let (before, history) = (before.take(), history.clone());
+                    let position = Position { n_iter, state: RUNNING, before, centroids, history };
+                    keeping.reach(Some(position), due)?;
+                }
+                before = centroids;
             }
             let from = Instant::now();
             let size = self.iterate(size, &mut history)?;
@@ -477,6 +482,13 @@ impl<'a> Lloyd<'a> {
         let ended: u64 = done.iter().map(|control| u64::from(control.n_iter)).sum();
         for (_, labeller) in self.placed() {
             labeller.count((ended - begun) * labeller.points.each());
+        }
+        if let (Some(keeping), [Control { n_iter, state, .. }]) = (&mut keeping, &done[..]) {
+            let (n_iter, state, centroids) = (*n_iter, *state, labeller.centroids()?);
+            // Nothing is compared with the labels before any more.
+            let before = Some(before.unwrap_or_else(|| centroids.clone()));
+            let history = history.clone();
+            keeping.reach(Some(Position { n_iter, state, before, centroids, history }), false)?;
         }
         if !labels_current {
             self.label()?;

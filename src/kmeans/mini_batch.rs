@@ -9,7 +9,7 @@ use super::centroid::Scales;
 use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Progress};
-use super::points::{Points, Statistics, Transform};
+use super::points::{Points, Transform};
 use super::views::Scaled;
 use super::{Fitted, Init, KMeans, Metric, Predicted, Rows, Source, balance, sample};
 use crate::gpu::Context;
@@ -242,7 +242,7 @@ impl MiniBatchKMeans {
     }
 
     /// Sets the tolerance: a fit ends when a batch shifts the centroids by squares that sum to `tol` times the mean
-    /// variance of the data's columns, or less. With 0 it does not.
+    /// variance of the data's columns ([`KMeans::tol`]), or less. With 0 it does not.
     pub fn tol(self, tol: f64) -> Self {
         Self { base: self.base.tol(tol), ..self }
     }
@@ -346,23 +346,32 @@ impl MiniBatchKMeans {
         data: &dyn Source,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
+        self.fit_whole(gpu, data, &mut progress)
+    }
+
+    fn fit_whole(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted> {
         let begun = Instant::now();
         let (n, d, k, base) = (data.rows(), data.cols(), self.base.k, &self.base);
-        let statistics = Statistics::of(data, "X")?;
+        let statistics = base.statistics(data, "X")?;
         base.check(n as usize, d)?;
         self.check()?;
         let factor = base.factor(&statistics, n, None);
         if factor != 1.0 {
             let scaled = Self { base: base.scaled(factor), ..self.clone() };
-            let progress = |news: Progress| progress(news.scaled(1.0 / factor));
-            let fitted = scaled.fit(gpu, &Scaled { of: data, factor }, progress)?;
+            let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
+            let fitted = scaled.fit_whole(gpu, &Scaled { of: data, factor }, &mut progress)?;
             let cluster_centers = fitted.cluster_centers.scaled(1.0 / factor);
             return Ok(Fitted { inertia: fitted.inertia / KMeans::measure(factor), cluster_centers, ..fitted });
         }
         let transform = base.map_of(&statistics, None)?;
         let scales = Scales::new(base.size_of(&statistics, &transform), None).reaching(&statistics);
         let mut random = Random::new(base.seed);
-        let first = self.first(gpu, data, &transform, &mut random, &mut progress)?;
+        let first = self.first(gpu, data, &transform, &mut random, progress)?;
         let mut state = State::new(transform.clone(), random, first, (k, d));
 
         let size = self.batch_size.min(n);
@@ -437,7 +446,7 @@ impl MiniBatchKMeans {
     /// Those of [`MiniBatchKMeans::fit`]; [`Error::Input`] for another number of columns than before.
     pub fn partial_fit(&mut self, gpu: &Context, batch: &dyn Source) -> Result<f64> {
         let (n, d, k) = (batch.rows(), batch.cols(), self.base.k);
-        let statistics = Statistics::of(batch, "X")?;
+        let statistics = self.base.statistics(batch, "X")?;
         self.check()?;
         if self.base.metric == Metric::Cosine {
             self.base.map_of(&statistics, None)?;

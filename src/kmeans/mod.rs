@@ -66,7 +66,7 @@ use crate::io::npy::Matrix;
 use crate::random::Random;
 use crate::{Error, Result};
 pub use batch::{FittedBatch, PredictedBatch};
-use centroid::Scales;
+use centroid::{Scales, power_below};
 pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
 use first::{rows_of, sample};
@@ -237,7 +237,8 @@ impl KMeans {
     }
 
     /// Sets the tolerance: the loop ends when the centroids' squared shifts sum to `tol` times the mean variance of the
-    /// data's columns, or less.
+    /// data's columns, or less; those of the rows' directions for [`Metric::Cosine`], whose centroids are directions too.
+    /// Weights play no part in it (as in scikit-learn).
     pub fn tol(self, tol: f64) -> Self {
         Self { tol, ..self }
     }
@@ -316,22 +317,46 @@ impl KMeans {
         if self.subsample.is_some() {
             return self.fit_sample(gpus, data, weights, progress);
         }
+        let Some(checkpoints) = &self.checkpoints else {
+            return self.fit_kept(gpus, data, weights, None, &mut progress);
+        };
+        let shape = (self.k, data.cols());
+        let identity = self.identity(data.rows() as usize, data.cols(), weights);
+        let mut keeper = Keeper::open(checkpoints, identity, shape)?;
+        let _heeding: Vec<_> = gpus.iter().map(|gpu| gpu.heed(&checkpoints.stop)).collect();
+        let fitted = self.fit_kept(gpus, data, weights, Some(&mut keeper), &mut progress);
+        fitted.map_err(|error| keeper.close(error))
+    }
+
+    /// All starts, whose states `keeper` keeps.
+    fn fit_kept(
+        &self,
+        gpus: &[&Context],
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        mut keeper: Option<&mut Keeper>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted> {
         let begun = Instant::now();
         let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
-        let mut keeper = match &self.checkpoints {
-            Some(checkpoints) => Some(Keeper::open(checkpoints, self.identity(n, d, weights), (k, d))?),
-            None => None,
-        };
-        let statistics = match &mut keeper {
-            Some(keeper) => {
-                let hashed = Hashed::new(data);
-                let statistics = Statistics::of(&hashed, "X")?;
+        let statistics = match (&mut keeper, &self.checkpoints) {
+            (Some(keeper), Some(checkpoints)) => {
+                let hashed = Hashed::new(data, checkpoints);
+                let statistics = self.statistics(&hashed, "X")?;
                 keeper.identify(hashed.finish()?)?;
                 statistics
             }
-            None => Statistics::of(data, "X")?,
+            _ => self.statistics(data, "X")?,
         };
         self.check(n, d)?;
+        // Only how weights relate to each other matters, so the heaviest is brought between 1 and 2: none is then beyond f32.
+        let unit = match weights {
+            Some(weights) => power_below(check_weights(weights, n, k)?),
+            None => 1.0,
+        };
+        let weights: Option<Vec<f32>> =
+            weights.map(|weights| weights.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect());
+        let weights = weights.as_deref();
         let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
         let given = match &self.init {
             Init::Centroids(given) => Some(Statistics::of(given, "init")?),
@@ -345,6 +370,14 @@ impl KMeans {
         let given = given.map(|given| given.scaled(factor));
         let transform = self.map_of(&statistics, given.as_ref())?;
         let size = self.size_of(&statistics, &transform);
+        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
+        let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
+        if let Some(keeper) = &mut keeper {
+            if let Transform::Centred(mean) = &transform {
+                keeper.mean = mean.iter().copied().map(f64::from).collect();
+            }
+            (stand, position) = keeper.begin(&adapters::names(gpus), starts, stand)?;
+        }
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
         let points = adapters::place(&parts, &transform, self.room)?;
@@ -357,14 +390,6 @@ impl KMeans {
         let plain = matches!(self.metric, Metric::Euclidean) && weights.is_none();
         let squares = plain.then(|| statistics.squares(n as f64, &statistics.centre(given.as_ref())));
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
-        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
-        let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
-        if let Some(keeper) = &mut keeper {
-            if let Transform::Centred(mean) = &transform {
-                keeper.mean = mean.iter().copied().map(f64::from).collect();
-            }
-            (stand, position) = keeper.begin(&adapters::names(gpus), starts)?.unwrap_or((stand, position));
-        }
         let mut reranked = Reranked::default();
         while stand.start < starts {
             lloyd.forget_labels()?;
@@ -374,11 +399,10 @@ impl KMeans {
                 history = position.history;
             } else {
                 let (mut random, mut notices) = (stand.random.clone(), Vec::new());
+                keep(&mut keeper, &stand)?;
                 let mut watched = |news| {
                     progress(news);
-                    keeper
-                        .as_mut()
-                        .map_or(Ok(()), |keeper| Keeping { keeper, stand: &stand }.between_starts())
+                    keep(&mut keeper, &stand)
                 };
                 // What chooses among all points finds them on the first adapter.
                 let all = match (&self.init, &points[..]) {
@@ -393,7 +417,7 @@ impl KMeans {
                 stand.random = random;
                 lloyd.start_from(&first)?;
             }
-            let keeping = keeper.as_mut().map(|keeper| Keeping { keeper, stand: &stand });
+            let keeping = keeper.as_deref_mut().map(|keeper| Keeping { keeper, stand: &stand });
             let outcomes = lloyd.run(self.max_iter, history, keeping, &mut progress)?;
             let [outcome] = &outcomes[..] else {
                 return Err(Error::DeviceLost("the control block is empty".into()));
@@ -409,7 +433,8 @@ impl KMeans {
             return Err(Error::Input("n_init=0 should be >= 1".into()));
         };
         let Best { mut inertia, outcome, centroids, labels } = best;
-        inertia /= Self::measure(factor);
+        let measure = Self::measure(factor);
+        inertia /= measure;
         let there = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
         let cluster_centers = there.scaled(1.0 / factor);
         reranked = [reranked, lloyd.reranked()?].into_iter().sum();
@@ -448,8 +473,8 @@ impl KMeans {
             metric: self.metric,
             n_iter: outcome.n_iter,
             converged: outcome.converged,
-            inertia,
-            history: outcome.history.iter().map(|inertia| inertia / Self::measure(factor)).collect(),
+            inertia: inertia * unit,
+            history: outcome.history.iter().map(|inertia| inertia / measure * unit).collect(),
             imbalance,
             ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
             seconds: begun.elapsed().as_secs_f64(),
@@ -525,6 +550,14 @@ impl KMeans {
         Ok(())
     }
 
+    /// What a reading of all rows says of them as they are clustered: of their directions for [`Metric::Cosine`].
+    fn statistics(&self, data: &dyn Source, what: &str) -> Result<Statistics> {
+        match self.metric {
+            Metric::Euclidean | Metric::Dot => Statistics::of(data, what),
+            Metric::Cosine => Statistics::of_directions(data, what),
+        }
+    }
+
     /// How points are transformed, and centroids `given` for them.
     fn map_of(&self, statistics: &Statistics, given: Option<&Statistics>) -> Result<Transform> {
         match (self.metric, statistics.zero) {
@@ -575,6 +608,14 @@ impl KMeans {
         let centroids = transform.apply(&given.values, given.cols);
         Ok(centroids)
     }
+}
+
+/// Keeps a fit that is about to choose the centroids of a start.
+fn keep(keeper: &mut Option<&mut Keeper>, stand: &Stand) -> Result<()> {
+    let Some(keeper) = keeper else { return Ok(()) };
+    let mut keeping = Keeping { keeper, stand };
+    let due = keeping.due();
+    keeping.reach(None, due)
 }
 
 /// How many of `k` clusters have points, and how unequal they are ([`Fitted::imbalance`]).

@@ -2,7 +2,6 @@
 //! goes through two buffers in turn, again in every sweep, while the device computes.
 
 use std::ops::Range;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::element::{Frame, Laid, Layout, Rows, Stored};
@@ -10,6 +9,7 @@ use super::lloyd::NO_LABEL;
 use super::rerank::HEAD;
 pub use super::source::Source;
 pub use super::statistics::Statistics;
+use crate::feed::{self, Ahead};
 use crate::gpu::{Bound, Buffer, Context, Readback, Recorder};
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
@@ -219,7 +219,7 @@ impl<'a> Points<'a> {
     /// Makes room for the points of `source`, and uploads those that stay.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is too little room for a chunk; those of reading; the device's.
+    /// [`Error::Input`] if there are no points, or too little room for a chunk; those of reading; the device's.
     pub fn new(
         gpu: &Context,
         source: &'a dyn Source,
@@ -228,6 +228,9 @@ impl<'a> Points<'a> {
         room: Room,
     ) -> Result<Self> {
         let (n, d) = (source.rows(), source.cols() as u64);
+        if n == 0 || d == 0 {
+            return Err(Error::Input(format!("there are no points: {n} rows of {d} values")));
+        }
         let (d4, weighted) = (d.div_ceil(4), weights.is_some());
         let layout = Layout::new(source.element(), transform);
         let each = layout.row_bytes(d) + layout.frame_bytes() + bytes_besides(d4, weighted);
@@ -276,6 +279,7 @@ impl<'a> Points<'a> {
     pub(super) fn upload(&self, gpu: &Context) -> Result<()> {
         let mut values = Vec::new();
         for (i, block) in (0..).zip(&self.blocks[..self.resident]) {
+            gpu.go_on(|| "while points were read".into())?;
             let range = self.reader.range(i);
             block.points.write(gpu, &self.reader.read(range.clone(), &mut values)?)?;
             self.write_weights(gpu, block, range)?;
@@ -421,40 +425,30 @@ impl<'a> Points<'a> {
             return Ok(());
         }
         let streamed = self.resident as u64..self.chunks();
+        let reader = self.reader;
+        let read = |values: &mut Vec<f32>, chunk| reader.read(reader.range(chunk), values);
+        let mut labels = self.streamed_labels();
+        let first = reader.range(streamed.start).start;
+        let place = |chunk: u64| {
+            let range = reader.range(chunk);
+            (range.start - first) as usize..(range.end - first) as usize
+        };
         // One chunk is read while one is on its way and one computed.
-        let (sender, receiver) = sync_channel(1);
-        std::thread::scope(|scope| {
-            let (reader, reading) = (self.reader, streamed.clone());
-            scope.spawn(move || {
-                let mut values = Vec::new();
-                for chunk in reading {
-                    let rows = reader.read(reader.range(chunk), &mut values);
-                    // Nobody listens any more once something has failed.
-                    if sender.send(rows).is_err() {
-                        return;
-                    }
-                }
-            });
-            let mut labels = self.streamed_labels();
-            let first = self.reader.range(streamed.start).start;
-            let place = |chunk: u64| {
-                let range = self.reader.range(chunk);
-                (range.start - first) as usize..(range.end - first) as usize
-            };
+        feed::in_order(Ahead { threads: 1, waiting: 1 }, streamed.clone(), read, |chunks| {
             let mut under_way: Option<u64> = None;
             for chunk in streamed {
-                let lost = |_| Error::DeviceLost("the thread that reads points has ended".into());
-                let rows = receiver.recv().map_err(lost)??;
+                let rows = chunks.next()?;
+                gpu.go_on(|| "while points were read".into())?;
                 let at = self.block_of(chunk);
                 let block = &self.blocks[at];
                 block.points.write(gpu, &rows)?;
                 block.labels.write(gpu, &labels[place(chunk)])?;
-                self.write_weights(gpu, block, self.reader.range(chunk))?;
+                self.write_weights(gpu, block, reader.range(chunk))?;
                 let mut record = Recorder::new(gpu);
                 passes(chunk, at).into_iter().for_each(|pass| record.dispatch(pass));
                 record.submit_copies(&[(&block.labels, &block.read)])?;
                 if let Some(each) = &mut each {
-                    each(block, self.reader.range(chunk).start)?;
+                    each(block, reader.range(chunk).start)?;
                 }
                 if let Some(before) = under_way.replace(chunk) {
                     self.blocks[self.block_of(before)].read.fetch(gpu, &mut labels[place(before)])?;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::centroid::Centroid;
+use super::centroid::{Centroid, MOST_STEPS};
 use super::labeller::Labeller;
 use super::lloyd::{Control, EMPTY_CLUSTERS, LABELS_UNCHANGED, Lloyd, PAUSED, RUNNING};
 use super::points::norm;
@@ -75,8 +75,10 @@ impl Lloyd<'_> {
                 }
             })?;
         }
+        // An inner product says nothing of whether a point lies on its centroid.
+        let off = |distance: f32| self.metric == Metric::Dot || distance > 0.0;
         vacancies.iter_mut().for_each(|vacancy| {
-            if vacancy.far.first().is_none_or(|&(distance, _)| distance <= 0.0) {
+            if !vacancy.far.first().is_some_and(|&(distance, _)| off(distance)) {
                 vacancy.far.clear();
             }
         });
@@ -117,12 +119,14 @@ impl Lloyd<'_> {
     /// little larger in the one and smaller in the other, by turns of the dimension.
     fn split(&self, vacancies: &[Vacancy]) -> Result<()> {
         const LITTLE: f32 = 1.0 / 1024.0;
-        let Labeller { gpu, next, control, commit, k, .. } = &self.labeller;
+        // Of a centroid at 0 no part is any way: it takes a part of what values may be.
+        let apart = LITTLE * MOST_STEPS / self.scales.points;
+        let Labeller { gpu, points, next, control, commit, k, .. } = &self.labeller;
         self.labeller.submit([&self.mean, &self.decide_with_empty])?;
         let mut decided = self.labeller.controls()?;
         let mass: Vec<f32> = self.mass.read(gpu)?;
         let mut centroids: Vec<f32> = next.read(gpu)?;
-        let width = centroids.len() / mass.len().max(1);
+        let (d, width) = (points.d() as usize, centroids.len() / mass.len().max(1));
         let order = |at: usize, mass: f32| (mass.to_bits(), Reverse(at));
         for Vacancy { clusters, empty, .. } in vacancies {
             let control = &mut decided[clusters.start / *k as usize];
@@ -137,10 +141,12 @@ impl Lloyd<'_> {
                 let half = f32::from_bits(size) / 2.0;
                 largest.extend([order(donor, half), order(empty, half)]);
                 let whole = centroids[donor * width..][..width].to_vec();
-                for (cluster, sign) in [(empty, 1.0), (donor, -1.0)] {
+                let zero = whole.iter().all(|&value| value == 0.0);
+                for (cluster, sign) in [(empty, LITTLE), (donor, -LITTLE)] {
                     let row = &mut centroids[cluster * width..][..width];
-                    for (i, (value, from)) in row.iter_mut().zip(&whole).enumerate() {
-                        *value = from * (1.0 + if i % 2 == 0 { sign * LITTLE } else { -sign * LITTLE });
+                    for (i, (value, from)) in row.iter_mut().zip(&whole).enumerate().take(d) {
+                        let part = if i % 2 == 0 { sign } else { -sign };
+                        *value = if zero { part * apart } else { from * (1.0 + part) };
                     }
                     if self.metric == Metric::Cosine {
                         let norm = norm(row);

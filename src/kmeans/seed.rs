@@ -120,8 +120,8 @@ impl Seed {
         self.distance.reflection().rows_per_group.unwrap_or(1)
     }
 
-    /// Buffers for choosing `k` points of each of several problems, `n` points in all, by these weights if they have any;
-    /// point `first` of each problem is its first.
+    /// Buffers for choosing `k` points of each of several problems, `n` points in all, by these weights if they have any (one
+    /// for all, or one for each); point `first` of each problem is its first.
     pub fn state(
         &self,
         gpu: &Context,
@@ -130,6 +130,7 @@ impl Seed {
         first: u32,
         weights: Option<&[f32]>,
     ) -> Result<State> {
+        let weights = weights.unwrap_or(&[1.0]);
         let trials = trials(k);
         let groups = problems * (n / problems).div_ceil(u64::from(self.group_rows()));
         let candidates = vec![first; (problems * trials) as usize];
@@ -142,10 +143,7 @@ impl Seed {
             candidates: Buffer::from_slice(gpu, "candidates", problems, &candidates)?,
             chosen: Buffer::new(gpu, "chosen", problems, 4 * k)?,
             pick: Buffer::from_slice(gpu, "pick", problems, &vec![[0u32; 2]; problems as usize])?,
-            weights: match weights {
-                Some(weights) => Buffer::from_slice(gpu, "weights", n, weights)?,
-                None => Buffer::from_slice(gpu, "weights", 1, &[1.0f32])?,
-            },
+            weights: Buffer::from_slice(gpu, "weights", weights.len() as u64, weights)?,
             trials,
             groups,
             k,
@@ -235,7 +233,10 @@ impl Seed {
         };
         let first = to_u32(first, "the first seed")?;
         let seed = random.word();
-        let state = self.state(gpu, (points.rows(), problems), k, first, weights)?;
+        // The sum over all points must not overflow; a factor of all weights changes nothing else.
+        let part = 1.0 / (points.rows() / problems).next_power_of_two() as f32;
+        let parts: Vec<f32> = weights.unwrap_or(&[1.0]).iter().map(|weight| weight * part).collect();
+        let state = self.state(gpu, (points.rows(), problems), k, first, Some(&parts))?;
         let steps =
             [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];
         let mut batch = Batch::new(LONGEST_BATCH);

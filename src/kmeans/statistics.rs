@@ -1,6 +1,7 @@
 //! What one reading of all points says of them.
 
 use super::Source;
+use super::points::Transform;
 use crate::{Error, Result};
 
 /// Rows read at a time where the device does not matter.
@@ -165,11 +166,24 @@ impl Statistics {
         }
     }
 
+    /// As [`Statistics::of`], of rows divided by their norms, as [`Metric::Cosine`](super::Metric::Cosine) clusters them: scaling
+    /// rows changes nothing. Rows of zeros stay as they are.
+    ///
+    /// # Errors
+    /// Those of [`Statistics::of`].
+    pub fn of_directions(source: &dyn Source, what: &str) -> Result<Self> {
+        Self::read(source, &Transform::Unit, what)
+    }
+
     /// Reads all of `source`; the result does not depend on how much is read at a time.
     ///
     /// # Errors
     /// [`Error::Input`] for no rows, no columns, and values that are not finite, which it places in `what`; those of reading.
     pub fn of(source: &dyn Source, what: &str) -> Result<Self> {
+        Self::read(source, &Transform::Plain, what)
+    }
+
+    fn read(source: &dyn Source, transform: &Transform, what: &str) -> Result<Self> {
         let (n, d) = (source.rows(), source.cols());
         if n == 0 || d == 0 {
             return Err(Error::Input(format!("{what} is empty: {n} rows of {d} values")));
@@ -181,6 +195,20 @@ impl Statistics {
             let rows = GRAIN.min(n - start);
             let values = &mut values[..rows as usize * d];
             source.read(start..start + rows, values)?;
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                let (value, row, column) = (values[at], start + (at / d) as u64, at % d);
+                let name = if value.is_nan() { "NaN".into() } else { format!("infinity ({value})") };
+                return Err(Error::Input(format!(
+                    "Input {what} contains {name}: row {row}, column {column} (from 0): leave such rows out, or fill them"
+                )));
+            }
+            for (row, values) in (start..).zip(values.chunks_exact_mut(d)) {
+                if values.iter().all(|&value| value == 0.0) {
+                    zero.get_or_insert(row);
+                } else {
+                    transform.apply_to(values);
+                }
+            }
             let (mut sums, mut own) = (vec![0.0; d], vec![0.0; d]);
             for row in values.chunks_exact(d) {
                 for (i, &value) in row.iter().enumerate() {
@@ -188,25 +216,11 @@ impl Statistics {
                     extents[i].add(value);
                 }
             }
-            // A sum of finite values may not overflow, so it shows those that are not.
-            if sums.iter().any(|sum| !sum.is_finite())
-                && let Some(at) = values.iter().position(|value| !value.is_finite())
-            {
-                let (value, row, column) = (values[at], start + (at / d) as u64, at % d);
-                let name = if value.is_nan() { "NaN".into() } else { format!("infinity ({value})") };
-                return Err(Error::Input(format!(
-                    "Input {what} contains {name}: row {row}, column {column} (from 0): leave such rows out, or fill them"
-                )));
-            }
             let means: Vec<f64> = sums.iter().map(|sum| sum / rows as f64).collect();
             for row in values.chunks_exact(d) {
                 for ((own, &value), mean) in own.iter_mut().zip(row).zip(&means) {
                     *own += (f64::from(value) - mean).powi(2);
                 }
-            }
-            if zero.is_none() {
-                let none = |row: &[f32]| row.iter().all(|&value| value == 0.0);
-                zero = values.chunks_exact(d).position(none).map(|row| start + row as u64);
             }
             // Chan, Golub and LeVeque 1979.
             let (before, here) = (start as f64, rows as f64);

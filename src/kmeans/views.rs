@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use super::checkpoint::Hashed;
 use super::element::Element;
-use super::statistics::{GRAIN, Statistics};
+use super::statistics::GRAIN;
 use super::{Fitted, KMeans, Progress, Source, balance, check_weights, sample};
 use crate::gpu::Context;
 use crate::random::Random;
@@ -191,7 +192,8 @@ impl KMeans {
         let begun = Instant::now();
         let (n, k) = (data.rows() as usize, self.k);
         // What would fail at the end fails before the work.
-        let statistics = Statistics::of(data, "X")?;
+        let watched = self.checkpoints.as_ref().map(|checkpoints| Hashed::new(data, checkpoints));
+        let statistics = self.statistics(watched.as_ref().map_or(data, |watched| watched), "X")?;
         self.check(n, data.cols())?;
         self.map_of(&statistics, None)?;
         weights.map(|weights| check_weights(weights, n, k)).transpose()?;

@@ -3,10 +3,10 @@
 use std::iter;
 use std::ops::{Add, Range};
 use std::path::Path;
-use std::sync::mpsc;
 use std::thread;
 
 use super::{Action, Plan, Quantized, Step};
+use crate::feed::{Ahead, in_order};
 use crate::format::Format;
 use crate::io::gguf::Gguf;
 use crate::io::quoted;
@@ -112,15 +112,16 @@ pub(super) fn write(
     let (mut sums, mut hashes, mut read) = (Vec::new(), Vec::new(), 0);
     let pieces = plan.steps.iter().flat_map(Piece::all);
     in_order(
+        ahead(),
         pieces,
-        |piece| make(plan, &piece),
-        |next| {
+        |(): &mut (), piece| make(plan, &piece),
+        |made| {
             let mut steps = plan.steps.iter();
             plan.writer.write(out, |_, sink| {
                 let mut of_tensor = Sums::default();
                 // The writer has the tensors of the plan.
                 for piece in steps.next().into_iter().flat_map(Piece::all) {
-                    let done = next()?;
+                    let done = made.next()?;
                     sink.write(&done.bytes)?;
                     of_tensor = of_tensor + done.sums;
                     hashes.push(done.hash);
@@ -167,7 +168,7 @@ pub(super) fn verify(
     let pieces =
         || plan.steps.iter().zip(found).flat_map(|(step, found)| Piece::all(step).zip(iter::repeat(found)));
     let mut read = 0;
-    let hash_of = |(piece, found): (Piece<'_>, &_)| {
+    let hash_of = |(): &mut (), (piece, found): (Piece<'_>, &_)| {
         let to = match piece.step.action {
             Action::Keep => None,
             Action::Convert(_, to) => Some(to),
@@ -180,9 +181,9 @@ pub(super) fn verify(
         to.dequantize(&bytes, &mut values)?;
         Ok((bytes.len(), hash(&values)))
     };
-    in_order(pieces(), hash_of, |next| {
+    in_order(ahead(), pieces(), hash_of, |read_back| {
         for ((piece, found), &expected) in pieces().zip(hashes) {
-            let (bytes, hash) = next()?;
+            let (bytes, hash) = read_back.next()?;
             if hash != expected {
                 let row = |unit: u64| match piece.step.action {
                     Action::Keep => unit / found.row_bytes().max(1),
@@ -199,38 +200,10 @@ pub(super) fn verify(
     })
 }
 
-/// Does `work` for every job, on all processors; `take` is given what fetches the results, in the order of the jobs. The
-/// work stops when `take` returns, and never runs ahead by more than a few jobs for each processor.
-fn in_order<J, T: Send, R>(
-    jobs: impl Iterator<Item = J> + Clone + Send,
-    work: impl Fn(J) -> Result<T> + Sync,
-    take: impl FnOnce(&mut dyn FnMut() -> Result<T>) -> Result<R>,
-) -> Result<R> {
+/// As many threads as there are processors.
+fn ahead() -> Ahead {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    thread::scope(|scope| {
-        let mut results = Vec::with_capacity(threads);
-        for turn in 0..threads {
-            let (send, receive) = mpsc::sync_channel(WAITING);
-            let (jobs, work) = (jobs.clone().skip(turn).step_by(threads), &work);
-            let run = move || {
-                // Sending fails when nobody waits any more.
-                for job in jobs {
-                    let result = work(job);
-                    let failed = result.is_err();
-                    if send.send(result).is_err() || failed {
-                        break;
-                    }
-                }
-            };
-            thread::Builder::new().spawn_scoped(scope, run).map_err(|e| Error::io("a thread", e))?;
-            results.push(receive);
-        }
-        let mut turns = results.iter().cycle();
-        take(&mut || match turns.next().map(mpsc::Receiver::recv) {
-            Some(Ok(result)) => result,
-            _ => Err(Error::Input("a thread ended before its work was done".into())),
-        })
-    })
+    Ahead { threads, waiting: WAITING }
 }
 
 /// Reads a piece and gives it as it is to be written.

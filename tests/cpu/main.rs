@@ -11,6 +11,7 @@ mod duet;
 mod format;
 mod gguf;
 mod identify;
+mod invariance;
 mod io;
 mod kv;
 mod names;

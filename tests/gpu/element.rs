@@ -195,3 +195,22 @@ fn an_iteration_over_points_of_each_type() {
         }
     }
 }
+
+#[test]
+fn rows_times_powers_of_two_are_clustered_alike_by_cosine() {
+    let (gpu, folders) = (device(), [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
+    let (n, d) = (210, 6);
+    for (element, reach, most) in [(Element::F16, 100, 9), (Element::I8, 15, 3)] {
+        let values: Vec<f32> = Random::new(5).integers(n * d, reach).iter().map(|x| x + 0.0).collect();
+        let by = |row: usize| 2f32.powi((row * 5 % most) as i32);
+        let scaled: Vec<f32> = values.iter().enumerate().map(|(i, x)| x * by(i / d)).collect();
+        let [own, other] = [(&folders[0], &values), (&folders[1], &scaled)]
+            .map(|(folder, values)| Pair::new(folder.path(), values, d, element));
+        let kmeans = KMeans::new(5).metric(Metric::Cosine).seed(2);
+        let fit = |pair: &Pair| bits_of(&kmeans.fit(&gpu, &pair.typed, |_| ()).unwrap());
+        assert_eq!(fit(&own), fit(&other), "{element:?}");
+        let batches = MiniBatchKMeans::new(5).metric(Metric::Cosine).batch_size(50).max_iter(3).tol(1e-3);
+        let fit = |pair: &Pair| bits_of(&batches.fit(&gpu, &pair.typed, |_| ()).unwrap());
+        assert_eq!(fit(&own), fit(&other), "{element:?}");
+    }
+}

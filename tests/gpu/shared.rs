@@ -82,6 +82,21 @@ fn shared_embeddings_cluster_by_weight_and_by_cosine_as_the_f64_reference() {
     }
 }
 
+#[test]
+#[ignore = "reads LOWBIT_SHARED: make check-shared"]
+fn shared_gaussian_rows_cluster_by_cosine_as_the_f64_reference_in_any_unit() {
+    let gpu = Context::open(&Options::default()).unwrap();
+    let read = |name: &str| read_matrix(&shared("field/cosine_scale").join(name)).unwrap();
+    let labels = read_labels(&shared("field/cosine_scale/right_labels.npy")).unwrap();
+    let kmeans = KMeans::new(5).init(Init::Centroids(read("cos_init.npy"))).metric(Metric::Cosine);
+    for name in ["cos_1000.npy", "cos_unit.npy"] {
+        let fitted = kmeans.fit(&gpu, &read(name), |_| ()).unwrap();
+        println!("{name}: {} iterations, inertia {}", fitted.n_iter, fitted.inertia);
+        assert_eq!((fitted.n_iter, &fitted.labels), (18, &labels), "{name}");
+        assert!((fitted.inertia / 370.986 - 1.0).abs() < 1e-5, "{name}: {}", fitted.inertia);
+    }
+}
+
 /// Relative squared errors of ggml's own quantizers on the weight, as the data's README gives them.
 const GGML_ERRORS: [(&str, f64); 12] = [
     ("Q8_0", 3.85e-5),

@@ -15,7 +15,8 @@ use lowbit::kmeans::Checkpoints;
 /// How a fit that was ended can go on.
 #[derive(Args, Debug)]
 pub struct Checkpoint {
-    /// Keep the state of the fit in this .safetensors file; Ctrl-C and SIGTERM write it too, and exit with 130
+    /// Keep the state of the fit in this .safetensors file; Ctrl-C and SIGTERM write what there is by then, and
+    /// exit with 130; a second one ends at once
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// The least time from one checkpoint to the next

@@ -55,7 +55,8 @@ pub struct Arguments {
     /// Most iterations [default: 300; with --mini-batch 100, of as many batches as a pass over the points has]
     #[arg(long, allow_negative_numbers = true)]
     max_iter: Option<u32>,
-    /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns, or less
+    /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns (with --metric
+    /// cosine, of the rows' directions), or less
     /// [default: 1e-4; with --mini-batch 0, which never ends it]
     #[arg(long, allow_negative_numbers = true)]
     tol: Option<f64>,
