@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::kernel::Compiled;
+use super::kernel::{Compiled, MOST_GROUPS};
 use super::record::PassRecord;
 use super::{self_test, trusted};
 use crate::{Error, Result};
@@ -36,6 +36,9 @@ pub struct Options {
     /// Surround every buffer with guard words and fill it with a poison pattern: for verification. Of a kernel's variants,
     /// the first that runs is taken, not the fastest.
     pub guarded: bool,
+    /// Most workgroups side by side in a grid, where they are to be fewer than the backends allow (65,535): so that small cases
+    /// fold as large ones do. For verification.
+    pub fold: Option<u32>,
     /// Time every pass and keep its record for a trace.
     pub profile: bool,
     /// Hears the notices as they come, and what takes long.
@@ -175,10 +178,14 @@ pub struct Context {
     /// Whether `dot4I8Packed` gave right answers on this adapter.
     pub integer_dot: bool,
     pub(super) guarded: bool,
+    /// Most workgroups in the first dimension of a grid.
+    pub(super) fold: u64,
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
     /// Compiled kernels by the names of their variants: a driver takes up to a second for one.
     pub(super) kernels: Mutex<HashMap<String, Arc<Compiled>>>,
+    /// What the tuner chose, by its keys: reading its file again for each product takes longer than some products.
+    pub(super) answers: Mutex<HashMap<String, String>>,
     notices: Mutex<Vec<String>>,
     listener: Option<Listener>,
     pub(super) opened: Instant,
@@ -281,9 +288,11 @@ impl Context {
             adapter: report,
             integer_dot: false,
             guarded: options.guarded,
+            fold: options.fold.map_or(MOST_GROUPS, u64::from).clamp(1, MOST_GROUPS),
             profile: options.profile,
             passes: Mutex::new(Vec::new()),
             kernels: Mutex::default(),
+            answers: Mutex::default(),
             notices: Mutex::new(Vec::new()),
             listener: options.listener.clone(),
             opened: Instant::now(),

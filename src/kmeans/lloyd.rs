@@ -37,22 +37,23 @@ params! {
     }
 }
 
-/// The control block as it lies in memory (shaders/lib/lloyd.wgsl).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Control {
-    /// One of the states below.
-    pub state: u32,
-    /// Iterations completed.
-    pub n_iter: u32,
-    /// Whether the last centroids were taken over.
-    pub accept: u32,
-    /// Clusters without a point.
-    pub empty: u32,
-    /// Labels changed by the last iteration.
-    pub changed: u32,
-    /// Sum of the centroids' squared shifts in the last iteration.
-    pub shift: f32,
+params! {
+    /// The control block as it lies in memory (shaders/lib/lloyd.wgsl).
+    #[derive(PartialEq)]
+    pub struct Control {
+        /// One of the states below.
+        state: u32,
+        /// Iterations completed.
+        n_iter: u32,
+        /// Whether the last centroids were taken over.
+        accept: u32,
+        /// Clusters without a point.
+        empty: u32,
+        /// Labels changed by the last iteration.
+        changed: u32,
+        /// Sum of the centroids' squared shifts in the last iteration.
+        shift: f32,
+    }
 }
 
 /// The loop goes on.
