@@ -27,7 +27,8 @@ fn tests() -> Vec<Box<dyn Case>> {
             cases.push(Box::new(Column::new(n, cols, size, false)));
         }
     }
-    cases.extend([true, false].map(|integer| Box::new(Column::new(FOLDED, 3, 1.0, integer)) as Box<dyn Case>));
+    cases
+        .extend([true, false].map(|integer| Box::new(Column::new(FOLDED, 3, 1.0, integer)) as Box<dyn Case>));
     cases
 }
 
@@ -127,7 +128,12 @@ impl Case for Column {
 
     fn expected(&self, sample: &Sample) -> Vec<Expected> {
         // Columns behind the last are zeros.
-        let padded: Vec<f32> = self.padded().chunks(self.pairs() * PAIR).flat_map(|column| &column[..self.cols]).copied().collect();
+        let padded: Vec<f32> = self
+            .padded()
+            .chunks(self.pairs() * PAIR)
+            .flat_map(|column| &column[..self.cols])
+            .copied()
+            .collect();
         let chosen = Self { n: sample.rows().len(), values: sample.pick(&padded), ..*self };
         chosen.answers()
     }

@@ -426,7 +426,8 @@ impl Case for Attending {
         for (i, queries) in queries.chunks_exact(group).enumerate() {
             let own = |&&row: &&usize| row / each as usize == i;
             let chosen = sample.rows().iter().filter(own).map(|row| row % each as usize);
-            let queries: Vec<f32> = chosen.flat_map(|row| &queries[row * query..][..query]).copied().collect();
+            let queries: Vec<f32> =
+                chosen.flat_map(|row| &queries[row * query..][..query]).copied().collect();
             if queries.is_empty() {
                 continue;
             }

@@ -66,9 +66,10 @@ impl Measuring {
     /// The points and centroids of some rows.
     fn pairs<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = (&'a [f32], &'a [f32])> {
         let row = |values: &'a [f32], row: usize| &values[row * self.d..][..self.d];
-        sample.rows().iter().map(move |&at| {
-            (row(&self.points.clustered, at), row(&self.centroids, self.labels[at] as usize))
-        })
+        sample
+            .rows()
+            .iter()
+            .map(move |&at| (row(&self.points.clustered, at), row(&self.centroids, self.labels[at] as usize)))
     }
 }
 

@@ -38,7 +38,8 @@ fn tests() -> Vec<Box<dyn Case>> {
         cases.push(Box::new(Deciding { problems, relocate }));
     }
     // More problems, and more centroids, than a row of a grid has workgroups.
-    let states = (0..FOLDED).map(|i| Deciding::new(1, u32::from(i % 5 == 0), i % 3 == 0, true, i as u32 % 7, 100.0));
+    let states =
+        (0..FOLDED).map(|i| Deciding::new(1, u32::from(i % 5 == 0), i % 3 == 0, true, i as u32 % 7, 100.0));
     let problems = states.flat_map(|state| state.problems).collect();
     cases.push(Box::new(Deciding { problems, relocate: true }));
     cases.push(Box::new(Committing::new((1, FOLDED, 1), Metric::Euclidean, true, false)));

@@ -91,7 +91,8 @@ impl Case for Shares {
 
     fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let chosen = Self { rows: sample.rows().len(), values: sample.pick(&self.values), ..*self };
-        let (values, bounds) = (chosen.packed(oracle::softmax::softmax), chosen.packed(oracle::softmax::bounds));
+        let (values, bounds) =
+            (chosen.packed(oracle::softmax::softmax), chosen.packed(oracle::softmax::bounds));
         vec![Expected::Within { values, bounds }]
     }
 }

@@ -111,12 +111,8 @@ impl Case for Transforming {
         use oracle::{distance, transform};
         let (values, bounds) = match self.metric {
             Metric::Euclidean => (of_pairs(transform::transform), of_pairs(transform::bound)),
-            Metric::Cosine => {
-                (of_pairs(|x, c| 0.5 * distance::distance(x, c)), of_pairs(distance::bound))
-            }
-            Metric::Dot => {
-                (of_pairs(|x, c| -distance::product(x, c)), of_pairs(distance::product_bound))
-            }
+            Metric::Cosine => (of_pairs(|x, c| 0.5 * distance::distance(x, c)), of_pairs(distance::bound)),
+            Metric::Dot => (of_pairs(|x, c| -distance::product(x, c)), of_pairs(distance::product_bound)),
         };
         vec![Expected::Within { values, bounds }]
     }

@@ -78,5 +78,10 @@ pub fn bind(gpu: &Context, spec: &Spec, dense: &Dense, on: &Operands<'_>) -> Res
     let (constants, slab) = on.chains().constants(gpu)?;
     let buffers =
         [("x", on.x), ("weights", &weights), ("bias", &bias), ("constants", &constants), ("y", on.y)];
-    kernel.bind(gpu, &buffers, geometry.params(Tile::of(kernel.reflection())?, slab)?, on.work(weights.bytes()))
+    kernel.bind(
+        gpu,
+        &buffers,
+        geometry.params(Tile::of(kernel.reflection())?, slab)?,
+        on.work(weights.bytes()),
+    )
 }

@@ -285,12 +285,7 @@ impl Engine {
 const MOST_UNTRIED: u64 = 1 << 28;
 
 /// Bound as the variant that is fastest on these shapes.
-fn fastest(
-    gpu: &Context,
-    variants: &[Spec],
-    layer: Layer<'_>,
-    on: &dense::Operands<'_>,
-) -> Result<Bound> {
+fn fastest(gpu: &Context, variants: &[Spec], layer: Layer<'_>, on: &dense::Operands<'_>) -> Result<Bound> {
     let geometry = on.geometry;
     let bind = |spec: &Spec| match layer {
         Layer::Float(dense) => dense::bind(gpu, spec, dense, on),

@@ -145,7 +145,9 @@ impl Chains<'_> {
         for (names, (steps, layout)) in [(BEFORE, self.before), (AFTER, self.after)] {
             if steps.len() > names.len() {
                 let (count, most) = (steps.len(), names.len());
-                return Err(Error::Input(format!("{count} steps are more than the {most} that a kernel has")));
+                return Err(Error::Input(format!(
+                    "{count} steps are more than the {most} that a kernel has"
+                )));
             }
             for (name, step) in names.iter().zip(steps) {
                 spec = spec.set(name, step.code(layout));

@@ -183,7 +183,8 @@ fn options(low: &[i8], high: &[i8]) -> Vec<u32> {
 fn channels_last(values: &[f64], layout: Layout) -> Vec<f64> {
     let Layout { channels, positions } = layout;
     let example = |example: &[f64]| {
-        let at = (0..positions).flat_map(|place| (0..channels).map(move |channel| channel * positions + place));
+        let at =
+            (0..positions).flat_map(|place| (0..channels).map(move |channel| channel * positions + place));
         at.map(|at| example[at]).collect::<Vec<_>>()
     };
     values.chunks(layout.elements().max(1)).flat_map(example).collect()
@@ -251,7 +252,8 @@ mod tests {
             }
         }
         let x = 0.7f32;
-        let [low, high] = through(&[Step::Tanh, Step::With(With::SubFrom, vec![0.1])], [x.into(); 2], layout, 0);
+        let [low, high] =
+            through(&[Step::Tanh, Step::With(With::SubFrom, vec![0.1])], [x.into(); 2], layout, 0);
         let got = f64::from(0.1 - x.tanh());
         assert!(low <= got && got <= high && high - low < 1e-5);
     }
@@ -260,6 +262,9 @@ mod tests {
     fn words_take_every_code_between() {
         assert_eq!(options(&[1, 0, 0, -1], &[1, 0, 0, -1]), [0xff00_0001]);
         assert_eq!(options(&[1, 2, 0, 0], &[2, 2, 0, 0]), [0x201, 0x202]);
-        assert_eq!(channels_last(&[1.0, 2.0, 3.0, 4.0], Layout { channels: 2, positions: 2 }), [1.0, 3.0, 2.0, 4.0]);
+        assert_eq!(
+            channels_last(&[1.0, 2.0, 3.0, 4.0], Layout { channels: 2, positions: 2 }),
+            [1.0, 3.0, 2.0, 4.0]
+        );
     }
 }

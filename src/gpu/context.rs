@@ -157,7 +157,12 @@ pub fn adapters() -> Vec<AdapterReport> {
 }
 
 fn rank(adapter: &wgpu::Adapter) -> u8 {
-    match adapter.get_info().device_type {
+    preference(adapter.get_info().device_type)
+}
+
+/// The lower, the sooner it is chosen.
+fn preference(kind: wgpu::DeviceType) -> u8 {
+    match kind {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
         wgpu::DeviceType::VirtualGpu => 2,
@@ -410,6 +415,14 @@ fn typed(error: &wgpu::Error, what: &str, bytes: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_of_its_own_comes_first_and_software_last() {
+        use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+        let mut kinds = [Cpu, Other, IntegratedGpu, VirtualGpu, DiscreteGpu];
+        kinds.sort_by_key(|&kind| preference(kind));
+        assert_eq!(kinds, [DiscreteGpu, IntegratedGpu, VirtualGpu, Other, Cpu]);
+    }
 
     #[test]
     fn out_of_memory_is_told_from_a_refused_call() {

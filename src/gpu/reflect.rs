@@ -193,7 +193,8 @@ impl Reflection {
                     };
                     let element = &module.types[element];
                     if let naga::TypeInner::Struct { members, .. } = &element.inner {
-                        let (name, fields) = (element.name.clone().unwrap_or_default(), fields(&module, members));
+                        let (name, fields) =
+                            (element.name.clone().unwrap_or_default(), fields(&module, members));
                         let fields = fields.map_err(&fault)?;
                         reflection.structs.push(Struct { name, size: stride as usize, fields });
                     }
@@ -337,10 +338,7 @@ impl Reflection {
 }
 
 /// Name, offset and type of each member; what is wrong with them otherwise.
-fn fields(
-    module: &naga::Module,
-    members: &[naga::StructMember],
-) -> std::result::Result<Fields, String> {
+fn fields(module: &naga::Module, members: &[naga::StructMember]) -> std::result::Result<Fields, String> {
     let field = |member: &naga::StructMember| {
         let name = member.name.clone().unwrap_or_default();
         let kind = match module.types[member.ty].inner {

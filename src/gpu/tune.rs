@@ -208,7 +208,13 @@ mod tests {
             |spec| {
                 tried.push(spec.file);
                 // B is the faster one, but for its first moment.
-                let us = if *spec == A { 2.0 } else if std::mem::take(&mut slow) { 9.0 } else { 1.0 };
+                let us = if *spec == A {
+                    2.0
+                } else if std::mem::take(&mut slow) {
+                    9.0
+                } else {
+                    1.0
+                };
                 Ok(Score(us))
             },
             &mut |_| panic!("nothing is wrong"),

@@ -144,6 +144,18 @@ impl Sample {
         self.of
     }
 
+    /// What a buffer holds in these rows.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn read<T: bytemuck::Pod>(&self, gpu: &Context, buffer: &Buffer) -> Result<Vec<T>> {
+        let mut values = Vec::new();
+        for &row in &self.rows {
+            values.extend(buffer.read_rows::<T>(gpu, row as u64..row as u64 + 1)?);
+        }
+        Ok(values)
+    }
+
     /// Their part of `values`, `[rows, …]`.
     pub fn pick<T: Clone>(&self, values: &[T]) -> Vec<T> {
         let width = values.len() / self.of.max(1);
@@ -196,12 +208,10 @@ impl Answer<'_> {
     }
 
     fn read(&self, gpu: &Context) -> Result<Measured> {
-        let Some(sample) = self.sample else { return Measured::read(gpu, self.buffer) };
-        let mut words = Vec::new();
-        for &row in &sample.rows {
-            words.extend(self.buffer.read_rows::<u32>(gpu, row as u64..row as u64 + 1)?);
+        match self.sample {
+            None => Measured::read(gpu, self.buffer),
+            Some(sample) => sample.read(gpu, self.buffer).map(Measured),
         }
-        Ok(Measured(words))
     }
 }
 

@@ -181,7 +181,8 @@ pub fn tuned(gpu: &Context, layout: Layout, each: u64, k: u64, d: u64) -> Result
                 let sample = Sample::of(n as usize, []);
                 let labels = sample.rows().iter().map(|&row| {
                     let problem = row / (n / problems) as usize;
-                    let (point, own) = (&values[row * width..][..width], &centroids[problem * each * width..]);
+                    let (point, own) =
+                        (&values[row * width..][..width], &centroids[problem * each * width..]);
                     let allowed = oracle::assign::allowed(point, &own[..each * width], width);
                     allowed.into_iter().flatten().map(|label| label + (problem * each) as u32).collect()
                 });

@@ -322,6 +322,11 @@ impl<'a> Lloyd<'a> {
         [self.labeller.assign.iter().collect(), update.chain([&self.mean]).collect()]
     }
 
+    /// Where the second of [`Self::stages`] leaves the means, `[problems k, d4]` vec4s.
+    pub fn means(&self) -> &Buffer {
+        &self.labeller.next
+    }
+
     /// Labels every point by the centroids as they are; the sums of the points of each cluster (`[k, d]`, before any
     /// division), their numbers, and the inertia. Takes no weights.
     pub(super) fn sums(&self) -> Result<(Vec<f64>, Vec<u32>, f64)> {

@@ -127,7 +127,8 @@ impl Seed {
             let [distance, _] = kernels.bind(gpu, points.laid(), &state, d, 0, 0)?;
             let outputs = [("nearest", &state.nearest[0]), ("potential", &state.potential)];
             let answers = outputs.into_iter().zip(expected.iter());
-            let answers = answers.map(|((name, buffer), expected)| Answer { name, buffer, sample: None, expected });
+            let answers =
+                answers.map(|((name, buffer), expected)| Answer { name, buffer, sample: None, expected });
             let answers: Vec<Answer<'_>> = answers.collect();
             tune::trial(gpu, spec, &[&distance], &answers, &[&distance], Duration::ZERO)
         })?;

@@ -219,7 +219,8 @@ impl<'a> Trial<'a> {
             let all: Vec<u32> = all.collect();
             Ok::<_, Error>((Buffer::from_slice(gpu, "pages", blocks * heads.kv, &all)?, decoded))
         };
-        let ((key_pool, of_keys), (value_pool, of_values)) = (pool(keys, &pages[0])?, pool(values, &pages[1])?);
+        let ((key_pool, of_keys), (value_pool, of_values)) =
+            (pool(keys, &pages[0])?, pool(values, &pages[1])?);
         let (latent, rows) = (values.is_latent(), heads.kv * heads.each);
         let query = (pages[0].dim + if latent { pages[1].dim } else { 0 }) as usize;
         let queries = random.floats(rows as usize * query);
@@ -246,7 +247,9 @@ impl<'a> Trial<'a> {
             let rule = oracle::attend::Rule { scale: Rule::plain(heads.dim).scale.into(), ..rule };
             let dims = (query, heads.dim as usize);
             let tokens = TOKENS as usize;
-            of_output.extend(oracle::attend::attend(own, &own_keys, &own_values, query, dims.1, tokens, &rule).output);
+            of_output.extend(
+                oracle::attend::attend(own, &own_keys, &own_values, query, dims.1, tokens, &rule).output,
+            );
             let rotated = values.rotation().is_some();
             bounds.extend(oracle::attend::bound(own, &own_keys, &own_values, dims, &rule, 0.0, rotated));
         }
@@ -281,7 +284,8 @@ impl<'a> Trial<'a> {
         let rows = heads.kv * heads.each;
         let partial = Buffer::new(gpu, "partial", rows * count, 16 * partial_width(heads.dim))?;
         let output = Buffer::new(gpu, "output", rows, 4 * heads.dim)?;
-        let pass = attend.bind(gpu, queries, &kept, &partial, heads, Rule::plain(heads.dim), splits, TOKENS)?;
+        let pass =
+            attend.bind(gpu, queries, &kept, &partial, heads, Rule::plain(heads.dim), splits, TOKENS)?;
         let rotated = if self.values.rotation().is_some() { count } else { 0 };
         let merge = attend.bind_merge(gpu, &partial, &output, heads, (count, rotated))?;
         let sample = Some(&self.sample);

@@ -65,7 +65,12 @@ pub fn measure(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<KernelRow>> {
     // Poison and guards slow nothing that is timed: they live in a device of their own.
-    let options = Options { adapter: Some(gpu.adapter.name.clone()), guarded: true, fold: Some(FOLD), ..Options::default() };
+    let options = Options {
+        adapter: Some(gpu.adapter.name.clone()),
+        guarded: true,
+        fold: Some(FOLD),
+        ..Options::default()
+    };
     let guarded = Context::open(&options)?;
     let sizes = Sizes::of(gpu, effort);
     let mut rows = Vec::new();
