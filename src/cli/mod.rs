@@ -221,6 +221,7 @@ impl Session {
             adapter: adapter.map(str::to_owned),
             guarded: false,
             fold: None,
+            fresh: false,
             profile: traced.trace.is_some(),
             listener: Some(Listener::new(move |news| terminal.notice(news))),
         }

@@ -39,6 +39,8 @@ pub struct Options {
     /// Most workgroups side by side in a grid, where they are to be fewer than the backends allow (65,535): so that small cases
     /// fold as large ones do. For verification.
     pub fold: Option<u32>,
+    /// Try every variant that runs, whatever is remembered or switched off, and remember nothing: for tests of the trials.
+    pub fresh: bool,
     /// Time every pass and keep its record for a trace.
     pub profile: bool,
     /// Hears the notices as they come, and what takes long.
@@ -185,6 +187,7 @@ pub struct Context {
     pub(super) guarded: bool,
     /// Most workgroups in the first dimension of a grid.
     pub(super) fold: u64,
+    pub(crate) fresh: bool,
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
     /// Compiled kernels by the names of their variants: a driver takes up to a second for one.
@@ -294,6 +297,7 @@ impl Context {
             integer_dot: false,
             guarded: options.guarded,
             fold: options.fold.map_or(MOST_GROUPS, u64::from).clamp(1, MOST_GROUPS),
+            fresh: options.fresh,
             profile: options.profile,
             passes: Mutex::new(Vec::new()),
             kernels: Mutex::default(),

@@ -78,11 +78,24 @@ pub fn choose<'a>(
             reason: "it can run no variant of a kernel".into(),
         });
     };
+    let (adapter, driver) = (&gpu.adapter.name, &gpu.adapter.driver);
+    let try_all = || {
+        gpu.tell(&format!("trying {} variants of {} (once per adapter and shape)", able.len(), first.file));
+        // What is only tried is nobody's work, and does not belong in a trace.
+        let passes = gpu.take_passes();
+        let best = fastest(&able, attempt, &mut |error| {
+            gpu.notice(format!("this driver ({driver}) gives wrong results, it is not used: {error}"));
+        });
+        *lock(&gpu.passes) = passes;
+        best
+    };
+    if gpu.fresh {
+        return try_all();
+    }
     if able.len() == 1 || gpu.guarded || std::env::var(VARIABLE).is_ok_and(|value| value == "off") {
         return Ok(first);
     }
     let fingerprint = *SHADERS;
-    let (adapter, driver) = (&gpu.adapter.name, &gpu.adapter.driver);
     let key = format!("{adapter} | {driver} | {} | {class} | {fingerprint:016x}", first.file);
     let known = |label: &String| able.iter().find(|spec| spec.label() == *label).copied();
     if let Some(spec) = lock(&gpu.answers).get(&key).and_then(known) {
@@ -93,18 +106,7 @@ pub fn choose<'a>(
     let best = match cache.get(&key).and_then(known) {
         Some(spec) => spec,
         None => {
-            gpu.tell(&format!(
-                "trying {} variants of {} (once per adapter and shape)",
-                able.len(),
-                first.file
-            ));
-            // What is only tried is nobody's work, and does not belong in a trace.
-            let passes = gpu.take_passes();
-            let best = fastest(&able, attempt, &mut |error| {
-                gpu.notice(format!("this driver ({driver}) gives wrong results, it is not used: {error}"));
-            });
-            *lock(&gpu.passes) = passes;
-            let best = best?;
+            let best = try_all()?;
             keep(&mut cache, key.clone(), best.label());
             if let Some(Err(error)) = path.map(|path| write(&path, &cache)) {
                 gpu.notice(format!("the tuning result is not kept: {error}"));

@@ -171,7 +171,7 @@ pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Res
     }
     list.sort_by_key(|&(own, tokens, _)| std::cmp::Reverse((own, tokens)));
     let list: Vec<Spec> = list.into_iter().map(|(.., spec)| spec).collect();
-    if gpu.adapter.is_software() {
+    if gpu.adapter.is_software() && !gpu.fresh {
         return Ok(list[0]);
     }
     let class = format!("{}:{} d={} G={}", keys.ty(), values.ty(), heads.dim, heads.each);
