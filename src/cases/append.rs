@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::codec::{CacheType, Codec, Encoded, GROUP, HEAD_DIMS, Scale, Side};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -79,6 +79,16 @@ fn tests() -> Vec<Box<dyn Case>> {
         let codec = Codec::new(CacheType::Turbo3, side, 96).map(|codec| codec.scale(scale));
         add(codec, 32, (0, 8, 40), &[33, 80], false);
     }
+    // Many sequences that get nothing are workgroups too.
+    for ty in [CacheType::Q8_0, CacheType::Kivi4] {
+        let codec = Codec::new(ty, Side::Keys, 32).ok();
+        let case = codec.map(|codec| {
+            let together = codec.tokens_together().max(2);
+            let others = FOLDED / (2 * 2048 / together);
+            Appending { others, ..Appending::new(codec, 32, (4, 0, 0), &[0, 2048], false) }
+        });
+        cases.extend(case.map(|case| Box::new(case) as _));
+    }
     cases
 }
 
@@ -105,6 +115,8 @@ struct Appending {
     mean: Option<Vec<f32>>,
     table: Vec<u32>,
     blocks: u64,
+    /// Sequences before it that get nothing.
+    others: usize,
 }
 
 impl Appending {
@@ -155,6 +167,7 @@ impl Appending {
             mean,
             table,
             blocks,
+            others: 1,
         }
     }
 
@@ -229,13 +242,14 @@ fn words_of(halves: &[f16]) -> Vec<u32> {
 
 impl Case for Appending {
     fn name(&self) -> String {
-        let Self { codec, block, sinks, ring, base, cuts, mean, .. } = self;
+        let Self { codec, block, sinks, ring, base, cuts, mean, others, .. } = self;
         let (ty, side, dim) = (codec.ty(), codec.side(), codec.dim());
         let side = if codec.is_latent() { "latents".to_owned() } else { format!("{side:?}") };
         let rotated = if codec.rotation().is_some() { " rotated" } else { "" };
         let centered = if mean.is_some() { " centered" } else { "" };
         format!(
-            "{ty} {side} d={dim}{rotated}{centered} block={block} sinks={sinks} ring={ring} fresh from {base} at {cuts:?}"
+            "{ty} {side} d={dim}{rotated}{centered} block={block} sinks={sinks} ring={ring} fresh from {base} at {cuts:?} \
+             behind {others}"
         )
     }
 
@@ -251,8 +265,9 @@ impl Case for Appending {
         let fresh = words_of(&self.vectors[(self.base * self.kv_heads * dim) as usize..]);
         let tokens = self.sinks + self.cuts[self.cuts.len() - 1] - self.base;
         let fresh = Buffer::from_slice(gpu, "fresh", tokens, &fresh)?;
-        let other = vec![u32::MAX; self.table.len()];
-        let table = Buffer::from_slice(gpu, "table", 2, &[other, self.table.clone()].concat())?;
+        let all = self.others as u64 + 1;
+        let other = vec![u32::MAX; self.others * self.table.len()];
+        let table = Buffer::from_slice(gpu, "table", all, &[other, self.table.clone()].concat())?;
         let mean = self
             .mean
             .as_ref()
@@ -264,11 +279,12 @@ impl Case for Appending {
         let pages = Pages { table: &table, pool: &pool };
         let (mut passes, mut lists) = (Vec::new(), Vec::new());
         for cut in self.cuts.windows(2) {
-            // A sequence that gets nothing, then this one.
+            // Sequences that get nothing, then this one.
             let [first, end] = [cut[0] as u32, cut[1] as u32];
             let piece = Piece { slot: 1, row: 0, base: self.base as u32, tokens: tokens as u32, first, end };
-            let list = [Piece::default(), piece];
-            let buffer = Buffer::from_slice(gpu, "pieces", 2, &list)?;
+            let mut list = vec![Piece::default(); self.others];
+            list.push(piece);
+            let buffer = Buffer::from_slice(gpu, "pieces", all, &list)?;
             let pieces = Pieces { list: &list, buffer: &buffer, fresh: &fresh };
             passes.push(append.bind(gpu, &from, &pieces, mean.as_ref(), &pages)?);
             lists.push(buffer);
@@ -278,7 +294,7 @@ impl Case for Appending {
         Ok(Prepared { passes, outputs: vec![("pool", pool)], others, before })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         // A codec that refuses the case expects no words at all.
         vec![Expected::Exact(self.pool().unwrap_or_default())]
     }

@@ -1,7 +1,7 @@
 //! Cases of `assign`.
 
 use super::laid::{Points, layouts};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::Metric;
@@ -150,16 +150,20 @@ impl Case for Assigning {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.points.clustered.len() / self.d
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let all = &self.points.clustered;
         let (n, k) = (all.len() / self.problems, self.centroids.len() / self.problems);
         let changed = vec![(n / self.d) as u32; self.problems];
-        let mut labels = Vec::new();
-        for problem in 0..self.problems {
-            let (points, centroids) = (&all[problem * n..][..n], &self.centroids[problem * k..][..k]);
-            let own = oracle::assign::nearest(points, centroids, self.d, self.metric != Metric::Euclidean);
-            labels.extend(own.iter().map(|label| label + (problem * k / self.d) as u32));
-        }
-        vec![Expected::Exact(labels), Expected::Exact(changed)]
+        let dot = self.metric != Metric::Euclidean;
+        let label = |&row: &usize| {
+            let problem = row * self.d / n;
+            let (point, centroids) = (&all[row * self.d..][..self.d], &self.centroids[problem * k..][..k]);
+            oracle::assign::nearest(point, centroids, self.d, dot)[0] + (problem * k / self.d) as u32
+        };
+        vec![Expected::Exact(sample.rows().iter().map(label).collect()), Expected::Exact(changed)]
     }
 }

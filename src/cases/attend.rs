@@ -1,9 +1,9 @@
 //! Cases of `attend`.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::codec::{CacheType, Codec, Encoded, GROUP, Pair, Side, center};
-use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::gpu::{Bound, Buffer, Context, OpKind, Spec};
 use crate::kv::attend::{
     Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, fits, partial_width, sizes,
 };
@@ -61,6 +61,8 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases.push(Attending { ring: Some((4, 96)), ..ring() });
     cases.push(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..ring() });
     cases.extend(latents());
+    // More query heads than a row of a grid has workgroups, each one's own.
+    cases.push(case(8, (1, FOLDED as u64), &[33]));
     cases.into_iter().map(|case| Box::new(case) as Box<dyn Case>).collect()
 }
 
@@ -127,6 +129,9 @@ struct Attending {
 
 /// Tokens of a block.
 const BLOCK: usize = 64;
+
+/// Up to so many tokens, each head is compared with its oracle.
+const SHORT: usize = 16_384;
 
 impl Attending {
     fn new(types: Pair, heads: Heads, lengths: &[usize], seed: usize) -> Self {
@@ -392,7 +397,20 @@ impl Case for Attending {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.lengths.len() * (self.heads.kv * self.heads.each) as usize
+    }
+
+    fn sample(&self, passes: &[Bound]) -> Sample {
+        let (rows, each) = (self.rows(), self.heads.each as usize);
+        match self.lengths.iter().sum::<usize>() {
+            ..SHORT => Sample::of(rows, passes),
+            // To decode a long sequence for every head takes an oracle long.
+            _ => Sample::only(rows, (0..each).chain(rows - each..rows)),
+        }
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let Heads { kv, each, dim } = self.heads;
         let (dim, query) = (dim as usize, self.query() as usize);
         let group = each as usize * query;
@@ -406,6 +424,14 @@ impl Case for Attending {
             sinks: self.sinks as usize,
         };
         for (i, queries) in queries.chunks_exact(group).enumerate() {
+            let own = |&&row: &&usize| row / each as usize == i;
+            let chosen = sample.rows().iter().filter(own).map(|row| row % each as usize);
+            let queries: Vec<f32> =
+                chosen.flat_map(|row| &queries[row * query..][..query]).copied().collect();
+            if queries.is_empty() {
+                continue;
+            }
+            let queries = queries.as_slice();
             let (sequence, head) = (i / kv as usize, i as u64 % kv);
             let decoded = |side| self.encode(side, &self.vectors(side, sequence, head), head);
             let (Ok((_, keys)), Ok((_, of_values))) = (decoded(Side::Keys), decoded(Side::Values)) else {

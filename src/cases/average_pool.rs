@@ -2,7 +2,7 @@
 
 use super::examples::{Values, pack, space};
 use super::max_pool::{global, halving, name, windows};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::classify::average_pool::{AveragePool, VARIANTS};
 use crate::classify::pooling::Pooling;
 use crate::gpu::{Context, OpKind, Spec};
@@ -70,10 +70,14 @@ impl Case for Mean {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let Pooling { input, output, window, .. } = self.pooling;
         let (mut values, mut bounds) = (Vec::new(), Vec::new());
-        for x in self.values.chunks(self.pooling.input_layout().positions) {
+        for x in sample.pick(&self.values).chunks(self.pooling.input_layout().positions) {
             let means = oracle::average_pool::average_pool(x, input, output, &window, self.include_pad);
             values.extend(means.0);
             bounds.extend(means.1);

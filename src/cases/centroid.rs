@@ -1,7 +1,7 @@
 //! Cases of `centroid`: the whole update, from labels to means, the sort included.
 
 use super::laid::{Points, layouts};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::centroid::{Centroid, Means, STAGES, Scales, VARIANTS, Weighted};
@@ -42,6 +42,8 @@ fn tests() -> Vec<Box<dyn Case>> {
     // Points in three blocks, as a file larger than a binding has them.
     cases.push(Box::new(Updating::new((1000, 9, 6), Random::new(99), 3)));
     cases.push(Box::new(Updating::new((1000, 9, 6), Random::new(98), 3).weighted()));
+    // More clusters than a row of a grid has workgroups.
+    cases.push(Box::new(Updating::new((1000, FOLDED, 1), Random::new(96), 1)));
     cases.push(Box::new(Updating { spherical: true, ..Updating::new((1000, 9, 6), Random::new(97), 1) }));
     for (d, (element, transform)) in
         [3, 4, 65].into_iter().flat_map(|d| layouts(d).into_iter().map(move |of| (d, of)))
@@ -165,7 +167,7 @@ impl Case for Updating {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let weights = self.weights.as_deref();
         let means = oracle::centroid::centroid(
             &self.points.clustered,

@@ -1,6 +1,6 @@
 //! Copies, whole and in parts.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::copy::{ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
@@ -36,7 +36,7 @@ impl Case for Copy {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: vec![] })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         vec![Expected::Exact(oracle::copy::copy(&self.words()))]
     }
 }

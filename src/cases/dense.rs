@@ -1,6 +1,6 @@
 //! Cases of `dense`.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::classify::dense::{self, Operands};
 use crate::classify::layout::Layout;
@@ -153,7 +153,11 @@ impl Case for Convolving {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.geometry.batch as usize
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let (input, output) = (&self.geometry.input, &self.geometry.output);
         let (mut values, mut bounds) = (Vec::new(), Vec::new());
         let constant = |step: Option<&Step>, at: usize| match step {
@@ -161,7 +165,7 @@ impl Case for Convolving {
             _ => 0.0,
         };
         let places = input.elements() / input.channels();
-        for x in self.x.chunks(input.elements()) {
+        for x in sample.pick(&self.x).chunks(input.elements()) {
             let x: Vec<f64> = (x.iter().enumerate())
                 .map(|(i, &x)| f64::from(x) - constant(self.before.first(), i / places))
                 .collect();

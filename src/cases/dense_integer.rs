@@ -1,7 +1,7 @@
 //! Cases of `dense_integer`.
 
 use super::dense::{Shape, geometry, name, shapes};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::classify::dense::Operands;
 use crate::classify::dense_integer;
@@ -122,11 +122,15 @@ impl Case for Convolving {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.geometry.batch as usize
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let (input, output) = (&self.geometry.input, &self.geometry.output);
         let (layout, places) = (Layout::of(output), output.elements() / output.channels());
         let mut words: Vec<u32> = Vec::new();
-        for codes in self.codes.chunks(input.elements()) {
+        for codes in sample.pick(&self.codes).chunks(input.elements()) {
             let sums = oracle::dense_integer::sums(&self.integer, (input, output), codes);
             let values = sums
                 .iter()

@@ -1,7 +1,7 @@
 //! Cases of `dequantize`.
 
 use super::quantized::{Quantized, SHOWN, filling, format};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -33,6 +33,7 @@ fn tests() -> Vec<Box<dyn Case>> {
         cases.push(Box::new(Quantized::new(format("F16"), 3, cols, &mut random)));
         cases.push(Box::new(Quantized::new(format("F32"), 66, cols, &mut random)));
     }
+    cases.push(Box::new(Quantized::new(format("F16"), FOLDED, 32, &mut random)));
     cases
 }
 
@@ -64,8 +65,12 @@ impl Case for Quantized {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        let values = self.values();
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        let values = self.at(sample).values();
         let bounds = oracle::dequantize::bounds(&values);
         vec![Expected::Within { values: values.into_iter().map(f64::from).collect(), bounds }]
     }

@@ -1,7 +1,7 @@
 //! Cases of `distance`.
 
 use super::laid::{Points, layouts};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::Metric;
@@ -63,9 +63,13 @@ impl Measuring {
         Self { points, centroids: random.floats(k * d), labels, d, metric }
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&[f32], &[f32])> {
-        let centroid = |&label: &u32| &self.centroids[label as usize * self.d..][..self.d];
-        self.points.clustered.chunks(self.d).zip(self.labels.iter().map(centroid))
+    /// The points and centroids of some rows.
+    fn pairs<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = (&'a [f32], &'a [f32])> {
+        let row = |values: &'a [f32], row: usize| &values[row * self.d..][..self.d];
+        sample
+            .rows()
+            .iter()
+            .map(move |&at| (row(&self.points.clustered, at), row(&self.centroids, self.labels[at] as usize)))
     }
 }
 
@@ -98,7 +102,11 @@ impl Case for Measuring {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         type Of = fn(&[f32], &[f32]) -> f64;
         let (distance, bound): (Of, Of) = match self.metric {
             Metric::Dot => (|x, c| -oracle::distance::product(x, c), oracle::distance::product_bound),
@@ -106,8 +114,8 @@ impl Case for Measuring {
         };
         let factor = if self.metric == Metric::Cosine { 0.5 } else { 1.0 };
         vec![Expected::Within {
-            values: self.pairs().map(|(x, c)| factor * distance(x, c)).collect(),
-            bounds: self.pairs().map(|(x, c)| bound(x, c)).collect(),
+            values: self.pairs(sample).map(|(x, c)| factor * distance(x, c)).collect(),
+            bounds: self.pairs(sample).map(|(x, c)| bound(x, c)).collect(),
         }]
     }
 }

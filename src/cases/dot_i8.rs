@@ -1,6 +1,6 @@
 //! Chains of int8 dot products.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::dot_i8::{ROW_BYTES, STEPS, VARIANTS, bind};
 use crate::{Result, oracle};
@@ -38,7 +38,7 @@ impl Case for Dot {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: vec![] })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let steps = STEPS * u64::from(self.batches);
         vec![Expected::Exact(oracle::dot_i8::dot_i8(&self.words(), self.weight, steps))]
     }

@@ -1,6 +1,6 @@
 //! Examples of activations, for the kernels of networks.
 
-use super::Random;
+use super::{Random, Sample};
 use crate::Result;
 use crate::classify::layout::{ELEMENTS, Layout};
 use crate::gpu::{Buffer, Context};
@@ -24,6 +24,14 @@ impl Values {
         match self {
             Self::F32(_) => Element::F32,
             Self::I8(_) => Element::I8,
+        }
+    }
+
+    /// Those of some examples.
+    pub(super) fn at(&self, sample: &Sample) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(sample.pick(values)),
+            Self::I8(values) => Self::I8(sample.pick(values)),
         }
     }
 

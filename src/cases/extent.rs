@@ -1,6 +1,6 @@
 //! Cases of `extent`, and the tensors that those of `histogram` share.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::classify::extent::{Extent, START, VARIANTS, value_of};
 use crate::classify::layout::Layout;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -44,6 +44,7 @@ impl Tensor {
         }
         all.push(Self::new(3, 12_544, 5, None));
         all.push(Self::new(20_011, 1, 2, None));
+        all.push(Self::new(FOLDED, 1, 1, None));
         all.push(Self::new(300, 4, 6, Some(128 * 4 * 32)));
         all
     }
@@ -139,7 +140,7 @@ impl Case for Bounding {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let (bounds, strange) = oracle::extent::extent(&self.0.counted());
         let [least, largest] = bounds.map_or([START[0], START[1]], |bounds| bounds.map(key));
         let [before_least, before_largest, before_strange] = self.1;

@@ -1,6 +1,6 @@
 //! Chains of f32 multiply-adds.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::fma_f32::{ROW_BYTES, STEPS, VARIANTS, bind};
 use crate::{Result, oracle};
@@ -52,7 +52,7 @@ impl Case for Fma {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: vec![] })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let ([factor, addend], values) = self.inputs();
         let (values, bounds) = (self.oracle)(&values, factor, addend, STEPS * u64::from(self.batches));
         vec![Expected::Within { values, bounds }]

@@ -1,7 +1,7 @@
 //! Cases of `gather`.
 
 use super::examples::{PARTED, Values, space};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::classify::gather::{Gather, VARIANTS, physical_index};
 use crate::classify::layout::{ELEMENTS, Layout};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -43,6 +43,7 @@ fn tests() -> Vec<Box<dyn Case>> {
         (PARTED, vec![(5, 6), (2, 6)], (7, 6), identity(42)),
         (5, vec![(11, 13)], (13, 11), transposed(11, 13)),
         (997, vec![(3, 2), (1, 5)], (2, 3), chance(6, 11)),
+        (FOLDED, vec![(2, 1)], (1, 1), vec![1]),
         (2, vec![(31, 17), (64, 9)], (13, 101), chance(1313, 1103)),
     ];
     let mut cases: Vec<Box<dyn Case>> = Vec::new();
@@ -115,10 +116,14 @@ impl Case for Chosen {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let mut floats = Vec::new();
         let mut bytes = Vec::new();
-        for row in 0..self.rows {
+        for &row in sample.rows() {
             let (mut of_floats, mut of_bytes) = (Vec::new(), Vec::new());
             for (layout, values) in &self.inputs {
                 let example = row * layout.elements()..(row + 1) * layout.elements();

@@ -1,7 +1,7 @@
 //! Cases of `histogram`.
 
 use super::extent::{Tensor, filling};
-use super::{Case, Entry, Expected, Prepared};
+use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::calibration::{BINS, Histogram};
 use crate::classify::histogram::{Count, VARIANTS};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -65,7 +65,7 @@ impl Case for Counting {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let counts = oracle::histogram::histogram(&self.tensor.counted(), self.scale(), BINS);
         vec![Expected::Exact(counts.iter().map(|&count| self.before.wrapping_add(count as u32)).collect())]
     }

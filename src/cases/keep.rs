@@ -1,6 +1,6 @@
 //! Cases of `keep`.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kv::keep::{Keep, Piece, Pieces, Recent, SPEC};
@@ -111,7 +111,7 @@ impl Case for Keeping {
         Ok(Prepared { passes, outputs: vec![("recent", recent)], others, before })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let mut words = self.before.clone();
         let (each, slots) = ((self.dim / 2) as usize, (self.sinks + self.ring) as usize);
         let mut row = 0;

@@ -1,6 +1,6 @@
 //! Cases of `lloyd`: decisions with known inputs, and the taking over of centroids.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::centroid::Means;
@@ -36,6 +36,12 @@ fn tests() -> Vec<Box<dyn Case>> {
         let problems = states.into_iter().flat_map(|state| problem(state).problems).collect();
         cases.push(Box::new(Deciding { problems, relocate }));
     }
+    // More problems, and more centroids, than a row of a grid has workgroups.
+    let states =
+        (0..FOLDED).map(|i| Deciding::new(1, u32::from(i % 5 == 0), i % 3 == 0, true, i as u32 % 7, 100.0));
+    let problems = states.flat_map(|state| state.problems).collect();
+    cases.push(Box::new(Deciding { problems, relocate: true }));
+    cases.push(Box::new(Committing::new((1, FOLDED, 1), Metric::Euclidean, true, false)));
     for (problems, k, d) in [(1, 1, 1), (1, 15, 3), (1, 16, 64), (1, 17, 300), (3, 5, 2), (70, 1, 9)] {
         for (accept, always) in [(true, false), (false, false), (false, true)] {
             cases.push(Box::new(Committing::new((problems, k, d), accept, always)));
@@ -122,7 +128,7 @@ impl Case for Deciding {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let (mut words, mut left) = (Vec::new(), Vec::new());
         for Problem { before: b, mass, shift, changed, tol } in &self.problems {
             let before = oracle::lloyd::Control {
@@ -198,7 +204,7 @@ impl Case for Committing {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let (width, k) = (self.d.next_multiple_of(4), self.rows() / self.problems);
         // Squares of whole numbers: no rounding.
         let norm = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>();

@@ -2,7 +2,7 @@
 
 use super::matmul::{filled, shapes};
 use super::matvec::Product;
-use super::{Case, Entry, Expected, Prepared};
+use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -61,7 +61,11 @@ impl Case for Half {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        self.0.expected_within(&self.0.x.values, bound)
+    fn rows(&self) -> usize {
+        self.0.weights.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        self.0.expected_within(sample, &self.0.x.values, bound)
     }
 }

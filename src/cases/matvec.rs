@@ -2,7 +2,7 @@
 
 use super::activation::Column;
 use super::quantized::{Quantized, SHOWN, filling, format};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS, Format};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -83,20 +83,21 @@ impl Product {
         Ok((weights, x, Buffer::from_slice(gpu, "bias", self.bias.len() as u64, &self.bias)?, y))
     }
 
-    /// The product with these columns.
-    pub(super) fn expected(&self, columns: &[f32]) -> Vec<Expected> {
-        self.expected_within(columns, bound)
+    /// Some rows of the product with these columns.
+    pub(super) fn expected(&self, sample: &Sample, columns: &[f32]) -> Vec<Expected> {
+        self.expected_within(sample, columns, bound)
     }
 
     /// The same with the error `bound` of weights, a column, a bias and the size of the format's blocks.
     pub(super) fn expected_within(
         &self,
+        sample: &Sample,
         columns: &[f32],
         bound: impl Fn(&[f32], &[f32], f32, usize) -> f64,
     ) -> Vec<Expected> {
-        let (values, cols) = (self.weights.values(), self.x.cols);
+        let (values, cols) = (self.weights.at(sample).values(), self.x.cols);
         let (mut products, mut bounds) = (Vec::new(), Vec::new());
-        for (row, weights) in values.chunks(cols).enumerate() {
+        for (&row, weights) in sample.rows().iter().zip(values.chunks(cols)) {
             let bias = self.bias.get(row).copied().unwrap_or(0.0);
             for x in columns.chunks(cols) {
                 products.push(product(weights, x, bias));
@@ -130,7 +131,11 @@ impl Case for Product {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        self.expected(&self.x.values)
+    fn rows(&self) -> usize {
+        self.weights.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        self.expected(sample, &self.x.values)
     }
 }

@@ -1,7 +1,7 @@
 //! Cases of `matvec_integer`; those of `matmul_integer` are made of the same products.
 
 use super::matvec::{Product, filled, shapes};
-use super::{Case, Entry, Expected, Prepared};
+use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::Result;
 use crate::format::{ALL, INTEGER_DECODERS};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -58,8 +58,12 @@ impl Case for Rounded {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.0.weights.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let columns = self.0.x.values.chunks(self.0.x.cols);
-        self.0.expected(&columns.flat_map(rounded).collect::<Vec<_>>())
+        self.0.expected(sample, &columns.flat_map(rounded).collect::<Vec<_>>())
     }
 }

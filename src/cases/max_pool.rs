@@ -1,7 +1,7 @@
 //! Cases of `max_pool`, and the windows that `average_pool` has too.
 
 use super::examples::{PARTED, Values, space};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::classify::layout::ELEMENTS;
 use crate::classify::max_pool::{MaxPool, VARIANTS};
@@ -88,6 +88,7 @@ pub(super) fn windows() -> Vec<(usize, Pooling)> {
         (5, signal),
         (2, global(64, [14, 14])),
         (67, global(3, [5, 4])),
+        (FOLDED, point),
     ]
 }
 
@@ -140,13 +141,17 @@ impl Case for Largest {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         fn pooled<T: Copy + PartialOrd>(values: &[T], pooling: &Pooling) -> Vec<T> {
             let Pooling { input, output, window, .. } = pooling;
             let planes = values.chunks(pooling.input_layout().positions);
             planes.flat_map(|x| oracle::max_pool::max_pool(x, *input, *output, window)).flatten().collect()
         }
-        let values = match &self.values {
+        let values = match &self.values.at(sample) {
             Values::F32(values) => Values::F32(pooled(values, &self.pooling)),
             Values::I8(values) => Values::I8(pooled(values, &self.pooling)),
         };

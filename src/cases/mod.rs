@@ -1,8 +1,7 @@
 //! Every kernel at known sizes with known answers: the one list behind the tests, the benches and the report.
 //!
-//! A case knows how to set its kernel up on a device and what its oracle says of the result. What the GPU gave
-//! ([`Measured`]) and what the CPU expects ([`Expected`]) are different types, so that no test can compare a thing
-//! with itself.
+//! A case knows how to set its kernel up on a device and what its oracle says of the result, or of a sample of its rows where
+//! it is large ([`crate::gpu::verify`]).
 
 pub mod activation;
 pub mod append;
@@ -44,6 +43,7 @@ pub mod softmax;
 pub mod transform;
 pub mod write;
 
+pub use crate::gpu::verify::{Expected, Measured, Sample, compare};
 use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Work};
 pub use crate::random::Random;
 use crate::{Error, Result};
@@ -148,6 +148,9 @@ pub const REGISTRY: &[Entry] = &[
     keep::ENTRY,
 ];
 
+/// Rows of cases whose grids fold if a workgroup takes one: more than a row of a grid has workgroups.
+const FOLDED: usize = 70_001;
+
 /// One kernel at one size.
 pub trait Case {
     /// What and how large, such as `n=1000 k=7 d=3`.
@@ -166,8 +169,18 @@ pub trait Case {
     }
     /// Uploads the inputs and binds the kernel, as variant `spec`.
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared>;
-    /// What each output must be, by the oracle, in the order of [`Prepared::outputs`].
-    fn expected(&self) -> Vec<Expected>;
+    /// Rows that an oracle can be asked for one by one; 0 where each answer depends on all of the input. Outputs of as many rows
+    /// are compared in a sample of them, others as a whole.
+    fn rows(&self) -> usize {
+        0
+    }
+    /// The rows that are compared where all would take the oracle too long.
+    fn sample(&self, passes: &[Bound]) -> Sample {
+        Sample::of(self.rows(), passes)
+    }
+    /// What each output must be, by the oracle, in the order of [`Prepared::outputs`]: in the rows of the sample, of those
+    /// that [`Self::rows`] counts.
+    fn expected(&self, sample: &Sample) -> Vec<Expected>;
 }
 
 /// A case on a device, ready to run.
@@ -193,7 +206,32 @@ impl Prepared {
             }
         }
         Recorder::run(gpu, &self.passes)?;
-        self.outputs.iter().map(|(_, buffer)| Ok(Measured(buffer.read(gpu)?))).collect()
+        self.outputs.iter().map(|(_, buffer)| Measured::read(gpu, buffer)).collect()
+    }
+
+    /// Runs the passes once and compares every output with what is `expected` in the rows of `sample`: what was measured.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with the first difference, for `what`; the device's.
+    pub fn check(
+        &self,
+        gpu: &Context,
+        what: &str,
+        sample: &Sample,
+        expected: &[Expected],
+    ) -> Result<Vec<Measured>> {
+        let fault = |problem: String| Error::Mismatch { case: what.to_owned(), problem };
+        let all = self.run(gpu)?;
+        if expected.len() != all.len() {
+            return Err(fault(format!("{} outputs, {} expected", all.len(), expected.len())));
+        }
+        for (((name, buffer), measured), expected) in self.outputs.iter().zip(&all).zip(expected) {
+            let sampled = buffer.rows() == sample.whole() as u64;
+            let chosen = sampled.then(|| measured.at(sample));
+            compare(chosen.as_ref().unwrap_or(measured), expected)
+                .map_err(|problem| fault(format!("{name}{problem}")))?;
+        }
+        Ok(all)
     }
 
     /// Bytes and operations of one run.
@@ -202,91 +240,33 @@ impl Prepared {
     }
 }
 
-/// What a GPU wrote, as 32-bit words.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Measured(Vec<u32>);
-
-impl Measured {
-    /// Words that did not come from a GPU: for the comparer's own tests.
-    #[doc(hidden)]
-    pub fn forged(words: Vec<u32>) -> Self {
-        Self(words)
-    }
-}
-
-/// What an oracle says an output must be.
+/// A pass of a case that was verified.
 #[derive(Clone, Debug)]
-pub enum Expected {
-    /// Exactly these words.
-    Exact(Vec<u32>),
-    /// f32 values within `bound` of these, each with its own bound.
-    Within {
-        /// The oracle's values.
-        values: Vec<f64>,
-        /// Largest absolute error of each.
-        bounds: Vec<f64>,
-    },
-    /// One of several words for each: labels where two centroids are equally near.
-    OneOf(Vec<Vec<u32>>),
-}
-
-/// Whether `measured` is what was `expected`; the first difference otherwise.
-pub fn compare(measured: &Measured, expected: &Expected) -> std::result::Result<(), String> {
-    let words = &measured.0;
-    let length = match expected {
-        Expected::Exact(values) => values.len(),
-        Expected::Within { values, .. } => values.len(),
-        Expected::OneOf(sets) => sets.len(),
-    };
-    if words.len() != length {
-        return Err(format!("{} values, {length} expected", words.len()));
-    }
-    match expected {
-        Expected::Exact(values) => match words.iter().zip(values).position(|(got, want)| got != want) {
-            None => Ok(()),
-            Some(i) => Err(format!("[{i}] is {:#x}, {:#x} expected", words[i], values[i])),
-        },
-        Expected::Within { values, bounds } => {
-            for (i, ((&word, &want), &bound)) in words.iter().zip(values).zip(bounds).enumerate() {
-                let got = f64::from(f32::from_bits(word));
-                // A NaN anywhere must fail, so the test is for what is right, not for what is wrong.
-                let right = (got - want).abs() <= bound;
-                if !right {
-                    return Err(format!("[{i}] is {got:e}, {want:e} +- {bound:e} expected"));
-                }
-            }
-            Ok(())
-        }
-        Expected::OneOf(sets) => match words.iter().zip(sets).position(|(got, set)| !set.contains(got)) {
-            None => Ok(()),
-            Some(i) => Err(format!("[{i}] is {}, one of {:?} expected", words[i], sets[i])),
-        },
-    }
+pub struct Verified {
+    /// Its shader.
+    pub shader: String,
+    /// Its workgroups, in both dimensions.
+    pub grid: [u32; 2],
 }
 
 /// Runs `case` as `spec` twice and checks: the oracle's answer, the same bits both times, and every guard.
 ///
 /// # Errors
 /// The device's, or [`Error::Mismatch`] with the case, the variant and the first difference.
-pub fn verify(gpu: &Context, case: &dyn Case, spec: &Spec) -> Result<()> {
-    let fault =
-        |problem: String| Error::Mismatch { case: format!("{} {}", spec.label(), case.name()), problem };
+pub fn verify(gpu: &Context, case: &dyn Case, spec: &Spec) -> Result<Vec<Verified>> {
+    let what = format!("{} {}", spec.label(), case.name());
+    let fault = |problem: &str| Error::Mismatch { case: what.clone(), problem: problem.to_owned() };
     let prepared = case.prepare(gpu, spec)?;
-    let first = prepared.run(gpu)?;
-    let expected = case.expected();
-    if expected.len() != first.len() {
-        return Err(fault(format!("{} outputs, {} expected", first.len(), expected.len())));
-    }
-    for (((name, _), measured), expected) in prepared.outputs.iter().zip(&first).zip(&expected) {
-        compare(measured, expected).map_err(|problem| fault(format!("{name}{problem}")))?;
-    }
+    let all = Sample::all(case.rows());
+    let first = prepared.check(gpu, &what, &all, &case.expected(&all))?;
     if prepared.run(gpu)? != first {
-        return Err(fault("a second run gave other bits".into()));
+        return Err(fault("a second run gave other bits"));
     }
     for buffer in prepared.outputs.iter().map(|(_, buffer)| buffer).chain(&prepared.others) {
         if !buffer.guards_hold(gpu)? {
-            return Err(fault("something was written outside a buffer".into()));
+            return Err(fault("something was written outside a buffer"));
         }
     }
-    Ok(())
+    let verified = |pass: &Bound| Verified { shader: pass.label().to_owned(), grid: pass.grid() };
+    Ok(prepared.passes.iter().map(verified).collect())
 }

@@ -1,6 +1,6 @@
 //! Cases of `pointwise`.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::classify::layout::Layout;
 use crate::classify::pointwise::{self, Operands};
@@ -131,27 +131,32 @@ impl Case for Stepping {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.batch as usize
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        let (x, other, codes) = (sample.pick(&self.x), sample.pick(&self.other), sample.pick(&self.codes));
         let channel = |i: usize| i % self.layout.elements() / self.layout.positions;
         let affine = |i: usize| (self.affine.scale[channel(i)], self.affine.zero[channel(i)]);
         let words =
             |values: Vec<f32>| self.layout.pack(&values.into_iter().map(f32::to_bits).collect::<Vec<u32>>());
         vec![match self.kind {
             0 => {
-                let x = self.x.iter().zip(&self.other).enumerate();
+                let x = x.iter().zip(&other).enumerate();
                 Expected::Exact(words(
                     x.map(|(i, (x, y))| (self.constant[channel(i)] - x * y).max(0.0)).collect(),
                 ))
             }
             1 => {
                 let code = |(i, &x): (usize, &f32)| oracle::pointwise::quantize(x, affine(i).0, affine(i).1);
-                let codes: Vec<i8> = self.x.iter().enumerate().map(code).collect();
+                let codes: Vec<i8> = x.iter().enumerate().map(code).collect();
                 Expected::Exact(bytemuck::pod_collect_to_vec(&self.layout.pack_i8(&codes)))
             }
             2 => {
                 let value =
                     |(i, &q): (usize, &i8)| oracle::pointwise::dequantize(q, affine(i).0, affine(i).1);
-                Expected::Exact(words(self.codes.iter().enumerate().map(value).collect()))
+                Expected::Exact(words(codes.iter().enumerate().map(value).collect()))
             }
             _ => {
                 let value = |(i, &x): (usize, &f32)| {
@@ -160,7 +165,7 @@ impl Case for Stepping {
                         oracle::pointwise::unary(Unary::Sigmoid, x * f64::from(self.constant[channel(i)]));
                     oracle::pointwise::unary(Unary::Clip { low: 0.4, high: 0.6 }, x)
                 };
-                let values: Vec<f64> = self.x.iter().enumerate().map(value).collect();
+                let values: Vec<f64> = x.iter().enumerate().map(value).collect();
                 // exp is good to 3 + 2 |x| ulp (WGSL); there are two of them, of arguments below 3.
                 let bounds = self.layout.pack(&vec![32.0 * f64::from(f32::EPSILON); values.len()]);
                 Expected::Within { values: self.layout.pack(&values), bounds }

@@ -1,6 +1,6 @@
 //! Quantized weights with known values, for the cases of `src/matmul`.
 
-use super::Random;
+use super::{Random, Sample};
 use crate::Result;
 use crate::format::Format;
 use crate::gpu::Context;
@@ -14,8 +14,9 @@ pub(super) struct Quantized {
     blocks: Vec<u8>,
 }
 
-/// Rows that differ from each other; quantizing takes long, so larger matrices repeat them.
-const DIFFERENT: usize = 64;
+/// Rows that differ from each other; quantizing takes long, so larger matrices repeat them. A prime, so that tiles of rows never
+/// look alike.
+const DIFFERENT: usize = 61;
 
 impl Quantized {
     /// Random weights.
@@ -50,6 +51,11 @@ impl Quantized {
             values.fill(f32::NAN);
         }
         values
+    }
+
+    /// Some of its rows.
+    pub(super) fn at(&self, sample: &Sample) -> Self {
+        Self { rows: sample.rows().len(), blocks: sample.pick(&self.blocks), ..*self }
     }
 
     pub(super) fn upload(&self, gpu: &Context) -> Result<Weights> {

@@ -1,6 +1,6 @@
 //! Cases of `radix_sort`.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::radix_sort::{RadixSort, STAGES};
@@ -74,7 +74,7 @@ impl Case for Sorting {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let numbers: Vec<u32> = (0..self.keys.len() as u32).collect();
         let (keys, values) =
             oracle::radix_sort::radix_sort(&self.keys, self.values.as_ref().unwrap_or(&numbers));

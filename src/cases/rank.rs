@@ -1,6 +1,6 @@
 //! Cases of `rank`.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::classify::rank::{Rank, SPEC, key};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::{Result, oracle};
@@ -60,7 +60,11 @@ impl Case for Ranking {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        vec![Expected::Exact(oracle::rank::rank(&self.x, &self.others))]
+    fn rows(&self) -> usize {
+        self.x.len()
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        vec![Expected::Exact(oracle::rank::rank(&sample.pick(&self.x), &self.others))]
     }
 }

@@ -1,6 +1,6 @@
 //! Reads, whole and in parts.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::read_xor::{OUT_ROW_BYTES, ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
@@ -43,7 +43,7 @@ impl Case for Read {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: vec![] })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         vec![Expected::Exact(oracle::read_xor::read_xor(&self.words()))]
     }
 }

@@ -1,7 +1,7 @@
 //! Cases of `rerank`.
 
 use super::laid::{Points, layouts};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::Metric;
@@ -134,7 +134,7 @@ impl Case for Reranking {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         let n = self.n() as u32;
         let dot = self.metric != Metric::Euclidean;
         let labels = oracle::rerank::rerank(&self.points.clustered, &self.centroids, self.d, dot);

@@ -1,6 +1,6 @@
 //! Cases of `rotate`.
 
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::codec::HEAD_DIMS;
 use crate::codec::rotation::Rotation;
@@ -14,7 +14,8 @@ pub const ENTRY: Entry =
 
 fn tests() -> Vec<Box<dyn Case>> {
     let case = |(i, dim): (usize, usize)| Rotating { rows: [0, 1, 5, 63, 64, 1009][i], dim };
-    HEAD_DIMS.into_iter().enumerate().map(|at| Box::new(case(at)) as Box<dyn Case>).collect()
+    let sizes = HEAD_DIMS.into_iter().enumerate().map(case).chain([Rotating { rows: FOLDED, dim: 32 }]);
+    sizes.map(|case| Box::new(case) as Box<dyn Case>).collect()
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
@@ -50,8 +51,12 @@ impl Case for Rotating {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        let input = self.input();
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        let input = sample.pick(&self.input());
         let values = oracle::rotate::rotate(&input, &Rotation::sign_words(self.dim), self.dim);
         let bounds =
             input.chunks(self.dim).flat_map(|row| vec![oracle::rotate::bound(row); self.dim]).collect();

@@ -1,7 +1,7 @@
 //! Cases of `row_scale`.
 
 use super::quantized::{Quantized, SHOWN, filling, format};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -29,6 +29,7 @@ fn tests() -> Vec<Box<dyn Case>> {
     for (rows, cols, size) in [(1, 1, 1.0), (66, 31, 1e38), (3, 1001, 1e-36), (2, 64, 0.0), (7, 4160, 1e6)] {
         cases.push(Box::new(Scaled(Quantized::sized(format("F32"), rows, cols, size, &mut random))));
     }
+    cases.push(Box::new(Scaled(Quantized::new(format("F16"), FOLDED, 32, &mut random))));
     cases
 }
 
@@ -61,8 +62,12 @@ impl Case for Scaled {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        let values = self.0.values();
+    fn rows(&self) -> usize {
+        self.0.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        let values = self.0.at(sample).values();
         let rows = values.chunks(self.0.cols);
         vec![Expected::OneOf(rows.map(|row| allowed(row).map(f32::to_bits).to_vec()).collect())]
     }

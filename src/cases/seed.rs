@@ -1,11 +1,11 @@
 //! Cases of `seed`: the distances to some trials, and the choice among them.
 
 use super::laid::Points;
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Bound, Context, OpKind, Spec};
 use crate::kmeans::element::{Element, FILES};
-use crate::kmeans::seed::{STAGES, Seed, State, VARIANTS, trials};
+use crate::kmeans::seed::{Pick, STAGES, Seed, State, VARIANTS, trials};
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -41,6 +41,9 @@ fn tests() -> Vec<Box<dyn Case>> {
             cases.push(Box::new(Step { points, ..step }));
         }
     }
+    // More problems than a row of a grid has workgroups.
+    cases.push(Box::new(Step::several((FOLDED, 2, 1), 2, 1)));
+    cases.push(Box::new(Step::several((7, 600, 3), 60, 1)));
     cases.push(Box::new(Step { before: vec![0.0; 300], ..Step::new((300, 5, 2), 3, Which::Choice) }));
     cases
 }
@@ -64,6 +67,7 @@ struct Step {
     candidates: Vec<u32>,
     k: usize,
     d: usize,
+    problems: usize,
     step: u32,
     which: Which,
 }
@@ -76,22 +80,39 @@ impl Step {
         let candidates = (0..trials(k as u64)).map(|_| random.below(n as u64) as u32).collect();
         let points = Points::plain(random.integers(n * d, 3), d);
         let before = (0..n).map(|_| random.below(9 * d as u64) as f64).collect();
-        Self { points, before, weights: None, candidates, k, d, step, which }
+        Self { points, before, weights: None, candidates, k, d, problems: 1, step, which }
+    }
+
+    /// The choice in several problems of so many points and dimensions.
+    fn several((problems, each, d): (usize, usize, usize), k: usize, step: u32) -> Self {
+        let one = Self::new((problems * each, k, d), step, Which::Choice);
+        let mut random = Random::new(problems as u64);
+        let trials = problems * one.candidates.len();
+        let candidates = (0..trials).map(|_| random.below(each as u64) as u32).collect();
+        Self { candidates, problems, ..one }
+    }
+
+    fn trials(&self) -> usize {
+        self.candidates.len() / self.problems
     }
 
     /// `[n, trials]`: what the step before left behind; its best trial is number 1 where there is one.
     fn nearest(&self) -> Vec<f64> {
-        let trials = self.candidates.len();
+        let trials = self.trials();
         self.before
             .iter()
             .flat_map(|&x| (0..trials).map(move |t| if t == 1 { x } else { x + 1.0 + t as f64 }))
             .collect()
     }
 
-    fn potential(nearest: &[f64], trials: usize) -> Vec<f64> {
+    /// Sums of each workgroup's points; no workgroup has those of two problems.
+    fn potential(&self, nearest: &[f64]) -> Vec<f64> {
+        let trials = self.trials();
         let mut sums = Vec::new();
-        for group in nearest.chunks(GROUP * trials) {
-            sums.extend((0..trials).map(|t| group.iter().skip(t).step_by(trials).sum::<f64>()));
+        for problem in nearest.chunks(nearest.len() / self.problems) {
+            for group in problem.chunks(GROUP * trials) {
+                sums.extend((0..trials).map(|t| group.iter().skip(t).step_by(trials).sum::<f64>()));
+            }
         }
         sums
     }
@@ -106,7 +127,8 @@ impl Case for Step {
         let which = if self.which == Which::Distance { "distances" } else { "choice" };
         let weighted = if self.weights.is_some() { " weighted" } else { "" };
         let (n, label) = (self.before.len(), self.points.label());
-        format!("{which} n={n} k={} d={} step={}{weighted}{label}", self.k, self.d, self.step)
+        let batch = if self.problems > 1 { format!("B={} ", self.problems) } else { String::new() };
+        format!("{batch}{which} n={n} k={} d={} step={}{weighted}{label}", self.k, self.d, self.step)
     }
 
     fn decoder(&self) -> Option<&'static str> {
@@ -115,14 +137,16 @@ impl Case for Step {
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (n, d) = (self.before.len() as u64, self.d as u64);
-        let kernels = Seed::load(gpu, &self.points.fill(spec), n)?;
+        let problems = self.problems as u64;
+        let kernels = Seed::load(gpu, &self.points.fill(spec), n / problems)?;
         let points = self.points.upload(gpu)?;
-        let state = kernels.state(gpu, (n, 1), self.k as u64, 0, self.weights.as_deref())?;
-        let trials = self.candidates.len();
+        let state = kernels.state(gpu, (n, problems), self.k as u64, 0, self.weights.as_deref())?;
         let nearest = self.nearest();
+        let pick = vec![Pick { step: self.step, best: 1 }; self.problems];
         state.candidates.write(gpu, &self.candidates)?;
-        state.pick.write(gpu, &[[self.step, 1]])?;
+        state.pick.write(gpu, &pick)?;
         let [distance, choice]: [Bound; 2] = kernels.bind(gpu, points.laid(), &state, d, RANDOM_SEED, 0)?;
+        let before = bytemuck::cast_slice(&pick).to_vec();
         let State { nearest: [written, read], potential, candidates, chosen, pick, weights, .. } = state;
         if self.which == Which::Distance {
             read.write(gpu, &narrow(&nearest))?;
@@ -137,21 +161,21 @@ impl Case for Step {
             });
         }
         written.write(gpu, &narrow(&nearest))?;
-        potential.write(gpu, &narrow(&Self::potential(&nearest, trials)))?;
+        potential.write(gpu, &narrow(&self.potential(&nearest)))?;
         Ok(Prepared {
             passes: vec![choice],
             outputs: vec![("candidates", candidates), ("chosen", chosen), ("pick", pick)],
             others: [read, written, potential, weights].into_iter().chain(points.into_buffers()).collect(),
             before: vec![
                 ("candidates", self.candidates.clone()),
-                ("chosen", vec![u32::MAX; self.k]),
-                ("pick", vec![self.step, 1]),
+                ("chosen", vec![u32::MAX; self.problems * self.k]),
+                ("pick", before),
             ],
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        let trials = self.candidates.len();
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
+        let trials = self.trials();
         if self.which == Which::Distance {
             // Before the first step there is no nearest seed yet.
             let before =
@@ -159,22 +183,24 @@ impl Case for Step {
             let weights = self.weights.as_deref();
             let (nearest, _) =
                 oracle::seed::nearest(&self.points.clustered, weights, &before, &self.candidates, self.d);
-            let potential = Self::potential(&nearest, trials);
+            let potential = self.potential(&nearest);
             return vec![Expected::Exact(narrow(&nearest)), Expected::Exact(narrow(&potential))];
         }
         let nearest = self.nearest();
-        let best = oracle::seed::best(&nearest, trials);
-        let weights: Vec<f64> = nearest.iter().skip(best as usize).step_by(trials).copied().collect();
-        let draw =
-            |t: u32| oracle::seed::draw(&weights, oracle::seed::random_unit(RANDOM_SEED, self.step, t));
-        let mut chosen = vec![u32::MAX; self.k];
-        if let Some(place) = chosen.get_mut(self.step as usize) {
-            *place = self.candidates[best as usize];
+        let (mut drawn, mut chosen, mut pick) = (Vec::new(), Vec::new(), Vec::new());
+        let own = nearest.chunks(nearest.len() / self.problems).zip(self.candidates.chunks(trials));
+        for (nearest, candidates) in own {
+            let best = oracle::seed::best(nearest, trials);
+            let weights: Vec<f64> = nearest.iter().skip(best as usize).step_by(trials).copied().collect();
+            let unit = |trial: u32| oracle::seed::random_unit(RANDOM_SEED, self.step, trial);
+            drawn.extend((0..trials as u32).map(|trial| oracle::seed::draw(&weights, unit(trial))));
+            let mut seeds = vec![u32::MAX; self.k];
+            if let Some(place) = seeds.get_mut(self.step as usize) {
+                *place = candidates[best as usize];
+            }
+            chosen.extend(seeds);
+            pick.extend([self.step + 1, best]);
         }
-        vec![
-            Expected::Exact((0..trials as u32).map(draw).collect()),
-            Expected::Exact(chosen),
-            Expected::Exact(vec![self.step + 1, best]),
-        ]
+        vec![Expected::Exact(drawn), Expected::Exact(chosen), Expected::Exact(pick)]
     }
 }

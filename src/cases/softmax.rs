@@ -1,7 +1,7 @@
 //! Cases of `softmax`.
 
 use super::examples::{PARTED, Values, pack, space};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::classify::layout::Layout;
 use crate::classify::softmax::{Softmax, VARIANTS};
 use crate::gpu::{Context, OpKind, Spec};
@@ -32,6 +32,7 @@ fn tests() -> Vec<Box<dyn Case>> {
         (3, 7, 67, 30.0),
         (PARTED, 5, 6, 1.0),
         (5, 9, 1, 1e30),
+        (FOLDED, 2, 1, 8.0),
     ];
     sizes.into_iter().map(|size| Box::new(Shares::new(size)) as Box<dyn Case>).collect()
 }
@@ -84,8 +85,14 @@ impl Case for Shares {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![x], before: Vec::new() })
     }
 
-    fn expected(&self) -> Vec<Expected> {
-        let (values, bounds) = (self.packed(oracle::softmax::softmax), self.packed(oracle::softmax::bounds));
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        let chosen = Self { rows: sample.rows().len(), values: sample.pick(&self.values), ..*self };
+        let (values, bounds) =
+            (chosen.packed(oracle::softmax::softmax), chosen.packed(oracle::softmax::bounds));
         vec![Expected::Within { values, bounds }]
     }
 }

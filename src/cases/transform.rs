@@ -1,7 +1,7 @@
 //! Cases of `transform`.
 
 use super::laid::{Points, layouts};
-use super::{Case, Entry, Expected, Prepared, Random};
+use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::Metric;
@@ -70,13 +70,10 @@ impl Transforming {
         Self { points: Points::plain(points, d), centroids, d, metric }
     }
 
-    fn of_pairs(&self, of: impl Fn(&[f32], &[f32]) -> f64) -> Vec<f64> {
+    fn of_pairs(&self, sample: &Sample, of: impl Fn(&[f32], &[f32]) -> f64) -> Vec<f64> {
         let centroids = || self.centroids.chunks(self.d);
-        self.points
-            .clustered
-            .chunks(self.d)
-            .flat_map(|x| centroids().map(|c| of(x, c)).collect::<Vec<_>>())
-            .collect()
+        let points = sample.pick(&self.points.clustered);
+        points.chunks(self.d).flat_map(|x| centroids().map(|c| of(x, c)).collect::<Vec<_>>()).collect()
     }
 }
 
@@ -105,16 +102,17 @@ impl Case for Transforming {
         })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.points.clustered.len() / self.d
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        let of_pairs = |of: fn(&[f32], &[f32]) -> f64| self.of_pairs(sample, of);
         use oracle::{distance, transform};
         let (values, bounds) = match self.metric {
-            Metric::Euclidean => (self.of_pairs(transform::transform), self.of_pairs(transform::bound)),
-            Metric::Cosine => {
-                (self.of_pairs(|x, c| 0.5 * distance::distance(x, c)), self.of_pairs(distance::bound))
-            }
-            Metric::Dot => {
-                (self.of_pairs(|x, c| -distance::product(x, c)), self.of_pairs(distance::product_bound))
-            }
+            Metric::Euclidean => (of_pairs(transform::transform), of_pairs(transform::bound)),
+            Metric::Cosine => (of_pairs(|x, c| 0.5 * distance::distance(x, c)), of_pairs(distance::bound)),
+            Metric::Dot => (of_pairs(|x, c| -distance::product(x, c)), of_pairs(distance::product_bound)),
         };
         vec![Expected::Within { values, bounds }]
     }

@@ -1,6 +1,6 @@
 //! Patterns written, whole and in parts.
 
-use super::{Case, Entry, Expected, Prepared};
+use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
 use crate::roofline::write::{ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
@@ -33,7 +33,7 @@ impl Case for Write {
         Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others: vec![], before: vec![] })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         vec![Expected::Exact(oracle::write::write(self.rows, SEED))]
     }
 }

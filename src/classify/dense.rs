@@ -69,7 +69,7 @@ pub fn bind(gpu: &Context, spec: &Spec, dense: &Dense, on: &Operands<'_>) -> Res
     let geometry = on.geometry;
     let spec = geometry.settle(spec.refill("sink", sink(geometry.output.element, on.plain)));
     let spec = if on.plain { spec.set("WIDEST", widest(geometry)) } else { spec };
-    let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec))?;
+    let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec)?)?;
     let blocks: Vec<f32> = geometry.arrange(&dense.weights).into_iter().flatten().flatten().collect();
     let out_words = Layout::of(&geometry.output).c4();
     let weights = Buffer::from_slice(gpu, "weights", out_words as u64, &blocks)?;
@@ -78,5 +78,10 @@ pub fn bind(gpu: &Context, spec: &Spec, dense: &Dense, on: &Operands<'_>) -> Res
     let (constants, slab) = on.chains().constants(gpu)?;
     let buffers =
         [("x", on.x), ("weights", &weights), ("bias", &bias), ("constants", &constants), ("y", on.y)];
-    kernel.bind(gpu, &buffers, geometry.params(Tile::of(&spec), slab)?, on.work(weights.bytes()))
+    kernel.bind(
+        gpu,
+        &buffers,
+        geometry.params(Tile::of(kernel.reflection())?, slab)?,
+        on.work(weights.bytes()),
+    )
 }

@@ -52,9 +52,11 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     let zeros = integer.weight_zero.iter().any(|&zero| zero != 0);
     let spec = spec
         .refill("source", source(geometry.input.element))
-        .refill("sink", sink(geometry.output.element, on.plain))
-        .set("REGISTER", integer.register);
+        .refill("sink", sink(geometry.output.element, on.plain));
     let mut spec = geometry.settle(spec);
+    if integer.register != 32 {
+        spec = spec.set("REGISTER", integer.register);
+    }
     if on.plain {
         spec = spec.set("WIDEST", widest(geometry));
     }
@@ -74,7 +76,7 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     if !steps.is_empty() {
         spec = spec.set("FIXED", 1);
     }
-    let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec))?;
+    let kernel: Kernel<WindowParams> = Kernel::load(gpu, &on.chains().settle(spec)?)?;
     let out_words = Layout::of(&geometry.output).c4() as u64;
     let ones = vec![1i8; integer.weights.len()];
     let planes: &[&[i8]] = if zeros { &[&integer.weights, &ones] } else { &[&integer.weights] };
@@ -101,7 +103,7 @@ pub fn bind(gpu: &Context, spec: &Spec, integer: &Integer, on: &Operands<'_>) ->
     ];
     let integers = Buffer::from_slice(gpu, "integers", 5 * out_words, &integers.concat())?;
     let (constants, slab) = on.chains().constants(gpu)?;
-    let mut params = geometry.params(Tile::of(&spec), slab)?;
+    let mut params = geometry.params(Tile::of(kernel.reflection())?, slab)?;
     params.pad_word = u32::from_le_bytes([integer.input_zero as i8 as u8; 4]);
     params.planes = planes as u32;
     let buffers =

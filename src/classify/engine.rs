@@ -3,8 +3,6 @@
 //! A plan comes first (`plan`). Between passes lie activations as [`super::layout`] says. The same plan runs networks of floats,
 //! of integers, and of both.
 
-use std::time::Duration;
-
 use super::average_pool::AveragePool;
 use super::gather::Gather;
 use super::layout::Layout;
@@ -12,9 +10,10 @@ use super::max_pool::MaxPool;
 use super::plan::{Kind, Pass, Plan};
 use super::pooling::Pooling;
 use super::softmax::Softmax;
+use super::trial::{Layer, Trial};
 use super::window::{Geometry, candidates};
 use super::{average_pool, dense, dense_integer, gather, max_pool, pointwise, softmax};
-use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Spec, Work, time, tune};
+use crate::gpu::{Bound, Buffer, Context, Readback, Recorder, Spec, Work, tune};
 use crate::network::{Element, Integer, Network, Op, Output, Value};
 use crate::{Error, Result};
 
@@ -286,19 +285,26 @@ impl Engine {
 const MOST_UNTRIED: u64 = 1 << 28;
 
 /// Bound as the variant that is fastest on these shapes.
-fn fastest(
-    gpu: &Context,
-    geometry: &Geometry,
-    variants: &[Spec],
-    bind: impl Fn(&Spec) -> Result<Bound>,
-) -> Result<Bound> {
+fn fastest(gpu: &Context, variants: &[Spec], layer: Layer<'_>, on: &dense::Operands<'_>) -> Result<Bound> {
+    let geometry = on.geometry;
+    let bind = |spec: &Spec| match layer {
+        Layer::Float(dense) => dense::bind(gpu, spec, dense, on),
+        Layer::Integer(integer) => dense_integer::bind(gpu, spec, integer, on),
+    };
     let list = candidates(gpu, geometry, variants)?;
     match list.as_slice() {
         [first, _, ..] if geometry.products() > MOST_UNTRIED => {
             let (k, n) = (geometry.products() / geometry.batch, geometry.output.elements());
             let class = format!("{} b{} k{k} n{n}", first.label(), geometry.batch.next_power_of_two());
-            let time = |spec: &Spec| Ok(time(gpu, &[vec![&bind(spec)?]], Duration::from_millis(20))?.low_us);
-            bind(tune::choose(gpu, &list, &class, time)?)
+            let mut trial = None;
+            let chosen = tune::choose(gpu, &list, &class, |spec| {
+                let trial = match &mut trial {
+                    Some(trial) => trial,
+                    none => none.insert(Trial::new(gpu, layer, on)?),
+                };
+                trial.attempt(gpu, spec, &bind(spec)?)
+            })?;
+            bind(chosen)
         }
         [first, ..] => bind(first),
         [] => Err(Error::Input(format!("no kernel computes {}", geometry.output.name))),
@@ -366,7 +372,7 @@ fn bind(
                 y,
                 plain,
             };
-            fastest(gpu, &geometry, dense::VARIANTS, |spec| dense::bind(gpu, spec, dense, &on))
+            fastest(gpu, dense::VARIANTS, Layer::Float(dense), &on)
         }
         Kind::Layer(Op::Integer(integer), shapes) => {
             let geometry = geometry(shapes, integer.window, integer.groups);
@@ -378,9 +384,7 @@ fn bind(
                 y,
                 plain,
             };
-            fastest(gpu, &geometry, dense_integer::VARIANTS, |spec| {
-                dense_integer::bind(gpu, spec, integer, &on)
-            })
+            fastest(gpu, dense_integer::VARIANTS, Layer::Integer(integer), &on)
         }
         Kind::Layer(Op::MaxPool(window), shapes) => {
             let pooling = pooling(shapes, *window);

@@ -20,5 +20,6 @@ pub mod rank;
 pub mod softmax;
 pub mod starnet;
 pub mod steps;
+mod trial;
 pub mod watch;
 pub mod window;

@@ -73,7 +73,7 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
         spec = spec.set("ARITHMETIC", 1 + arithmetic as u32);
     }
     let chains = Chains { before: (on.before, on.layout), after: (on.after, on.layout) };
-    let kernel: Kernel<PointwiseParams> = Kernel::load(gpu, &chains.settle(spec))?;
+    let kernel: Kernel<PointwiseParams> = Kernel::load(gpu, &chains.settle(spec)?)?;
     let (constants, slab) = chains.constants(gpu)?;
     let rows = on.x.rows() * on.layout.words() as u64;
     let params = PointwiseParams {

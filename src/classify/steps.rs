@@ -1,9 +1,9 @@
 //! Chains of element-wise operations, fused with the kernels in front of them or behind: the host of `lib/steps`.
 
 use super::layout::Layout;
-use crate::Result;
 use crate::gpu::{Buffer, Context, Spec};
 use crate::network::{Affine, Arithmetic, Element, Op, Output, Unary};
+use crate::{Error, Result};
 
 /// One operation of f32 on each element.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,13 +138,22 @@ pub struct Chains<'a> {
 
 impl Chains<'_> {
     /// `spec` with its overrides set.
-    pub fn settle(&self, mut spec: Spec) -> Spec {
+    ///
+    /// # Errors
+    /// [`Error::Input`] for more steps than a kernel has in front or behind.
+    pub fn settle(&self, mut spec: Spec) -> Result<Spec> {
         for (names, (steps, layout)) in [(BEFORE, self.before), (AFTER, self.after)] {
+            if steps.len() > names.len() {
+                let (count, most) = (steps.len(), names.len());
+                return Err(Error::Input(format!(
+                    "{count} steps are more than the {most} that a kernel has"
+                )));
+            }
             for (name, step) in names.iter().zip(steps) {
                 spec = spec.set(name, step.code(layout));
             }
         }
-        spec
+        Ok(spec)
     }
 
     /// The constants, and how many words each step has.

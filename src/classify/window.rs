@@ -1,7 +1,7 @@
 //! The places of a convolution: what its kernels are told of shapes, and the order of its weights.
 
 use super::layout::Layout;
-use crate::gpu::{Context, Spec, params, to_u32, tune};
+use crate::gpu::{Context, Reflection, Spec, params, to_u32, tune};
 use crate::network::{Value, Window};
 use crate::{Error, Result};
 
@@ -50,11 +50,13 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// That of a variant.
-    pub fn of(spec: &Spec) -> Self {
-        let value = |name| spec.consts.iter().find(|(n, _)| *n == name).map(|(_, value)| u64::from(*value));
-        let (sites, columns) = (value("SITES").unwrap_or(2), value("COLUMNS").unwrap_or(1));
-        Self { sites, columns, lanes: if sites > 1 { WORKGROUP } else { 1 } }
+    /// That of a variant, as its shader has it.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] if it has none.
+    pub fn of(shader: &Reflection) -> Result<Self> {
+        let (sites, columns) = (shader.constant("SITES")?.into(), shader.constant("COLUMNS")?.into());
+        Ok(Self { sites, columns, lanes: if sites > 1 { shader.workgroup[0].into() } else { 1 } })
     }
 }
 
@@ -63,15 +65,18 @@ impl Tile {
 pub fn candidates(gpu: &Context, geometry: &Geometry, variants: &[Spec]) -> Result<Vec<Spec>> {
     let places = geometry.batch * Layout::of(&geometry.output).positions as u64;
     let words = geometry.out_words() as u64;
-    let fits = |spec: &Spec| {
-        let Tile { sites, columns, .. } = Tile::of(spec);
-        match places {
+    let mut able = Vec::new();
+    for spec in tune::supported(gpu, variants)? {
+        let Tile { sites, columns, .. } = Tile::of(&*Reflection::of(spec)?)?;
+        let fits = match places {
             _ if geometry.groups > 1 => columns == 1 && (sites == 1) == (places < FEW),
             0..FEW => sites == 1,
             _ => sites > 1 && (columns > 1) == (words > 1),
+        };
+        if fits {
+            able.push(*spec);
         }
-    };
-    let mut able: Vec<Spec> = tune::supported(gpu, variants)?.into_iter().copied().filter(fits).collect();
+    }
     // A processor that plays a GPU loads each component by itself, and the last ones are made for that.
     if gpu.adapter.is_software() {
         able.reverse();
@@ -81,9 +86,6 @@ pub fn candidates(gpu: &Context, geometry: &Geometry, variants: &[Spec]) -> Resu
 
 /// Below so many places, a device is not filled anyway.
 const FEW: u64 = 256;
-
-/// Invocations of a workgroup of these kernels.
-const WORKGROUP: u64 = 64;
 
 /// The shapes of a convolution.
 #[derive(Clone, Debug)]
@@ -126,9 +128,13 @@ impl Geometry {
         reads.map(|(first, end)| end - first).max().unwrap_or(0)
     }
 
-    /// `spec` with the overrides of lib/window.
+    /// `spec` with the overrides of lib/window. What is off by itself is not set: a spec has not room for all overrides.
     pub(super) fn settle(&self, spec: Spec) -> Spec {
-        spec.set("POINT", self.is_point().into()).set("STAR", self.window.star.into())
+        match (self.is_point(), self.window.star) {
+            (true, _) => spec.set("POINT", 1),
+            (false, true) => spec.set("STAR", 1),
+            (false, false) => spec,
+        }
     }
 
     /// Whether each place is computed from the same place alone.

@@ -220,6 +220,8 @@ impl Session {
         Options {
             adapter: adapter.map(str::to_owned),
             guarded: false,
+            fold: None,
+            fresh: false,
             profile: traced.trace.is_some(),
             listener: Some(Listener::new(move |news| terminal.notice(news))),
         }

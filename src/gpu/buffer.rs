@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Guard bytes before and behind each part in guarded mode; also the largest offset alignment any adapter asks for.
 const GUARD: u64 = 256;
 /// A quiet NaN as f32 and a value out of every range as an integer.
-const POISON: u32 = 0x7fc0_dead;
+pub(super) const POISON: u32 = 0x7fc0_dead;
 /// Uploads go in pieces, so that wgpu's staging memory stays small.
 const PIECE: usize = 64 << 20;
 

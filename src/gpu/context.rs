@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::kernel::Compiled;
+use super::kernel::{Compiled, MOST_GROUPS};
 use super::record::PassRecord;
 use super::stop::Stop;
 use super::{self_test, trusted};
@@ -37,6 +37,11 @@ pub struct Options {
     /// Surround every buffer with guard words and fill it with a poison pattern: for verification. Of a kernel's variants,
     /// the first that runs is taken, not the fastest.
     pub guarded: bool,
+    /// Most workgroups side by side in a grid, where they are to be fewer than the backends allow (65,535): so that small cases
+    /// fold as large ones do. For verification.
+    pub fold: Option<u32>,
+    /// Try every variant that runs, whatever is remembered or switched off, and remember nothing: for tests of the trials.
+    pub fresh: bool,
     /// Time every pass and keep its record for a trace.
     pub profile: bool,
     /// Hears the notices as they come, and what takes long.
@@ -155,7 +160,12 @@ pub fn adapters() -> Vec<AdapterReport> {
 }
 
 fn rank(adapter: &wgpu::Adapter) -> u8 {
-    match adapter.get_info().device_type {
+    preference(adapter.get_info().device_type)
+}
+
+/// The lower, the sooner it is chosen.
+fn preference(kind: wgpu::DeviceType) -> u8 {
+    match kind {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
         wgpu::DeviceType::VirtualGpu => 2,
@@ -176,10 +186,15 @@ pub struct Context {
     /// Whether `dot4I8Packed` gave right answers on this adapter.
     pub integer_dot: bool,
     pub(super) guarded: bool,
+    /// Most workgroups in the first dimension of a grid.
+    pub(super) fold: u64,
+    pub(crate) fresh: bool,
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
     /// Compiled kernels by the names of their variants: a driver takes up to a second for one.
     pub(super) kernels: Mutex<HashMap<String, Arc<Compiled>>>,
+    /// What the tuner chose, by its keys: reading its file again for each product takes longer than some products.
+    pub(super) answers: Mutex<HashMap<String, String>>,
     notices: Mutex<Vec<String>>,
     listener: Option<Listener>,
     pub(super) stop: Stop,
@@ -283,9 +298,12 @@ impl Context {
             adapter: report,
             integer_dot: false,
             guarded: options.guarded,
+            fold: options.fold.map_or(MOST_GROUPS, u64::from).clamp(1, MOST_GROUPS),
+            fresh: options.fresh,
             profile: options.profile,
             passes: Mutex::new(Vec::new()),
             kernels: Mutex::default(),
+            answers: Mutex::default(),
             notices: Mutex::new(Vec::new()),
             listener: options.listener.clone(),
             stop: Stop::default(),
@@ -404,6 +422,14 @@ fn typed(error: &wgpu::Error, what: &str, bytes: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_of_its_own_comes_first_and_software_last() {
+        use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+        let mut kinds = [Cpu, Other, IntegratedGpu, VirtualGpu, DiscreteGpu];
+        kinds.sort_by_key(|&kind| preference(kind));
+        assert_eq!(kinds, [DiscreteGpu, IntegratedGpu, VirtualGpu, Other, Cpu]);
+    }
 
     #[test]
     fn out_of_memory_is_told_from_a_refused_call() {

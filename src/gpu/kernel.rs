@@ -21,7 +21,7 @@ pub enum ParamType {
     F32,
 }
 
-/// A host struct that mirrors a shader's `Params`; made by [`params!`].
+/// A host struct that mirrors one of a shader's, its `Params` or what a storage array holds; made by [`params!`].
 pub trait Params: bytemuck::Pod {
     /// Name, byte offset and type of each field.
     const FIELDS: &'static [(&'static str, usize, ParamType)];
@@ -43,7 +43,8 @@ impl ParamField for f32 {
     const TYPE: ParamType = ParamType::F32;
 }
 
-/// Declares a parameter struct whose layout is compared with the shader's when the kernel is loaded.
+/// Declares a struct that shaders have too: as `Params`, its layout is compared with the shader's when the kernel is loaded; as
+/// what a storage array holds, by tests/cpu/shaders.rs.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! lowbit_params {
@@ -105,7 +106,7 @@ pub struct Kernel<P> {
 #[derive(Debug)]
 pub(super) struct Compiled {
     name: String,
-    reflection: Reflection,
+    reflection: Arc<Reflection>,
     layout: wgpu::BindGroupLayout,
     pipeline: wgpu::ComputePipeline,
 }
@@ -195,6 +196,7 @@ impl<P: Params> Kernel<P> {
         }
         Ok(Self { compiled, params: PhantomData })
     }
+
     /// What its text says about itself.
     pub fn reflection(&self) -> &Reflection {
         &self.compiled.reflection
@@ -280,7 +282,7 @@ impl<P: Params> Kernel<P> {
             given.push((binding, *buffer));
         }
 
-        let mut dispatches = Vec::new();
+        let (mut dispatches, mut edges) = (Vec::new(), Vec::new());
         let first_row_at = self.compiled.reflection.offset("first_row");
         for (first, count) in self.windows(gpu, rows, &given, work) {
             if let Some(at) = rows_at {
@@ -289,9 +291,9 @@ impl<P: Params> Kernel<P> {
             if let Some(at) = first_row_at {
                 bytes[at..at + 4].copy_from_slice(&super::to_u32(first, "first_row")?.to_le_bytes());
             }
-            let groups =
-                self.compiled.reflection.rows_per_group.map_or(1, |per| count.div_ceil(u64::from(per)));
-            let grid = grid(groups).ok_or_else(|| {
+            let per = self.compiled.reflection.rows_per_group.map(u64::from);
+            let groups = per.map_or(1, |per| count.div_ceil(per));
+            let grid = grid(groups, gpu.fold).ok_or_else(|| {
                 Error::Input(format!(
                     "{}: {rows} rows need more workgroups than a dispatch can have",
                     self.compiled.name
@@ -333,11 +335,15 @@ impl<P: Params> Kernel<P> {
                 })
             })?;
             dispatches.push((group, grid));
+            let line = u64::from(grid[0]) * per.unwrap_or(count);
+            edges.extend((0..u64::from(grid[1])).map(|y| first + y * line));
         }
         Ok(Bound {
             label: self.compiled.name.clone(),
             pipeline: self.compiled.pipeline.clone(),
             dispatches,
+            rows,
+            edges,
             work,
         })
     }
@@ -378,13 +384,14 @@ impl<P: Params> Kernel<P> {
 const MOST_OPS: u64 = 200_000_000_000;
 
 /// Most workgroups in one dimension, on every backend.
-const MOST_GROUPS: u64 = 65_535;
+pub(super) const MOST_GROUPS: u64 = 65_535;
 
-/// `groups` workgroups folded into two dimensions; the fold may overshoot (see shaders/lib/grid.wgsl).
-fn grid(groups: u64) -> Option<[u32; 3]> {
-    let y = groups.div_ceil(MOST_GROUPS).max(1);
-    let x = groups.div_ceil(y);
-    (y <= MOST_GROUPS).then(|| [u32::try_from(x).unwrap_or(0), u32::try_from(y).unwrap_or(0), 1])
+/// `groups` workgroups folded into two dimensions, if it can be done at most `most` side by side; the fold may overshoot (see
+/// shaders/lib/grid.wgsl).
+fn grid(groups: u64, most: u64) -> Option<[u32; 3]> {
+    let x = groups.div_ceil(groups.div_ceil(most).clamp(1, MOST_GROUPS));
+    let y = groups.div_ceil(x.max(1)).max(1);
+    (x <= MOST_GROUPS).then(|| [u32::try_from(x).unwrap_or(0), u32::try_from(y).unwrap_or(0), 1])
 }
 
 /// A kernel with its buffers and parameters: one entry in a [`super::Recorder`].
@@ -393,6 +400,10 @@ pub struct Bound {
     pub(super) label: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) dispatches: Vec<(wgpu::BindGroup, [u32; 3])>,
+    /// As its parameters say them.
+    rows: u64,
+    /// Rows at which a window begins, or a row of a grid.
+    edges: Vec<u64>,
     pub(super) work: Work,
 }
 
@@ -407,6 +418,22 @@ impl Bound {
         self.work
     }
 
+    /// The rows of its grid.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Where what a workgroup finds its rows by changes: the first row of each window, and of each row of a folded grid.
+    pub fn edges(&self) -> &[u64] {
+        &self.edges
+    }
+
+    /// The workgroups of its largest dispatch, in both dimensions.
+    pub fn grid(&self) -> [u32; 2] {
+        let grids = self.dispatches.iter().map(|&(_, [x, y, _])| [x, y]);
+        grids.max_by_key(|&[x, y]| u64::from(x) * u64::from(y)).unwrap_or_default()
+    }
+
     /// In how many windows the rows are done.
     pub fn windows(&self) -> usize {
         self.dispatches.len()
@@ -415,16 +442,21 @@ impl Bound {
 
 #[cfg(test)]
 mod tests {
-    use super::grid;
+    use super::{MOST_GROUPS, grid};
 
     #[test]
     fn grid_covers_every_group_and_stays_within_the_limit() {
-        for groups in [1, 2, 65_534, 65_535, 65_536, 65_537, 1_000_003, 65_535 * 65_535] {
-            let [x, y, z] = grid(groups).unwrap();
-            assert!(x <= 65_535 && y <= 65_535 && z == 1);
-            assert!(u64::from(x) * u64::from(y) >= groups);
-            assert!(u64::from(x) * u64::from(y - 1) < groups, "a whole row of groups is wasted");
+        for most in [1, 2, 7, MOST_GROUPS] {
+            for groups in [1, 2, 3, 65_534, 65_535, 65_536, 65_537, 1_000_003, 65_535 * 65_535] {
+                let [x, y, z] = grid(groups, most).unwrap();
+                assert!(x <= 65_535 && y <= 65_535 && z == 1);
+                assert!(u64::from(x) <= most || groups > most * MOST_GROUPS, "{groups} {most}: {x}");
+                assert!(u64::from(x) * u64::from(y) >= groups);
+                assert!(u64::from(x) * u64::from(y - 1) < groups, "a whole row of groups is wasted");
+            }
+            assert!(grid(65_535 * 65_535 + 1, most).is_none());
         }
-        assert!(grid(65_535 * 65_535 + 1).is_none());
+        assert_eq!(grid(70_000, MOST_GROUPS), Some([35_000, 2, 1]));
+        assert_eq!(grid(0, MOST_GROUPS), Some([0, 1, 1]));
     }
 }

@@ -1,4 +1,4 @@
-//! The GPU core: adapter, shaders, kernels, buffers, submissions, timing, tuning. It knows no domain.
+//! The GPU core: adapter, shaders, kernels, buffers, submissions, timing, verification, tuning. It knows no domain.
 
 pub mod buffer;
 pub mod context;
@@ -11,6 +11,7 @@ mod stop;
 pub mod timing;
 mod trusted;
 pub mod tune;
+pub mod verify;
 
 pub use buffer::{Buffer, Readback};
 pub use context::{AdapterReport, Context, Listener, Options, adapters};

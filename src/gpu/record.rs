@@ -90,7 +90,7 @@ impl<'a> Recorder<'a> {
             self.gpu.wait()?;
             let wall_us = microseconds(begun.elapsed());
             for (step, (start_us, duration_us)) in steps.iter().zip(stamps.read(self.gpu)?) {
-                if duration_us > 0.0 && duration_us <= wall_us {
+                if plausible(duration_us, wall_us) {
                     keep(self.gpu, &step.label, step.work, (start_us, duration_us));
                 } else {
                     // A stamp that runs backwards or past the wall clock is no measurement.
@@ -139,6 +139,11 @@ pub(super) fn encode(
 /// Sends what [`encode`] recorded.
 pub(super) fn send(gpu: &Context, buffer: wgpu::CommandBuffer) -> Result<wgpu::SubmissionIndex> {
     gpu.scoped("submission", 0, || gpu.queue.submit([buffer]))
+}
+
+/// Whether stamps say a time that can be: the GPU cannot have worked longer than we waited for it.
+pub(super) fn plausible(stamped_us: f64, wall_us: f64) -> bool {
+    stamped_us > 0.0 && stamped_us <= wall_us
 }
 
 /// Keeps a pass for [`Context::take_passes`].
@@ -194,5 +199,18 @@ impl Stamps {
             _ => (0.0, 0.0),
         };
         Ok(ticks.chunks(2).map(pair).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plausible;
+
+    #[test]
+    fn stamps_that_exceed_the_wait_are_no_measurement() {
+        assert!(plausible(1.0, 2.0) && plausible(2.0, 2.0));
+        for stamped in [0.0, -1.0, 2.1, f64::NAN, f64::INFINITY] {
+            assert!(!plausible(stamped, 2.0), "{stamped}");
+        }
     }
 }

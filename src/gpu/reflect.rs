@@ -5,13 +5,21 @@
 //! - a storage array carries its shape in a comment, `// [rows, d4]` in the names of the parameters: a buffer that
 //!   is too small is refused, and one whose shape begins with `rows` may be larger than a binding: the kernel then
 //!   runs once for each window, with `rows` (and `first_row`, if it is declared) set to the window's.
+//! - a struct of a storage array is compared with the host's, made by [`super::params!`] too (tests/cpu/shaders.rs).
 //! - `override ROWS_PER_GROUP: u32`: how many rows one workgroup covers. Without it the kernel is one workgroup.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use naga::back::PipelineConstants;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
+use super::context::lock;
 use super::{Context, ParamType, Spec};
 use crate::{Error, Result};
+
+/// Reflections by their specs: to parse and validate a shader takes longer than many a dispatch.
+static KNOWN: LazyLock<Mutex<HashMap<String, Arc<Reflection>>>> = LazyLock::new(Mutex::default);
 
 /// What a shader needs beyond every adapter's own: the `Needs:` lines of its header and of all that it includes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +63,20 @@ impl Binding {
     }
 }
 
+/// Name, byte offset and type of each field of a struct.
+type Fields = Vec<(String, usize, ParamType)>;
+
+/// A struct that storage bindings hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Struct {
+    /// Its name in the shader.
+    pub name: String,
+    /// Its size in an array, in bytes.
+    pub size: usize,
+    /// Its fields.
+    pub fields: Fields,
+}
+
 /// Everything that a shader's text says about itself.
 #[derive(Clone, Debug)]
 pub struct Reflection {
@@ -72,15 +94,26 @@ pub struct Reflection {
     pub workgroup_bytes: u32,
     /// Its storage bindings.
     pub bindings: Vec<Binding>,
+    /// The structs that these hold.
+    pub structs: Vec<Struct>,
     pub(super) params_slot: u32,
-    pub(super) params: Vec<(String, usize, ParamType)>,
+    pub(super) params: Fields,
     constants: Vec<(String, u32)>,
 }
 
 impl Reflection {
-    /// Parses, validates and reads `spec`; needs no device.
-    pub fn of(spec: &Spec) -> Result<Self> {
-        Self::of_text(spec, spec.assemble()?)
+    /// Parses, validates and reads `spec`, once for a process; needs no device.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] with what does not hold.
+    pub fn of(spec: &Spec) -> Result<Arc<Self>> {
+        let key = format!("{spec:?}");
+        if let Some(known) = lock(&KNOWN).get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(Self::of_text(spec, spec.assemble()?)?);
+        lock(&KNOWN).insert(key, Arc::clone(&made));
+        Ok(made)
     }
 
     /// The same for a text assembled elsewhere.
@@ -90,6 +123,11 @@ impl Reflection {
         let info = Validator::new(ValidationFlags::all(), Capabilities::all())
             .validate(&parsed)
             .map_err(|e| fault(e.emit_to_string(&text)))?;
+        // naga passes over a value for an override that does not exist.
+        let overridden = |name: &str| parsed.overrides.iter().any(|(_, o)| o.name.as_deref() == Some(name));
+        if let Some((name, _)) = spec.constants().iter().find(|(name, _)| !overridden(name)) {
+            return Err(fault(format!("it has no `override {name}` to set")));
+        }
         let constants: PipelineConstants =
             spec.constants().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let (module, _) = naga::back::pipeline_constants::process_overrides(&parsed, &info, None, &constants)
@@ -119,6 +157,7 @@ impl Reflection {
             needs: Needs::default(),
             workgroup_bytes: 0,
             bindings: Vec::new(),
+            structs: Vec::new(),
             params_slot: 0,
             params: Vec::new(),
             constants,
@@ -143,24 +182,22 @@ impl Reflection {
                         return Err(fault(format!("the uniform {name} is not a struct")));
                     };
                     reflection.params_slot = place.binding;
-                    for member in members {
-                        let field = member.name.clone().unwrap_or_default();
-                        let kind = match module.types[member.ty].inner {
-                            naga::TypeInner::Scalar(naga::Scalar::U32) => ParamType::U32,
-                            naga::TypeInner::Scalar(naga::Scalar::I32) => ParamType::I32,
-                            naga::TypeInner::Scalar(naga::Scalar::F32) => ParamType::F32,
-                            _ => return Err(fault(format!("parameter {field} is neither u32, i32 nor f32"))),
-                        };
-                        reflection.params.push((field, member.offset as usize, kind));
-                    }
+                    reflection.params = fields(&module, members).map_err(&fault)?;
                 }
                 naga::AddressSpace::Storage { access } => {
-                    let (stride, is_array) = match module.types[variable.ty].inner {
-                        naga::TypeInner::Array { stride, size: naga::ArraySize::Dynamic, .. } => {
-                            (stride, true)
+                    let (stride, is_array, element) = match module.types[variable.ty].inner {
+                        naga::TypeInner::Array { base, stride, size: naga::ArraySize::Dynamic } => {
+                            (stride, true, base)
                         }
-                        _ => (layouter[variable.ty].size, false),
+                        _ => (layouter[variable.ty].size, false, variable.ty),
                     };
+                    let element = &module.types[element];
+                    if let naga::TypeInner::Struct { members, .. } = &element.inner {
+                        let (name, fields) =
+                            (element.name.clone().unwrap_or_default(), fields(&module, members));
+                        let fields = fields.map_err(&fault)?;
+                        reflection.structs.push(Struct { name, size: stride as usize, fields });
+                    }
                     let shape = shape(&reflection.text, &name);
                     if is_array && shape.is_empty() {
                         return Err(fault(format!(
@@ -227,6 +264,16 @@ impl Reflection {
         }
     }
 
+    /// The value of a `u32` constant or override.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] if there is none of this name.
+    pub fn constant(&self, name: &str) -> Result<u32> {
+        let found = self.constants.iter().find(|(constant, _)| constant == name).map(|(_, value)| *value);
+        let problem = format!("it has no constant {name}");
+        found.ok_or_else(|| Error::Shader { shader: self.entry.clone(), problem })
+    }
+
     /// What all `Needs:` lines say together.
     fn read_needs(&self) -> std::result::Result<Needs, String> {
         let mut all = Needs::default();
@@ -288,6 +335,21 @@ impl Reflection {
     pub(super) fn offset(&self, name: &str) -> Option<usize> {
         self.params.iter().find(|(field, ..)| field == name).map(|(_, offset, _)| *offset)
     }
+}
+
+/// Name, offset and type of each member; what is wrong with them otherwise.
+fn fields(module: &naga::Module, members: &[naga::StructMember]) -> std::result::Result<Fields, String> {
+    let field = |member: &naga::StructMember| {
+        let name = member.name.clone().unwrap_or_default();
+        let kind = match module.types[member.ty].inner {
+            naga::TypeInner::Scalar(naga::Scalar::U32) => ParamType::U32,
+            naga::TypeInner::Scalar(naga::Scalar::I32) => ParamType::I32,
+            naga::TypeInner::Scalar(naga::Scalar::F32) => ParamType::F32,
+            _ => return Err(format!("the field {name} is neither u32, i32 nor f32")),
+        };
+        Ok((name, member.offset as usize, kind))
+    };
+    members.iter().map(field).collect()
 }
 
 /// Every `u32` constant of `module` by its name.

@@ -27,21 +27,29 @@ pub struct Spec {
     pub overrides: &'static [(&'static str, f64)],
     /// New values for `override NAME: u32` that are known when the program runs.
     pub settings: [Option<(&'static str, u32)>; SETTINGS],
+    /// The first slot or setting that there was no room for: such a specialization cannot be assembled.
+    excess: Option<&'static str>,
 }
 
 impl Spec {
     /// The shader as its file stands, without any change.
     pub const fn new(file: &'static str) -> Self {
-        Self { file, slots: [None; SLOTS], consts: &[], overrides: &[], settings: [None; SETTINGS] }
+        let (slots, settings) = ([None; SLOTS], [None; SETTINGS]);
+        Self { file, slots, consts: &[], overrides: &[], settings, excess: None }
     }
 
-    /// The same with `file` in the slot `name`; there is room for four.
+    /// The same with `file` in the slot `name`. There is room for four; with more, or with one filled twice, it does not
+    /// assemble.
     pub const fn slot(mut self, name: &'static str, file: &'static str) -> Self {
         let mut at = 0;
-        while at + 1 < SLOTS && self.slots[at].is_some() {
+        while at < SLOTS && self.slots[at].is_some() {
             at += 1;
         }
-        self.slots[at] = Some((name, file));
+        if at < SLOTS {
+            self.slots[at] = Some((name, file));
+        } else if self.excess.is_none() {
+            self.excess = Some(name);
+        }
         self
     }
 
@@ -64,10 +72,12 @@ impl Spec {
         self
     }
 
-    /// The same with the override `name` set; there is room for sixteen.
+    /// The same with the override `name` set. There is room for sixteen; with more, it does not assemble.
     pub fn set(mut self, name: &'static str, value: u32) -> Self {
-        let at = self.settings.iter().position(|setting| setting.is_none_or(|(set, _)| set == name));
-        self.settings[at.unwrap_or(SETTINGS - 1)] = Some((name, value));
+        match self.settings.iter_mut().find(|setting| setting.is_none_or(|(set, _)| set == name)) {
+            Some(setting) => *setting = Some((name, value)),
+            None => self.excess = self.excess.or(Some(name)),
+        }
         self
     }
 
@@ -100,7 +110,19 @@ impl Spec {
 }
 
 /// The WGSL text of `spec`, looked up in `files`.
+///
+/// # Errors
+/// [`Error::Shader`] for a file, a slot or a constant that does not exist, and for more slots or settings than a spec has room
+/// for.
 pub fn assemble(spec: &Spec, files: &[(&str, &str)]) -> Result<String> {
+    if let Some(name) = spec.excess {
+        let problem = format!("no room for {name}: at most {SLOTS} slots and {SETTINGS} settings");
+        return Err(fault(spec.file, problem));
+    }
+    let filled: Vec<&str> = spec.slots.iter().flatten().map(|(slot, _)| *slot).collect();
+    if let Some((_, slot)) = filled.iter().enumerate().find(|(i, slot)| filled[..*i].contains(slot)) {
+        return Err(fault(spec.file, format!("the slot {slot} is filled twice")));
+    }
     let mut assembly =
         Assembly { spec, files, done: Vec::new(), text: String::new(), slots_used: Vec::new() };
     assembly.include(spec.file, &mut Vec::new())?;

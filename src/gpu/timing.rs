@@ -84,8 +84,7 @@ fn sample(gpu: &Context, runs: &[Vec<&Bound>], turn: &mut usize, repeats: usize)
         Some(stamps) => stamps.read(gpu)?.first().copied().unwrap_or_default(),
         None => (0.0, 0.0),
     };
-    // The GPU cannot have worked longer than we waited for it.
-    let trusted = stamped > 0.0 && stamped <= wall_us;
+    let trusted = record::plausible(stamped, wall_us);
     if let (true, true, Some(first)) = (gpu.profile, trusted, steps.first()) {
         record::keep(gpu, &first.label, steps.iter().map(|step| step.work).sum(), (start, stamped));
     }

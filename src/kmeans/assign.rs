@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::element::{Laid, Layout, Stored};
 use super::Metric;
+use super::element::{Laid, Layout, Stored};
 use super::lloyd::{Control, NO_LABEL};
 use super::points::pad;
 use super::rerank::{self, Rerank};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, time, to_u32, tune};
+use crate::gpu::verify::{Answer, Expected, Sample};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32, tune};
+use crate::oracle;
 use crate::random::Random;
 
 /// Interchangeable implementations, all with the same result, once the slot `points` is filled ([`Layout::fill`]). The first
@@ -183,16 +185,29 @@ pub fn tuned(gpu: &Context, layout: Layout, each: u64, k: u64, d: u64) -> Result
         let trial = match &mut trial {
             Some(trial) => trial,
             none => {
-                let mut random = Random::new(0);
-                let points = layout.random(gpu, n, d, &mut random)?;
-                let centroids = random.floats((problems * k * d) as usize);
-                none.insert(Trial::upload(gpu, points, &centroids, d as usize, problems)?)
+                let (points, values) = layout.random(gpu, n, d, &mut Random::new(0))?;
+                let (width, each) = (d as usize, k as usize);
+                // Some of the points, so that labels differ.
+                let of_points = (0..(problems * k) as usize).map(|at| at * 7 % n as usize * width);
+                let centroids: Vec<f32> = of_points.flat_map(|at| &values[at..at + width]).copied().collect();
+                let sample = Sample::of(n as usize, []);
+                let labels = sample.rows().iter().map(|&row| {
+                    let problem = row / (n / problems) as usize;
+                    let (point, own) =
+                        (&values[row * width..][..width], &centroids[problem * each * width..]);
+                    oracle::assign::assign(point, &own[..each * width], width)[0] + (problem * each) as u32
+                });
+                let labels = Expected::Exact(labels.collect());
+                none.insert((Trial::upload(gpu, points, &centroids, width, problems)?, sample, labels))
             }
         };
+        let (trial, sample, labels) = trial;
         let (on, metric) = (trial.assignment(), Metric::Euclidean);
         let bound = Assign::load(gpu, spec)?.bind(gpu, &on, d, metric)?;
         let rerank = Rerank::load(gpu, layout)?.bind(gpu, &on, d, metric)?;
-        Ok(time(gpu, &[vec![&bound, &rerank]], Duration::ZERO)?.us)
+        let answer = Answer { name: "labels", buffer: &trial.labels, sample: Some(sample), expected: labels };
+        let passes = [&bound, &rerank];
+        tune::trial(gpu, spec, &passes, &[answer], &passes, Duration::ZERO)
     })
     .copied()
 }

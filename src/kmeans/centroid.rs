@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
-use super::element::{Laid, Layout};
+use super::element::{Laid, Layout, Stored};
 use super::points::Statistics;
 use super::radix_sort::{RadixSort, Sort};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, time, to_u32, tune};
+use crate::gpu::verify::{Answer, Expected};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32, tune};
+use crate::oracle;
 use crate::random::Random;
 
 /// Interchangeable implementations of the partial sums of runs, all with the same result, once the slot `points` is filled
@@ -228,6 +230,30 @@ pub struct Means<'a> {
     pub mass: &'a Buffer,
 }
 
+/// Points of known means, for the tuner.
+struct Trial {
+    points: Stored,
+    labels: Buffer,
+    scales: Scales,
+    means: Expected,
+}
+
+impl Trial {
+    fn new(gpu: &Context, layout: Layout, (n, k, d): (u64, u64, u64), random: &mut Random) -> Result<Self> {
+        let labels: Vec<u32> = (0..n).map(|_| random.below(k) as u32).collect();
+        let (points, values) = layout.random(gpu, n, d, random)?;
+        let old = vec![0.0; (k * d) as usize];
+        let means = oracle::centroid::centroid(&values, &labels, None, &old, d as usize, false);
+        let size = values.iter().fold(0f32, |most, value| most.max(value.abs()));
+        Ok(Self {
+            points,
+            labels: Buffer::from_slice(gpu, "labels to try", n, &labels)?,
+            scales: Scales::new(size.into(), None),
+            means: Expected::Within { values: means.next, bounds: means.next_bounds },
+        })
+    }
+}
+
 /// Sorted points in a run, for blocks of up to `n` points.
 fn run_length(n: u64, d4: u64) -> u64 {
     (n * d4 / ENOUGH_INVOCATIONS).next_power_of_two().clamp(SHORTEST_RUN, LONGEST_RUN)
@@ -237,16 +263,14 @@ impl Centroid {
     /// Compiles the stages for `d` dimensions, the partial sums as `spec`, one of [`VARIANTS`] with its slot
     /// filled.
     pub fn load(gpu: &Context, spec: &Spec, d: u64) -> Result<Self> {
-        let of = |wanted, default| {
-            spec.consts.iter().find(|(name, _)| *name == wanted).map_or(default, |&(_, value)| u64::from(value))
-        };
-        let (columns, levels) = (of("COLUMNS", 1), of("LEVELS", LEVELS));
+        let partial: Kernel<Partial> = Kernel::load(gpu, spec)?;
+        let levels = partial.reflection().constant("LEVELS")?.into();
         let [merge, mean] = if levels == LEVELS { [1, 2 + usize::from(d <= 64)] } else { [4, 5] };
         Ok(Self {
             start: Kernel::load(gpu, &STAGES[0])?,
-            partial: Kernel::load(gpu, spec)?,
             levels,
-            columns_each: columns,
+            columns_each: partial.reflection().constant("COLUMNS")?.into(),
+            partial,
             merge: Kernel::load(gpu, &STAGES[merge])?,
             mean: Kernel::load(gpu, &STAGES[mean])?,
         })
@@ -264,36 +288,31 @@ impl Centroid {
         let variants = layout.fill_all(VARIANTS);
         let spec = tune::choose(gpu, &variants, &format!("d{d}{}", layout.class()), |spec| {
             let kernels = Self::load(gpu, spec, d)?;
-            let (points, labels) = match &mut trial {
+            let Trial { points, labels, scales, means: expected } = match &mut trial {
                 Some(trial) => trial,
-                none => {
-                    let labels: Vec<u32> = (0..n).map(|_| random.below(k) as u32).collect();
-                    let points = layout.random(gpu, n, d, &mut random)?;
-                    none.insert((points, Buffer::from_slice(gpu, "labels to try", n, &labels)?))
-                }
+                none => none.insert(Trial::new(gpu, layout, (n, k, d), &mut random)?),
             };
             let sorter = RadixSort::load(gpu)?;
-            let scales = Scales::new(1.0, None);
             let sort_scratch = sorter.scratch(gpu, n)?;
             let sort = sorter.bind(gpu, labels, None, k.ilog2(), &sort_scratch)?;
             let scratch = kernels.scratch(gpu, n, k, d.div_ceil(4))?;
             let room = |bytes| Buffer::new(gpu, "sums to try", k, bytes);
-            let (rows, words) = (room(4 * d)?, room(4)?);
-            let sums = room(4 * scales.words() * d.div_ceil(4))?;
+            let old = Buffer::from_slice(gpu, "old centroids", k, &vec![0.0f32; (k * d) as usize])?;
             let means = Means {
-                centroids: &rows,
-                sums: &sums,
-                counts: &words,
-                next: &rows,
-                shift: &words,
-                mass: &words,
+                centroids: &old,
+                sums: &room(4 * scales.words() * d.div_ceil(4))?,
+                counts: &room(4)?,
+                next: &room(4 * d)?,
+                shift: &room(4)?,
+                mass: &room(4)?,
             };
             let weighted =
                 Weighted { points: points.laid(), weights: &Buffer::new(gpu, "no weights", 1, 4)? };
-            let [start, partial, _] =
-                kernels.bind(gpu, weighted, &sort, &means, &scratch, (k, d), scales, true)?;
-            Recorder::run(gpu, sort.passes.iter().chain([&start]))?;
-            Ok(time(gpu, &[vec![&partial]], Duration::ZERO)?.us)
+            let own = kernels.bind(gpu, weighted, &sort, &means, &scratch, (k, d), *scales, true)?;
+            let mean = kernels.bind_mean(gpu, &means, d, *scales, false)?;
+            let passes: Vec<&Bound> = sort.passes.iter().chain(&own).chain([&mean]).collect();
+            let answer = Answer { name: "means", buffer: means.next, sample: None, expected };
+            tune::trial(gpu, spec, &passes, &[answer], &[&own[1]], Duration::ZERO)
         })?;
         Self::load(gpu, spec, whole)
     }

@@ -71,15 +71,27 @@ impl Layout {
         variants.iter().map(|spec| self.fill(spec)).collect()
     }
 
-    /// Random points so laid, for the tuner.
-    pub(super) fn random(self, gpu: &Context, n: u64, d: u64, random: &mut Random) -> Result<Stored> {
+    /// Random points so laid, for the tuner, and as they are clustered: `[n, d]`, if `d` is a multiple of 4.
+    pub(super) fn random(
+        self,
+        gpu: &Context,
+        n: u64,
+        d: u64,
+        random: &mut Random,
+    ) -> Result<(Stored, Vec<f32>)> {
         let d = d as usize;
         let transform = match self.frame {
             Frame::Mean => Transform::Centred(vec![0.0; d]),
             Frame::Scale => Transform::Unit,
             Frame::Plain => Transform::Plain,
         };
-        Stored::upload(gpu, &random.floats(n as usize * d), d, self.element, &transform)
+        let values = random.floats(n as usize * d).into_iter().map(|value| match self.element {
+            Element::U8 => 127.0 + 127.0 * value,
+            Element::I8 => 127.0 * value,
+            Element::F16 | Element::F32 | Element::I32 => value,
+        });
+        let values = unpack(&pack(&values.collect::<Vec<_>>(), self.element), self.element);
+        Ok((Stored::upload(gpu, &values, d, self.element, &transform)?, transform.apply(&values, d)))
     }
 
     /// What distinguishes shape classes of the tuner.

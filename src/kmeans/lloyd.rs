@@ -36,22 +36,23 @@ params! {
     }
 }
 
-/// The control block as it lies in memory (shaders/lib/lloyd.wgsl).
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Control {
-    /// One of the states below.
-    pub state: u32,
-    /// Iterations completed.
-    pub n_iter: u32,
-    /// Whether the last centroids were taken over.
-    pub accept: u32,
-    /// Clusters without a point.
-    pub empty: u32,
-    /// Labels changed by the last iteration.
-    pub changed: u32,
-    /// Sum of the centroids' squared shifts in the last iteration.
-    pub shift: f32,
+params! {
+    /// The control block as it lies in memory (shaders/lib/lloyd.wgsl).
+    #[derive(PartialEq)]
+    pub struct Control {
+        /// One of the states below.
+        state: u32,
+        /// Iterations completed.
+        n_iter: u32,
+        /// Whether the last centroids were taken over.
+        accept: u32,
+        /// Clusters without a point.
+        empty: u32,
+        /// Labels changed by the last iteration.
+        changed: u32,
+        /// Sum of the centroids' squared shifts in the last iteration.
+        shift: f32,
+    }
 }
 
 /// The loop goes on.
@@ -334,6 +335,11 @@ impl<'a> Lloyd<'a> {
         let update = (0..self.update.len()).flat_map(|at| self.updates(at as u64, at));
         let assign = (0..self.update.len()).flat_map(|at| self.labeller.assigns(at));
         [assign.collect(), update.chain([&self.mean]).collect()]
+    }
+
+    /// Where the second of [`Self::stages`] leaves the means, `[problems k, d4]` vec4s.
+    pub fn means(&self) -> &Buffer {
+        &self.labeller.next
     }
 
     /// Labels every point by the centroids as they are; the sums of the points of each cluster (`[k, d]`, before any

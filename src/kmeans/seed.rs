@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::element::{Laid, Layout};
 use super::lloyd::{Batch, Progress};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, time, to_u32, tune};
+use crate::gpu::verify::{Answer, Expected};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32, tune};
+use crate::oracle;
 use crate::random::Random;
 
 /// Interchangeable implementations of the distances to the candidates, once the slot `points` is filled ([`Layout::fill`]);
@@ -44,6 +46,15 @@ params! {
         group_rows: u32,
         k: u32,
         seed: u32,
+    }
+}
+params! {
+    /// Where the seeding of a problem stands (shaders/lib/seed.wgsl).
+    pub struct Pick {
+        /// Seeds chosen so far.
+        step: u32,
+        /// The trial that won the last step.
+        best: u32,
     }
 }
 
@@ -100,20 +111,48 @@ impl Seed {
     pub fn tuned(gpu: &Context, layout: Layout, each: u64, d: u64, k: u64) -> Result<Self> {
         let d = d.next_multiple_of(4).next_power_of_two().min(512);
         let n = if gpu.adapter.is_software() { 4096 } else { ((1 << 24) / d).max(1 << 15) };
-        let mut points = None;
+        let mut trial = None;
         let variants = layout.fill_all(VARIANTS);
         let class = format!("d{d} trials{}{}", trials(k), layout.class());
         let spec = tune::choose(gpu, &variants, &class, |spec| {
-            let points = match &mut points {
-                Some(points) => points,
-                none => none.insert(layout.random(gpu, n, d, &mut Random::new(0))?),
-            };
             let kernels = Self::load(gpu, spec, n)?;
+            let (points, expected) = match &mut trial {
+                Some(trial) => trial,
+                none => {
+                    let (points, values) = layout.random(gpu, n, d, &mut Random::new(0))?;
+                    none.insert((points, kernels.first_distances(&values, d, k)))
+                }
+            };
             let state = kernels.state(gpu, (n, 1), k, 0, None)?;
             let [distance, _] = kernels.bind(gpu, points.laid(), &state, d, 0, 0)?;
-            Ok(time(gpu, &[vec![&distance]], Duration::ZERO)?.us)
+            let outputs = [("nearest", &state.nearest[0]), ("potential", &state.potential)];
+            let answers = outputs.into_iter().zip(expected.iter());
+            let answers =
+                answers.map(|((name, buffer), expected)| Answer { name, buffer, sample: None, expected });
+            let answers: Vec<Answer<'_>> = answers.collect();
+            tune::trial(gpu, spec, &[&distance], &answers, &[&distance], Duration::ZERO)
         })?;
         Self::load(gpu, spec, each)
+    }
+
+    /// What the first step writes for `points` (`[n, d]`) whose candidates are all the first: the distances to it, and their sums
+    /// over the points of each workgroup.
+    fn first_distances(&self, points: &[f32], d: u64, k: u64) -> [Expected; 2] {
+        const UNIT: f64 = 1.0 / 16_777_216.0;
+        let (d, trials) = (d as usize, trials(k) as usize);
+        let of_points: Vec<(f64, f64)> = points
+            .chunks(d)
+            .map(|x| (oracle::distance::distance(x, &points[..d]), oracle::distance::bound(x, &points[..d])))
+            .collect();
+        let sums = of_points.chunks(self.group_rows() as usize).map(|group| {
+            let sum: f64 = group.iter().map(|(distance, _)| distance).sum();
+            (sum, group.iter().map(|(_, bound)| bound).sum::<f64>() + group.len() as f64 * UNIT * sum)
+        });
+        let sums: Vec<(f64, f64)> = sums.collect();
+        [of_points, sums].map(|pairs| {
+            let (values, bounds) = pairs.into_iter().flat_map(|pair| vec![pair; trials]).unzip();
+            Expected::Within { values, bounds }
+        })
     }
 
     fn group_rows(&self) -> u32 {
@@ -142,7 +181,7 @@ impl Seed {
             potential: Buffer::new(gpu, "potential", groups, 4 * trials)?,
             candidates: Buffer::from_slice(gpu, "candidates", problems, &candidates)?,
             chosen: Buffer::new(gpu, "chosen", problems, 4 * k)?,
-            pick: Buffer::from_slice(gpu, "pick", problems, &vec![[0u32; 2]; problems as usize])?,
+            pick: Buffer::from_slice(gpu, "pick", problems, &vec![Pick::default(); problems as usize])?,
             weights: Buffer::from_slice(gpu, "weights", weights.len() as u64, weights)?,
             trials,
             groups,

@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::layout::Page;
 use crate::codec::lloyd_max::Centroids;
 use crate::codec::{CacheType, Codec, Side};
-use crate::gpu::{Bound, Buffer, Context, Kernel, Reflection, Spec, Work, params, time, to_u32, tune};
+use crate::gpu::verify::{Answer, Expected, Sample};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Reflection, Spec, Work, params, to_u32, tune};
+use crate::oracle;
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries. The
@@ -64,25 +67,26 @@ params! {
     }
 }
 
-/// Where the tokens of a sequence lie, as the shader has it: `sinks` first ones, then a ring of `ring` tokens (none if 0)
-/// that begins at `start`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Span {
-    /// Tokens that lie here.
-    pub tokens: u32,
-    /// First ones of them whose positions are 0, 1 and so on.
-    pub sinks: u32,
-    /// Tokens of the ring that the others lie in, or 0 if they lie in order.
-    pub ring: u32,
-    /// Where the ring begins.
-    pub start: u32,
-    /// The position of the first token behind the sinks.
-    pub base: u32,
-    /// Tokens of the whole sequence, wherever they lie.
-    pub length: u32,
-    /// No token before this one is seen: splits begin here.
-    pub first: u32,
+params! {
+    /// Where the tokens of a sequence lie, as the shader has it: `sinks` first ones, then a ring of `ring` tokens (none if 0)
+    /// that begins at `start`.
+    #[derive(PartialEq, Eq)]
+    pub struct Span {
+        /// Tokens that lie here.
+        tokens: u32,
+        /// First ones of them whose positions are 0, 1 and so on.
+        sinks: u32,
+        /// Tokens of the ring that the others lie in, or 0 if they lie in order.
+        ring: u32,
+        /// Where the ring begins.
+        start: u32,
+        /// The position of the first token behind the sinks.
+        base: u32,
+        /// Tokens of the whole sequence, wherever they lie.
+        length: u32,
+        /// No token before this one is seen: splits begin here.
+        first: u32,
+    }
 }
 
 /// The heads of an attention.
@@ -158,63 +162,136 @@ pub struct Splits {
 pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Result<Spec> {
     // One that has room for more heads than there are wastes half of what it does at most.
     let mut list = Vec::new();
-    for spec in VARIANTS.iter().filter(|spec| heads_of(spec) <= 2 * heads.each) {
-        if fits(spec, keys, values)? {
-            list.push(*spec);
+    for spec in VARIANTS {
+        let shader = Reflection::of(spec)?;
+        let [own, tokens] = [shader.constant("HEADS")?, shader.constant("TOKENS")?].map(u64::from);
+        if own <= 2 * heads.each && fits(spec, keys, values)? {
+            list.push((own.min(heads.each), tokens, *spec));
         }
     }
-    list.sort_by_key(|spec| std::cmp::Reverse((heads_of(spec).min(heads.each), tokens_of(spec))));
-    if gpu.adapter.is_software() {
+    list.sort_by_key(|&(own, tokens, _)| std::cmp::Reverse((own, tokens)));
+    let list: Vec<Spec> = list.into_iter().map(|(.., spec)| spec).collect();
+    if gpu.adapter.is_software() && !gpu.fresh {
         return Ok(list[0]);
     }
     let class = format!("{}:{} d={} G={}", keys.ty(), values.ty(), heads.dim, heads.each);
-    tune::choose(gpu, &list, &class, |spec| trial(gpu, spec, keys, values, heads)).copied()
-}
-
-fn constant(spec: &Spec, name: &str) -> u64 {
-    spec.consts.iter().find(|(other, _)| *other == name).map_or(1, |&(_, value)| value.into())
-}
-
-fn heads_of(spec: &Spec) -> u64 {
-    constant(spec, "HEADS")
-}
-
-fn tokens_of(spec: &Spec) -> u64 {
-    constant(spec, "TOKENS")
-}
-
-/// Microseconds of a variant over 16,384 tokens in order.
-fn trial(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, heads: Heads) -> Result<f64> {
-    const TOKENS: u64 = 16_384;
-    const BLOCK: u64 = 64;
-    let attend = Attend::load(gpu, spec, keys, values, false)?;
-    let (key_page, value_page) = (Page::of(keys, Side::Keys, BLOCK)?, Page::of(values, Side::Values, BLOCK)?);
-    let blocks = TOKENS / BLOCK;
-    let pool = |page: &Page| Buffer::new(gpu, "pages", blocks * heads.kv, 4 * page.len());
-    let pools = [pool(&key_page)?, pool(&value_page)?];
-    let list: Vec<u32> = (0..blocks as u32).collect();
-    let table = Buffer::from_slice(gpu, "table", 1, &list)?;
-    let span = Span { tokens: TOKENS as u32, length: TOKENS as u32, ..Span::default() };
-    let spans = Buffer::from_slice(gpu, "spans", 1, &[span])?;
-    let sizes = Buffer::from_slice(gpu, "sizes", 16, &[1.0f32; 16])?;
-    let kept = Kept {
-        keys: &pools[0],
-        values: &pools[1],
-        table: &table,
-        spans: &spans,
-        key_page,
-        value_page,
-        sizes: &sizes,
-        mean: None,
+    let mut trial = None;
+    let attempt = |spec: &Spec| {
+        let trial = match &mut trial {
+            Some(trial) => trial,
+            none => none.insert(Trial::new(gpu, keys, values, heads)?),
+        };
+        trial.attempt(gpu, spec)
     };
-    let (count, tokens) = attend.splits(gpu, TOKENS, heads.kv, heads.each);
-    let splits = Splits { count, first: 0, all: count, tokens };
-    let rows = heads.kv * heads.each;
-    let latent = if values.is_latent() { values.dim() as u64 } else { 0 };
-    let queries = Buffer::new(gpu, "queries", rows, 4 * (key_page.dim + latent))?;
-    let partial = Buffer::new(gpu, "partial", rows * count, 16 * partial_width(heads.dim))?;
-    let pass = attend.bind(gpu, &queries, &kept, &partial, heads, Rule::plain(heads.dim), splits, TOKENS)?;
-    Ok(time(gpu, &[vec![&pass]], Duration::from_millis(30))?.low_us)
+    tune::choose(gpu, &list, &class, attempt).copied()
+}
+
+/// Tokens of a trial, of a block, and pages that differ; the others repeat them.
+const TOKENS: u64 = 16_384;
+const BLOCK: u64 = 64;
+const PAGES: u64 = 7;
+
+/// A cache of tokens in order, and what some heads must make of it.
+struct Trial<'a> {
+    keys: &'a Codec,
+    values: &'a Codec,
+    heads: Heads,
+    pages: [Page; 2],
+    /// Keys, values, the table, spans, sizes, and queries.
+    buffers: [Buffer; 6],
+    sample: Sample,
+    output: Expected,
+}
+
+impl<'a> Trial<'a> {
+    fn new(gpu: &Context, keys: &'a Codec, values: &'a Codec, heads: Heads) -> Result<Self> {
+        let pages = [Page::of(keys, Side::Keys, BLOCK)?, Page::of(values, Side::Values, BLOCK)?];
+        let blocks = TOKENS / BLOCK;
+        let mut random = Random::new(0);
+        let mut pool = |codec: &Codec, page: &Page| {
+            let (mut words, mut decoded) = (Vec::new(), Vec::new());
+            for _ in 0..PAGES {
+                let encoded = codec.encode(&random.floats((BLOCK * page.dim) as usize))?;
+                words.push(page.put(&encoded));
+                decoded.push(codec.decode(&encoded)?);
+            }
+            let all = (0..blocks * heads.kv).flat_map(|at| &words[(at % PAGES) as usize]).copied();
+            let all: Vec<u32> = all.collect();
+            Ok::<_, Error>((Buffer::from_slice(gpu, "pages", blocks * heads.kv, &all)?, decoded))
+        };
+        let ((key_pool, of_keys), (value_pool, of_values)) =
+            (pool(keys, &pages[0])?, pool(values, &pages[1])?);
+        let (latent, rows) = (values.is_latent(), heads.kv * heads.each);
+        let query = (pages[0].dim + if latent { pages[1].dim } else { 0 }) as usize;
+        let queries = random.floats(rows as usize * query);
+        let each = heads.each as usize;
+        // To decode the tokens of every kv head takes long.
+        let sample = Sample::only(rows as usize, (0..each).chain(rows as usize - each..rows as usize));
+        let (mut of_output, mut bounds) = (Vec::new(), Vec::new());
+        let mut heads_of_sample: Vec<usize> = sample.rows().iter().map(|row| row / each).collect();
+        heads_of_sample.dedup();
+        for head in heads_of_sample {
+            let page = |block: u64| ((block * heads.kv + head as u64) % PAGES) as usize;
+            let (mut own_keys, mut own_values) = (Vec::new(), Vec::new());
+            for block in 0..blocks {
+                let rows = of_keys[page(block)].chunks(pages[0].dim as usize);
+                for (key, value) in rows.zip(of_values[page(block)].chunks(pages[1].dim as usize)) {
+                    // A latent is the first part of its token's key.
+                    own_keys.extend(if latent { value } else { &[] });
+                    own_keys.extend(key);
+                    own_values.extend(value);
+                }
+            }
+            let own = &queries[head * each * query..][..each * query];
+            let rule = oracle::attend::Rule::plain(heads.dim as usize);
+            let rule = oracle::attend::Rule { scale: Rule::plain(heads.dim).scale.into(), ..rule };
+            let dims = (query, heads.dim as usize);
+            let tokens = TOKENS as usize;
+            of_output.extend(
+                oracle::attend::attend(own, &own_keys, &own_values, query, dims.1, tokens, &rule).output,
+            );
+            let rotated = values.rotation().is_some();
+            bounds.extend(oracle::attend::bound(own, &own_keys, &own_values, dims, &rule, 0.0, rotated));
+        }
+        // Queries come in the basis of what they are multiplied with.
+        let basis = if latent { values } else { keys };
+        let mut turned = queries;
+        if let Some(rotation) = basis.rotation() {
+            turned.chunks_exact_mut(query).for_each(|query| rotation.forward(&mut query[..basis.dim()]));
+        }
+        let span = Span { tokens: TOKENS as u32, length: TOKENS as u32, ..Span::default() };
+        let buffers = [
+            key_pool,
+            value_pool,
+            Buffer::from_slice(gpu, "table", 1, &(0..blocks as u32).collect::<Vec<_>>())?,
+            Buffer::from_slice(gpu, "spans", 1, &[span])?,
+            Buffer::from_slice(gpu, "sizes", 16, &sizes(keys.ty(), values.ty(), heads.dim as usize))?,
+            Buffer::from_slice(gpu, "queries", rows, &turned)?,
+        ];
+        let output = Expected::Within { values: of_output, bounds };
+        Ok(Self { keys, values, heads, pages, buffers, sample, output })
+    }
+
+    /// Checks a variant with the merging behind it, and times it alone.
+    fn attempt(&self, gpu: &Context, spec: &Spec) -> Result<tune::Score> {
+        let heads = self.heads;
+        let attend = Attend::load(gpu, spec, self.keys, self.values, false)?;
+        let [keys, values, table, spans, sizes, queries] = &self.buffers;
+        let [key_page, value_page] = self.pages;
+        let kept = Kept { keys, values, table, spans, key_page, value_page, sizes, mean: None };
+        let (count, tokens) = attend.splits(gpu, TOKENS, heads.kv, heads.each);
+        let splits = Splits { count, first: 0, all: count, tokens };
+        let rows = heads.kv * heads.each;
+        let partial = Buffer::new(gpu, "partial", rows * count, 16 * partial_width(heads.dim))?;
+        let output = Buffer::new(gpu, "output", rows, 4 * heads.dim)?;
+        let pass =
+            attend.bind(gpu, queries, &kept, &partial, heads, Rule::plain(heads.dim), splits, TOKENS)?;
+        let rotated = if self.values.rotation().is_some() { count } else { 0 };
+        let merge = attend.bind_merge(gpu, &partial, &output, heads, (count, rotated))?;
+        let sample = Some(&self.sample);
+        let answer = Answer { name: "output", buffer: &output, sample, expected: &self.output };
+        tune::trial(gpu, spec, &[&pass, &merge], &[answer], &[&pass], Duration::from_millis(30))
+    }
 }
 
 /// Vec4s of a partial sum: the output, the largest logit and the sum of exponentials.
@@ -292,10 +369,11 @@ impl Attend {
     /// and for keys and values of different dimensions; the device's.
     pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Self> {
         let spec = specialized(spec, keys, values, by_token)?;
+        let attend: Kernel<AttendParams> = Kernel::load(gpu, &spec)?;
         Ok(Self {
-            attend: Kernel::load(gpu, &spec)?,
+            heads: attend.reflection().constant("HEADS")?.into(),
+            attend,
             merge: Kernel::load(gpu, &STAGES[0])?,
-            heads: heads_of(&spec),
             latent: values.is_latent(),
             dims: [keys.dim() as u64, values.dim() as u64],
             no_mean: Buffer::new(gpu, "no mean", 0, 16)?,

@@ -44,22 +44,23 @@ impl Recent<'_> {
     }
 }
 
-/// What a call adds to one sequence, as the shaders have it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Piece {
-    /// The sequence's place among the recent tokens.
-    pub slot: u32,
-    /// The row of its first fresh token.
-    pub row: u32,
-    /// The position of that.
-    pub base: u32,
-    /// Fresh tokens.
-    pub tokens: u32,
-    /// The first token to encode, counted from the first one behind the sinks.
-    pub first: u32,
-    /// Behind the last one to encode.
-    pub end: u32,
+params! {
+    /// What a call adds to one sequence, as the shaders have it.
+    #[derive(PartialEq, Eq)]
+    pub struct Piece {
+        /// The sequence's place among the recent tokens.
+        slot: u32,
+        /// The row of its first fresh token.
+        row: u32,
+        /// The position of that.
+        base: u32,
+        /// Fresh tokens.
+        tokens: u32,
+        /// The first token to encode, counted from the first one behind the sinks.
+        first: u32,
+        /// Behind the last one to encode.
+        end: u32,
+    }
 }
 
 impl Piece {

@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod dequantize;
+pub(crate) mod known;
 #[allow(clippy::module_inception, reason = "the kernel is called as its domain")]
 pub mod matmul;
 pub mod matmul_integer;
@@ -19,8 +20,10 @@ pub use weights::{Order, Weights};
 
 use std::time::Duration;
 
-use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, time, tune};
-use crate::random::Random;
+use known::Known;
+
+use crate::gpu::verify::Answer;
+use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, tune};
 use crate::{Error, Result};
 
 /// Columns are padded with zeros to a multiple of this: what a variant takes at once.
@@ -136,13 +139,14 @@ pub fn tuned(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Result<Spe
             Some(trial) => trial,
             none => none.insert(Trial::new(gpu, weights, n)?),
         };
-        trial.time(gpu, spec)
+        trial.attempt(gpu, spec)
     })?;
     Ok(*spec)
 }
 
 /// Made-up operands of the same format and shape; of many rows only as many as fill a device.
 struct Trial {
+    known: Known,
     weights: Weights,
     x: Activations,
     bias: Buffer,
@@ -155,22 +159,24 @@ impl Trial {
         let row_bytes = (like.bytes() / like.rows).max(1);
         // Software takes long for many columns: what is fastest for some rows is for many.
         let rows = like.rows.min((bytes / row_bytes / n.div_ceil(PAD_COLUMNS)).max(64));
-        let mut random = Random::new(1);
-        let weights = Weights::random(gpu, like.format, rows, like.cols, &mut random)?;
-        let x = Activations::upload(gpu, &random.floats((n * like.cols) as usize), like.cols as usize)?;
+        let known = Known::new(like.format, rows, like.cols, n)?;
+        let weights = known.upload(gpu)?;
         Ok(Self {
-            x,
+            x: Activations::upload(gpu, &known.x, like.cols as usize)?,
             bias: Buffer::new(gpu, "bias", 0, 4)?,
             y: Buffer::new(gpu, "y", weights.rows, 4 * n)?,
             weights,
+            known,
         })
     }
 
-    fn time(&self, gpu: &Context, spec: &Spec) -> Result<f64> {
+    fn attempt(&mut self, gpu: &Context, spec: &Spec) -> Result<tune::Score> {
         let on = Operands { weights: &self.weights, x: &self.x, bias: &self.bias, y: &self.y };
         let bound = bind(gpu, spec, &on)?;
-        // The fastest tenth: what else the machine does must not decide.
-        Ok(time(gpu, &[vec![&bound]], Duration::from_millis(20))?.low_us)
+        let sample = self.known.sample.clone();
+        let expected = self.known.expected(spec);
+        let answer = Answer { name: "y", buffer: &self.y, sample: Some(&sample), expected };
+        tune::trial(gpu, spec, &[&bound], &[answer], &[&bound], Duration::from_millis(20))
     }
 }
 

@@ -9,7 +9,6 @@ use crate::format::planes::PAIR;
 use crate::gpu::{Buffer, Context};
 use crate::io::gguf::{Gguf, Tensor};
 use crate::io::quoted;
-use crate::random::Random;
 use crate::{Error, Result};
 
 /// A matrix of weights `[rows, cols]` on a device, in the planes of its format.
@@ -96,32 +95,6 @@ impl Weights {
                 }
             }
             weights.write_rows(gpu, first, &blocks)?;
-        }
-        Ok(weights)
-    }
-
-    /// Random codes, and scales from 0 to 2: for measuring only.
-    pub fn random(
-        gpu: &Context,
-        format: &'static Format,
-        rows: u64,
-        cols: u64,
-        random: &mut Random,
-    ) -> Result<Self> {
-        let weights = Self::new(gpu, format, rows, cols)?;
-        for plane in &weights.planes {
-            let row_words = plane.bytes() / plane.rows() / 4;
-            let piece = (PIECE / 4 / row_words).max(1);
-            // As f32 or as two f16, words below 2 are finite. The pieces differ in where they begin.
-            let words: Vec<u32> = random
-                .words((piece * row_words + 997) as usize)
-                .iter()
-                .map(|word| word & 0x3fff_3fff)
-                .collect();
-            for (i, first) in (0..rows).step_by(piece as usize).enumerate() {
-                let count = (piece.min(rows - first) * row_words) as usize;
-                plane.write_rows(gpu, first, &words[i % 997..][..count])?;
-            }
         }
         Ok(weights)
     }

@@ -1,12 +1,14 @@
 //! K-means, timed: `lowbit bench kmeans`, and the report's section.
 
 use std::fmt;
+use std::iter::repeat_n;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::table;
 use crate::Result;
+use crate::gpu::verify::{Answer, Expected, Sample, check};
 use crate::gpu::{Bound, Context, OpKind, Timing, Work, time};
 use crate::io::npy::Matrix;
 use crate::kmeans::Metric;
@@ -14,6 +16,7 @@ use crate::kmeans::assign;
 use crate::kmeans::centroid::Scales;
 use crate::kmeans::lloyd::Lloyd;
 use crate::kmeans::points::{Points, Room, Transform};
+use crate::oracle;
 use crate::random::Random;
 use crate::roofline::{Effort, Roofs, Share};
 
@@ -127,6 +130,7 @@ pub fn measure(gpu: &Context, roofs: &Roofs, shape: Shape, budget: Duration) -> 
     let lloyd = Lloyd::new(gpu, &points, k, Metric::Euclidean, Scales::new(1.0, None), &[0.0])?;
     lloyd.labeller.start_from(&transform.apply(&data.values[..(k * d) as usize], d as usize))?;
     let [assign, update] = lloyd.stages();
+    verify(gpu, &data, &points, &lloyd, shape)?;
     let assigned = time(gpu, std::slice::from_ref(&assign), budget)?;
     let updated = time(gpu, std::slice::from_ref(&update), budget)?;
     // A pass is timed by the passes up to it, less those before: alone it would be given what its own last run left behind,
@@ -163,6 +167,54 @@ pub fn measure(gpu: &Context, roofs: &Roofs, shape: Shape, budget: Duration) -> 
         update_of_copy_roof: (4 * n * d) as f64 / 1e3 / updated.us / roofs.copy.value,
         passes,
     })
+}
+
+/// Runs the very passes that are timed, at their very size: labels of some points, and means of some clusters.
+fn verify(gpu: &Context, data: &Matrix, points: &Points<'_>, lloyd: &Lloyd<'_>, shape: Shape) -> Result<()> {
+    let (k, d) = (shape.k as usize, shape.d as usize);
+    let what = format!("k-means {shape}");
+    let [assign, update] = lloyd.stages();
+    let start = &data.values[..k * d];
+    points.forget_labels(gpu)?;
+    let mut first = 0;
+    let mut expected = Vec::new();
+    for block in points.blocks() {
+        let rows = block.rows() as usize;
+        let sample = Sample::of(rows, assign.iter().copied());
+        let own = sample.pick(&data.values[first * d..(first + rows) * d]);
+        expected.push((sample, Expected::Exact(oracle::assign::assign(&own, start, d))));
+        first += rows;
+    }
+    let answers = points.blocks().iter().zip(&expected);
+    let answers: Vec<Answer<'_>> = answers
+        .map(|(block, (sample, expected))| Answer {
+            name: "labels",
+            buffer: &block.labels,
+            sample: Some(sample),
+            expected,
+        })
+        .collect();
+    check(gpu, &what, assign.iter().copied(), &answers)?;
+
+    let sample = Sample::of(k, update.iter().copied());
+    let clusters = sample.rows();
+    // What the sums' steps follow from, the largest value, is a point of a cluster by itself.
+    let (mut own, mut labels) = (vec![1.0; d], vec![clusters.len() as u32]);
+    for (point, &label) in data.values.chunks(d).zip(&points.labels(gpu)?) {
+        if let Ok(at) = clusters.binary_search(&(label as usize)) {
+            own.extend_from_slice(point);
+            labels.push(at as u32);
+        }
+    }
+    let old = [sample.pick(start), vec![0.0; d]].concat();
+    let means = oracle::centroid::centroid(&own, &labels, None, &old, d, false);
+    let padded = |values: &[f64]| -> Vec<f64> {
+        let rows = values.chunks(d).take(clusters.len());
+        rows.flat_map(|row| row.iter().copied().chain(repeat_n(0.0, d.next_multiple_of(4) - d))).collect()
+    };
+    let expected = Expected::Within { values: padded(&means.next), bounds: padded(&means.next_bounds) };
+    let answer = Answer { name: "means", buffer: lloyd.means(), sample: Some(&sample), expected: &expected };
+    check(gpu, &what, update.iter().copied(), &[answer])
 }
 
 /// The header of [`cells`].

@@ -117,10 +117,11 @@ pub fn measure(
 ) -> Result<DecodeRow> {
     let Shape { context, group, kv_heads, head_dim } = shape;
     let layout = Layout::new(1, kv_heads * group, kv_heads, head_dim);
-    let trial = Trial::new(gpu, &layout, types, context, None, &Noise::new(&layout, context))?;
+    let noise = Noise::new(&layout, context);
+    let trial = Trial::new(gpu, &layout, types, context, None, &noise)?;
     let Timed { timing, work, .. } = trial.attend(gpu, budget)?;
     let prompt = trial.append(gpu, budget)?;
-    let sharing = if ungrouped && group > 1 { trial.sharing(gpu, budget)? } else { None };
+    let sharing = if ungrouped && group > 1 { trial.sharing(gpu, &noise, budget)? } else { None };
     Ok(DecodeRow {
         kernel: "kv",
         case: format!("{types} {shape}"),

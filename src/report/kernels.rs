@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::table;
-use crate::Result;
-use crate::cases::{Case, Entry, Prepared, REGISTRY, verify};
+use crate::cases::{Case, Entry, Expected, Prepared, REGISTRY, Sample, verify};
 use crate::gpu::{Bound, Context, OpKind, Options, Timing, time, tune};
 use crate::roofline::{Effort, Roofs, Share};
+use crate::{Error, Result};
 
 /// A kernel at its bench size.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ pub struct KernelRow {
     pub case: String,
     /// The variant that was fastest.
     pub variant: String,
-    /// How many cases, over all variants, agreed with the oracle.
+    /// How many cases, over all variants, agreed with the oracle, that which is timed among them.
     pub verified: usize,
     /// Its time.
     #[serde(flatten)]
@@ -37,6 +37,9 @@ pub struct KernelRow {
     /// Floor over time.
     pub share: Share,
 }
+
+/// Workgroups side by side in the grids of small cases, which fold then as those of large ones do.
+const FOLD: u32 = 2;
 
 /// Bytes that a kernel's inputs take at its bench size, and all copies of them together.
 struct Sizes {
@@ -62,7 +65,12 @@ pub fn measure(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Vec<KernelRow>> {
     // Poison and guards slow nothing that is timed: they live in a device of their own.
-    let options = Options { adapter: Some(gpu.adapter.name.clone()), guarded: true, ..Options::default() };
+    let options = Options {
+        adapter: Some(gpu.adapter.name.clone()),
+        guarded: true,
+        fold: Some(FOLD),
+        ..Options::default()
+    };
     let guarded = Context::open(&options)?;
     let sizes = Sizes::of(gpu, effort);
     let mut rows = Vec::new();
@@ -123,19 +131,36 @@ fn row(
 ) -> Result<KernelRow> {
     let variants = entry.variants_of(case);
     let class = format!("bench {}", case.decoder().unwrap_or_default());
+    let mut answers: Option<(Sample, Vec<Expected>)> = None;
     let spec = tune::choose(gpu, &variants, &class, |spec| {
         let prepared = small.prepare(gpu, spec)?;
-        Ok(time(gpu, &[run_of(&prepared)], Duration::ZERO)?.us)
+        let (sample, expected) = match &mut answers {
+            Some(answers) => answers,
+            none => {
+                let sample = small.sample(&prepared.passes);
+                let expected = small.expected(&sample);
+                none.insert((sample, expected))
+            }
+        };
+        prepared.check(gpu, &format!("{} {}", spec.label(), small.name()), sample, expected)?;
+        tune::trial(gpu, spec, &[], &[], &run_of(&prepared), Duration::ZERO)
     })?;
+    // What is timed is verified: this very pipeline, at this very size.
     let first = case.prepare(gpu, spec)?;
+    let what = format!("{} {}", spec.label(), case.name());
+    let sample = case.sample(&first.passes);
+    let results = first.check(gpu, &what, &sample, &case.expected(&sample))?;
     let work = first.work();
     let copies = (all_bytes / work.bytes.max(1)).clamp(1, 8);
     let mut prepared = vec![first];
     for _ in 1..copies {
         prepared.push(case.prepare(gpu, spec)?);
     }
-    for copy in &prepared {
-        copy.run(gpu)?;
+    for copy in &prepared[1..] {
+        if copy.run(gpu)? != results {
+            let problem = "the same inputs in other buffers gave other bits".to_owned();
+            return Err(Error::Mismatch { case: what, problem });
+        }
     }
     let runs: Vec<Vec<&Bound>> = prepared.iter().map(run_of).collect();
     let timing = time(gpu, &runs, Duration::from_millis(300))?;
@@ -143,7 +168,7 @@ fn row(
         kernel: entry.stem,
         case: case.name(),
         variant: spec.label(),
-        verified,
+        verified: verified + 1,
         timing,
         bytes: work.bytes,
         ops: work.ops,

@@ -8,10 +8,11 @@ use super::table;
 use crate::Result;
 use crate::cases::REGISTRY;
 use crate::format::Format;
-use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Timing, time};
+use crate::gpu::verify::{Answer, Sample, check};
+use crate::gpu::{Bound, Buffer, Context, OpKind, Spec, Timing, time};
+use crate::matmul::known::Known;
 use crate::matmul::{Activations, Operands, Path, Weights, bind, tuned};
 use crate::oracle::matvec::product;
-use crate::random::Random;
 use crate::roofline::{Roofs, Share};
 
 /// y = W x, with W `[m, k]` and x `[k, n]`.
@@ -58,9 +59,6 @@ pub struct ProductRow {
     pub nmse: f64,
 }
 
-/// Rows of weights that differ; larger matrices repeat them, and errors are measured on them.
-const DIFFERENT: u64 = 64;
-
 /// Bytes of weights over which runs rotate, so that no cache serves them.
 fn rotation(gpu: &Context) -> u64 {
     if gpu.adapter.is_software() { 128 << 20 } else { 1 << 30 }
@@ -69,36 +67,38 @@ fn rotation(gpu: &Context) -> u64 {
 /// Most copies of weights: each is compiled for anew.
 const MOST_COPIES: u64 = 8;
 
-/// A product, bound as often as there are copies of its weights: so many that no cache holds them.
+/// A product that was verified, bound as often as there are copies of its weights: so many that no cache holds them.
 struct Trial {
     spec: Spec,
     y: Buffer,
     bounds: Vec<Bound>,
+    known: Known,
 }
 
 impl Trial {
-    /// Of what `weights` makes, which has `m` rows, with `x`.
-    fn new(
-        gpu: &Context,
-        x: Activations,
-        m: u64,
-        path: Path,
-        mut weights: impl FnMut() -> Result<Weights>,
-    ) -> Result<Self> {
+    /// Of random operands in `format` on `path`.
+    fn new(gpu: &Context, format: &'static Format, Shape { m, k, n }: Shape, path: Path) -> Result<Self> {
+        let mut known = Known::new(format, m, k, n)?;
+        let x = Activations::upload(gpu, &known.x, k as usize)?;
         let bias = Buffer::new(gpu, "bias", 0, 4)?;
-        let first = weights()?;
-        let spec = tuned(gpu, &first, x.n, path)?;
+        let first = known.upload(gpu)?;
+        let spec = tuned(gpu, &first, n, path)?;
         let copies = rotation(gpu).div_ceil(first.bytes().max(1)).min(MOST_COPIES);
         let bind = |weights: &Weights| {
-            let y = Buffer::new(gpu, "y", m, 4 * x.n)?;
+            let y = Buffer::new(gpu, "y", m, 4 * n)?;
             Ok((bind(gpu, &spec, &Operands { weights, x: &x, bias: &bias, y: &y })?, y))
         };
         let (bound, y) = bind(&first)?;
+        // This very pipeline, at this very size.
+        known.sample = Sample::of(m as usize, [&bound]);
+        let (what, sample) = (format!("{} m={m} k={k} n={n}", spec.label()), known.sample.clone());
+        let answer = Answer { name: "y", buffer: &y, sample: Some(&sample), expected: known.expected(&spec) };
+        check(gpu, &what, [&bound], &[answer])?;
         let mut bounds = vec![bound];
         for _ in 1..copies {
-            bounds.push(bind(&weights()?)?.0);
+            bounds.push(bind(&known.upload(gpu)?)?.0);
         }
-        Ok(Self { spec, y, bounds })
+        Ok(Self { spec, y, bounds, known })
     }
 
     /// Takes about `budget`.
@@ -108,22 +108,25 @@ impl Trial {
     }
 }
 
-/// Times a product of random weights in `format` on the faster path, and names the variant: what [`measure`] does,
-/// without a check and without quantizing. The activations are laid out already.
+/// Times a product of random weights in `format` on the faster path, and names the variant: what [`measure`] does, without its
+/// figures. The activations are laid out already.
+///
+/// # Errors
+/// Those of [`measure`].
 pub fn speed(
     gpu: &Context,
     format: &'static Format,
     shape: Shape,
     budget: Duration,
 ) -> Result<(String, Timing)> {
-    let Shape { m, k, n } = shape;
-    let mut random = Random::new(m ^ k);
-    let x = Activations::upload(gpu, &random.floats((n * k) as usize), k as usize)?;
-    let trial = Trial::new(gpu, x, m, Path::Auto, || Weights::random(gpu, format, m, k, &mut random))?;
+    let trial = Trial::new(gpu, format, shape, Path::Auto)?;
     Ok((trial.spec.label(), trial.time(gpu, budget)?))
 }
 
-/// Times a product of random operands in `format` on `path`, and checks it.
+/// Checks a product of random operands in `format` on `path`, and times it.
+///
+/// # Errors
+/// [`crate::Error::Mismatch`] for a result that is not the oracle's; the device's.
 pub fn measure(
     gpu: &Context,
     roofs: &Roofs,
@@ -132,30 +135,13 @@ pub fn measure(
     path: Path,
 ) -> Result<ProductRow> {
     let Shape { m, k, n } = shape;
-    let mut random = Random::new(m ^ k);
-    let different = m.min(DIFFERENT);
-    let row_bytes = (k / format.elements as u64 * format.bytes as u64) as usize;
-    let mut blocks = vec![0; different as usize * row_bytes];
-    format.quantize(&random.floats((different * k) as usize), &mut blocks)?;
-    let x_values = random.floats((n * k) as usize);
-    let x = Activations::upload(gpu, &x_values, k as usize)?;
-    let trial = Trial::new(gpu, x, m, path, || {
-        let weights = Weights::new(gpu, format, m, k)?;
-        for first in (0..m).step_by(DIFFERENT as usize) {
-            let rows = different.min(m - first) as usize;
-            weights.write_rows(gpu, first, &blocks[..rows * row_bytes])?;
-        }
-        Ok(weights)
-    })?;
-
-    Recorder::run(gpu, [&trial.bounds[0]])?;
-    let y: Vec<f32> = trial.y.read(gpu)?;
-    let mut weights = vec![0.0; (different * k) as usize];
-    format.dequantize(&blocks, &mut weights)?;
+    let trial = Trial::new(gpu, format, shape, path)?;
+    let known = &trial.known;
     let (mut error, mut size) = (0.0, 0.0);
-    for (weights, y) in weights.chunks(k as usize).zip(y.chunks(n as usize)) {
-        for (x, &y) in x_values.chunks(k as usize).zip(y) {
-            let exact = product(weights, x, 0.0);
+    for &row in known.sample.rows() {
+        let y: Vec<f32> = trial.y.read_rows(gpu, row as u64..row as u64 + 1)?;
+        for (x, &y) in known.x.chunks(k as usize).zip(&y) {
+            let exact = product(known.row(row), x, 0.0);
             error += (f64::from(y) - exact).powi(2);
             size += exact * exact;
         }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{Launch, LaunchPoint, Roof, Roofs, SweepPoint, copy, dot_i8, fma_f32, read_xor, write};
 use crate::cases::{self, Entry, Random};
+use crate::gpu::verify::{Answer, Expected, Sample, check};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Timing, Work, time, tune};
-use crate::{Error, Result};
+use crate::{Error, Result, oracle};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -228,13 +229,66 @@ impl Pool {
         Ok(Self { rows, blocks, read_out, floats, words, arithmetic_out })
     }
 
+    /// Whether a run over the arithmetic's buffers is right in some rows.
+    fn check_arithmetic(
+        &self,
+        gpu: &Context,
+        kind: Kind,
+        spec: &Spec,
+        run: &Bound,
+        batches: u32,
+    ) -> Result<()> {
+        let sample = Sample::of(self.arithmetic_out.rows() as usize, [run]);
+        let (factor, addend, batches) = (FMA[0], FMA[1], u64::from(batches));
+        let chains = |oracle: fn(&[f32], f32, f32, u64) -> (Vec<f64>, Vec<f64>)| {
+            let x = sample.read::<f32>(gpu, &self.floats)?;
+            let (values, bounds) = oracle(&x, factor, addend, fma_f32::STEPS * batches);
+            Ok::<_, Error>(Expected::Within { values, bounds })
+        };
+        let expected = match kind {
+            Kind::FmaF16 => chains(oracle::fma_f16::fma_f16)?,
+            Kind::DotI8 => {
+                let x = sample.read::<u32>(gpu, &self.words)?;
+                Expected::Exact(oracle::dot_i8::dot_i8(&x, WEIGHT, dot_i8::STEPS * batches))
+            }
+            _ => chains(oracle::fma_f32::fma_f32)?,
+        };
+        let what = format!("{} batches={batches}", spec.label());
+        checked(gpu, &what, run, (&self.arithmetic_out, sample, expected))
+    }
+
+    /// Whether runs over the memory's buffers are right in some rows, as [`Self::bind`] made them.
+    fn check_memory(&self, gpu: &Context, kind: Kind, spec: &Spec, runs: &[Bound]) -> Result<()> {
+        let what = spec.label();
+        for (i, run) in runs.iter().enumerate() {
+            match kind {
+                Kind::Copy => check_copy(gpu, &what, run, &self.rows[2 * i], &self.rows[2 * i + 1])?,
+                Kind::Read => {
+                    let sample = Sample::of(self.read_out.rows() as usize, [run]);
+                    let x = sample.read::<u32>(gpu, &self.blocks[i])?;
+                    let expected = Expected::Exact(oracle::read_xor::read_xor(&x));
+                    checked(gpu, &what, run, (&self.read_out, sample, expected))?;
+                }
+                Kind::Write => check_write(gpu, &what, run, &self.rows[i], i as u32 + 1)?,
+                // Checked when it was bound.
+                Kind::FmaF32 | Kind::FmaF16 | Kind::DotI8 => (),
+            }
+        }
+        Ok(())
+    }
+
     /// `spec` on each set of buffers.
     fn bind(&self, gpu: &Context, kind: Kind, spec: &Spec) -> Result<Vec<Bound>> {
         // Runs of as many batches as take long enough.
         let long = |of: &dyn Fn(u32) -> Result<Bound>| {
-            let once = time(gpu, &[vec![&of(FIRST_BATCHES)?]], Duration::ZERO)?.low_us;
+            let checked = |batches| {
+                let bound = of(batches)?;
+                self.check_arithmetic(gpu, kind, spec, &bound, batches)?;
+                Ok::<_, Error>(bound)
+            };
+            let once = time(gpu, &[vec![&checked(FIRST_BATCHES)?]], Duration::ZERO)?.low_us;
             let more = (ARITHMETIC_US / once).clamp(1.0, 64.0) as u32;
-            Ok(vec![of(FIRST_BATCHES * more)?])
+            Ok(vec![checked(FIRST_BATCHES * more)?])
         };
         match kind {
             Kind::Copy => {
@@ -268,6 +322,30 @@ impl Pool {
     }
 }
 
+/// Compares some rows of what a run writes.
+fn checked(
+    gpu: &Context,
+    what: &str,
+    run: &Bound,
+    (buffer, sample, expected): (&Buffer, Sample, Expected),
+) -> Result<()> {
+    check(gpu, what, [run], &[Answer { name: "y", buffer, sample: Some(&sample), expected: &expected }])
+}
+
+/// A copy of the first rows of `x`, as many as the run has.
+fn check_copy(gpu: &Context, what: &str, run: &Bound, x: &Buffer, y: &Buffer) -> Result<()> {
+    let sample = Sample::of(run.rows() as usize, [run]);
+    let expected = Expected::Exact(oracle::copy::copy(&sample.read::<u32>(gpu, x)?));
+    checked(gpu, what, run, (y, sample, expected))
+}
+
+/// The first rows of a pattern.
+fn check_write(gpu: &Context, what: &str, run: &Bound, y: &Buffer, seed: u32) -> Result<()> {
+    let sample = Sample::of(run.rows() as usize, [run]);
+    let expected = sample.rows().iter().flat_map(|&row| oracle::write::row(row as u32, seed)).collect();
+    checked(gpu, what, run, (y, sample, Expected::Exact(expected)))
+}
+
 /// `n` values that f16 holds, in [-1, 1).
 fn halves(random: &mut Random, n: usize) -> Vec<f32> {
     (0..n).map(|_| (random.word() >> 23) as f32 / 256.0 - 1.0).collect()
@@ -285,6 +363,7 @@ fn with_buffers_of(
     let mut contenders = Vec::new();
     for &(kind, spec) in able {
         let runs = pool.bind(gpu, kind, &spec)?;
+        pool.check_memory(gpu, kind, &spec, &runs)?;
         contenders.push(Contender { kind, spec, runs, rounds: Vec::new() });
     }
     let mut fit = LaunchFit::new(gpu, &pool.rows[0])?;
@@ -406,6 +485,9 @@ fn sweep(
     sizes.push(x.bytes());
     let copies = sizes.iter().map(|bytes| copy::bind(gpu, &kernel, x, y, bytes / copy::ROW_BYTES));
     let copies = copies.collect::<Result<Vec<_>>>()?;
+    for copy in &copies {
+        check_copy(gpu, &contender.spec.label(), copy, x, y)?;
+    }
     let mut best = vec![f64::INFINITY; copies.len()];
     for _ in 0..options.rounds().0 {
         for (bound, us) in copies.iter().zip(&mut best) {
@@ -430,7 +512,11 @@ const LAUNCH_BYTES: [u64; 6] = [1 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10
 impl LaunchFit {
     fn new(gpu: &Context, y: &Buffer) -> Result<Self> {
         let kernel = Kernel::load(gpu, &write::VARIANTS[0])?;
-        let bind = |bytes| Ok((write::bind(gpu, &kernel, y, bytes / write::ROW_BYTES, 0)?, f64::INFINITY));
+        let bind = |bytes| {
+            let bound = write::bind(gpu, &kernel, y, bytes / write::ROW_BYTES, 0)?;
+            check_write(gpu, &write::VARIANTS[0].label(), &bound, y, 0)?;
+            Ok((bound, f64::INFINITY))
+        };
         Ok(Self { writes: LAUNCH_BYTES.into_iter().map(bind).collect::<Result<_>>()? })
     }
 

@@ -2,7 +2,8 @@
 
 use lowbit::network::Window;
 use lowbit::oracle::{
-    assign, average_pool, centroid, distance, gather, lloyd, max_pool, radix_sort, rerank, seed, softmax,
+    assign, average_pool, centroid, distance, gather, lloyd, matvec, max_pool, radix_sort, rerank, seed,
+    softmax,
 };
 
 #[test]
@@ -66,7 +67,28 @@ fn a_draw_follows_the_weights_and_skips_zeros() {
     assert_eq!([0.0, 0.24, 0.26, 0.999_999].map(|unit| seed::draw(&weights, unit)), [1, 1, 3, 3]);
     assert_eq!(seed::draw(&[0.0; 4], 0.5), 2);
     assert_eq!(seed::best(&[1.0, 5.0, 1.0, 0.0, 5.0, 0.0], 3), 0);
-    assert_ne!(seed::random_word(1, 2, 3), seed::random_word(1, 3, 2));
+}
+
+#[test]
+fn random_words_are_those_of_the_hash() {
+    // By the formulas of O'Neill 2014 in another language.
+    let words = [(1, 2, 3), (1, 3, 2), (0, 0, 0), (12_345, 1, 0)].map(|(a, b, c)| seed::random_word(a, b, c));
+    assert_eq!(words, [0xcae5_6952, 0x27b3_de71, 0x7fdd_b461, 0x8cc8_585d]);
+    assert!((seed::random_unit(1, 2, 3) - f64::from(0xca_e569) / 16_777_216.0).abs() < 1e-15);
+}
+
+#[test]
+fn the_bound_of_a_product_covers_f32_and_is_not_lax() {
+    let mut random = lowbit::random::Random::new(2);
+    for cols in [32, 256, 4096] {
+        let (weights, x) = (random.floats(cols), random.floats(cols));
+        let f32_sum: f32 = weights.iter().zip(&x).map(|(w, x)| w * x).sum();
+        let bound = matvec::bound(&weights, &x, 0.5, 32);
+        assert!((f64::from(f32_sum + 0.5) - matvec::product(&weights, &x, 0.5)).abs() <= bound);
+        // A few hundred units of the last place of what is added up.
+        let size: f64 = weights.iter().zip(&x).map(|(w, x)| f64::from((w * x).abs())).sum();
+        assert!(bound < 1000.0 / 16_777_216.0 * (size + 0.5), "{cols}: {bound} of {size}");
+    }
 }
 
 #[test]

@@ -1,9 +1,16 @@
 //! Every shader in every variant: assembled, validated, and translated for Vulkan, Metal and DX12 alike.
 
+use std::collections::BTreeSet;
+
 use lowbit::cases::REGISTRY;
-use lowbit::gpu::Reflection;
-use lowbit::gpu::Spec;
+use lowbit::codec::CacheType;
 use lowbit::gpu::source::FILES;
+use lowbit::gpu::{ParamType, Params, Reflection, Spec};
+use lowbit::kmeans::element::Frame;
+use lowbit::kmeans::lloyd::{self, Control};
+use lowbit::kmeans::{Metric, seed::Pick};
+use lowbit::kv::attend::Span;
+use lowbit::kv::keep::Piece;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
@@ -34,6 +41,78 @@ fn every_variant_says_what_the_host_needs_to_know() {
         assert!(reflection.workgroup_bytes <= 32 << 10, "{}", spec.label());
     }
 }
+
+#[test]
+fn structs_of_storage_arrays_are_the_hosts() {
+    type Fields = &'static [(&'static str, usize, ParamType)];
+    let hosts: [(&str, Fields, usize); 4] = [
+        ("Control", Control::FIELDS, size_of::<Control>()),
+        ("Pick", Pick::FIELDS, size_of::<Pick>()),
+        ("Piece", Piece::FIELDS, size_of::<Piece>()),
+        ("Span", Span::FIELDS, size_of::<Span>()),
+    ];
+    let mut seen = BTreeSet::new();
+    for spec in specs() {
+        for found in &Reflection::of(&spec).unwrap().structs {
+            let host = hosts.iter().find(|(name, ..)| *name == found.name);
+            let (name, fields, size) =
+                host.unwrap_or_else(|| panic!("{}: the host has no {}", spec.file, found.name));
+            let fields: Vec<_> = fields.iter().map(|&(name, at, kind)| (name.to_owned(), at, kind)).collect();
+            assert_eq!((&found.fields, found.size), (&fields, *size), "{}: {name}", spec.file);
+            seen.insert(*name);
+        }
+    }
+    assert_eq!(seen.len(), hosts.len(), "no shader has the others: {seen:?}");
+}
+
+#[test]
+fn numbers_of_shaders_are_the_hosts() {
+    // Every constant of these files is a number that the host uses too.
+    let hosts: [(&str, Vec<(&str, u32)>); 4] = [
+        (
+            "lib/lloyd",
+            vec![
+                ("RUNNING", lloyd::RUNNING),
+                ("LABELS_UNCHANGED", lloyd::LABELS_UNCHANGED),
+                ("SHIFT_WITHIN_TOL", lloyd::SHIFT_WITHIN_TOL),
+                ("EMPTY_CLUSTERS", lloyd::EMPTY_CLUSTERS),
+                ("PAUSED", lloyd::PAUSED),
+            ],
+        ),
+        (
+            "lib/metric",
+            vec![
+                ("EUCLIDEAN", Metric::Euclidean as u32),
+                ("COSINE", Metric::Cosine as u32),
+                ("DOT", Metric::Dot as u32),
+            ],
+        ),
+        (
+            "lib/points_frame",
+            vec![
+                ("MEAN", Frame::Mean as u32),
+                ("SCALE", Frame::Scale as u32),
+                ("PLAIN", Frame::Plain as u32),
+            ],
+        ),
+        (
+            "lib/cache_codes",
+            CacheType::ALL.iter().zip(CACHE_TYPES).map(|(&ty, name)| (name, ty as u32)).collect(),
+        ),
+    ];
+    for (file, host) in hosts {
+        let text = FILES.iter().find(|(name, _)| *name == file).unwrap().1;
+        let constant = |line: &'static str| {
+            let (name, value) = line.strip_prefix("const ")?.split_once(": u32 = ")?;
+            Some((name, value.split_once('u')?.0.parse().unwrap()))
+        };
+        let shader: Vec<(&str, u32)> = text.lines().filter_map(constant).collect();
+        assert_eq!(shader, host, "{file}");
+    }
+}
+
+/// The names of [`CacheType::ALL`] in shaders.
+const CACHE_TYPES: [&str; 9] = ["F16", "Q8_0", "Q4_0", "FP8", "KIVI4", "KIVI2", "TURBO4", "TURBO3", "TURBO2"];
 
 #[test]
 fn headers_name_the_maths_the_contract_and_the_oracle() {

@@ -13,6 +13,8 @@ const FILES: &[(&str, &str)] = &[
     ("x/loop", "//! use x/loop2\nfn d() {}"),
     ("x/loop2", "//! use x/loop\nfn d() {}"),
     ("x/slotted", "//! slot format\nfn d() {}"),
+    ("lib/d", "fn d2() {}"),
+    ("x/four", "//! slot a\n//! slot b\n//! slot c\n//! slot d\nfn d() {}"),
     ("x/half", "//! use lib/c\n//!\nenable f16;\nfn d() {}"),
     ("x/tiled", "//! x\nconst TILE: u32 = 4u;\nfn d() {}"),
 ];
@@ -48,6 +50,46 @@ fn a_slot_must_be_filled_and_exist() {
     assert!(text(filled).contains("fn c()"));
     let strange = Spec::new("lib/c").slot("other", "lib/c");
     assert!(problem(strange).contains("no slot called other"));
+}
+
+#[test]
+fn a_slot_or_a_setting_beyond_the_room_is_refused() {
+    const NAMES: [&str; 18] = [
+        "A0", "A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10", "A11", "A12", "A13", "A14", "A15",
+        "A16", "A17",
+    ];
+    let with = |count: usize| NAMES[..count].iter().fold(Spec::new("lib/c"), |spec, name| spec.set(name, 7));
+    let values: Vec<(&str, f64)> = NAMES[..16].iter().map(|name| (*name, 7.0)).collect();
+    assert_eq!(with(16).constants(), values);
+    assert!(text(with(16)).contains("fn c()"));
+    // One that is there already takes no more room, and has its last value.
+    let again = with(16).set("A15", 8);
+    assert_eq!(again.constants()[15], ("A15", 8.0));
+    assert!(text(again).contains("fn c()"));
+    for count in [17, 18] {
+        assert!(problem(with(count)).contains("no room for A16: at most 4 slots and 16 settings"));
+    }
+    // What was set before is still there: nothing is overwritten.
+    assert_eq!(with(18).constants(), values);
+    let four =
+        Spec::new("x/four").slot("a", "lib/a").slot("b", "lib/b").slot("c", "lib/c").slot("d", "lib/d");
+    assert!(text(four).contains("fn d()"));
+    assert!(problem(four.slot("e", "lib/c")).contains("no room for e"));
+    assert!(problem(four.refill("e", "lib/c")).contains("no room for e"));
+    assert!(text(four.refill("c", "lib/d")).contains("fn d()"));
+    assert!(
+        problem(Spec::new("x/slotted").slot("format", "lib/c").slot("format", "lib/b"))
+            .contains("filled twice")
+    );
+}
+
+#[test]
+fn a_value_for_an_override_that_does_not_exist_is_refused() {
+    let spec = Spec::new("x/kernel").set("WF", 32);
+    let error = Reflection::of_text(&spec, KERNEL.into()).unwrap_err().to_string();
+    assert!(error.contains("it has no `override WF` to set"), "{error}");
+    let spec = Spec::new("x/kernel").set("WG", 32);
+    assert_eq!(Reflection::of_text(&spec, KERNEL.into()).unwrap().workgroup, [32, 1, 1]);
 }
 
 #[test]

@@ -89,7 +89,6 @@ fn pages_decode_to_what_the_codec_gives() {
             let found = taken(&append, &words, &table, head, encoded);
             let expected = codec.encode(&vectors).unwrap();
             assert!(found == expected, "{ty} {side:?}");
-            assert_eq!(codec.decode(&found).unwrap(), codec.decode(&expected).unwrap());
         }
     }
 }

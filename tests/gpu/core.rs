@@ -1,8 +1,12 @@
 //! The GPU core: what it refuses, what it splits, and what becomes of a lost device.
 
+use std::time::Duration;
+
 use lowbit::Error;
-use lowbit::cases::{Case, Expected, Prepared, verify};
-use lowbit::gpu::{Buffer, Context, Kernel, Options, Recorder, Spec, Work, params, tune};
+use lowbit::cases::{Case, Expected, Prepared, Sample, verify};
+use lowbit::gpu::tune::Score;
+use lowbit::gpu::verify::{Answer, check};
+use lowbit::gpu::{Bound, Buffer, Context, Kernel, Options, Recorder, Spec, Work, params, tune};
 
 use crate::harness::device;
 
@@ -188,7 +192,7 @@ impl Case for Wrong {
         Ok(Prepared { passes, outputs: vec![("distances", s.distances)], others: vec![], before: vec![] })
     }
 
-    fn expected(&self) -> Vec<Expected> {
+    fn expected(&self, _: &Sample) -> Vec<Expected> {
         vec![Expected::Within { values: vec![self.expected], bounds: vec![1e-6] }]
     }
 }
@@ -216,10 +220,9 @@ fn a_lost_device_is_an_error_and_no_panic() {
     let submitted = record.submit();
     let read = s.distances.read::<f32>(&gpu);
     let made = Buffer::new(&gpu, "late", 1, 4);
-    assert!(submitted.is_err() || read.is_err());
-    for error in [submitted.err(), read.err(), made.err()].into_iter().flatten() {
-        assert_eq!(error.exit_code(), 3, "{error}");
-    }
+    assert_eq!(submitted.unwrap_err().exit_code(), 3);
+    assert_eq!(read.unwrap_err().exit_code(), 3);
+    assert_eq!(made.unwrap_err().exit_code(), 3);
 }
 
 #[test]
@@ -259,11 +262,92 @@ fn the_tuner_takes_the_fastest_variant_that_runs() {
         Spec::new("gpu/dot_check").overrides(&[("WG", 4096.0)]),
     ];
     assert_eq!(tune::supported(&gpu, &list).unwrap().len(), 2);
-    let fastest = |spec: &Spec| Ok(if spec.overrides.is_empty() { 1.0 } else { 2.0 });
+    let fastest = |spec: &Spec| Ok(Score::forged(if spec.overrides.is_empty() { 1.0 } else { 2.0 }));
     // The cache is the user's: the class is this test's own.
     let class = format!("test {}", std::process::id());
-    if std::env::var(tune::VARIABLE).is_err() {
-        assert_eq!(tune::choose(&gpu, &list, &class, fastest).unwrap(), &list[1]);
-    }
+    // Switched off, the first that runs is taken, as on a guarded device.
+    let off = std::env::var(tune::VARIABLE).is_ok_and(|value| value == "off");
+    let chosen = if off { &list[0] } else { &list[1] };
+    assert_eq!(tune::choose(&gpu, &list, &class, fastest).unwrap(), chosen);
     assert_eq!(tune::choose(&device(), &list, &class, fastest).unwrap(), &list[0]);
+    // What is known is not tried again.
+    let known = |_: &Spec| Err(Error::Input("it is tried again".into()));
+    assert_eq!(tune::choose(&gpu, &list, &class, known).unwrap(), chosen);
+}
+
+#[test]
+fn a_wrong_variant_is_left_out_with_a_notice_that_names_it_and_the_driver() {
+    let gpu = Context::open(&Options::default()).unwrap();
+    let list = [Spec::new("gpu/dot_check").overrides(&[("WG", 32.0)]), Spec::new("gpu/dot_check")];
+    let attempt = |spec: &Spec| match spec.overrides {
+        // The faster one by far.
+        [] => Err(Error::Mismatch { case: spec.label(), problem: "[7] is 1, 2 expected".into() }),
+        _ => Ok(Score::forged(9.0)),
+    };
+    let class = format!("test of wrong ones {}", std::process::id());
+    assert_eq!(tune::choose(&gpu, &list, &class, attempt).unwrap(), &list[0]);
+    let told = |notice: &String| {
+        notice.contains(&gpu.adapter.driver) && notice.contains("dot_check: wrong result: [7] is 1")
+    };
+    let off = std::env::var(tune::VARIABLE).is_ok_and(|value| value == "off");
+    assert_eq!(gpu.notices().iter().filter(|notice| told(notice)).count(), usize::from(!off));
+}
+
+#[test]
+fn a_sample_that_is_wrong_or_not_written_fails_before_anything_is_timed() {
+    let gpu = Context::open(&Options::default()).unwrap();
+    let s = Setting::new(&gpu, 1000, 1 << 20);
+    let bound = s.kernel.bind(&gpu, &s.buffers(), s.params(), Work::default()).unwrap();
+    let sample = Sample::of(1000, [&bound]);
+    let distance = |row: usize| (row as f64 - (row % 2) as f64).powi(2);
+    let mut values: Vec<f64> = sample.rows().iter().map(|&row| distance(row)).collect();
+    let tried = |passes: &[&Bound], values: &[f64]| {
+        let expected = Expected::Within { values: values.to_vec(), bounds: vec![0.0; values.len()] };
+        let answer =
+            Answer { name: "distances", buffer: &s.distances, sample: Some(&sample), expected: &expected };
+        tune::trial(&gpu, &Spec::new("gpu/window_check"), passes, &[answer], passes, Duration::ZERO)
+    };
+    tried(&[&bound], &values).unwrap();
+    // Right results of an earlier run do not count.
+    let error = tried(&[], &values).unwrap_err();
+    assert!(matches!(&error, Error::Mismatch { case, .. } if case == "window_check"), "{error}");
+    *values.last_mut().unwrap() += 1.0;
+    assert!(matches!(tried(&[&bound], &values), Err(Error::Mismatch { .. })));
+    let whole = Expected::Within { values: (0..1000).map(distance).collect(), bounds: vec![0.0; 1000] };
+    let answer = Answer { name: "distances", buffer: &s.distances, sample: None, expected: &whole };
+    check(&gpu, "all rows", [&bound], std::slice::from_ref(&answer)).unwrap();
+    assert!(check(&gpu, "no pass", [], &[answer]).is_err());
+}
+
+#[test]
+fn long_work_is_cut_into_windows() {
+    let gpu = device();
+    let s = Setting::new(&gpu, 1000, 1 << 20);
+    // 0.2 s at 1 Tflop/s each, at most; windows begin at multiples of 64 rows.
+    for (ops, windows) in
+        [(0, 1), (200_000_000_000, 1), (200_000_000_001, 2), (700_000_000_000, 4), (u64::MAX, 16)]
+    {
+        let bound = s.kernel.bind(&gpu, &s.buffers(), s.params(), Work { bytes: 0, ops }).unwrap();
+        assert_eq!(bound.windows(), windows, "{ops}");
+        s.distances.poison(&gpu).unwrap();
+        Recorder::run(&gpu, [&bound]).unwrap();
+        let expected: Vec<f32> = (0..1000).map(|i| (i as f32 - (i % 2) as f32).powi(2)).collect();
+        assert_eq!(s.distances.read::<f32>(&gpu).unwrap(), expected);
+    }
+}
+
+#[test]
+fn edges_are_where_windows_and_rows_of_a_grid_begin() {
+    let plain = Context::open(&Options { guarded: true, ..Options::default() }).unwrap();
+    let narrow = device();
+    // 16 workgroups of 64 rows; 500 points to a part are cut to 448.
+    for (gpu, limit, grid, edges) in [
+        (&plain, 1 << 20, [16, 1], vec![0]),
+        (&narrow, 1 << 20, [2, 8], (0..8).map(|y| 128 * y).collect()),
+        (&plain, 16 * 500, [7, 1], vec![0, 448, 896]),
+    ] {
+        let s = Setting::new(gpu, 1000, limit);
+        let bound = s.kernel.bind(gpu, &s.buffers(), s.params(), Work::default()).unwrap();
+        assert_eq!((bound.rows(), bound.grid(), bound.edges()), (1000, grid, edges.as_slice()));
+    }
 }

@@ -2,6 +2,7 @@
 
 use lowbit::gpu::Context;
 use lowbit::io::npy::Matrix;
+use lowbit::kmeans::points::{Block, Points, Room, Transform};
 use lowbit::kmeans::{Fitted, Init, KMeans, Metric, Progress, predict};
 use lowbit::oracle;
 use lowbit::random::Random;
@@ -401,6 +402,30 @@ fn points_that_do_not_stay_on_the_device_give_the_same_bits() {
 
     let error = KMeans::new(3).memory(100).fit(&gpu, &x, |_| ()).unwrap_err().to_string();
     assert!(error.contains("at least 232 are needed"), "{error}");
+}
+
+#[test]
+fn streamed_points_take_no_more_memory_than_they_are_given() {
+    let gpu = device();
+    let x = blobs(2000, 5, 3, 4.0, 17);
+    // A point in two vec4s, 24 bytes of labels, keys, places and distances, and one for each vec4.
+    let each = 32 + 24 + 2;
+    for (bytes, chunk) in [(60_000, 100), (40_000, 64), (20_000, 40), (100_000, 1000), (each * 4, 1)] {
+        let room = Room { bytes, chunk };
+        let points = Points::new(&gpu, &x, None, &Transform::Plain, room).unwrap();
+        let rows: u64 = points.blocks().iter().map(Block::rows).sum();
+        assert!(!points.all_resident() && rows * each <= bytes, "{rows} rows for {bytes} bytes");
+    }
+}
+
+#[test]
+fn few_points_for_a_cluster_are_told_of() {
+    let gpu = device();
+    let advised = |n: usize| {
+        let fitted = fit(&gpu, &KMeans::new(2), &blobs(n, 2, 2, 9.0, 3));
+        fitted.notices.iter().any(|notice| notice.contains("are advised"))
+    };
+    assert_eq!([76, 77, 78, 79].map(advised), [true, true, false, false]);
 }
 
 #[test]

@@ -63,5 +63,6 @@ mod shared;
 mod softmax;
 mod starnet;
 mod transform;
+mod tuning;
 mod watch;
 mod write;

@@ -3,6 +3,7 @@
 //! A sequence grows by steps: [`KvCache::begin`] makes room for new tokens in every layer, or changes nothing; then each layer
 //! appends its keys and values and attends. Sequences share blocks after [`KvCache::fork`] until one of them writes.
 
+mod answer;
 mod attention;
 mod state;
 mod step;

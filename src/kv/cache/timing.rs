@@ -6,9 +6,11 @@ use std::time::Duration;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::answer::{Seen, answer};
 use super::{Capacity, KvCache, Layout, Sequence};
 use crate::Result;
 use crate::codec::Pair;
+use crate::gpu::verify::{Answer, check};
 use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Timing, Work, time, to_u32};
 use crate::kv::attend::{self, Attend, Rule, Span, Splits};
 use crate::random::Random;
@@ -165,6 +167,11 @@ impl Trial {
             }
             attention.push(passes);
         }
+        // What is timed is verified: these very passes, at this very size, over what the cache's own steps encoded.
+        let layer = layout.layers - 1;
+        let (sample, expected) = answer(&cache, sequence, (layer, layer), source, Seen::All)?;
+        let answer = Answer { name: "output", buffer: &output, sample: Some(&sample), expected: &expected };
+        check(gpu, &format!("attention of {types} over {tokens} tokens"), &attention[0], &[answer])?;
         Ok(Self { cache, sequence, copies, queries, attention, prompt })
     }
 
@@ -199,11 +206,12 @@ impl Trial {
     }
 
     /// The time of the pages of all layers if each query head loads keys and values for itself, over the time of the variant
-    /// in use: what sharing loads is worth. None of keys that are centred, and of a sequence without pages.
+    /// in use: what sharing loads is worth. None of keys that are centred, and of a sequence without pages. The cache is one that
+    /// `source` filled.
     ///
     /// # Errors
     /// The device's.
-    pub fn sharing(&self, gpu: &Context, budget: Duration) -> Result<Option<f64>> {
+    pub fn sharing(&self, gpu: &Context, source: &dyn Source, budget: Duration) -> Result<Option<f64>> {
         let state = self.cache.state(self.sequence)?;
         let (tokens, length) = (state.extent.encoded, state.extent.length);
         if tokens == 0 || self.cache.means().is_some() {
@@ -221,6 +229,21 @@ impl Trial {
         let (keys, values) = (&self.cache.keys.codec, &self.cache.values.codec);
         let alone = Attend::load(gpu, &attend::VARIANTS[0], keys, values, false)?;
         let mut found = [0.0; 2];
+        let last = self.queries.len() - 1;
+        let (sample, expected) = answer(&self.cache, self.sequence, (last, last), source, Seen::Pages)?;
+        // Queries come in the basis of what they are multiplied with.
+        let layout = &self.cache.layout;
+        let met = if layout.rope.is_some() { values } else { keys };
+        let turned = |layer: usize| {
+            let mut queries = source.queries(layer);
+            if let Some(rotation) = met.rotation() {
+                let each = queries.chunks_exact_mut(layout.query_dim());
+                each.for_each(|query| rotation.forward(&mut query[..met.dim()]));
+            }
+            Buffer::from_slice(gpu, "queries", layout.heads as u64, &queries)
+        };
+        let turned = (0..=last).map(turned).collect::<Result<Vec<_>>>()?;
+        let output = Buffer::new(gpu, "output", heads.kv * heads.each, 4 * heads.dim)?;
         for (found, attend) in found.iter_mut().zip([&alone, &self.cache.paged]) {
             let (count, of_split) = attend.splits(gpu, tokens, heads.kv, heads.each);
             let splits = Splits { count, first: 0, all: count, tokens: of_split };
@@ -229,10 +252,15 @@ impl Trial {
             let mut runs = Vec::new();
             for layer in 0..self.cache.layout.layers {
                 let kept = self.cache.pages(layer, &table, &spans);
-                let queries = &self.queries[layer % self.queries.len()];
+                let queries = &turned[layer % turned.len()];
                 let rule = Rule::plain(heads.dim);
                 runs.push(attend.bind(gpu, queries, &kept, &partial, heads, rule, splits, tokens)?);
             }
+            let rotated = if values.rotation().is_some() { count } else { 0 };
+            let merge = attend.bind_merge(gpu, &partial, &output, heads, (count, rotated))?;
+            let answer =
+                Answer { name: "output", buffer: &output, sample: Some(&sample), expected: &expected };
+            check(gpu, "attention over pages", [&runs[last], &merge], &[answer])?;
             let layers = runs.len() / self.copies;
             let turns: Vec<Vec<&Bound>> = runs.chunks(layers).map(|runs| runs.iter().collect()).collect();
             *found = time(gpu, &turns, budget)?.us;

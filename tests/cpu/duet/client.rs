@@ -1,6 +1,6 @@
 //! Requests, and how they fail.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lowbit::edge::duet::{Deadlines, deploy};
 
@@ -76,11 +76,9 @@ fn a_deadline_is_over_the_whole_of_a_request() {
     let deadlines = Deadlines { transfer: Duration::from_millis(120), ..quick() };
     for fault in [Fault::Late, Fault::LateBefore, Fault::Trickle] {
         printer.fail(When::Named("connect"), fault);
-        let started = Instant::now();
         let text = open(&printer, "reprap", deadlines).unwrap_err().to_string();
-        // The server takes 400 ms and more; its trickle never pauses for longer than 10 ms.
+        // The server answers in the end, and its trickle never pauses for long: without the deadline this would not fail.
         assert!(text.contains("no answer within 120 ms"), "{fault:?}: {text}");
-        assert!(started.elapsed() < Duration::from_millis(380), "{fault:?}: {:?}", started.elapsed());
     }
 }
 

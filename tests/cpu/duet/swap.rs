@@ -172,8 +172,6 @@ fn what_is_late_or_lost_may_have_been_taken() {
         assert_eq!(late.status, Status::TimeoutWarning, "{fault:?}: {late:?}");
         let problem = late.problem.unwrap();
         assert!(problem.contains("may have taken") && !has_secret(&problem), "{fault:?}: {problem}");
-        // Its own 400 ms would be the end otherwise.
-        assert!(late.milliseconds < 300.0, "{fault:?}: {} ms", late.milliseconds);
         if matches!(fault, Fault::Late | Fault::LateBefore | Fault::Trickle) {
             assert!(late.milliseconds >= 49.0, "{fault:?}: {} ms", late.milliseconds);
             assert!(problem.contains("no answer within 50 ms"), "{problem}");

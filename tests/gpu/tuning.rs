@@ -1,0 +1,120 @@
+//! The trials of every tuner: each variant that runs here gives right results, or is told of.
+
+use lowbit::classify::engine::{Engine, Keep};
+use lowbit::codec::{CacheType, Codec, Side};
+use lowbit::format::Format;
+use lowbit::gpu::{Context, Options};
+use lowbit::kmeans::assign;
+use lowbit::kmeans::centroid::Centroid;
+use lowbit::kmeans::element::{Element, Layout};
+use lowbit::kmeans::points::Transform;
+use lowbit::kmeans::seed::Seed;
+use lowbit::kv::attend::{self, Heads};
+use lowbit::matmul::{Order, Path, Weights, tuned};
+use lowbit::network::{self, Affine, Dense, Integer, Layer, Network, Op, Output, Unary, Value, Window};
+use lowbit::random::Random;
+
+fn fresh() -> Context {
+    Context::open(&Options { fresh: true, ..Options::default() }).unwrap()
+}
+
+fn all_were_right(gpu: &Context) {
+    let wrong: Vec<String> =
+        gpu.notices().into_iter().filter(|notice| notice.contains("wrong result")).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn assignments_are_tried() {
+    let gpu = fresh();
+    assign::tuned(&gpu, Layout::F32, 10_000, 16, 4).unwrap();
+    // Many small problems.
+    assign::tuned(&gpu, Layout::F32, 20, 16, 4).unwrap();
+    all_were_right(&gpu);
+}
+
+#[test]
+fn sums_and_seeds_are_tried_in_every_frame() {
+    let gpu = fresh();
+    for (element, transform) in [
+        (Element::F32, Transform::Plain),
+        (Element::U8, Transform::Centred(vec![0.0; 8])),
+        (Element::I8, Transform::Unit),
+        (Element::F16, Transform::Plain),
+    ] {
+        let layout = Layout::new(element, &transform);
+        Centroid::tuned(&gpu, layout, 8).unwrap();
+        Seed::tuned(&gpu, layout, 1000, 8, 20).unwrap();
+    }
+    all_were_right(&gpu);
+}
+
+#[test]
+fn products_are_tried_on_every_path() {
+    let gpu = fresh();
+    let format = Format::by_name("Q8_0").unwrap();
+    let values = Random::new(1).floats(70 * 64);
+    let weights = Weights::from_values(&gpu, format, &values, 64, Order::RowMajor).unwrap();
+    tuned(&gpu, &weights, 2, Path::Auto).unwrap();
+    all_were_right(&gpu);
+}
+
+#[test]
+fn an_attention_is_tried() {
+    let gpu = fresh();
+    let codec = |side| Codec::new(CacheType::Turbo2, side, 32).unwrap();
+    let heads = Heads { kv: 2, each: 1, dim: 32 };
+    attend::fastest(&gpu, &codec(Side::Keys), &codec(Side::Values), heads).unwrap();
+    all_were_right(&gpu);
+}
+
+#[test]
+fn large_layers_are_tried() {
+    let gpu = fresh();
+    let mut random = Random::new(4);
+    let value = |name: &str, element| Value { name: name.into(), shape: vec![64, 1, 1], element };
+    let layer = |name: &str, operator, input, op| Layer {
+        name: name.into(),
+        operator,
+        inputs: vec![input],
+        output: input + 1,
+        op,
+    };
+    let dense = Dense {
+        weights: random.floats(64 * 64),
+        bias: random.floats(64),
+        window: Window::POINT,
+        groups: 1,
+        quantized: None,
+    };
+    let integer = Integer {
+        weights: random.words(64 * 64).iter().map(|&word| word as i8).collect(),
+        weight_zero: vec![0; 64],
+        input_zero: 3,
+        bias: vec![100; 64],
+        window: Window::POINT,
+        groups: 1,
+        register: 32,
+        output: Output::Scaled { scale: vec![0.001; 64] },
+    };
+    let network = Network {
+        values: vec![
+            value("x", network::Element::F32),
+            value("a", network::Element::F32),
+            value("b", network::Element::F32),
+            value("q", network::Element::I8),
+            value("y", network::Element::F32),
+        ],
+        layers: vec![
+            layer("dense", "Gemm", 0, Op::Dense(dense)),
+            layer("tanh", "Tanh", 1, Op::Unary(Unary::Tanh)),
+            layer("quantize", "QuantizeLinear", 2, Op::Quantize(Affine { scale: vec![0.01], zero: vec![3] })),
+            layer("integer", "QLinearMatMul", 3, Op::Integer(integer)),
+        ],
+        input: 0,
+        output: 4,
+    };
+    // More than 2^28 products in each, from which on variants are tried.
+    Engine::new(&gpu, &network, 70_000, Keep::Output).unwrap();
+    all_were_right(&gpu);
+}
