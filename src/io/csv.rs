@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
 
+use super::kind::Kind;
 use super::npy::Matrix;
 use super::{near, quoted};
 use crate::{Error, Result};
@@ -34,11 +35,16 @@ impl Csv {
     /// Opens a table.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::File`] if its first line is no text or there is none.
+    /// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is of another known format, its first line is no text or
+    /// there is none.
     pub fn open(path: &Path) -> Result<Self> {
-        let (file, _) = super::open(path)?;
+        let (file, size) = super::open(path)?;
         let mut input = BufReader::with_capacity(PEEK, file);
         let begin = input.fill_buf().map_err(|e| Error::io(path, e))?;
+        let kind = Kind::sniff(begin, size > PEEK as u64);
+        if let Some(name) = kind.name().filter(|_| kind != Kind::Text) {
+            return Err(Error::file(path, format!("this is {name}, not a table of text")));
+        }
         let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let separator = separator(begin.get(mark..).unwrap_or_default());
         input.consume(mark);
@@ -85,6 +91,19 @@ impl Csv {
         place(names, name).or_else(error)
     }
 
+    /// The places of all columns but those called so.
+    ///
+    /// # Errors
+    /// Those of [`Csv::column`]; [`Error::File`] if no column is left.
+    pub fn columns_without(&self, without: &[String]) -> Result<Vec<usize>> {
+        let left = without.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
+        let columns: Vec<usize> = (0..self.columns).filter(|at| !left.contains(at)).collect();
+        if columns.is_empty() {
+            return Err(Error::file(&self.path, "no column is left"));
+        }
+        Ok(columns)
+    }
+
     /// Reads the numbers of these columns, in this order; the others may hold anything.
     ///
     /// # Errors
@@ -92,11 +111,19 @@ impl Csv {
     /// a cell is empty or no finite number (with line and column), or there is no line of numbers.
     pub fn read(self, columns: &[usize]) -> Result<Matrix> {
         let mut values = Vec::new();
-        let rows = self.each(columns, |cell, wrong| {
-            values.push(number(cell, f32::is_finite, wrong)?);
+        let rows = self.read_into(columns, |value| {
+            values.push(value);
             Ok(())
         })?;
         Ok(Matrix { rows, cols: columns.len(), values })
+    }
+
+    /// As [`Csv::read`], giving the numbers to `take` as they come; how many lines there are.
+    ///
+    /// # Errors
+    /// Those of [`Csv::read`], and of `take`.
+    pub fn read_into(self, columns: &[usize], mut take: impl FnMut(f32) -> Result<()>) -> Result<usize> {
+        self.each(columns, |cell, wrong| take(number(cell, f32::is_finite, wrong)?))
     }
 
     /// Reads the numbers of these columns as f64, row by row; `check` says what is wrong with a number, by the place of its

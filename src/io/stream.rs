@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::csv::{listed, place, separator};
+use super::kind::Kind;
 use super::quoted;
 use crate::{Error, Result};
 
@@ -62,6 +63,20 @@ impl<R: Read> Rows<R> {
             line: 0,
             first: None,
         };
+        let begin = rows.input.fill_buf().map_err(|error| unreadable(&error))?;
+        let kind = Kind::sniff(begin, true);
+        let problem = match (format, kind.name()) {
+            (Format::F32, Some("text")) => {
+                Some("this is text, and not floats of 32 bits: say --format csv".to_owned())
+            }
+            (Format::Csv, Some("text")) | (_, None) => None,
+            (_, Some(name)) => {
+                Some(format!("this is {name}: rows come as lines of text, or as floats of 32 bits"))
+            }
+        };
+        if let Some(problem) = problem {
+            return Err(Error::Input(problem));
+        }
         if format == Format::F32 {
             return Ok(rows);
         }

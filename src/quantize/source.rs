@@ -78,6 +78,7 @@ impl Source for Gguf {
 struct OneArray {
     array: Floats,
     tensor: [Tensor; 1],
+    notices: Vec<String>,
 }
 
 impl OneArray {
@@ -87,7 +88,8 @@ impl OneArray {
         let ty = TensorType::by_name(ty).ok_or_else(|| Error::file(path, format!("ggml has no {ty}")))?;
         let dims = array.shape().iter().rev().copied().collect();
         let tensor = Tensor { name, dims, ty, offset: 0, bytes: array.bytes() };
-        Ok(Self { array, tensor: [tensor] })
+        let notices = array.conversion().into_iter().collect();
+        Ok(Self { array, tensor: [tensor], notices })
     }
 }
 
@@ -102,5 +104,9 @@ impl Source for OneArray {
 
     fn read(&self, _: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()> {
         self.array.read(range, out)
+    }
+
+    fn notices(&self) -> &[String] {
+        &self.notices
     }
 }
