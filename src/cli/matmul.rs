@@ -55,8 +55,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     }
     let bias = match &arguments.bias {
         Some(path) => {
-            let (bias, one) = npy::read_columns(path)?;
-            if !one || bias.rows as u64 != rows {
+            let (bias, _) = npy::read_columns(path)?;
+            if bias.cols != 1 || bias.rows as u64 != rows {
                 return Err(
                     Error::file(path, format!("the bias must be [{rows}], one for each row of W")).into()
                 );

@@ -14,6 +14,7 @@ mod identify;
 mod io;
 mod kv;
 mod names;
+mod numpy;
 mod onnx;
 mod oracle;
 mod plan;

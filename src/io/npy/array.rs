@@ -208,8 +208,7 @@ impl<F> Array<F> {
     }
 
     pub fn wrong_dtype(&self, wanted: &str) -> Error {
-        // The text comes from the file, so it may be anything.
-        let dtype: String = self.dtype.escape_debug().take(48).collect();
+        let dtype = self.dtype_text();
         let name = dtype_name(&self.dtype).map_or_else(String::new, |name| format!("{name} "));
         let hint = match self.dtype.get(1..2) {
             _ if self.dtype.starts_with('[') => {
@@ -223,6 +222,19 @@ impl<F> Array<F> {
             _ => "convert with .astype(numpy.float32)",
         };
         self.error(format!("the dtype is {name}('{dtype}'), not {wanted}: {hint}"))
+    }
+
+    /// The type's code, fit for a terminal: it comes from the file, so it may be anything.
+    fn dtype_text(&self) -> String {
+        const LONGEST: usize = 48;
+        let text = self.dtype.chars().flat_map(|c| {
+            c.is_control().then(|| c.escape_default()).into_iter().flatten().chain((!c.is_control()).then_some(c))
+        });
+        let mut shown: String = text.take(LONGEST + 1).collect();
+        if let Some((end, _)) = shown.char_indices().nth(LONGEST) {
+            shown.replace_range(end.., "…");
+        }
+        shown
     }
 
     /// That the number of dimensions is none of those that can be, which `wanted` says in words; with the reshape to do where
@@ -260,7 +272,7 @@ impl<F> Array<F> {
         if bytes != self.data {
             let problem =
                 if bytes > self.data { "the file is truncated" } else { "there is something after the data" };
-            let (dtype, found) = (self.dtype.escape_debug(), self.data);
+            let (dtype, found) = (self.dtype_text(), self.data);
             return Err(self.error(format!(
                 "{problem}: shape {shape} of '{dtype}' takes {bytes} bytes of data, found {found}"
             )));

@@ -226,7 +226,7 @@ pub fn parse_labels(name: &Path, bytes: &[u8]) -> Result<Vec<i32>> {
 }
 
 fn labels<F: Stored>(array: &Array<F>) -> Result<Vec<i32>> {
-    if array.shape.len() != 1 {
+    if !matches!(array.shape.as_slice(), [_] | [_, 1]) {
         return Err(array.wrong_shape("1-D, one label for each row"));
     }
     let mut labels = array.room(array.check_size(array.needs_number()?.bytes() as u64)?)?;
