@@ -111,19 +111,28 @@ impl Csv {
     /// a cell is empty or no finite number (with line and column), or there is no line of numbers.
     pub fn read(self, columns: &[usize]) -> Result<Matrix> {
         let mut values = Vec::new();
-        let rows = self.read_into(columns, |value| {
+        let rows = self.read_into(columns, true, |value| {
             values.push(value);
             Ok(())
         })?;
         Ok(Matrix { rows, cols: columns.len(), values })
     }
 
-    /// As [`Csv::read`], giving the numbers to `take` as they come; how many lines there are.
-    ///
-    /// # Errors
-    /// Those of [`Csv::read`], and of `take`.
-    pub fn read_into(self, columns: &[usize], mut take: impl FnMut(f32) -> Result<()>) -> Result<usize> {
-        self.each(columns, |cell, wrong| take(number(cell, f32::is_finite, wrong)?))
+    /// As [`Csv::read`], giving the numbers to `take` as they come; how many lines there are. `optional`: the user can leave
+    /// columns out.
+    pub(super) fn read_into(
+        self,
+        columns: &[usize],
+        optional: bool,
+        mut take: impl FnMut(f32) -> Result<()>,
+    ) -> Result<usize> {
+        let hint = if optional && self.names.is_some() { "; --without NAME leaves a column out" } else { "" };
+        self.each(columns, |cell, wrong| {
+            // What a comma is the matter with is no column of words.
+            let words = !cell.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+            let wrong = |problem: &str| wrong(&format!("{problem}{}", if words { hint } else { "" }));
+            take(number(cell, f32::is_finite, &wrong)?)
+        })
     }
 
     /// Reads the numbers of these columns as f64, row by row; `check` says what is wrong with a number, by the place of its

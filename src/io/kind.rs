@@ -24,7 +24,7 @@ pub enum Kind {
     Gguf,
     /// Tensors of Hugging Face's.
     Safetensors,
-    /// UTF-8 text.
+    /// UTF-8 text, such as a table.
     Text,
     /// A format that is not read, by its name.
     Foreign(&'static str),
@@ -131,7 +131,14 @@ impl Kind {
         if is_wide_text(begin) {
             return Self::Foreign("text in UTF-16");
         }
-        if is_text(begin, more) { Self::Text } else { Self::Unknown }
+        if !is_text(begin, more) {
+            return Self::Unknown;
+        }
+        match begin.trim_ascii_start().first() {
+            Some(b'{' | b'[') => Self::Foreign("JSON text"),
+            Some(b'<') => Self::Foreign("XML or HTML text"),
+            _ => Self::Text,
+        }
     }
 
     /// In words, with an article; none if unknown.

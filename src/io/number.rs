@@ -210,7 +210,7 @@ fn doubles(bytes: &[u8], out: &mut [f32]) -> Result<(), Lost> {
             Err(Lost {
                 at,
                 problem: format!(
-                    "{value:e}: beyond f32, which ends at 3.4e38; divide all values by one number"
+                    "{value:e}: beyond f32, which ends at 3.4e38; scale the values down, or leave such rows out"
                 ),
             })
         }

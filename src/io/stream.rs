@@ -82,6 +82,9 @@ impl<R: Read> Rows<R> {
         }
         let Some(line) = rows.text()? else { return Ok(rows) };
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).to_vec();
+        if line.contains(&0) {
+            return Err(Error::Input("this is no text: its first line has a byte that is 0".into()));
+        }
         rows.separator = separator(&line);
         let cells = rows.split(&String::from_utf8_lossy(&line));
         // With a number in it, it is a row, if perhaps a wrong one.

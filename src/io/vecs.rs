@@ -29,6 +29,12 @@ const BLOCK: usize = 1 << 18;
 /// The bytes of a row's length in `.fvecs`, `.bvecs` and `.ivecs`.
 const LENGTH: usize = 4;
 
+/// Endings of names of files that are read, and how such files begin is known.
+const READ: [&str; 6] = ["npy", "npz", "csv", "tsv", "txt", "safetensors"];
+
+/// What else to give.
+const POINTS: &str = "points are read from .npy, .npz, .csv, .safetensors, .fvecs, .bvecs and .ivecs";
+
 /// The most names that an error lists.
 const MAX_LISTED: usize = 6;
 
@@ -192,12 +198,11 @@ impl Vectors {
             (None, Some(number)) if kind == Kind::Unknown => Self::of_lengths(path, number)?,
             _ => {
                 return error(match (kind.name(), Kind::promised(path)) {
-                    (Some(name), _) => format!(
-                        "this is {name}; points are read from .npy, .npz, .csv, .safetensors, .fvecs, .bvecs and .ivecs"
-                    ),
-                    (None, Some(name)) => {
+                    (Some(name), _) => format!("this is {name}; {POINTS}"),
+                    (None, Some(name)) if READ.contains(&extension.as_str()) => {
                         format!("its name is that of {name}, but it does not begin like one: it is damaged, or misnamed")
                     }
+                    (None, Some(name)) => format!("this is {name} by its name; {POINTS}"),
                     (None, None) => "what is in this file is unknown: it is no .npy, .npz, .csv or .safetensors, and does not \
                                      end in .fvecs, .bvecs or .ivecs; if it is values and nothing else, say of which type \
                                      and how many a row has, such as --raw f32 --dim 128"
@@ -215,7 +220,7 @@ impl Vectors {
     }
 
     fn of_array(path: &Path, how: &How) -> Result<Self> {
-        let array = Array::open_without(path, &how.without)?;
+        let array = Array::open_without(path, Some(&how.without))?;
         let number = array.needs_number()?;
         let Some([problems, rows, cols]) = sizes(&array.shape, how.batch) else {
             return Err(array.wrong_shape(wanted(how.batch)));

@@ -243,7 +243,10 @@ fn bad_matrices_are_refused_by_name() {
         (c("|O", "(2, 3)"), &["object ('|O')", "Python objects are not read"]),
         (c("", "(2, 3)"), &["dtype is ('')"]),
         (c("\u{1}é<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<<", "(2, 3)"), &["\\u{1}é<<"]),
-        (c("<f4", "(6,)"), &["1-D", "(6,)", "2-D, [rows, columns]", "reshape(-1, 1) makes 6 rows", "reshape(1, -1)"]),
+        (
+            c("<f4", "(6,)"),
+            &["1-D", "(6,)", "2-D, [rows, columns]", "reshape(-1, 1) makes 6 rows", "reshape(1, -1)"],
+        ),
         (c("<f4", "(1, 2, 3)"), &["3-D", "(1, 2, 3)", "2-D", "reshape(1, -1)"]),
         (c("<f4", "()"), &["0-D", "()", "2-D"]),
         (npy(1, "<f4", "False", "(0, 3)", &[]), &["empty", "(0, 3)"]),
@@ -254,10 +257,17 @@ fn bad_matrices_are_refused_by_name() {
         (raw_npy(1, "{'descr' '<f4'}", &data), &["header is damaged", "colon"]),
         (raw_npy(1, "{'descr': '<f4' 'shape': (2, 3)}", &data), &["header is damaged", "comma"]),
         (
-            raw_npy(1, "{'descr': [('x', '<f4'), ('y]', '<i8')], 'fortran_order': False, 'shape': (2, 1)}", &data),
+            raw_npy(
+                1,
+                "{'descr': [('x', '<f4'), ('y]', '<i8')], 'fortran_order': False, 'shape': (2, 1)}",
+                &data,
+            ),
             &["structured ('[('x', '<f4'), ('y]', '<i8')]')", "structured_to_unstructured"],
         ),
-        (raw_npy(1, "{'descr': [('x', '<f4'), 'shape': (6,)}", &data), &["header is damaged", "'descr' has no end"]),
+        (
+            raw_npy(1, "{'descr': [('x', '<f4'), 'shape': (6,)}", &data),
+            &["header is damaged", "'descr' has no end"],
+        ),
         (raw_npy(1, "{'descr': 4}", &data), &["header is damaged", "'descr'"]),
         (raw_npy(1, "{'fortran_order': 0}", &data), &["header is damaged", "'fortran_order'"]),
         (raw_npy(1, "{'color': 'red'}", &data), &["header is damaged", "unknown key"]),

@@ -189,7 +189,8 @@ fn large_files_and_long_rows_are_read_from_many_threads() {
                 _ => {
                     // Not beyond 2^24, some of them negative.
                     data.chunks_exact_mut(4).for_each(|value| value[3] = [0, 255][usize::from(value[0] % 2)]);
-                    expected = data.as_chunks().0.iter().map(|&value| i32::from_le_bytes(value) as f32).collect();
+                    expected =
+                        data.as_chunks().0.iter().map(|&value| i32::from_le_bytes(value) as f32).collect();
                     with_lengths(cols, &data, 4 * cols)
                 }
             };
@@ -403,7 +404,12 @@ fn files_that_are_not_points_are_refused() {
             "its rows have 1 values, not 2 as --dim says: only raw values need --dim",
         ),
         // Raw values.
-        ("a.raw", vec![0; 8], raw(Element::F32, 0), "a row cannot have 0 values: say with --dim how many it has"),
+        (
+            "a.raw",
+            vec![0; 8],
+            raw(Element::F32, 0),
+            "a row cannot have 0 values: say with --dim how many it has",
+        ),
         (
             "a.raw",
             vec![0; 8],
@@ -590,7 +596,7 @@ fn rows_or_errors(folder: &Folder, bytes: &[u8]) -> usize {
         };
         opened += 1;
         let (rows, cols) = (vectors.rows(), vectors.cols());
-        // A digit and its separator may become an f32; what is deflated may become anything, which the seeds are not.
+        // A digit and its separator become an f32; nothing here is deflated.
         assert!(rows > 0 && cols > 0 && rows * cols as u64 <= bytes.len() as u64);
         let (whole, packed) = (read_all(&vectors), packed(&vectors));
         if let (Ok(whole), Ok(packed)) = (&whole, &packed) {

@@ -395,7 +395,11 @@ fn data_that_does_not_fit_is_refused() {
     labels("seven.npy", &[7; 100]);
     labels("short.npy", &mixed[..99]);
     fs::write(folder.join("words.csv"), "label\n0\nx\nyes\n").unwrap();
-    fs::write(folder.join("numbers.csv"), (0..100).map(|row| format!("{}\n", [-1, 1][row % 2])).collect::<String>()).unwrap();
+    fs::write(
+        folder.join("numbers.csv"),
+        (0..100).map(|row| format!("{}\n", [-1, 1][row % 2])).collect::<String>(),
+    )
+    .unwrap();
     let audit = |labels: &str, more: &[&str], words: &[&str]| {
         let all =
             ["classify", "audit", model, "--calibration", "x.npy", "--test", "x.npy", "--labels", labels];

@@ -313,7 +313,11 @@ fn palette_finds_the_colours_of_a_picture() {
     done(folder, &["kmeans", "palette", "dot.png", "-k", "1", "-o", "out.png"]);
     assert_eq!(picture::read(&folder.join("out.png")).unwrap(), dot);
     let palette = ["kmeans", "palette", "dot.png", "-k", "16", "-o", "new.png"];
-    refused(&mut lowbit(folder, &palette), BAD_INPUT, &["dot.png: it has 1 visible pixels, fewer than the 16 colours"]);
+    refused(
+        &mut lowbit(folder, &palette),
+        BAD_INPUT,
+        &["dot.png: it has 1 visible pixels, fewer than the 16 colours"],
+    );
 
     let clear = Picture { width: 3, height: 2, rgba: vec![[9, 8, 7, 0]; 6] };
     picture::write_png(&folder.join("clear.png"), &clear).unwrap();

@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::header::{Header, NATIVE, dtype_name, read_header};
+use super::header::{Header, MAGIC, NATIVE, dtype_name, read_header};
 use super::npz::{self, Span};
 use crate::io::csv::Csv;
 use crate::io::kind::Kind;
@@ -59,20 +59,15 @@ impl Array {
     /// Opens the array in a file: `.npy`, `.npz` (its only one, or that of `file.npz:name`), or a table of text of which every
     /// cell is a number (or one column of it, `file.csv:name`, which is 1-D).
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_without(path, &[])
+        Self::open_without(path, None)
     }
 
-    /// As [`Array::open`]; of a table, without the columns called so.
-    pub fn open_without(path: &Path, without: &[String]) -> Result<Self> {
+    /// As [`Array::open`]; of a table, without the columns called so, where some can be left out.
+    pub fn open_without(path: &Path, without: Option<&[String]>) -> Result<Self> {
         let (archive, name) = split_part(path);
         let kind = Kind::of(&archive)?;
         if kind == Kind::Text {
             return Self::of_table(path, &archive, name.as_deref(), without);
-        }
-        if let Some(name) = without.first() {
-            let name = crate::io::quoted(name);
-            let problem = format!("--without {name}: only the columns of a table of text have names");
-            return Err(Error::file(path, problem));
         }
         let (file, size) = crate::io::open(&archive)?;
         match (kind, name) {
@@ -89,6 +84,14 @@ impl Array {
             }
             (Kind::Npy | Kind::Unknown, None) => {
                 let file = Positioned::new(path, file);
+                let mut first = [0];
+                file.read_values(0, 1, false, &mut first)?;
+                // What only begins like one, the header's reader says.
+                if first != MAGIC[..1] {
+                    let problem =
+                        "this is no array: neither a .npy nor a .npz file nor a table of text (.csv)";
+                    return Err(Error::file(path, problem));
+                }
                 let (header, length) = read_header(path, Span { file: &file, at: 0, end: size }, size)?;
                 Ok(Self::new(path, file, header, length, size - length))
             }
@@ -100,16 +103,17 @@ impl Array {
     }
 
     /// The cells of a table, in a temporary file.
-    fn of_table(path: &Path, table: &Path, name: Option<&str>, without: &[String]) -> Result<Self> {
+    fn of_table(path: &Path, table: &Path, name: Option<&str>, without: Option<&[String]>) -> Result<Self> {
         let csv = Csv::open(table)?;
         let columns = match name {
             Some(name) => vec![csv.column(name)?],
-            None => csv.columns_without(without)?,
+            None => csv.columns_without(without.unwrap_or_default())?,
         };
         let io = |reason| Error::io(path, reason);
         let temporary = tempfile::tempfile().map_err(io)?;
         let mut out = BufWriter::new(&temporary);
-        let rows = csv.read_into(&columns, |value| out.write_all(&value.to_ne_bytes()).map_err(io))? as u64;
+        let write = |value: f32| out.write_all(&value.to_ne_bytes()).map_err(io);
+        let rows = csv.read_into(&columns, without.is_some() && name.is_none(), write)? as u64;
         out.flush().map_err(io)?;
         drop(out);
         let cols = columns.len() as u64;
@@ -228,7 +232,11 @@ impl<F> Array<F> {
     fn dtype_text(&self) -> String {
         const LONGEST: usize = 48;
         let text = self.dtype.chars().flat_map(|c| {
-            c.is_control().then(|| c.escape_default()).into_iter().flatten().chain((!c.is_control()).then_some(c))
+            c.is_control()
+                .then(|| c.escape_default())
+                .into_iter()
+                .flatten()
+                .chain((!c.is_control()).then_some(c))
         });
         let mut shown: String = text.take(LONGEST + 1).collect();
         if let Some((end, _)) = shown.char_indices().nth(LONGEST) {

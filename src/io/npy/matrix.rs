@@ -79,6 +79,19 @@ fn examples<F: Stored>(array: &Array<F>) -> Result<(Matrix, Vec<usize>)> {
     Ok((read_values(array, rows, cols)?, shape))
 }
 
+/// Reads an array of any shape without a 0 in it: the shape, and the values in C order.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn read_tensor(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
+    let array = Array::open(path)?;
+    let number = array.needs_number()?;
+    array.check_values()?;
+    let values = array.read_all(number)?;
+    // None of them is more than the number of values, which is a usize.
+    Ok((array.shape.iter().map(|&n| n as usize).collect(), values))
+}
+
 /// As [`read_matrix`], for columns that need not be several: an array of the shape `[rows, cols]`, or `[rows]`, which is
 /// one column. Says whether it was that.
 ///

@@ -26,7 +26,7 @@ pub(super) use header::{MAGIC, write_header};
 use header::{dtype_name, read_header};
 pub(super) use labels::{Categories, Value};
 pub use labels::{parse_binary_labels, parse_labels, read_binary_labels, read_labels};
-pub use matrix::{Matrix, parse_examples, read_columns, read_examples, read_matrix};
+pub use matrix::{Matrix, parse_examples, read_columns, read_examples, read_matrix, read_tensor};
 use npz::Span;
 pub use values::Floats;
 pub use write::{write_labels, write_matrix, write_tensor, write_vector};
