@@ -51,7 +51,7 @@ impl fmt::Display for Column {
 pub struct Labels {
     /// Whether each row is a positive.
     pub values: Vec<bool>,
-    /// The value of a positive, in words.
+    /// The value of a positive.
     pub positive: String,
     /// The value of a negative.
     pub negative: String,
@@ -161,25 +161,20 @@ impl Column {
                 self.error(problem)
             })?,
         };
-        let (positive_value, negative) = (values[place].to_string(), values[1 - place].to_string());
+        let (yes, no) = (&values[place], &values[1 - place]);
         let obvious =
             values == [Value::Bool(false), Value::Bool(true)] || values == [Value::Whole(0), Value::Whole(1)];
         let notice = match positive {
             _ if obvious && place == 1 => None,
-            Some(_) => {
-                Some(format!("{self}: {positive_value} is the positive class, {negative} the negative"))
-            }
+            Some(_) => Some(format!("{self}: {yes} is the positive class, {no} the negative")),
             None => Some(format!(
-                "{self}: {positive_value} is taken to be the positive class and {negative} the negative: sorted, the last \
-                 is the positive, as scikit-learn has it; --positive {} for the other",
-                match &values[0] {
-                    Value::Text(text) => text.escape_debug().to_string(),
-                    other => other.to_string(),
-                }
+                "{self}: {yes} is taken to be the positive class and {no} the negative: sorted, the last is the positive, \
+                 as scikit-learn has it; --positive {} for the other",
+                plain(no).escape_debug()
             )),
         };
-        let values = codes.iter().map(|&code| code as usize == place).collect();
-        Ok(Labels { values, positive: positive_value, negative, notice })
+        let labels = codes.iter().map(|&code| code as usize == place).collect();
+        Ok(Labels { values: labels, positive: plain(yes), negative: plain(no), notice })
     }
 
     /// Reads classes, counted from 0: whole numbers as they are, bools as 0 and 1, one-hot rows by the place of their 1, and
@@ -253,6 +248,14 @@ fn values_of(cells: Vec<String>) -> Vec<Value> {
     };
     let numbers: Option<Vec<Value>> = cells.iter().map(number).collect();
     numbers.unwrap_or_else(|| cells.into_iter().map(Value::Text).collect())
+}
+
+/// A value as a user writes it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Whether a user who writes `text` means this value.

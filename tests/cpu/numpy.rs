@@ -339,8 +339,8 @@ fn labels_of_any_two_values_have_a_positive() {
         ("0.25\n0.75\n.75\n", None, (vec![no, yes, yes], "0.75", true)),
         ("True\nfalse\nTRUE\n", None, (vec![yes, no, yes], "True", false)),
         ("y\nb\nm\n", Some("m"), (vec![], "", true)),
-        ("label\nB\nM\nB\n", None, (vec![no, yes, no], "'M'", true)),
-        ("label\nB\nM\nB\n", Some("B"), (vec![yes, no, yes], "'B'", true)),
+        ("label\nB\nM\nB\n", None, (vec![no, yes, no], "M", true)),
+        ("label\nB\nM\nB\n", Some("B"), (vec![yes, no, yes], "B", true)),
         ("0\n1\n1\n", Some("0"), (vec![yes, no, no], "0", true)),
         ("0\n1\n1\n", Some("1"), (vec![no, yes, yes], "1", false)),
         ("1\n-1\n", Some("-1"), (vec![no, yes], "-1", true)),
@@ -388,11 +388,11 @@ fn labels_of_any_two_values_have_a_positive() {
     };
     assert_eq!(
         arrays(array("<U4", false, &[3], &text(false)), None).unwrap(),
-        (vec![no, yes, no], "'nein'".into())
+        (vec![no, yes, no], "nein".into())
     );
     assert_eq!(
         arrays(array(">U4", false, &[3], &text(true)), Some("ja")).unwrap(),
-        (vec![yes, no, yes], "'ja'".into())
+        (vec![yes, no, yes], "ja".into())
     );
     refused(arrays(array("<U4", false, &[4], &text(false)), None), &["truncated"]);
     refused(
@@ -402,7 +402,7 @@ fn labels_of_any_two_values_have_a_positive() {
     refused(arrays(array("<f4", false, &[1], &f32::NAN.to_le_bytes()), None), &["row 0", "NaN"]);
     let numpy = |path: PathBuf, name: Option<&str>| Column { path, name: name.map(str::to_owned) };
     let labels = numpy(asset("stored.npz"), Some("labels")).read_labels(None).unwrap();
-    assert_eq!((labels.values, labels.negative.as_str()), (vec![yes, no, no, yes], "'benign'"));
+    assert_eq!((labels.values, labels.negative.as_str()), (vec![yes, no, no, yes], "benign"));
     assert_eq!(numpy(asset("bytes.npy"), None).read_labels(None).unwrap().values, [no, yes, yes]);
     refused(numpy(asset("object.npy"), None).read_labels(None), &["object ('|O')", ".astype(str)"]);
     refused(numpy(asset("structured.npy"), None).read_labels(None), &["structured"]);

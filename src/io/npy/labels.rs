@@ -97,8 +97,7 @@ impl<F: Stored> Array<F> {
             _ => return Err(self.wrong_shape("1-D, one label for each row, or one-hot, [rows, classes]")),
         }
         let mut numbers: HashMap<Value, u32> = HashMap::new();
-        let mut codes =
-            self.room(self.shape.first().map_or(0, |&rows| usize::try_from(rows).unwrap_or(0)))?;
+        let mut codes = Vec::new();
         let mut values = Vec::new();
         self.each_value(|row, value| {
             let value =
@@ -115,6 +114,7 @@ impl<F: Stored> Array<F> {
 
     fn read_one_hot(&self) -> Result<Categories> {
         let number = self.needs_number()?;
+        self.check_values()?;
         let classes = self.shape.get(1).copied().unwrap_or(1) as usize;
         let wrong = |row: usize| {
             let problem = format!(
