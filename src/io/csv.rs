@@ -1,7 +1,7 @@
 //! Tables of text: cells separated by commas, semicolons or tabs, with or without a line of names.
 //!
 //! The first line decides: its separator (a semicolon or a tab, if there is one outside of quotes, else a comma), and
-//! whether it has names, which is where any of its cells is neither a number nor empty. Cells may be quoted, lines end
+//! whether it has names, which is where any of its cells is neither a number nor empty nor True or False. Cells may be quoted, lines end
 //! by CRLF or LF, empty lines do not count, a byte order mark is dropped. Numbers have a decimal point.
 
 use std::fs::File;
@@ -60,7 +60,8 @@ impl Csv {
             return Err(Error::file(path, "there is no line in it"));
         }
         table.columns = first.len();
-        if first.iter().any(|cell| !cell.is_empty() && cell.parse::<f64>().is_err()) {
+        let is_value = |cell: &str| cell.is_empty() || cell.parse::<f64>().is_ok() || truth(cell).is_some();
+        if !first.iter().all(is_value) {
             table.names = Some(first.iter().map(str::to_owned).collect());
         } else {
             table.first = Some(first);
@@ -239,6 +240,15 @@ impl Csv {
                 return Ok(more);
             }
         }
+    }
+}
+
+/// The truth value in a cell.
+pub(super) fn truth(cell: &str) -> Option<bool> {
+    match cell {
+        _ if cell.eq_ignore_ascii_case("true") => Some(true),
+        _ if cell.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
     }
 }
 

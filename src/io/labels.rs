@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::csv::Csv;
+use super::csv::{Csv, truth};
 use super::kind::Kind;
 use super::npy::{Array, Categories, Value};
 use super::{quoted, split_part};
@@ -66,7 +66,13 @@ impl Column {
 
     /// The values, and whether they are of a table of text.
     fn read(&self) -> Result<(Categories, bool)> {
-        if Kind::of(&self.path)? != Kind::Text {
+        let kind = Kind::of(&self.path)?;
+        if kind != Kind::Text {
+            if self.name.is_some() && kind != Kind::Zip {
+                return Err(
+                    self.error("this is no .npz archive: its array has no name to be chosen by".into())
+                );
+            }
             let array = Array::open(self.to_string().as_ref())?;
             return Ok((array.read_categories()?, false));
         }
@@ -79,6 +85,8 @@ impl Column {
                 return Err(self.error(format!("it has {count} columns: say which, as {path}:NAME")));
             }
         };
+        // The first line of a column that is not asked for by its name.
+        let first = table.names().filter(|_| self.name.is_none()).and_then(|names| names.first().cloned());
         let mut numbers: HashMap<String, u32> = HashMap::new();
         let (mut codes, mut texts) = (Vec::new(), Vec::new());
         table.each(&[place], |cell, wrong| {
@@ -92,6 +100,10 @@ impl Column {
             codes.push(next);
             Ok(())
         })?;
+        // What occurs again is no name of a column, but the first row's value.
+        if let Some(&code) = first.as_ref().and_then(|first| numbers.get(first)) {
+            codes.insert(0, code);
+        }
         // Several spellings may be of one value.
         let mut values: Vec<Value> = Vec::new();
         let mut places: HashMap<Value, u32> = HashMap::new();
@@ -233,15 +245,10 @@ impl Column {
 
 /// The values of cells: numbers if all of them are, with True and False for 1 and 0, or bools if all of them are, or text.
 fn values_of(cells: Vec<String>) -> Vec<Value> {
-    let bool = |cell: &str| match cell.to_ascii_lowercase().as_str() {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    };
-    if let Some(bools) = cells.iter().map(|cell| bool(cell)).collect::<Option<Vec<bool>>>() {
+    if let Some(bools) = cells.iter().map(|cell| truth(cell)).collect::<Option<Vec<bool>>>() {
         return bools.into_iter().map(Value::Bool).collect();
     }
-    let number = |cell: &String| match (bool(cell), cell.parse::<i64>()) {
+    let number = |cell: &String| match (truth(cell), cell.parse::<i64>()) {
         (Some(value), _) => Some(Value::Whole(value.into())),
         (None, Ok(whole)) => Some(Value::Whole(whole.into())),
         _ => cell.parse::<f64>().ok().and_then(Value::of_number),

@@ -339,6 +339,8 @@ fn labels_of_any_two_values_have_a_positive() {
         ("0.25\n0.75\n.75\n", None, (vec![no, yes, yes], "0.75", true)),
         ("True\nfalse\nTRUE\n", None, (vec![yes, no, yes], "True", false)),
         ("y\nb\nm\n", Some("m"), (vec![], "", true)),
+        // What occurs again is no name.
+        ("M\nB\nM\n", None, (vec![yes, no, yes], "M", true)),
         ("label\nB\nM\nB\n", None, (vec![no, yes, no], "M", true)),
         ("label\nB\nM\nB\n", Some("B"), (vec![yes, no, yes], "B", true)),
         ("0\n1\n1\n", Some("0"), (vec![yes, no, no], "0", true)),

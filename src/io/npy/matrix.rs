@@ -39,6 +39,8 @@ impl Matrix {
 /// not hold (see [`super`]).
 pub fn read_matrix(path: &Path) -> Result<Matrix> {
     let array = Array::open(path)?;
+    // What is wrong with the type comes first: a structured array has fields where others have columns.
+    array.needs_number()?;
     let &[rows, cols] = array.shape.as_slice() else {
         return Err(array.wrong_shape("2-D, [rows, columns]"));
     };
@@ -63,6 +65,7 @@ pub fn parse_examples(name: &Path, bytes: &[u8]) -> Result<(Matrix, Vec<usize>)>
 }
 
 fn examples<F: Stored>(array: &Array<F>) -> Result<(Matrix, Vec<usize>)> {
+    array.needs_number()?;
     let [rows, ref example @ ..] = *array.shape.as_slice() else {
         return Err(array.wrong_shape("2-D or more, [rows, …]"));
     };
@@ -99,6 +102,7 @@ pub fn read_tensor(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
 /// Those of [`read_matrix`].
 pub fn read_columns(path: &Path) -> Result<(Matrix, bool)> {
     let array = Array::open(path)?;
+    array.needs_number()?;
     match *array.shape.as_slice() {
         [rows] => Ok((read_values(&array, rows, 1)?, true)),
         [rows, cols] => Ok((read_values(&array, rows, cols)?, false)),
