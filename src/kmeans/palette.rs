@@ -55,7 +55,7 @@ pub fn palette(
     if k > visible.len() {
         let pixels = visible.len();
         return Err(Error::Input(format!(
-            "it has {pixels} visible pixels, fewer than the {k} colours that were asked for: ask for at most {pixels}"
+            "there are fewer visible pixels in it, {pixels}, than the {k} colours that were asked for: ask for at most {pixels}"
         )));
     }
     let linear: Vec<f64> = (0..=255u8).map(to_linear).collect();

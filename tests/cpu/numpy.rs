@@ -338,7 +338,7 @@ fn labels_of_any_two_values_have_a_positive() {
         ("10\n9\n9\n", None, (vec![yes, no, no], "10", true)),
         ("0.25\n0.75\n.75\n", None, (vec![no, yes, yes], "0.75", true)),
         ("True\nfalse\nTRUE\n", None, (vec![yes, no, yes], "True", false)),
-        ("y\nb\nm\n", Some("m"), (vec![], "", true)),
+        ("y\nb\nm\n", Some("m"), (vec![no, yes], "m", true)),
         // What occurs again is no name.
         ("M\nB\nM\n", None, (vec![yes, no, yes], "M", true)),
         ("label\nB\nM\nB\n", None, (vec![no, yes, no], "M", true)),
@@ -347,13 +347,8 @@ fn labels_of_any_two_values_have_a_positive() {
         ("0\n1\n1\n", Some("1"), (vec![no, yes, yes], "1", false)),
         ("1\n-1\n", Some("-1"), (vec![no, yes], "-1", true)),
     ] {
-        match read(text, positive) {
-            Ok((values, name, notice)) => {
-                assert_eq!((values, name.as_str(), notice), expected, "{text:?} {positive:?}")
-            }
-            // The first line of `y b m` is a name, so that there are two; this one is not.
-            Err(error) => assert!(expected.0.is_empty(), "{text:?}: {error}"),
-        }
+        let (values, name, notice) = read(text, positive).unwrap();
+        assert_eq!((values, name.as_str(), notice), expected, "{text:?} {positive:?}");
     }
     refused(read("a\nx\ny\nz\n", None), &["3 different labels, 'x', 'y', 'z'"]);
     refused(read("0\n1\n2\n", Some("2")), &["3 different labels, 0, 1, 2"]);

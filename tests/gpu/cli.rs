@@ -316,7 +316,7 @@ fn palette_finds_the_colours_of_a_picture() {
     refused(
         &mut lowbit(folder, &palette),
         BAD_INPUT,
-        &["dot.png: it has 1 visible pixels, fewer than the 16 colours"],
+        &["dot.png: there are fewer visible pixels in it, 1, than the 16 colours"],
     );
 
     let clear = Picture { width: 3, height: 2, rgba: vec![[9, 8, 7, 0]; 6] };
