@@ -134,9 +134,14 @@ impl Kind {
         if !is_text(begin, more) {
             return Self::Unknown;
         }
-        match begin.trim_ascii_start().first() {
-            Some(b'{' | b'[') => Self::Foreign("JSON text"),
-            Some(b'<') => Self::Foreign("XML or HTML text"),
+        // Names of columns may stand in brackets of any kind.
+        match begin.trim_ascii_start() {
+            [b'{', ..] => Self::Foreign("JSON text"),
+            [b'[', rest @ ..] => match rest.trim_ascii_start().first() {
+                Some(b'[' | b'{' | b'"' | b'-' | b'0'..=b'9') => Self::Foreign("JSON text"),
+                _ => Self::Text,
+            },
+            [b'<', b'?' | b'!', ..] => Self::Foreign("XML or HTML text"),
             _ => Self::Text,
         }
     }

@@ -304,6 +304,63 @@ fn damaged_archives_are_refused_or_read_as_they_were() {
 }
 
 #[test]
+fn a_hostile_header_is_refused_by_every_reader() {
+    let folder = Folder::new();
+    let others = [
+        "<U1",
+        "<U4000000000",
+        "<U18446744073709551615",
+        "|S0",
+        "|S64",
+        "|S9223372036854775807",
+        "|O",
+        "<f16",
+        "",
+    ];
+    let shapes: [&[usize]; 11] = [
+        &[],
+        &[0],
+        &[usize::MAX],
+        &[1 << 62],
+        &[0, 1 << 60],
+        &[1 << 60, 0],
+        &[1 << 32, 1 << 32],
+        &[1 << 40, 1],
+        &[1, 1 << 40],
+        &[0, 2, 1 << 50],
+        &[1 << 20, 1 << 20, 1 << 20, 1 << 20],
+    ];
+    for code in CODES.iter().chain(&others) {
+        for shape in shapes {
+            for fortran in [false, true] {
+                for bytes in [0, 64] {
+                    let path = folder.file("a.npy", array(code, fortran, shape, &vec![0; bytes]));
+                    let column = Column { path: path.clone(), name: None };
+                    let none = |read: bool| assert!(!read, "{code} {shape:?} {bytes}");
+                    none(read_matrix(&path).is_ok());
+                    none(read_examples(&path).is_ok());
+                    none(read_columns(&path).is_ok());
+                    none(npy::Floats::open(&path).is_ok());
+                    none(column.read_labels(None).is_ok());
+                    for batch in [false, true] {
+                        none(Vectors::open(&path, &How { batch, ..How::default() }).is_ok());
+                    }
+                    // Nothing at all is what some of these ask for.
+                    let found = [
+                        npy::read_tensor(&path).map_or(0, |(_, values)| values.len()),
+                        read_labels(&path).map_or(0, |labels| labels.len()),
+                        column.read_classes().map_or(0, |(classes, _)| classes.len()),
+                        column.read_groups().map_or(0, |groups| groups.len()),
+                    ];
+                    assert!(found.iter().all(|&count| count <= 16), "{code} {shape:?} {found:?}");
+                    let _ = (npy::conversion(&path), npy::read_info(&path));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn tables_are_arrays_too() {
     let folder = Folder::new();
     let path = folder.file("t.csv", "id,a,w,b\nx,1,0.5,2\ny,3,2.5,4\n");
@@ -469,6 +526,15 @@ fn nothing_is_taken_for_values_that_is_something_else() {
     let path = folder.file("a.bin", [0; 8]);
     refused(Vectors::open(&path, &How { raw: Some(Element::U8), ..How::default() }), &["--dim"]);
     assert_eq!(Kind::of(&path).unwrap(), Kind::Unknown);
+    for (text, kind) in [
+        ("[a],[b]\n1,2\n", Kind::Text),
+        ("<TICKER>,<DATE>\n1,2\n", Kind::Text),
+        ("[[1, 2],\n[3, 4]]", Kind::Foreign("JSON text")),
+        ("<?xml version=\"1.0\"?>", Kind::Foreign("XML or HTML text")),
+        ("1,2", Kind::Unknown),
+    ] {
+        assert_eq!(Kind::sniff(text.as_bytes(), false), kind, "{text}");
+    }
     // Random values are no text and no archive.
     let mut random = Random::new(1);
     for _ in 0..2000 {
