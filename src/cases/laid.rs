@@ -33,7 +33,7 @@ impl Points {
             Element::F16 => half::f16::from_f32(value).to_f32(),
             Element::U8 => (127.0 + 127.0 * value).round(),
             Element::I8 => (127.0 * value).round(),
-            Element::F32 | Element::I32 => value,
+            Element::F32 => value,
         });
         Self::new(stored.collect(), d, element, transform)
     }

@@ -8,13 +8,14 @@ use serde_json::{Map, json};
 use super::Session;
 use lowbit::Error;
 use lowbit::io::gguf::{self, Gguf, Value};
+use lowbit::io::kind::Kind;
 use lowbit::io::npy;
 use lowbit::io::safetensors::{self, Safetensors};
 use lowbit::report::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A .gguf, .safetensors or .npy file
+    /// A .gguf, .safetensors, .npy or .npz file
     file: PathBuf,
 }
 
@@ -33,29 +34,61 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         terminal.result(&safetensors_json(&file), || safetensors_text(&file))
     } else if npy::is_npy(path)? {
         let info = npy::read_info(path)?;
-        let document = json!({
-            "format": "npy",
-            "dtype": info.dtype,
-            "type": info.type_name,
-            "shape": info.shape,
-            "bytes": info.bytes,
-        });
-        terminal.result(&document, || npy_text(&info))
+        terminal.result(&npy_json(None, &info), || npy_text(&info))
+    } else if Kind::of(path)? == Kind::Zip {
+        let infos = npy::read_infos(path)?;
+        let arrays: Vec<_> = infos.iter().map(|(name, info)| npy_json(Some(name), info)).collect();
+        terminal.result(&json!({ "format": "npz", "arrays": arrays }), || npz_text(&infos))
     } else {
-        let problem = "this is neither a GGUF, a safetensors nor a .npy file: it begins with neither GGUF, the \
-                       length of a JSON header nor \\x93NUMPY";
+        let found = Kind::of(path)?.name().map_or_else(String::new, |name| format!("this is {name}, "));
+        let problem = format!(
+            "{}neither a GGUF, a safetensors nor a .npy file: it begins with neither GGUF, the length of a JSON header \
+             nor \\x93NUMPY",
+            if found.is_empty() { "this is " } else { &found }
+        );
         Err(Error::file(path, problem).into())
     }
 }
 
-fn npy_text(info: &npy::Info) -> String {
+/// An array, or one of an archive by its name.
+fn npy_json(name: Option<&str>, info: &npy::Info) -> serde_json::Value {
+    let mut document = json!({
+        "dtype": info.dtype,
+        "type": info.type_name,
+        "fortran_order": info.fortran_order,
+        "shape": info.shape,
+        "bytes": info.bytes,
+    });
+    match name {
+        Some(name) => document["name"] = json!(name),
+        None => document["format"] = json!("npy"),
+    }
+    document
+}
+
+fn dtype(info: &npy::Info) -> String {
     let dtype = printable(&info.dtype, CHARACTERS);
     let dtype = info.type_name.as_ref().map_or_else(|| dtype.clone(), |name| format!("{name} ({dtype})"));
+    dtype + if info.fortran_order { ", Fortran order" } else { "" }
+}
+
+fn npy_text(info: &npy::Info) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     table::render(
         &[".npy", ""],
-        vec![row("dtype", dtype), row("shape", shape(&info.shape)), row("bytes", info.bytes.to_string())],
+        vec![
+            row("dtype", dtype(info)),
+            row("shape", shape(&info.shape)),
+            row("bytes", info.bytes.to_string()),
+        ],
     )
+}
+
+fn npz_text(infos: &[(String, npy::Info)]) -> String {
+    let rows = infos.iter().map(|(name, info)| {
+        vec![printable(name, CHARACTERS), dtype(info), shape(&info.shape), info.bytes.to_string()]
+    });
+    table::render(&["array", "dtype", "shape", "bytes"], rows.collect())
 }
 
 fn gguf_text(gguf: &Gguf) -> String {

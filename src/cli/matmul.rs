@@ -9,7 +9,7 @@ use super::bench_matmul::PathName;
 use super::{Session, Traced, check_outputs};
 use lowbit::Error;
 use lowbit::io::gguf::Gguf;
-use lowbit::io::npy;
+use lowbit::io::{arrays, npy};
 use lowbit::matmul::{Activations, Weights};
 use lowbit::report::table;
 
@@ -19,12 +19,12 @@ pub struct Arguments {
     file: PathBuf,
     /// The weights W [rows, cols]: a tensor of the file; see `lowbit inspect`
     tensor: String,
-    /// X: .npy, float32 or float16, [cols, n] or [cols]
+    /// X, [cols, n] or [cols]: .npy, .npz or .csv
     x: PathBuf,
-    /// Write Y = W X here: .npy, float32, [rows, n] or [rows]
+    /// Write Y = W X here: .npy or .csv, float32, [rows, n] or [rows]
     #[arg(short, long, value_name = "Y.npy")]
     output: PathBuf,
-    /// Add this to each column: .npy, float32 or float16, [rows]
+    /// Add this to each column, [rows]: .npy, .npz or .csv
     #[arg(long, value_name = "B.npy")]
     bias: Option<PathBuf>,
     /// What is multiplied
@@ -42,6 +42,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let inputs: Vec<&std::path::Path> =
         [path, x_path].into_iter().chain(&arguments.bias).map(PathBuf::as_path).collect();
     check_outputs(vec![output], &inputs, &arguments.traced)?;
+    arrays::check(output, 2)?;
+    session.say_conversions([x_path.as_path()].into_iter().chain(arguments.bias.as_deref()));
     let file = Gguf::open(path)?;
     let tensor = file.tensor(&arguments.tensor)?;
     let (rows, cols) = (tensor.rows(), tensor.cols());
@@ -53,8 +55,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     }
     let bias = match &arguments.bias {
         Some(path) => {
-            let (bias, one) = npy::read_columns(path)?;
-            if !one || bias.rows as u64 != rows {
+            let (bias, _) = npy::read_columns(path)?;
+            if bias.cols != 1 || bias.rows as u64 != rows {
                 return Err(
                     Error::file(path, format!("the bias must be [{rows}], one for each row of W")).into()
                 );
@@ -71,11 +73,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         let weights = Weights::from_gguf(gpu, &file, tensor, arguments.allow_nonfinite)?;
         let x = Activations::upload(gpu, &columns, cols as usize)?;
         let product = weights.times(gpu, &x, &bias, arguments.path.into())?;
-        if one {
-            npy::write_vector(output, &product.values)?;
-        } else {
-            npy::write_matrix(output, rows as usize, n, &product.values)?;
-        }
+        let shape = [rows as usize, n];
+        arrays::write(output, if one { &shape[..1] } else { &shape }, &product.values)?;
         let document = json!({
             "tensor": tensor.name, "format": weights.format.name, "rows": rows, "cols": cols, "n": n,
             "device_bytes": weights.bytes(), "variant": product.variant, "output": output,

@@ -24,7 +24,8 @@ use clap::{Args, Parser, Subcommand};
 
 use lowbit::Error;
 use lowbit::gpu::{Context, Listener, Options};
-use lowbit::io::output::check_writable;
+use lowbit::io::output::{check_ending, check_writable};
+use lowbit::io::{npy, split_part};
 use lowbit::report::trace;
 use lowbit::roofline::{Effort, Roofs};
 use terminal::Terminal;
@@ -181,7 +182,8 @@ fn about(path: &Path) -> impl Fn(Error) -> Error {
     }
 }
 
-/// Refuses outputs that cannot be written, that are one file, or that would overwrite an input; the trace is one too.
+/// Refuses outputs that cannot be written, that are one file, or that would overwrite an input; the trace is one too. What its
+/// name has to end in, the caller checks behind it: [`lowbit::io::arrays::check`], [`check_ending`].
 fn check_outputs<'a>(mut outputs: Vec<&'a Path>, inputs: &[&Path], traced: &'a Traced) -> anyhow::Result<()> {
     outputs.extend(traced.trace.as_deref());
     for path in &outputs {
@@ -192,9 +194,12 @@ fn check_outputs<'a>(mut outputs: Vec<&'a Path>, inputs: &[&Path], traced: &'a T
         if at.is_some() && places[..i].contains(at) {
             anyhow::bail!("{}: two outputs cannot go to one file; give another name", path.display());
         }
-        if at.is_some() && inputs.iter().any(|input| place(input) == *at) {
+        if at.is_some() && inputs.iter().any(|input| place(&split_part(input).0) == *at) {
             anyhow::bail!("{}: this would overwrite an input; give the output another name", path.display());
         }
+    }
+    if let Some(path) = &traced.trace {
+        check_ending(path, "json", "a trace is JSON")?;
     }
     Ok(())
 }
@@ -225,6 +230,11 @@ impl Session {
             profile: traced.trace.is_some(),
             listener: Some(Listener::new(move |news| terminal.notice(news))),
         }
+    }
+
+    /// Says which of these arrays are of a type that becomes f32 as it is read.
+    fn say_conversions<'a>(&self, arrays: impl IntoIterator<Item = &'a Path>) {
+        arrays.into_iter().filter_map(npy::conversion).for_each(|text| self.terminal.notice(&text));
     }
 
     /// Opens a device for each name, or for each adapter of this machine if the only name is `all`.

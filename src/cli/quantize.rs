@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::inspect::{CHARACTERS, printable, shape};
 use super::{Session, Traced, check_outputs};
-use lowbit::Error;
+use lowbit::io::output::check_ending;
 use lowbit::quantize::{Options, Plan, Quantized, format_by_name, source};
 use lowbit::report::table;
 
@@ -47,9 +47,7 @@ struct Document<'a> {
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let (input, output, terminal) = (&arguments.input, &arguments.output, &session.terminal);
     let format = format_by_name(&arguments.to)?;
-    if !output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
-        return Err(Error::file(output, "a GGUF file is written: give a name that ends in .gguf").into());
-    }
+    check_ending(output, "gguf", "a GGUF file is written")?;
     check_outputs(vec![output], &[input], &Traced::default())?;
     let source = source::open(input, arguments.name.as_deref())?;
     let options =

@@ -23,6 +23,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let terminal = &session.terminal;
     check_outputs(arguments.svg.iter().map(PathBuf::as_path).collect(), &[], &arguments.traced)?;
+    arguments
+        .svg
+        .iter()
+        .try_for_each(|path| output::check_ending(path, "svg", "an SVG picture is written"))?;
     let options = MeasureOptions {
         effort: arguments.measured.effort(),
         peak_gbs: arguments.measured.peak_gbs,

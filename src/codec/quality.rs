@@ -10,7 +10,7 @@ use std::thread;
 use serde::Serialize;
 
 use super::{CacheType, Codec, Pair, Scale, Side, center, check_head_dim};
-use crate::io::npy::read_examples;
+use crate::io::npy::read_tensor;
 use crate::oracle::attend::{Attended, Rule, attend};
 use crate::{Error, Result};
 
@@ -24,13 +24,13 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Reads a .npy file of float32 or float16.
+    /// Reads an array of any numbers (see [`crate::io::npy`]).
     ///
     /// # Errors
-    /// Those of [`read_examples`].
+    /// Those of [`read_tensor`].
     pub fn read(path: &Path) -> Result<Self> {
-        let (matrix, example) = read_examples(path)?;
-        Ok(Self { shape: [vec![matrix.rows], example].concat(), values: matrix.values })
+        let (shape, values) = read_tensor(path)?;
+        Ok(Self { shape, values })
     }
 }
 
@@ -62,7 +62,7 @@ impl Inputs {
         Self::named(["q", "k", "v"].map(String::from), q, k, v)
     }
 
-    /// Reads the three of them from .npy files of float32 or float16.
+    /// Reads the three of them from files, as [`Tensor::read`].
     ///
     /// # Errors
     /// Those of [`Tensor::read`] and of [`Inputs::new`], with the names of the files.

@@ -1,7 +1,7 @@
 //! Tables of text: cells separated by commas, semicolons or tabs, with or without a line of names.
 //!
 //! The first line decides: its separator (a semicolon or a tab, if there is one outside of quotes, else a comma), and
-//! whether it has names, which is where any of its cells is neither a number nor empty. Cells may be quoted, lines end
+//! whether it has names, which is where any of its cells is neither a number nor empty nor True or False. Cells may be quoted, lines end
 //! by CRLF or LF, empty lines do not count, a byte order mark is dropped. Numbers have a decimal point.
 
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord, Trim};
 
+use super::kind::Kind;
 use super::npy::Matrix;
 use super::{near, quoted};
 use crate::{Error, Result};
@@ -34,11 +35,16 @@ impl Csv {
     /// Opens a table.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::File`] if its first line is no text or there is none.
+    /// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is of another known format, its first line is no text or
+    /// there is none.
     pub fn open(path: &Path) -> Result<Self> {
-        let (file, _) = super::open(path)?;
+        let (file, size) = super::open(path)?;
         let mut input = BufReader::with_capacity(PEEK, file);
         let begin = input.fill_buf().map_err(|e| Error::io(path, e))?;
+        let kind = Kind::sniff(begin, size > PEEK as u64);
+        if let Some(name) = kind.name().filter(|_| kind != Kind::Text) {
+            return Err(Error::file(path, format!("this is {name}, not a table of text")));
+        }
         let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let separator = separator(begin.get(mark..).unwrap_or_default());
         input.consume(mark);
@@ -54,7 +60,8 @@ impl Csv {
             return Err(Error::file(path, "there is no line in it"));
         }
         table.columns = first.len();
-        if first.iter().any(|cell| !cell.is_empty() && cell.parse::<f64>().is_err()) {
+        let is_value = |cell: &str| cell.is_empty() || cell.parse::<f64>().is_ok() || truth(cell).is_some();
+        if !first.iter().all(is_value) {
             table.names = Some(first.iter().map(str::to_owned).collect());
         } else {
             table.first = Some(first);
@@ -85,6 +92,19 @@ impl Csv {
         place(names, name).or_else(error)
     }
 
+    /// The places of all columns but those called so.
+    ///
+    /// # Errors
+    /// Those of [`Csv::column`]; [`Error::File`] if no column is left.
+    pub fn columns_without(&self, without: &[String]) -> Result<Vec<usize>> {
+        let left = without.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
+        let columns: Vec<usize> = (0..self.columns).filter(|at| !left.contains(at)).collect();
+        if columns.is_empty() {
+            return Err(Error::file(&self.path, "no column is left"));
+        }
+        Ok(columns)
+    }
+
     /// Reads the numbers of these columns, in this order; the others may hold anything.
     ///
     /// # Errors
@@ -92,11 +112,28 @@ impl Csv {
     /// a cell is empty or no finite number (with line and column), or there is no line of numbers.
     pub fn read(self, columns: &[usize]) -> Result<Matrix> {
         let mut values = Vec::new();
-        let rows = self.each(columns, |cell, wrong| {
-            values.push(number(cell, f32::is_finite, wrong)?);
+        let rows = self.read_into(columns, true, |value| {
+            values.push(value);
             Ok(())
         })?;
         Ok(Matrix { rows, cols: columns.len(), values })
+    }
+
+    /// As [`Csv::read`], giving the numbers to `take` as they come; how many lines there are. `optional`: the user can leave
+    /// columns out.
+    pub(super) fn read_into(
+        self,
+        columns: &[usize],
+        optional: bool,
+        mut take: impl FnMut(f32) -> Result<()>,
+    ) -> Result<usize> {
+        let hint = if optional && self.names.is_some() { "; --without NAME leaves a column out" } else { "" };
+        self.each(columns, |cell, wrong| {
+            // What a comma is the matter with is no column of words.
+            let words = !cell.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+            let wrong = |problem: &str| wrong(&format!("{problem}{}", if words { hint } else { "" }));
+            take(number(cell, f32::is_finite, &wrong)?)
+        })
     }
 
     /// Reads the numbers of these columns as f64, row by row; `check` says what is wrong with a number, by the place of its
@@ -203,6 +240,15 @@ impl Csv {
                 return Ok(more);
             }
         }
+    }
+}
+
+/// The truth value in a cell.
+pub(super) fn truth(cell: &str) -> Option<bool> {
+    match cell {
+        _ if cell.eq_ignore_ascii_case("true") => Some(true),
+        _ if cell.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
     }
 }
 

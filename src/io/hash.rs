@@ -28,17 +28,22 @@ impl Hasher {
     }
 }
 
-/// The SHA-256 of a file, read piece by piece.
+/// The SHA-256 of a file, read piece by piece; with the name of a part (see [`super::split_part`]), of the file and then a colon
+/// and that name.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::File`] for what is not a regular file, or is empty.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    let (mut file, _) = super::open(path)?;
+    let (archive, part) = super::split_part(path);
+    let (mut file, _) = super::open(&archive)?;
     let mut hash = Hasher::default();
     let mut piece = vec![0; 1 << 20];
     loop {
         match file.read(&mut piece) {
-            Ok(0) => return Ok(hash.finish()),
+            Ok(0) => {
+                part.iter().for_each(|part| hash.update(format!(":{part}")));
+                return Ok(hash.finish());
+            }
             Ok(length) => hash.update(&piece[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
             Err(error) => return Err(Error::io(path, error)),

@@ -10,10 +10,14 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
+pub mod arrays;
 pub mod csv;
 pub mod gguf;
 pub mod hash;
+pub mod kind;
+pub mod labels;
 pub mod npy;
+mod number;
 pub mod onnx;
 pub mod output;
 pub mod picture;
@@ -51,6 +55,20 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
         return Err(Error::file(path, "the file is empty"));
     }
     Ok((file, size))
+}
+
+/// The file that a path is of, and the name of what is wanted of it: a member of a `.npz` archive or a column of a table of text,
+/// behind a colon, as in `data.npz:points`. A file that is called like the whole comes first.
+pub fn split_part(path: &Path) -> (PathBuf, Option<String>) {
+    let whole = || (path.to_owned(), None);
+    let Some(text) = path.to_str().filter(|_| !path.exists()) else { return whole() };
+    let lower = text.to_ascii_lowercase();
+    let end = [".csv:", ".tsv:", ".txt:", ".npz:"].iter().filter_map(|end| lower.rfind(end)).max();
+    let parts = end.and_then(|end| {
+        let (file, name) = text.split_at_checked(end + 4)?;
+        Some((file.into(), Some(name.strip_prefix(':')?.to_owned())))
+    });
+    parts.unwrap_or_else(whole)
 }
 
 /// A file that is read by position, from any thread.

@@ -50,6 +50,18 @@ pub fn check_writable(path: &Path) -> Result<()> {
     }
 }
 
+/// Refuses a path whose name does not end in `.ending`, as what is written there does; a device or a pipe has no ending.
+///
+/// # Errors
+/// [`Error::File`], which says `what` is written.
+pub fn check_ending(path: &Path, ending: &str, what: &str) -> Result<()> {
+    let ends = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending));
+    if ends || (path.exists() && !path.is_file()) {
+        return Ok(());
+    }
+    Err(Error::file(path, format!("{what}: give a name that ends in .{ending}")))
+}
+
 /// Where an output goes.
 enum Place {
     /// A device or a pipe: renaming a file over it would destroy it.

@@ -9,7 +9,7 @@ use image::{
     DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits,
 };
 
-use super::output::write_whole;
+use super::output::{check_ending, write_whole};
 use crate::{Error, Result};
 
 /// The most that one picture may take while it is decoded, in bytes, and again as RGBA.
@@ -141,8 +141,5 @@ pub fn encode_png(picture: &Picture) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::File`].
 pub fn check_png_path(path: &Path) -> Result<()> {
-    match path.extension() {
-        Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(()),
-        _ => Err(Error::file(path, "pictures are written as PNG: give a name that ends in .png")),
-    }
+    check_ending(path, "png", "pictures are written as PNG")
 }

@@ -248,10 +248,15 @@ pub fn is_safetensors(path: &Path) -> Result<bool> {
     let (file, _) = super::open(path)?;
     let mut begin = Vec::new();
     file.take(LENGTH + 1).read_to_end(&mut begin).map_err(|e| Error::io(path, e))?;
-    Ok(match begin.split_first_chunk() {
-        Some((&length, b"{")) => (2..=MAX_HEADER).contains(&u64::from_le_bytes(length)),
+    Ok(begins_safetensors(&begin))
+}
+
+/// As [`is_safetensors`], of the first bytes.
+pub(super) fn begins_safetensors(begin: &[u8]) -> bool {
+    match begin.split_first_chunk() {
+        Some((&length, [b'{', ..])) => (2..=MAX_HEADER).contains(&u64::from_le_bytes(length)),
         _ => false,
-    })
+    }
 }
 
 /// What is wrong with tensors, which are in the order of their offsets, that are to cover `data` bytes without holes.

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::csv::{listed, place, separator};
+use super::kind::Kind;
 use super::quoted;
 use crate::{Error, Result};
 
@@ -62,11 +63,28 @@ impl<R: Read> Rows<R> {
             line: 0,
             first: None,
         };
+        let begin = rows.input.fill_buf().map_err(|error| unreadable(&error))?;
+        let kind = Kind::sniff(begin, true);
+        let problem = match (format, kind.name()) {
+            (Format::F32, Some("text")) => {
+                Some("this is text, and not floats of 32 bits: say --format csv".to_owned())
+            }
+            (Format::Csv, Some("text")) | (_, None) => None,
+            (_, Some(name)) => {
+                Some(format!("this is {name}: rows come as lines of text, or as floats of 32 bits"))
+            }
+        };
+        if let Some(problem) = problem {
+            return Err(Error::Input(problem));
+        }
         if format == Format::F32 {
             return Ok(rows);
         }
         let Some(line) = rows.text()? else { return Ok(rows) };
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).to_vec();
+        if line.contains(&0) {
+            return Err(Error::Input("this is no text: its first line has a byte that is 0".into()));
+        }
         rows.separator = separator(&line);
         let cells = rows.split(&String::from_utf8_lossy(&line));
         // With a number in it, it is a row, if perhaps a wrong one.

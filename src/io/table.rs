@@ -1,14 +1,11 @@
-//! Rows and labels from `.npy` files or tables of text; which of them a file is, its first bytes say.
+//! Rows of features from arrays or tables of text; which of them a file is, its first bytes say.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
 use super::csv::{Csv, listed};
+use super::kind::Kind;
 use super::npy::{self, Matrix};
-use super::quoted;
+use super::{quoted, split_part};
 use crate::{Error, Result};
 
 /// What [`read_features`] gives.
@@ -94,8 +91,8 @@ pub fn check_left(left: &[String], features: Option<&[String]>, read: &[(&Path, 
     Ok(())
 }
 
-/// Reads rows of features: a `.npy` array of float32 or float16, of which all axes behind the first are the features, or
-/// a table of text.
+/// Reads rows of features: an array of numbers (see [`npy`]), of which all axes behind the first are the features, or a table of
+/// text.
 ///
 /// Where a table has names and the model's `names` are known, its columns are taken by name, in the model's order, and
 /// others are left out with a notice. Otherwise all are taken as they come, but for those called as in `without` (a
@@ -105,7 +102,7 @@ pub fn check_left(left: &[String], features: Option<&[String]>, read: &[(&Path, 
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if a column that the model needs is missing or there twice,
 /// or the file is no matrix of numbers: that names the line and the column.
 pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) -> Result<Features> {
-    if npy::is_npy(path)? {
+    if Kind::of(&split_part(path).0)? != Kind::Text {
         let (matrix, shape) = npy::read_examples(path)?;
         let shape = Some(shape).filter(|shape| shape.len() > 1);
         return Ok(Features { matrix, shape, names: None, left: Vec::new(), notices: Vec::new() });
@@ -143,124 +140,4 @@ pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) 
         ));
     }
     Ok(Features { matrix: table.read(&columns)?, shape: None, names: Some(taken), left, notices })
-}
-
-/// One value for each row: a 1-D `.npy` file, or a column of a table, written `data.csv:column`. The column's name may be
-/// left out where the table has only one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// The file.
-    pub path: PathBuf,
-    /// The column's name.
-    pub name: Option<String>,
-}
-
-impl FromStr for Column {
-    type Err = Infallible;
-
-    /// A colon that follows `.csv` or `.tsv` ends the path, unless there is a file that is called like the whole.
-    fn from_str(text: &str) -> std::result::Result<Self, Infallible> {
-        let lower = text.to_ascii_lowercase();
-        let end = [".csv:", ".tsv:"].iter().filter_map(|end| lower.rfind(end)).max();
-        let split = end.filter(|_| !Path::new(text).exists()).and_then(|end| {
-            let (path, name) = text.split_at_checked(end + 4)?;
-            Some((path, name.strip_prefix(':')?))
-        });
-        Ok(match split {
-            Some((path, name)) => Self { path: path.into(), name: Some(name.to_owned()) },
-            None => Self { path: text.into(), name: None },
-        })
-    }
-}
-
-impl fmt::Display for Column {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        self.name.as_ref().map_or(Ok(()), |name| write!(f, ":{name}"))
-    }
-}
-
-impl Column {
-    fn is_npy(&self) -> Result<bool> {
-        let npy = npy::is_npy(&self.path)?;
-        if npy && self.name.is_some() {
-            return Err(Error::file(&self.path, "this is a .npy file: its columns have no names"));
-        }
-        Ok(npy)
-    }
-
-    fn open(&self) -> Result<(Csv, usize)> {
-        let table = Csv::open(&self.path)?;
-        let place = match &self.name {
-            Some(name) => table.column(name)?,
-            None if table.columns() == 1 => 0,
-            None => {
-                let (count, path) = (table.columns(), self.path.display());
-                return Err(Error::file(
-                    &self.path,
-                    format!("it has {count} columns: say which, as {path}:NAME"),
-                ));
-            }
-        };
-        Ok((table, place))
-    }
-
-    /// Reads labels of two classes: 0 and 1, or True and False.
-    ///
-    /// # Errors
-    /// Those of [`npy::read_binary_labels`]; [`Error::File`] for a table without the column, or with anything else in it.
-    pub fn read_binary_labels(&self) -> Result<Vec<bool>> {
-        if self.is_npy()? {
-            return npy::read_binary_labels(&self.path);
-        }
-        let (table, place) = self.open()?;
-        let mut labels = Vec::new();
-        table.each(&[place], |cell, wrong| {
-            labels.push(match cell.parse::<f64>() {
-                Ok(0.0) => false,
-                Ok(1.0) => true,
-                _ if cell.eq_ignore_ascii_case("false") => false,
-                _ if cell.eq_ignore_ascii_case("true") => true,
-                _ => return Err(wrong("is no label: it has to be 0 or 1, or True or False")),
-            });
-            Ok(())
-        })?;
-        Ok(labels)
-    }
-
-    /// Reads classes: whole numbers.
-    ///
-    /// # Errors
-    /// Those of [`npy::read_labels`]; [`Error::File`] for a table without the column, or with anything else in it.
-    pub fn read_classes(&self) -> Result<Vec<i32>> {
-        if self.is_npy()? {
-            return npy::read_labels(&self.path);
-        }
-        let (table, place) = self.open()?;
-        let mut classes = Vec::new();
-        table.each(&[place], |cell, wrong| {
-            classes.push(cell.parse().map_err(|_| wrong("is no class: it has to be a whole number"))?);
-            Ok(())
-        })?;
-        Ok(classes)
-    }
-
-    /// Reads groups: whole numbers from a `.npy` file, or any text from a table, numbered as it appears.
-    ///
-    /// # Errors
-    /// Those of [`npy::read_labels`]; [`Error::File`] for a table without the column, or with empty cells in it.
-    pub fn read_groups(&self) -> Result<Vec<i32>> {
-        if self.is_npy()? {
-            return npy::read_labels(&self.path);
-        }
-        let (table, place) = self.open()?;
-        let mut numbers: HashMap<String, i32> = HashMap::new();
-        let mut groups = Vec::new();
-        table.each(&[place], |cell, wrong| {
-            let next = i32::try_from(numbers.len()).map_err(|_| wrong("is one group too many"))?;
-            groups.push(*numbers.entry(cell.to_owned()).or_insert(next));
-            Ok(())
-        })?;
-        Ok(groups)
-    }
 }

@@ -1,22 +1,26 @@
 //! Points in files: rows of numbers, read a piece at a time and by position, so a file may be larger than the memory.
 //!
-//! - `.npy`: a 2-D array of float32, float16, uint8 or int8 (see [`super::npy`]);
-//! - safetensors: a 2-D tensor of F32, F16, U8 or I8 (see [`super::safetensors`]);
+//! - arrays, 2-D, of any numbers: `.npy`, `.npz`, or tables of text (see [`super::npy`]);
+//! - safetensors: a 2-D tensor of any numbers (see [`super::safetensors`]);
 //! - `.fvecs`, `.bvecs` and `.ivecs`, of float32, uint8 and int32: each row begins with its length as an int32, described
 //!   at <http://corpus-texmex.irisa.fr>;
-//! - float32 and nothing else, where the length of a row is given.
+//! - values and nothing else, where their type and the length of a row are given.
+//!
+//! Values of float32, float16, uint8 and int8 stay in their type, others become float32. A table of text, and an array that is
+//! deflated in its archive, is unpacked into a temporary file.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::mem::take;
 use std::ops::Range;
 use std::path::Path;
+use std::str::FromStr;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
-use super::npy::{self, Values};
-use super::safetensors::{Safetensors, Tensor, is_safetensors};
-use super::{Positioned, quoted, swap_bytes};
+use super::kind::Kind;
+use super::npy::Array;
+use super::number::Number;
+use super::safetensors::{Safetensors, Tensor};
+use super::{Positioned, quoted, split_part, swap_bytes};
 use crate::{Error, Result};
 
 /// Bytes read at a time where values are not read to where they stay: few enough for a processor's cache.
@@ -25,13 +29,16 @@ const BLOCK: usize = 1 << 18;
 /// The bytes of a row's length in `.fvecs`, `.bvecs` and `.ivecs`.
 const LENGTH: usize = 4;
 
-/// The largest whole number up to which f32 has them all.
-const MAX_WHOLE: u32 = 1 << 24;
+/// Endings of names of files that are read, and how such files begin is known.
+const READ: [&str; 6] = ["npy", "npz", "csv", "tsv", "txt", "safetensors"];
+
+/// What else to give.
+const POINTS: &str = "points are read from .npy, .npz, .csv, .safetensors, .fvecs, .bvecs and .ivecs";
 
 /// The most names that an error lists.
 const MAX_LISTED: usize = 6;
 
-/// The type of the values in a file.
+/// The type of points as they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Element {
     /// 32-bit floats.
@@ -42,46 +49,74 @@ pub enum Element {
     U8,
     /// Bytes with a sign.
     I8,
-    /// 32-bit whole numbers with a sign; only in `.ivecs`.
-    I32,
 }
 
 impl Element {
+    fn number(self) -> Number {
+        match self {
+            Self::F32 => Number::F32,
+            Self::F16 => Number::F16,
+            Self::U8 => Number::U8,
+            Self::I8 => Number::I8,
+        }
+    }
+
     /// The bytes of a value.
     pub fn bytes(self) -> usize {
         match self {
-            Self::F32 | Self::I32 => 4,
+            Self::F32 => 4,
             Self::F16 => 2,
             Self::U8 | Self::I8 => 1,
         }
     }
 }
 
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::U8 => "u8",
+            Self::I8 => "i8",
+        })
+    }
+}
+
+impl FromStr for Element {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let all = [Self::F32, Self::F16, Self::U8, Self::I8];
+        all.into_iter().find(|element| element.to_string() == text).ok_or("there are f32, f16, u8 and i8")
+    }
+}
+
 /// What a file may not say of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct How {
+    /// The file is values of this type, little-endian, and nothing else.
+    pub raw: Option<Element>,
     /// The length of a row. Values without any header need it; other files must have this one.
     pub dim: Option<u64>,
     /// The tensor of a safetensors file; without it, its only 2-D tensor.
     pub tensor: Option<String>,
     /// The array or tensor has to be 3-D, `[problems, rows, columns]`.
     pub batch: bool,
+    /// Columns of a table of text that are no values of points, such as a label.
+    pub without: Vec<String>,
 }
 
 /// Rows of numbers that stay in their file: they are read a piece at a time, from any thread.
 #[derive(Debug)]
 pub struct Vectors {
-    file: Positioned,
-    /// Where the first row begins, with its length if it has one.
-    offset: u64,
+    array: Array,
+    number: Number,
     /// The bytes before the values of each row: 0 or [`LENGTH`].
     prefix: usize,
     /// Problems that the rows belong to, as many to each.
     problems: u64,
     rows: u64,
     cols: usize,
-    element: Element,
-    big_endian: bool,
 }
 
 /// The problems, rows and columns that a shape says: of problems there is one, unless it is a batch.
@@ -104,64 +139,96 @@ fn wanted(batch: bool) -> &'static str {
 
 impl Vectors {
     /// Opens a file of one of the kinds above, with at least one row of at least one value. It is what its first bytes
-    /// say, or else its name.
+    /// say, or else its name; values and nothing else only if `how` says so, and neither of these says otherwise.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is none of these, damaged, empty, not of the types
-    /// above, not what `how` says, or if `how` does not say enough.
+    /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is none of these, damaged, empty, not of numbers,
+    /// not what `how` says, or if `how` does not say enough.
     pub fn open(path: &Path, how: &How) -> Result<Self> {
+        let error = |problem: String| Err(Error::file(path, problem));
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or("").to_ascii_lowercase();
         let with_lengths = match extension.as_str() {
-            "fvecs" => Some(Element::F32),
-            "bvecs" => Some(Element::U8),
-            "ivecs" => Some(Element::I32),
+            "fvecs" => Some(Number::F32),
+            "bvecs" => Some(Number::U8),
+            "ivecs" => Some(Number::I32),
             _ => None,
         };
-        let npy = npy::is_npy(path)? || matches!(extension.as_str(), "npy" | "npz");
-        // Points may by chance begin like a safetensors file: bytes whose first four are 0 and whose fifth is 123. No row
-        // is as long as the magic of .npy would say.
-        let safetensors =
-            !npy && with_lengths.is_none() && (extension == "safetensors" || is_safetensors(path)?);
+        let (file, part) = split_part(path);
+        // Rows with lengths may by chance begin like a safetensors file: bytes whose first four are 0 and whose fifth is 123.
+        let kind = Kind::of(&file)?;
+        let kind = if with_lengths.is_some() && kind == Kind::Safetensors { Kind::Unknown } else { kind };
+        let array = matches!(kind, Kind::Npy | Kind::Zip | Kind::Text) || part.is_some();
+        let safetensors = kind == Kind::Safetensors;
 
+        if let Some(raw) = how.raw {
+            let known = kind
+                .name()
+                .or_else(|| Kind::promised(path))
+                .or(with_lengths.map(|_| "rows with their lengths"));
+            if let Some(name) = known {
+                return error(format!(
+                    "this is {name}, by its {}: leave out --raw {raw}",
+                    match kind.name() {
+                        Some(_) => "content",
+                        None => "name",
+                    }
+                ));
+            }
+        }
         if how.tensor.is_some() && !safetensors {
-            let problem = "this is not a safetensors file, so it has no names of tensors: leave out --tensor";
-            return Err(Error::file(path, problem));
+            return error(
+                "this is not a safetensors file, so it has no names of tensors: leave out --tensor".into(),
+            );
         }
-        if how.batch && !npy && !safetensors {
-            let problem = "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: \
-                           leave out --batch";
-            return Err(Error::file(path, problem));
+        if how.batch && (!array || kind == Kind::Text) && !safetensors {
+            return error(
+                "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
+                 --batch"
+                    .into(),
+            );
         }
-        let vectors = match (with_lengths, how.dim) {
-            _ if npy => Self::of_array(path, how.batch)?,
+        if let Some(name) = how.without.first().filter(|_| kind != Kind::Text) {
+            let name = quoted(name);
+            return error(format!("--without {name}: only the columns of a table of text have names"));
+        }
+        let vectors = match (how.raw, with_lengths) {
+            (Some(raw), _) => return Self::of_raw(path, raw.number(), how.dim),
+            _ if array => Self::of_array(path, how)?,
             _ if safetensors => Self::of_tensor(path, how)?,
-            (Some(element), _) => Self::of_lengths(path, element)?,
-            (None, Some(dim)) => return Self::of_raw(path, dim),
-            (None, None) => {
-                let problem = "what is in this file is unknown: it begins neither like .npy nor like safetensors, and \
-                               does not end in .fvecs, .bvecs or .ivecs; if it is raw float32, say with --dim how many \
-                               values a row has";
-                return Err(Error::file(path, problem));
+            (None, Some(number)) if kind == Kind::Unknown => Self::of_lengths(path, number)?,
+            _ => {
+                return error(match (kind.name(), Kind::promised(path)) {
+                    (Some(name), _) => format!("this is {name}; {POINTS}"),
+                    (None, Some(name)) if READ.contains(&extension.as_str()) => {
+                        format!("its name is that of {name}, but it does not begin like one: it is damaged, or misnamed")
+                    }
+                    (None, Some(name)) => format!("this is {name} by its name; {POINTS}"),
+                    (None, None) => "what is in this file is unknown: it is no .npy, .npz, .csv or .safetensors, and does not \
+                                     end in .fvecs, .bvecs or .ivecs; if it is values and nothing else, say of which type \
+                                     and how many a row has, such as --raw f32 --dim 128"
+                        .into(),
+                });
             }
         };
         match how.dim {
-            Some(dim) if dim != vectors.cols as u64 => Err(vectors.error(format!(
-                "its rows have {} values, not {dim} as --dim says: only raw float32 needs --dim",
+            Some(dim) if dim != vectors.cols as u64 => Err(vectors.array.error(format!(
+                "its rows have {} values, not {dim} as --dim says: only raw values need --dim",
                 vectors.cols
             ))),
             _ => Ok(vectors),
         }
     }
 
-    fn of_array(path: &Path, batch: bool) -> Result<Self> {
-        let elements = [Element::F32, Element::F16, Element::U8, Element::I8];
-        let dimensions = if batch { 3 } else { 2 };
-        let Values { file, offset, shape, element, big_endian, .. } =
-            Values::open(path, &elements, &[dimensions], wanted(batch))?;
-        let problem = || Error::file(path, format!("its shape {shape:?} has to be {}", wanted(batch)));
-        let [problems, rows, cols] = sizes(&shape, batch).ok_or_else(problem)?;
-        let cols = addressable(path, cols, element)?;
-        Ok(Self { file, offset, prefix: 0, problems, rows, cols, element, big_endian })
+    fn of_array(path: &Path, how: &How) -> Result<Self> {
+        let array = Array::open_without(path, Some(&how.without))?;
+        let number = array.needs_number()?;
+        let Some([problems, rows, cols]) = sizes(&array.shape, how.batch) else {
+            return Err(array.wrong_shape(wanted(how.batch)));
+        };
+        array.check_values()?;
+        array.check_size(number.bytes() as u64)?;
+        let cols = addressable(path, cols)?;
+        Ok(Self { array, number, prefix: 0, problems, rows, cols })
     }
 
     fn of_tensor(path: &Path, how: &How) -> Result<Self> {
@@ -190,35 +257,22 @@ impl Vectors {
             let wanted = wanted(how.batch);
             return Err(error(format!("tensor {name} has the shape {shape:?}; it has to be {wanted}")));
         };
-        let element = match dtype.name {
-            "F32" => Element::F32,
-            "F16" => Element::F16,
-            "U8" => Element::U8,
-            "I8" => Element::I8,
-            other => {
-                return Err(error(format!(
-                    "tensor {name} is {other}, not F32, F16, U8 or I8: convert it, for example to F32"
-                )));
-            }
+        let Some(number) = Number::of_safetensors(dtype.name) else {
+            let other = dtype.name;
+            return Err(error(format!(
+                "tensor {name} is {other}: convert it to a type of numbers such as F32"
+            )));
         };
         if rows == 0 || cols == 0 {
             return Err(error(format!("tensor {name} is empty: its shape is {shape:?}")));
         }
-        let cols = addressable(path, cols, element)?;
-        Ok(Self {
-            file: file.into_file(),
-            offset,
-            prefix: 0,
-            problems,
-            rows,
-            cols,
-            element,
-            big_endian: false,
-        })
+        let (cols, shape) = (addressable(path, cols)?, shape.clone());
+        let array = Array::of_parts(file.into_file(), offset, number, shape);
+        Ok(Self { array, number, prefix: 0, problems, rows, cols })
     }
 
     /// Rows that begin with their length, which is that of the first one.
-    fn of_lengths(path: &Path, element: Element) -> Result<Self> {
+    fn of_lengths(path: &Path, number: Number) -> Result<Self> {
         let (file, size) = super::open(path)?;
         let file = Positioned::new(path, file);
         if size < LENGTH as u64 {
@@ -237,16 +291,22 @@ impl Vectors {
                 ),
             ));
         };
-        Self::of_size(file, size, LENGTH, cols, element, "its first row")
+        Self::of_size(file, size, LENGTH, cols, number, "its first row")
     }
 
-    /// Float32 and nothing else.
-    fn of_raw(path: &Path, dim: u64) -> Result<Self> {
+    /// Values and nothing else.
+    fn of_raw(path: &Path, number: Number, dim: Option<u64>) -> Result<Self> {
         let (file, size) = super::open(path)?;
+        let Some(dim) = dim else {
+            return Err(Error::file(
+                path,
+                "raw values say nothing of themselves: say with --dim how many a row has",
+            ));
+        };
         if dim == 0 {
             return Err(Error::file(path, "a row cannot have 0 values: say with --dim how many it has"));
         }
-        Self::of_size(Positioned::new(path, file), size, 0, dim, Element::F32, "--dim")
+        Self::of_size(Positioned::new(path, file), size, 0, dim, number, "--dim")
     }
 
     /// A file of rows from its beginning to its end; `source` is what says how long they are.
@@ -255,11 +315,11 @@ impl Vectors {
         size: u64,
         prefix: usize,
         cols: u64,
-        element: Element,
+        number: Number,
         source: &str,
     ) -> Result<Self> {
         let path = &file.path;
-        let row = cols.checked_mul(element.bytes() as u64).and_then(|bytes| bytes.checked_add(prefix as u64));
+        let row = cols.checked_mul(number.bytes() as u64).and_then(|bytes| bytes.checked_add(prefix as u64));
         let Some(row) = row.filter(|&row| row <= size) else {
             return Err(Error::file(
                 path,
@@ -279,8 +339,10 @@ impl Vectors {
                 ),
             ));
         }
-        let cols = addressable(path, cols, element)?;
-        Ok(Self { file, offset: 0, prefix, problems: 1, rows: size / row, cols, element, big_endian: false })
+        let (rows, length) = (size / row, addressable(path, cols)?);
+        // Where rows have lengths, the array only has the file.
+        let array = Array::of_parts(file, 0, number, vec![rows, cols]);
+        Ok(Self { array, number, prefix, problems: 1, rows, cols: length })
     }
 
     /// How many problems the rows belong to, as many to each: 1 unless they were opened as a batch.
@@ -290,7 +352,7 @@ impl Vectors {
 
     /// The path that was opened.
     pub fn path(&self) -> &Path {
-        &self.file.path
+        &self.array.path
     }
 
     /// The number of rows, at least 1.
@@ -303,76 +365,78 @@ impl Vectors {
         self.cols
     }
 
-    /// The type of the values.
+    /// The type of the values as they are read: that of the file, or f32.
     pub fn element(&self) -> Element {
-        self.element
+        match self.number {
+            Number::F16 => Element::F16,
+            Number::U8 => Element::U8,
+            Number::I8 => Element::I8,
+            _ => Element::F32,
+        }
+    }
+
+    /// What is said to a user of points that are converted.
+    pub fn conversion(&self) -> Option<String> {
+        self.array.conversion()
     }
 
     /// The bytes of a row as [`read_packed`](Self::read_packed) gives it.
     pub fn row_bytes(&self) -> usize {
-        self.cols * self.element.bytes()
+        self.cols * self.element().bytes()
     }
 
-    /// Reads rows as bytes of little-endian values, without what stands between them in the file. After an error, `out`
-    /// may have anything.
+    /// Reads rows as bytes of little-endian values of [`element`](Self::element), without what stands between them in the
+    /// file. After an error, `out` may have anything.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are no such rows or `out` is not as long as they are; [`Error::Io`] if the file cannot
-    /// be read; [`Error::File`] if it has become shorter, or if a row is not as long as the first one.
+    /// [`Error::Input`] if there are no such rows or `out` is not as long as they are; those of [`read`](Self::read).
     pub fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
         self.check(&rows, self.row_bytes(), out.len())?;
-        self.fill(rows, self.big_endian, out)
+        let kept = self.element() != Element::F32;
+        if self.prefix == 0 {
+            return self.array.read_little_endian(self.number, kept, rows.start * self.cols as u64, out);
+        }
+        if kept || self.number == Number::F32 {
+            let mut rest = out;
+            return self.rows_with_lengths(rows, |_, bytes| {
+                let (out, later) = take(&mut rest).split_at_mut(bytes.len());
+                rest = later;
+                out.copy_from_slice(bytes);
+                Ok(())
+            });
+        }
+        let mut values = vec![0.0; out.len() / 4];
+        self.read(rows, &mut values)?;
+        out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_le_bytes());
+        Ok(())
     }
 
     /// Reads rows as f32, `[rows, cols]`. After an error, `out` may have anything. NaN and infinity are read as they are.
     ///
     /// # Errors
-    /// Those of [`read_packed`](Self::read_packed), and [`Error::File`] for a whole number beyond 2^24, of which f32 would
-    /// lose digits.
+    /// [`Error::Input`] if there are no such rows or `out` is not as long as they are; [`Error::Io`] if the file cannot
+    /// be read; [`Error::File`] if it has become shorter, if a row is not as long as the first one, or for a value that f32 does
+    /// not hold.
     pub fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
         self.check(&rows, self.cols, out.len())?;
-        // To the byte order of this machine.
-        let swap = self.big_endian != cfg!(target_endian = "big");
-        if self.element == Element::F32 {
-            return self.fill(rows, swap, bytemuck::cast_slice_mut(out));
+        if self.prefix == 0 {
+            return self.array.read_floats(self.number, rows.start * self.cols as u64, out);
         }
-        let (start, width) = (rows.start, self.element.bytes());
-        let (mut rest, mut done) = (out, 0);
-        self.pieces(rows, swap, |bytes| {
+        let width = self.number.bytes();
+        let mut rest = out;
+        self.rows_with_lengths(rows, |first, bytes| {
+            if cfg!(target_endian = "big") {
+                swap_bytes(width, bytes);
+            }
             let (out, later) = take(&mut rest).split_at_mut(bytes.len() / width);
             rest = later;
-            match self.element {
-                Element::F32 => bytemuck::cast_slice_mut(out).copy_from_slice(bytes),
-                // Not cast, because only rows with lengths have them.
-                Element::I32 => {
-                    let values = bytes.as_chunks().0.iter().map(|&value| i32::from_ne_bytes(value));
-                    let beyond = |value: i32| value.unsigned_abs() > MAX_WHOLE;
-                    if values.clone().fold(false, |any, value| any | beyond(value)) {
-                        let place = values.clone().position(beyond).unwrap_or(0);
-                        let value = values.clone().nth(place).unwrap_or(0);
-                        let index = (done + place) as u64;
-                        let (row, col) = (start + index / self.cols as u64, index % self.cols as u64);
-                        return Err(self.error(format!(
-                            "the value in row {row}, column {col} (from 0) is {value}: beyond {MAX_WHOLE} (2^24), f32 \
-                             does not have every whole number"
-                        )));
-                    }
-                    out.iter_mut().zip(values).for_each(|(out, value)| *out = value as f32);
-                }
-                Element::F16 => bytemuck::cast_slice::<u8, f16>(bytes).convert_to_f32_slice(out),
-                Element::U8 => out.iter_mut().zip(bytes).for_each(|(out, &value)| *out = value.into()),
-                Element::I8 => {
-                    let values: &[i8] = bytemuck::cast_slice(bytes);
-                    out.iter_mut().zip(values).for_each(|(out, &value)| *out = value.into());
-                }
-            }
-            done += out.len();
-            Ok(())
+            self.number.widen(bytes, out).map_err(|lost| {
+                let index = first + lost.at as u64;
+                let (row, col) = (index / self.cols as u64, index % self.cols as u64);
+                let problem = lost.problem;
+                self.array.error(format!("the value in row {row}, column {col} (from 0) is {problem}"))
+            })
         })
-    }
-
-    fn error(&self, problem: String) -> Error {
-        Error::file(self.path(), problem)
     }
 
     /// Whether there are such rows, and room for `each` of something for each of them.
@@ -396,77 +460,46 @@ impl Vectors {
         Ok(())
     }
 
-    /// Reads the values of rows; `swap` turns the bytes of each around.
-    fn fill(&self, rows: Range<u64>, swap: bool, out: &mut [u8]) -> Result<()> {
-        if self.prefix == 0 {
-            return self.file.read_values(self.at(rows.start), self.element.bytes(), swap, out);
-        }
-        let mut rest = out;
-        self.pieces(rows, swap, |bytes| {
-            let (out, later) = take(&mut rest).split_at_mut(bytes.len());
-            rest = later;
-            out.copy_from_slice(bytes);
-            Ok(())
-        })
-    }
-
-    /// Where a row begins in the file.
+    /// Where a row begins that has its length in front.
     fn at(&self, row: u64) -> u64 {
-        self.offset + row * (self.prefix + self.row_bytes()) as u64
+        row * (self.prefix + self.cols * self.number.bytes()) as u64
     }
 
-    /// Gives the values of rows to `each` as bytes, some whole values at a time; `swap` turns the bytes of each around. They
-    /// are aligned for values unless rows have lengths.
-    fn pieces(&self, rows: Range<u64>, swap: bool, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        let stride = self.prefix + self.row_bytes();
+    /// Gives the values of rows with lengths to `each` as little-endian bytes, some whole values at a time, with the index of the
+    /// first of them.
+    fn rows_with_lengths(
+        &self,
+        rows: Range<u64>,
+        mut each: impl FnMut(u64, &mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (file, stride, cols) = (&self.array.file, self.at(1) as usize, self.cols as u64);
         let all = self.at(rows.end) - self.at(rows.start);
-        // Of u32, for the alignment.
-        let mut block = vec![0u32; all.min(BLOCK as u64).div_ceil(4) as usize];
-        let block: &mut [u8] = bytemuck::cast_slice_mut(&mut block);
-        if self.prefix == 0 {
-            return self.run(self.at(rows.start)..self.at(rows.end), swap, block, &mut each);
-        }
+        let mut block = vec![0; all.min(BLOCK as u64) as usize];
         let many = (BLOCK / stride) as u64;
         let mut row = rows.start;
         while row < rows.end {
             let at = self.at(row);
             if many == 0 {
                 let mut length = [0; LENGTH];
-                self.file.read_values(at, 1, false, &mut length)?;
+                file.read_values(at, 1, false, &mut length)?;
                 self.check_length(row, length)?;
+                let (begin, end) = (at + LENGTH as u64, self.at(row + 1));
+                for at in (begin..end).step_by(BLOCK) {
+                    let bytes = &mut block[..(end - at).min(BLOCK as u64) as usize];
+                    file.read_values(at, 1, false, bytes)?;
+                    each(row * cols + (at - begin) / self.number.bytes() as u64, bytes)?;
+                }
                 row += 1;
-                self.run(at + LENGTH as u64..self.at(row), swap, block, &mut each)?;
                 continue;
             }
             let bytes = &mut block[..many.min(rows.end - row) as usize * stride];
-            self.file.read_values(at, 1, false, bytes)?;
+            file.read_values(at, 1, false, bytes)?;
             for bytes in bytes.chunks_exact_mut(stride) {
                 let Some((length, values)) = bytes.split_first_chunk_mut() else { continue };
                 self.check_length(row, *length)?;
-                if swap {
-                    swap_bytes(self.element.bytes(), values);
-                }
-                each(values)?;
+                each(row * cols, values)?;
                 row += 1;
             }
-        }
-        Ok(())
-    }
-
-    /// Gives values that lie one behind the other to `each`, a block at a time.
-    fn run(
-        &self,
-        range: Range<u64>,
-        swap: bool,
-        block: &mut [u8],
-        each: &mut impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut at = range.start;
-        while at < range.end {
-            let bytes = &mut block[..(range.end - at).min(BLOCK as u64) as usize];
-            self.file.read_values(at, self.element.bytes(), swap, bytes)?;
-            each(bytes)?;
-            at += bytes.len() as u64;
         }
         Ok(())
     }
@@ -477,18 +510,17 @@ impl Vectors {
             return Ok(());
         }
         let cols = self.cols;
-        Err(self.error(format!(
+        Err(self.array.error(format!(
             "row {row} (from 0) says that it has {length} values, and the first row {cols}: all have to be of one length"
         )))
     }
 }
 
 /// The columns, if a row and its f32 can be in memory at all.
-fn addressable(path: &Path, cols: u64, element: Element) -> Result<usize> {
+fn addressable(path: &Path, cols: u64) -> Result<usize> {
     let room = |cols: &usize| cols.checked_mul(4).is_some_and(|bytes| isize::try_from(bytes).is_ok());
-    usize::try_from(cols).ok().filter(room).ok_or_else(|| {
-        Error::file(path, format!("a row of {cols} values of {} bytes cannot be in memory", element.bytes()))
-    })
+    let problem = || Error::file(path, format!("a row of {cols} values cannot be in memory"));
+    usize::try_from(cols).ok().filter(room).ok_or_else(problem)
 }
 
 /// Several tensors could be meant.

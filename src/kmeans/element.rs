@@ -35,7 +35,7 @@ impl Layout {
     pub fn new(element: Element, transform: &Transform) -> Self {
         match element {
             // The host transforms them, and so need the kernels not.
-            Element::F32 | Element::I32 => Self::F32,
+            Element::F32 => Self::F32,
             Element::F16 | Element::U8 | Element::I8 => Self { element, frame: transform.frame() },
         }
     }
@@ -106,7 +106,7 @@ pub const FILES: &[&str] = &["lib/points_f32", "lib/points_f16", "lib/points_u8"
 /// The file for the slot `points` of a type.
 pub fn file(element: Element) -> &'static str {
     match element {
-        Element::F32 | Element::I32 => FILES[0],
+        Element::F32 => FILES[0],
         Element::F16 => FILES[1],
         Element::U8 => FILES[2],
         Element::I8 => FILES[3],
@@ -235,7 +235,7 @@ impl Stored {
 /// `values` as little-endian values of `element`; what it cannot hold is rounded and cut off.
 fn pack(values: &[f32], element: Element) -> Vec<u8> {
     match element {
-        Element::F32 | Element::I32 => bytemuck::cast_slice(values).to_vec(),
+        Element::F32 => bytemuck::cast_slice(values).to_vec(),
         Element::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
         Element::U8 => values.iter().map(|&value| value.round_ties_even() as u8).collect(),
         Element::I8 => values.iter().map(|&value| value.round_ties_even() as i8 as u8).collect(),
@@ -245,9 +245,7 @@ fn pack(values: &[f32], element: Element) -> Vec<u8> {
 /// The values of such bytes.
 fn unpack(bytes: &[u8], element: Element) -> Vec<f32> {
     match element {
-        Element::F32 | Element::I32 => {
-            bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect()
-        }
+        Element::F32 => bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect(),
         Element::F16 => bytes.as_chunks().0.iter().map(|&value| f16::from_le_bytes(value).to_f32()).collect(),
         Element::U8 => bytes.iter().map(|&value| value.into()).collect(),
         Element::I8 => bytes.iter().map(|&value| (value as i8).into()).collect(),

@@ -52,6 +52,12 @@ pub fn palette(
     if visible.is_empty() {
         return Err(Error::Input("the picture has no visible pixel: all are fully transparent".into()));
     }
+    if k > visible.len() {
+        let pixels = visible.len();
+        return Err(Error::Input(format!(
+            "there are fewer visible pixels in it, {pixels}, than the {k} colours that were asked for: ask for at most {pixels}"
+        )));
+    }
     let linear: Vec<f64> = (0..=255u8).map(to_linear).collect();
     let values = visible.iter().flat_map(|&[r, g, b, _]| {
         to_oklab([linear[usize::from(r)], linear[usize::from(g)], linear[usize::from(b)]]).map(|x| x as f32)

@@ -5,8 +5,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::io::gguf::{self, Gguf, Tensor, TensorType, Value};
-use crate::io::npy::{self, Floats};
+use crate::io::kind::Kind;
+use crate::io::npy::Floats;
 use crate::io::safetensors;
+use crate::io::split_part;
 use crate::{Error, Result};
 
 use super::safetensors::Checkpoint;
@@ -31,7 +33,7 @@ pub trait Source: Debug + Sync {
     }
 }
 
-/// Opens a file as what its first bytes say it is: a GGUF, a safetensors file, or a `.npy` file with one array. The
+/// Opens a file as what its first bytes say it is: a GGUF, a safetensors file, or a `.npy` or `.npz` file with one array. The
 /// array's tensor is called `name`, or like the file if there is none.
 ///
 /// Of a safetensors file, F32, F16, BF16 and signed integers stay as they are; F64, 8-bit floats, with their scales, and
@@ -41,7 +43,7 @@ pub trait Source: Debug + Sync {
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if it is none of these, or damaged, or has a tensor that
 /// no GGUF file can have; [`Error::Input`] for a name where tensors have their own.
 pub fn open(path: &Path, name: Option<&str>) -> Result<Box<dyn Source>> {
-    if npy::is_npy(path)? {
+    if matches!(Kind::of(&split_part(path).0)?, Kind::Npy | Kind::Zip) {
         let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         return Ok(Box::new(OneArray::open(path, name.map_or_else(stem, str::to_owned))?));
     }
@@ -78,6 +80,7 @@ impl Source for Gguf {
 struct OneArray {
     array: Floats,
     tensor: [Tensor; 1],
+    notices: Vec<String>,
 }
 
 impl OneArray {
@@ -87,7 +90,8 @@ impl OneArray {
         let ty = TensorType::by_name(ty).ok_or_else(|| Error::file(path, format!("ggml has no {ty}")))?;
         let dims = array.shape().iter().rev().copied().collect();
         let tensor = Tensor { name, dims, ty, offset: 0, bytes: array.bytes() };
-        Ok(Self { array, tensor: [tensor] })
+        let notices = array.conversion().into_iter().collect();
+        Ok(Self { array, tensor: [tensor], notices })
     }
 }
 
@@ -102,5 +106,9 @@ impl Source for OneArray {
 
     fn read(&self, _: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()> {
         self.array.read(range, out)
+    }
+
+    fn notices(&self) -> &[String] {
+        &self.notices
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::io::table::{Column, check_left, read_features};
+use lowbit::io::labels::Column;
+use lowbit::io::table::{check_left, read_features};
 use lowbit::io::{csv, npy};
 use lowbit::{Error, Result};
 use tempfile::TempDir;
@@ -186,15 +187,15 @@ fn columns_are_split_from_paths() {
 fn labels_and_groups_come_from_columns() {
     let folder = Folder::new();
     let path = folder.file("x.csv", "label,print,x\n1,P-7,0.5\nFalse,P-2,1\n0.0,P-7,2\nTRUE,9,3\n");
-    assert_eq!(column(&path, "label").read_binary_labels().unwrap(), [true, false, false, true]);
+    assert_eq!(labels(&column(&path, "label")).unwrap(), [true, false, false, true]);
     assert_eq!(column(&path, "print").read_groups().unwrap(), [0, 1, 0, 2]);
-    refused(column(&path, "x").read_binary_labels(), &path, &["line 2, column 3 ('x'): '0.5' is no label"]);
-    refused(column(&path, "y").read_binary_labels(), &path, &["no column is called 'y'"]);
+    refused(labels(&column(&path, "x")), &path, &["4 different labels, 0.5, 1, 2, 3: an AUC takes two"]);
+    refused(labels(&column(&path, "y")), &path, &["no column is called 'y'"]);
     let whole: Column = path.display().to_string().parse().unwrap();
-    refused(whole.read_binary_labels(), &path, &["3 columns", ":NAME"]);
+    refused(labels(&whole), &path, &["3 columns", ":NAME"]);
     let single = folder.file("y.csv", "0\n1\n\n1\n");
     let whole: Column = single.display().to_string().parse().unwrap();
-    assert_eq!(whole.read_binary_labels().unwrap(), [false, true, true]);
+    assert_eq!(labels(&whole).unwrap(), [false, true, true]);
     assert_eq!(whole.read_groups().unwrap(), [0, 1, 1]);
     refused(column(&single, "y").read_groups(), &single, &["'y' in it is missing"]);
 
@@ -202,9 +203,15 @@ fn labels_and_groups_come_from_columns() {
     npy::write_labels(&array, &[0, 1, 1, 5]).unwrap();
     let whole = Column { path: array.clone(), name: None };
     assert_eq!(whole.read_groups().unwrap(), [0, 1, 1, 5]);
-    refused(whole.read_binary_labels(), &array, &["the label of row 3 (from 0) is 5"]);
+    refused(labels(&whole), &array, &["3 different labels, 0, 1, 5"]);
     let named = Column { path: array.clone(), name: Some("y".into()) };
-    refused(named.read_groups(), &array, &["have no names"]);
+    let error = named.read_groups().unwrap_err().to_string();
+    assert!(error.contains("no .npz archive"), "{error}");
+}
+
+/// Labels with the default positive.
+fn labels(column: &Column) -> Result<Vec<bool>> {
+    column.read_labels(None).map(|labels| labels.values)
 }
 
 fn array(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
@@ -278,7 +285,7 @@ fn damaged_tables_are_read_or_refused_but_nothing_else() {
         }
         let path = folder.file("x.csv", &bytes);
         let label = Column { path: path.clone(), name: Some("a".into()) };
-        for error in [csv::read(&path).err(), label.read_binary_labels().err(), label.read_groups().err()] {
+        for error in [csv::read(&path).err(), labels(&label).err(), label.read_groups().err()] {
             match error {
                 None => read += 1,
                 Some(error) => {

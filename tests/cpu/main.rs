@@ -15,6 +15,7 @@ mod invariance;
 mod io;
 mod kv;
 mod names;
+mod numpy;
 mod onnx;
 mod oracle;
 mod plan;

@@ -302,7 +302,7 @@ fn arrays_are_read_in_both_byte_orders_and_by_pieces() {
         assert!(floats.read(width as u64..bytes.len() as u64 + 1, &mut [0; 5]).is_err());
     }
     for (dtype, shape, words) in [
-        ("<f8", "(1, 1)", "float64"),
+        ("<c8", "(1, 1)", "complex64"),
         ("<f4", "(1, 1, 2)", "2-D, [rows, columns], or 1-D"),
         ("<f4", "()", "0-D"),
         ("<f4", "(0, 2)", "empty"),

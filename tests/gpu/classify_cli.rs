@@ -391,9 +391,15 @@ fn data_that_does_not_fit_is_refused() {
     let mixed: Vec<i32> = (0..100).map(|row| row % 2).collect();
     labels("y.npy", &mixed);
     labels("one.npy", &[1; 100]);
-    labels("two.npy", &mixed.iter().map(|label| 2 * label).collect::<Vec<_>>());
+    labels("three.npy", &(0..100).map(|row| row % 3).collect::<Vec<_>>());
+    labels("seven.npy", &[7; 100]);
     labels("short.npy", &mixed[..99]);
-    fs::write(folder.join("words.csv"), "label\n0\nx\n").unwrap();
+    fs::write(folder.join("words.csv"), "label\n0\nx\nyes\n").unwrap();
+    fs::write(
+        folder.join("numbers.csv"),
+        (0..100).map(|row| format!("{}\n", [-1, 1][row % 2])).collect::<String>(),
+    )
+    .unwrap();
     let audit = |labels: &str, more: &[&str], words: &[&str]| {
         let all =
             ["classify", "audit", model, "--calibration", "x.npy", "--test", "x.npy", "--labels", labels];
@@ -401,8 +407,14 @@ fn data_that_does_not_fit_is_refused() {
     };
     let class = ["--class", "0"];
     audit("one.npy", &class, &["one.npy: the labels have 100 positives and 0 negatives"]);
-    audit("two.npy", &class, &["two.npy", "row 1 (from 0) is 2"]);
-    audit("words.csv", &class, &["words.csv: line 3", "'x' is no label"]);
+    audit("three.npy", &class, &["three.npy: it has 3 different labels, 0, 1, 2"]);
+    audit("seven.npy", &class, &["seven.npy: all 100 labels are 7"]);
+    audit("words.csv", &class, &["words.csv: it has 3 different labels, '0', 'x', 'yes'"]);
+    audit(
+        "numbers.csv",
+        &["--class", "0", "--positive", "0"],
+        &["numbers.csv: --positive '0': no label is that; there are -1 and 1"],
+    );
     audit("short.npy", &class, &["x.npy: it has 100 rows, but there are 99 labels"]);
     audit("y.npy", &["--class", "0", "--groups", "short.npy"], &["there are 99 groups"]);
     labels("same.npy", &[7; 100]);

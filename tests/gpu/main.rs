@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod adapters;
+mod arrays_cli;
 mod batch;
 mod checkpoint;
 mod classify_cli;

@@ -91,7 +91,7 @@ fn what_cannot_be_multiplied_is_refused() {
     npy::write_vector(&folder.join("x.npy"), &[1.0; COLS]).unwrap();
     npy::write_vector(&folder.join("short.npy"), &[1.0; 255]).unwrap();
     npy::write_vector(&folder.join("inf.npy"), &[f32::INFINITY; COLS]).unwrap();
-    npy::write_labels(&folder.join("labels.npy"), &[1; COLS]).unwrap();
+    super::cli::write_npy(&folder.join("complex.npy"), "<c8", false, &format!("({COLS},)"), &[0; 8 * COLS]);
     fs::write(folder.join("text.gguf"), "no model").unwrap();
     let cut = fs::read(folder.join("model.gguf")).unwrap();
     fs::write(folder.join("cut.gguf"), &cut[..cut.len() - 9]).unwrap();
@@ -104,7 +104,8 @@ fn what_cannot_be_multiplied_is_refused() {
     let with = |arguments: [&'static str; 3]| [&arguments[..], &out].concat();
     matmul(&with(["model.gguf", "Q8_1", "x.npy"]), &["no tensor is called 'Q8_1'", "'Q8_0'"]);
     matmul(&with(["model.gguf", "Q8_0", "short.npy"]), &["short.npy", "X is [255]", "W is [6, 256]"]);
-    matmul(&with(["model.gguf", "Q8_0", "labels.npy"]), &["labels.npy", "float32"]);
+    matmul(&with(["model.gguf", "Q8_0", "complex.npy"]), &["complex.npy", "complex64", "not numbers"]);
+    matmul(&["model.gguf", "Q8_0", "x.npy", "-o", "y.txt"], &["y.txt", "written as .npy or .csv"]);
     matmul(&with(["model.gguf", "Q8_0", "none.npy"]), &["none.npy"]);
     matmul(&with(["text.gguf", "Q8_0", "x.npy"]), &["text.gguf"]);
     matmul(&with(["cut.gguf", "Q8_0", "x.npy"]), &["truncated or damaged"]);

@@ -14,8 +14,9 @@ use lowbit::classify::calibrate;
 use lowbit::classify::judge::{Judgement, Test, judge};
 use lowbit::gpu::{AdapterReport, Context};
 use lowbit::io::hash::sha256_file;
+use lowbit::io::labels::{Column, Labels};
 use lowbit::io::output;
-use lowbit::io::table::{Column, Features, check_left};
+use lowbit::io::table::{Features, check_left};
 use lowbit::report::{classify, roc};
 
 #[derive(Args, Debug)]
@@ -23,7 +24,7 @@ use lowbit::report::{classify, roc};
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Calibrate with these rows: .npy, float32 or float16, [rows, …], or a .csv
+    /// Calibrate with these rows, [rows, …]: .npy, .npz or .csv
     #[arg(long, value_name = "DATA")]
     calibration: Option<PathBuf>,
     /// Take the scales of this calibration cache
@@ -32,12 +33,15 @@ pub struct Arguments {
     /// Take a cache that has no manifest beside it
     #[arg(long, requires = "cache")]
     accept_cache: bool,
-    /// The rows to judge by, which calibration has not seen: .npy or .csv, as --calibration
+    /// The rows to judge by, which calibration has not seen: as --calibration
     #[arg(long, value_name = "X")]
     test: PathBuf,
-    /// Their labels, 0 and 1 or True and False: .npy, or a column of a table, as data.csv:label
+    /// Their labels, of two values (numbers, bools or text) or one-hot: .npy, .npz, or a column of a table, as data.csv:label
     #[arg(long, value_name = "Y")]
     labels: Column,
+    /// Which label is the positive class [default: the last one when sorted, as scikit-learn has it]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    positive: Option<String>,
     /// Which print, layer or patient each row belongs to, if rows are not independent: as --labels
     #[arg(long, value_name = "G")]
     groups: Option<Column>,
@@ -77,6 +81,9 @@ struct Document<'a> {
     model: &'a Path,
     model_sha256: &'a str,
     class: usize,
+    /// The label of a positive, and that of a negative.
+    positive: &'a str,
+    negative: &'a str,
     /// None for a cache that does not say.
     method: Option<Method>,
     /// None for a cache that does not say.
@@ -132,10 +139,16 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let inputs = inputs.chain(arguments.groups.iter().map(|groups| &groups.path));
     let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
     check_outputs(arguments.svg.iter().map(PathBuf::as_path).collect(), &inputs, &arguments.traced)?;
+    arguments
+        .svg
+        .iter()
+        .try_for_each(|path| output::check_ending(path, "svg", "an SVG picture is written"))?;
     let loaded = arguments.model.load()?;
     loaded.check_floats()?;
     let class = arguments.model.class(&loaded, arguments.class)?;
-    let labels = arguments.labels.read_binary_labels()?;
+    let Labels { values: labels, positive, negative, notice } =
+        arguments.labels.read_labels(arguments.positive.as_deref())?;
+    notice.iter().for_each(|text| session.terminal.notice(text));
     check_labels(&labels).map_err(about(&arguments.labels.path))?;
     let groups = arguments.groups.as_ref().map(Column::read_groups).transpose()?;
     if let (Some(column), Some(groups)) = (&arguments.groups, &groups) {
@@ -194,6 +207,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
             model: &arguments.model.model,
             model_sha256: &loaded.model.sha256,
             class,
+            positive: &positive,
+            negative: &negative,
             method: scales.method,
             calibration_rows: scales.rows,
             cache: arguments.cache.as_deref(),

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::{ModelArguments, Session, Traced, about, check_outputs};
 use lowbit::classify::starnet::{self, Accuracy};
 use lowbit::gpu::Context;
-use lowbit::io::table::{Column, check_left};
+use lowbit::io::labels::Column;
+use lowbit::io::table::check_left;
 use lowbit::network::Network;
 use lowbit::network::low_bit::{Budgets, has_floats};
 use lowbit::network::registers::{Budget, Proof, check, prove, prove_without_data};
@@ -34,13 +35,14 @@ pub struct Arguments {
     /// Bits of a weight of the first layer, beside its sign
     #[arg(long, value_name = "BITS", default_value_t = Budget::FIRST.weight_bits)]
     first_weight_bits: u32,
-    /// Find scales, zero points and biases with these rows: .npy, float32 or float16, [rows, …], or a .csv
+    /// Find scales, zero points and biases with these rows, [rows, …]: .npy, .npz or .csv
     #[arg(long, value_name = "DATA")]
     calibration: Option<PathBuf>,
     /// Compare the classes of these rows in f32 and in few bits: as --calibration
     #[arg(long, value_name = "X", requires = "calibration", requires = "labels")]
     test: Option<PathBuf>,
-    /// The classes of the test, from 0: .npy of int32 or int64, or a column of a table, as data.csv:class
+    /// The classes of the test: whole numbers from 0, one-hot rows, or text, sorted; .npy, .npz, or a column of a table, as
+    /// data.csv:class
     #[arg(long, value_name = "Y", requires = "test")]
     labels: Option<Column>,
     /// A column of the tables that is no feature
@@ -93,7 +95,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
             let tests = match (test, labels) {
                 (Some(test), Some(labels)) => {
                     let rows = read(test)?;
-                    let classes = labels.read_classes()?;
+                    let (classes, notice) = labels.read_classes()?;
+                    notice.iter().for_each(|text| session.terminal.notice(text));
                     if rows.matrix.rows != classes.len() {
                         let problem =
                             format!("it has {} classes for {} rows", classes.len(), rows.matrix.rows);

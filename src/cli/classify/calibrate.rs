@@ -6,8 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{ModelArguments, Session, Traced, about, check_outputs, method};
+use lowbit::Error;
 use lowbit::calibration::{Cache, Data, Manifest, Method, Model, manifest_path};
 use lowbit::classify::{calibrate, judge};
+use lowbit::io::kind::Kind;
 use lowbit::io::table::check_left;
 use lowbit::report::classify;
 
@@ -15,7 +17,7 @@ use lowbit::report::classify;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Rows as the model will see them: .npy, float32 or float16, [rows, …], or a .csv
+    /// Rows as the model will see them, [rows, …]: .npy, .npz or .csv
     data: PathBuf,
     /// Write the calibration cache here, in TensorRT's text format; its manifest goes to CACHE.json
     #[arg(short, long, value_name = "CACHE")]
@@ -34,6 +36,11 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { data, output, method, .. } = arguments;
     let manifest = manifest_path(output);
     check_outputs(vec![output, &manifest], &[&arguments.model.model, data], &arguments.traced)?;
+    if let Some(name) = Kind::promised(output).filter(|name| *name != "text") {
+        let problem =
+            format!("a calibration cache is written, which is text, and not {name}: give another ending");
+        return Err(Error::file(output, problem).into());
+    }
     let loaded = arguments.model.load()?;
     loaded.check_floats()?;
     let features = loaded.examples(data, None, &arguments.without, &session.terminal)?;

@@ -16,6 +16,7 @@ use super::terminal::Terminal;
 use super::{Session, Traced, about, check_outputs};
 use lowbit::Error;
 use lowbit::calibration::{Cache, Manifest, Method, manifest_path};
+use lowbit::io::npy;
 use lowbit::io::onnx::{self, Model};
 use lowbit::io::table::{Features, read_features};
 use lowbit::network::lower::{Names, lower};
@@ -138,7 +139,7 @@ impl Loaded {
         let names = names.filter(|names| names.len() == input.elements());
         let features = read_features(path, names, without)?;
         features.check(path, &input.name, &input.shape)?;
-        for notice in &features.notices {
+        for notice in npy::conversion(path).iter().chain(&features.notices) {
             terminal.notice(notice);
         }
         Ok(features)

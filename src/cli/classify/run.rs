@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{ModelArguments, Session, Traced, check_outputs, files};
 use lowbit::classify::calibrate::BATCH;
 use lowbit::classify::engine::{Engine, Keep};
-use lowbit::io::npy;
+use lowbit::io::arrays;
 use lowbit::io::table::check_left;
 use lowbit::network::quantize::quantize;
 use lowbit::report::classify;
@@ -17,9 +17,9 @@ use lowbit::report::classify;
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Rows to classify: .npy, float32 or float16, [rows, …], or a .csv
+    /// Rows to classify, [rows, …]: .npy, .npz or .csv
     x: PathBuf,
-    /// Write the outputs here: .npy, float32, [rows, outputs]
+    /// Write the outputs here: .npy or .csv, float32, [rows, outputs]
     #[arg(short, long, value_name = "P.npy")]
     output: PathBuf,
     /// Run in INT8, by the scales of this calibration cache
@@ -41,6 +41,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let inputs: Vec<&Path> =
         [&arguments.model.model, x].into_iter().chain(&cache).map(PathBuf::as_path).collect();
     check_outputs(vec![output], &inputs, &arguments.traced)?;
+    arrays::check(output, 2)?;
     let terminal = &session.terminal;
     let loaded = arguments.model.load()?;
     let calibrated = int8.as_ref().map(|path| loaded.cache(path, arguments.accept_cache)).transpose()?;
@@ -74,7 +75,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         });
         bar.finish_and_clear();
         ran?;
-        npy::write_matrix(output, rows, outputs, &values)?;
+        arrays::write(output, &[rows, outputs], &values)?;
         let document = json!({
             "model": arguments.model.model, "model_sha256": loaded.model.sha256, "rows": rows, "outputs": outputs,
             "int8": int8, "layers": layers, "warnings": warning.into_iter().collect::<Vec<_>>(), "output": output,

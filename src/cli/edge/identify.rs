@@ -68,6 +68,10 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let path = arguments.log.as_path();
     let outputs = arguments.svg.iter().map(PathBuf::as_path).collect();
     check_outputs(outputs, &[path], &Traced::default())?;
+    arguments
+        .svg
+        .iter()
+        .try_for_each(|path| output::check_ending(path, "svg", "an SVG picture is written"))?;
     let found = identify::identify(&Log::read(path)?, &options).map_err(about(path))?;
     if let Some(to) = &arguments.svg {
         let picture = identification::svg(&found)?;

@@ -11,7 +11,9 @@ use super::{
 };
 use lowbit::gpu::{Context, adapters};
 use lowbit::io::npy::{self, Matrix};
+use lowbit::io::output::check_ending;
 use lowbit::io::vecs::Vectors;
+use lowbit::io::{arrays, split_part};
 use lowbit::kmeans::{Empty, Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
 use lowbit::report::table;
 
@@ -22,7 +24,7 @@ pub struct Arguments {
     /// Number of clusters
     #[arg(short, long, allow_negative_numbers = true)]
     k: usize,
-    /// First centroids: k-means++, k-means|| (few passes, for large k and many points), random, or a .npy file [k, d]
+    /// First centroids: k-means++, k-means|| (few passes, for large k and many points), random, or a file [k, d]: .npy, .npz or .csv
     #[arg(long, default_value = "k-means++", value_name = "METHOD|CENTROIDS.npy")]
     init: String,
     /// The points are those of B problems, [B, n, d] (.npy or .safetensors), each clustered by itself; centroids are [B, k, d],
@@ -32,7 +34,7 @@ pub struct Arguments {
     /// How many starts to try; the one of the least inertia counts
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     n_init: u32,
-    /// How often each point counts: .npy, float32 or float16, [n]
+    /// How often each point counts, [n]: .npy, .npz, or a .csv (table.csv:COLUMN)
     #[arg(long, value_name = "W.npy")]
     weights: Option<PathBuf>,
     /// What becomes of a cluster without points: it takes the farthest point, or half of the largest cluster, or stays
@@ -63,10 +65,10 @@ pub struct Arguments {
     /// Note the inertia that every iteration finds, in --json and as a table; it reads all points once more in each
     #[arg(long, conflicts_with = "mini_batch")]
     history: bool,
-    /// Write the centroids here: .npy, float32, [k, d]
+    /// Write the centroids here: .npy or .csv, float32, [k, d]
     #[arg(long, value_name = "OUT.npy")]
     centroids: Option<PathBuf>,
-    /// Write the labels here: .npy, int32, [n]
+    /// Write the labels here: .npy or .csv, int32, [n]
     #[arg(long, value_name = "OUT.npy")]
     labels: Option<PathBuf>,
     #[command(flatten)]
@@ -106,6 +108,12 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let inputs: Vec<&Path> = inputs.into_iter().chain(arguments.weights.as_deref()).collect();
     let outputs = arguments.outputs().chain(arguments.checkpoint.checkpoint.as_deref());
     check_outputs(outputs.collect(), &inputs, &arguments.traced)?;
+    let axes = usize::from(arguments.batch);
+    arguments.centroids.iter().try_for_each(|path| arrays::check(path, 2 + axes))?;
+    arguments.labels.iter().try_for_each(|path| arrays::check(path, 1 + axes))?;
+    if let Some(path) = &arguments.checkpoint.checkpoint {
+        check_ending(path, "safetensors", "a checkpoint is a safetensors file")?;
+    }
     arguments.run(session)
 }
 
@@ -116,7 +124,7 @@ impl Arguments {
 
     fn check_init(&self) -> anyhow::Result<()> {
         let known = ["k-means++", "k-means||", "random"].contains(&self.init.as_str());
-        if !known && !Path::new(&self.init).exists() {
+        if !known && !split_part(Path::new(&self.init)).0.exists() {
             anyhow::bail!(
                 "--init {}: there is no such file; k-means++, k-means|| and random need none",
                 self.init
@@ -143,13 +151,14 @@ impl Arguments {
     }
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
-        let data = self.points.open(self.batch)?;
+        let data = self.points.open(self.batch, &session.terminal)?;
+        session.say_conversions(self.weights.as_deref().into_iter().chain([Path::new(&self.init)]));
         let weights = self.weights.as_deref().map(read_weights).transpose()?;
         let init = match self.init.as_str() {
             "k-means++" => Init::PlusPlus,
             "k-means||" => Init::Parallel,
             "random" => Init::Random,
-            path if self.batch && npy::read_info(Path::new(path))?.shape.len() == 3 => {
+            path if self.batch && npy::dimensions(Path::new(path))? == 3 => {
                 Init::Centroids(read_batch(Path::new(path))?.0)
             }
             path => Init::Centroids(read_finite(Path::new(path))?),
@@ -198,10 +207,10 @@ impl Arguments {
             notices(terminal, &fitted.notices);
             let FittedBatch { problems, n, d, k, .. } = fitted;
             if let Some(path) = &self.centroids {
-                npy::write_tensor(path, &[problems, k, d], &fitted.cluster_centers.values)?;
+                arrays::write(path, &[problems, k, d], &fitted.cluster_centers.values)?;
             }
             if let Some(path) = &self.labels {
-                npy::write_shaped_labels(path, &[problems, n], &fitted.labels)?;
+                arrays::write(path, &[problems, n], &fitted.labels)?;
             }
             written(terminal, self.outputs());
             terminal.result(&fitted, || {
@@ -244,10 +253,10 @@ impl Arguments {
         notices(terminal, &fitted.notices);
         let centers: &Matrix = &fitted.cluster_centers;
         if let Some(path) = &self.centroids {
-            npy::write_matrix(path, centers.rows, centers.cols, &centers.values)?;
+            arrays::write(path, &[centers.rows, centers.cols], &centers.values)?;
         }
         if let Some(path) = &self.labels {
-            npy::write_labels(path, &fitted.labels)?;
+            arrays::write(path, &[fitted.labels.len()], &fitted.labels)?;
         }
         written(terminal, self.outputs());
         terminal.result(fitted, || {

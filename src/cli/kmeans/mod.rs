@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use super::terminal::Terminal;
 use super::{Session, Traced, about, check_outputs};
 use lowbit::io::npy::{self, Matrix};
-use lowbit::io::vecs::{How, Vectors};
+use lowbit::io::vecs::{Element, How, Vectors};
 use lowbit::kmeans::{KMeans, Metric, Progress};
 use lowbit::report::table;
 
@@ -45,11 +45,18 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
 /// Points, how they are measured, and where they are kept.
 #[derive(Args, Debug)]
 struct Points {
-    /// The points, [n, d]: .npy (float32, float16, uint8, int8), .fvecs, .bvecs, .ivecs, .safetensors, or raw float32
+    /// The points, [n, d]: .npy or .npz of any numbers (data.npz:NAME of several arrays), .csv, .fvecs, .bvecs, .ivecs,
+    /// .safetensors, or raw values
     data: PathBuf,
-    /// The length of a row, for raw float32
+    /// The file is values of this type, little-endian, and nothing else; --dim says how many a row has
+    #[arg(long, value_name = "f32|f16|u8|i8", requires = "dim")]
+    raw: Option<Element>,
+    /// The length of a row, for raw values
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u64).range(1..))]
     dim: Option<u64>,
+    /// A column of a .csv that is no value of the points, such as a label; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    without: Vec<String>,
     /// Which tensor of a .safetensors file
     #[arg(long, value_name = "NAME")]
     tensor: Option<String>,
@@ -72,8 +79,12 @@ fn metric(name: &str) -> Result<Metric, String> {
 
 impl Points {
     /// `batch`: they are those of several problems, [B, n, d].
-    fn open(&self, batch: bool) -> anyhow::Result<Vectors> {
-        Ok(Vectors::open(&self.data, &How { dim: self.dim, tensor: self.tensor.clone(), batch })?)
+    fn open(&self, batch: bool, terminal: &Terminal) -> anyhow::Result<Vectors> {
+        let &Self { raw, dim, .. } = self;
+        let (tensor, without) = (self.tensor.clone(), self.without.clone());
+        let vectors = Vectors::open(&self.data, &How { raw, dim, tensor, batch, without })?;
+        vectors.conversion().iter().for_each(|text| terminal.notice(text));
+        Ok(vectors)
     }
 
     /// Bytes of the device's memory that they may take.
@@ -91,7 +102,7 @@ impl Points {
 struct Given {
     #[command(flatten)]
     points: Points,
-    /// The centroids: .npy, float32 or float16, [k, d]
+    /// The centroids: .npy, .npz or .csv, [k, d]
     #[arg(long, value_name = "C.npy")]
     centroids: PathBuf,
 }
@@ -101,8 +112,9 @@ impl Given {
         [&self.points.data, &self.centroids]
     }
 
-    fn open(&self, batch: bool) -> anyhow::Result<(Vectors, Matrix)> {
-        let points = self.points.open(batch)?;
+    fn open(&self, batch: bool, session: &Session) -> anyhow::Result<(Vectors, Matrix)> {
+        let points = self.points.open(batch, &session.terminal)?;
+        session.say_conversions([self.centroids.as_path()]);
         let centroids = if batch { read_batch(&self.centroids)?.0 } else { read_finite(&self.centroids)? };
         Ok((points, centroids))
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Seeded, Session, Terminal, Traced, check_outputs, follow, notices};
+use super::{Seeded, Session, Terminal, Traced, about, check_outputs, follow, notices};
 use lowbit::io::picture;
 use lowbit::kmeans::palette::{self, Palette};
 
@@ -46,7 +46,7 @@ impl Arguments {
             let (bar, progress) = follow(&session.terminal, 300);
             let palette = palette::palette(gpu, &picture, self.k, self.random.seed, progress);
             bar.finish_and_clear();
-            self.finish(&palette?, &session.terminal)?;
+            self.finish(&palette.map_err(about(&self.input))?, &session.terminal)?;
             Ok(None)
         })
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, notices, written};
-use lowbit::io::npy;
+use lowbit::io::arrays;
 use lowbit::kmeans::Metric;
 use lowbit::kmeans::product::{ProductQuantizer, Quantized};
 
@@ -30,7 +30,7 @@ pub struct Arguments {
     /// Write the centroids here: .npy, float32, [m, 2^bits, d / m]
     #[arg(long, value_name = "OUT.npy")]
     codebooks: Option<PathBuf>,
-    /// Write the codes here: .npy, uint8, [n, m]
+    /// Write the codes here: .npy or .csv, uint8, [n, m]
     #[arg(long, value_name = "OUT.npy")]
     codes: Option<PathBuf>,
     #[command(flatten)]
@@ -54,6 +54,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         anyhow::bail!("--metric: codes are chosen by euclidean distance alone; leave it out");
     }
     check_outputs(arguments.outputs().collect(), &[&arguments.points.data], &arguments.traced)?;
+    arguments.codebooks.iter().try_for_each(|path| arrays::check(path, 3))?;
+    arguments.codes.iter().try_for_each(|path| arrays::check(path, 2))?;
     arguments.run(session)
 }
 
@@ -63,7 +65,7 @@ impl Arguments {
     }
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
-        let data = self.points.open(false)?;
+        let data = self.points.open(false, &session.terminal)?;
         let quantizer = ProductQuantizer::new(self.m).bits(self.bits).seed(self.random.seed);
         let quantizer =
             quantizer.max_iter(self.max_iter).subsample(self.train.0).memory(self.points.memory());
@@ -80,10 +82,10 @@ impl Arguments {
         notices(terminal, &quantized.notices);
         let books = &quantized.codebooks;
         if let Some(path) = &self.codebooks {
-            npy::write_tensor(path, &[books.m, books.k, books.width], &books.values)?;
+            arrays::write(path, &[books.m, books.k, books.width], &books.values)?;
         }
         if let Some(path) = &self.codes {
-            npy::write_codes(path, quantized.n, quantized.m, &quantized.codes)?;
+            arrays::write(path, &[quantized.n, quantized.m], &quantized.codes)?;
         }
         written(terminal, self.outputs());
         terminal.result(quantized, || {

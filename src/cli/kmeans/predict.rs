@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Given, Session, Traced, about, check_outputs};
-use lowbit::io::npy;
+use lowbit::io::arrays;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -14,7 +14,7 @@ pub struct Arguments {
     /// The points are those of B problems, [B, n, d], and the centroids are [B, k, d]
     #[arg(long)]
     batch: bool,
-    /// Write the labels here: .npy, int32, [n], or [B, n]
+    /// Write the labels here: .npy or .csv, int32, [n], or [B, n]
     #[arg(short, long, value_name = "LABELS.npy")]
     output: PathBuf,
     #[command(flatten)]
@@ -24,7 +24,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { given, batch, output, traced } = arguments;
     check_outputs(vec![output], &given.files(), traced)?;
-    let (data, centroids) = given.open(*batch)?;
+    arrays::check(output, if *batch { 2 } else { 1 })?;
+    let (data, centroids) = given.open(*batch, session)?;
     session.with_device(traced, |gpu| {
         if *batch {
             let problems = data.problems() as usize;
@@ -32,7 +33,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
                 given.points.settings(centroids.rows).predict_batch(gpu, &data, problems, &centroids);
             let predicted = predicted.map_err(about(&given.points.data))?;
             let n = predicted.labels.len() / problems;
-            npy::write_shaped_labels(output, &[problems, n], &predicted.labels)?;
+            arrays::write(output, &[problems, n], &predicted.labels)?;
             let inertia: f64 = predicted.inertia.iter().sum();
             session.terminal.result(&predicted, || {
                 format!("{problems} problems of {n} points labelled, inertia {inertia}: {}", output.display())
@@ -41,7 +42,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         }
         let predicted = given.points.settings(centroids.rows).predict(gpu, &data, &centroids);
         let predicted = predicted.map_err(about(&given.points.data))?;
-        npy::write_labels(output, &predicted.labels)?;
+        arrays::write(output, &[predicted.labels.len()], &predicted.labels)?;
         session.terminal.result(&predicted, || {
             format!(
                 "{} points of {} dimensions labelled by {} centroids, inertia {}: {}",

@@ -6,13 +6,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Given, Session, Traced, about, check_outputs};
-use lowbit::io::npy;
+use lowbit::io::arrays;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
     #[command(flatten)]
     given: Given,
-    /// Write the distances here, plain ones for euclidean: .npy, float32, [n, k]
+    /// Write the distances here, plain ones for euclidean: .npy or .csv, float32, [n, k]
     #[arg(short, long, value_name = "DISTANCES.npy")]
     output: PathBuf,
     #[command(flatten)]
@@ -22,11 +22,12 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { given, output, traced } = arguments;
     check_outputs(vec![output], &given.files(), traced)?;
-    let (data, centroids) = given.open(false)?;
+    arrays::check(output, 2)?;
+    let (data, centroids) = given.open(false, session)?;
     let (n, d, k, metric) = (data.rows(), data.cols(), centroids.rows, given.points.metric);
     session.with_device(traced, |gpu| {
         let kmeans = given.points.settings(k);
-        let written = npy::write_matrix_by_rows(output, n as usize, k, |write| {
+        let written = arrays::write_pieces(output, &[n as usize, k], |write| {
             kmeans.transform_into(gpu, &data, &centroids, write)
         });
         written.map_err(about(&given.points.data))?;

@@ -21,7 +21,7 @@ const BUDGET: Duration = Duration::from_millis(300);
 /// where there is a GPU; a software device, which compiles each type for seconds, times them only with --time.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The queries: .npy, float32 or float16, [heads, tokens, head_dim] or [layers, heads, tokens, head_dim]
+    /// The queries, [heads, tokens, head_dim] or [layers, heads, tokens, head_dim]: .npy or .npz, of any numbers
     #[arg(long, value_name = "Q.npy")]
     q: PathBuf,
     /// The keys, as they are cached (after RoPE); fewer heads than queries have is grouped-query attention
@@ -79,6 +79,7 @@ fn limit(text: &str) -> std::result::Result<f64, &'static str> {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { q, k, v, center, rotate, .. } = arguments;
+    session.say_conversions([q.as_path(), k, v]);
     let inputs = Inputs::read(q, k, v)?;
     let fixed = arguments.plain || *center || *rotate;
     // Whoever gives a limit gets that one alone.

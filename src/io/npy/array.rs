@@ -1,119 +1,265 @@
-//! An array whose header has been read: checks of what it says, and its values in their order.
+//! An array whose values stay where they are: in a `.npy` file, a member of a `.npz` archive, or a table of text.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::io::{BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use bytemuck::{AnyBitPattern, NoUninit};
-
-use super::header::{Header, MAGIC, NATIVE, dtype_name, parse_header};
+use super::header::{Header, MAGIC, NATIVE, dtype_name, read_header};
+use super::npz::{self, Span};
+use crate::io::csv::Csv;
+use crate::io::kind::Kind;
+use crate::io::number::Number;
+use crate::io::{Positioned, split_part};
 use crate::{Error, Result};
 
-/// The longest header that version 1 can have. Those of plain arrays have about 120 bytes.
-const MAX_HEADER: u32 = 0xffff;
+/// Bytes that are read at a time on their way to f32: few enough for a processor's cache.
+const BLOCK: usize = 1 << 18;
+/// The same where the values of a row lie far from each other, so that there are fewer reads.
+const FORTRAN_BLOCK: usize = 1 << 24;
 
-/// An open file whose header has been read.
-pub struct Array<'a, R = File> {
-    path: &'a Path,
-    pub file: R,
+/// Bytes that are read by their place.
+pub trait Stored {
+    /// Fills `out` with what begins `at`.
+    fn read_at(&self, at: u64, out: &mut [u8]) -> std::io::Result<()>;
+}
+
+impl Stored for Positioned {
+    fn read_at(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.read_exact(at, out)
+    }
+}
+
+impl Stored for &[u8] {
+    fn read_at(&self, at: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let start = usize::try_from(at).unwrap_or(usize::MAX);
+        let from = self.get(start..).and_then(|rest| rest.get(..out.len()));
+        out.copy_from_slice(from.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// An open array whose header has been read.
+#[derive(Debug)]
+pub struct Array<F = Positioned> {
+    /// As it was given, with the name of a member or a column.
+    pub path: PathBuf,
+    pub file: F,
     /// Where the data begins.
-    pub offset: u64,
+    offset: u64,
     /// What follows the header, in bytes.
     pub data: u64,
     /// The byte order (`<`, `>` or `|`) and the type, such as `<f4`.
     pub dtype: String,
+    /// Whether the first axis is contiguous, and not the last one.
+    pub fortran: bool,
     pub shape: Vec<u64>,
 }
 
-impl<'a> Array<'a> {
-    pub fn open(path: &'a Path) -> Result<Self> {
-        let (file, size) = crate::io::open(path)?;
-        Self::begin(path, file, size)
+impl Array {
+    /// Opens the array in a file: `.npy`, `.npz` (its only one, or that of `file.npz:name`), or a table of text of which every
+    /// cell is a number (or one column of it, `file.csv:name`, which is 1-D).
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_without(path, None)
+    }
+
+    /// As [`Array::open`]; of a table, without the columns called so, where some can be left out.
+    pub fn open_without(path: &Path, without: Option<&[String]>) -> Result<Self> {
+        let (archive, name) = split_part(path);
+        let kind = Kind::of(&archive)?;
+        if kind == Kind::Text {
+            return Self::of_table(path, &archive, name.as_deref(), without);
+        }
+        let (file, size) = crate::io::open(&archive)?;
+        match (kind, name) {
+            (Kind::Zip, name) => {
+                let file = Positioned::new(&archive, file);
+                let member = npz::choose(&file, npz::members(&file, size)?, name.as_deref())?;
+                let (header, length) = read_header(path, member.reader(&file, size)?, member.bytes)?;
+                let (file, begin) = member.unpack(file, size)?;
+                let file = Positioned { path: path.to_owned(), ..file };
+                Ok(Self::new(path, file, header, begin + length, member.bytes - length))
+            }
+            (_, Some(_)) => {
+                Err(Error::file(path, "this is no .npz archive: its array has no name to be chosen by"))
+            }
+            (Kind::Npy | Kind::Unknown, None) => {
+                let file = Positioned::new(path, file);
+                let mut first = [0];
+                file.read_values(0, 1, false, &mut first)?;
+                // What only begins like one, the header's reader says.
+                if first != MAGIC[..1] {
+                    let problem =
+                        "this is no array: neither a .npy nor a .npz file nor a table of text (.csv)";
+                    return Err(Error::file(path, problem));
+                }
+                let (header, length) = read_header(path, Span { file: &file, at: 0, end: size }, size)?;
+                Ok(Self::new(path, file, header, length, size - length))
+            }
+            (kind, None) => {
+                let name = kind.name().unwrap_or_default();
+                Err(Error::file(path, format!("this is {name}, not an array (.npy, .npz or .csv)")))
+            }
+        }
+    }
+
+    /// The cells of a table, in a temporary file.
+    fn of_table(path: &Path, table: &Path, name: Option<&str>, without: Option<&[String]>) -> Result<Self> {
+        let csv = Csv::open(table)?;
+        let columns = match name {
+            Some(name) => vec![csv.column(name)?],
+            None => csv.columns_without(without.unwrap_or_default())?,
+        };
+        let io = |reason| Error::io(path, reason);
+        let temporary = tempfile::tempfile().map_err(io)?;
+        let mut out = BufWriter::new(&temporary);
+        let write = |value: f32| out.write_all(&value.to_ne_bytes()).map_err(io);
+        let rows = csv.read_into(&columns, without.is_some() && name.is_none(), write)? as u64;
+        out.flush().map_err(io)?;
+        drop(out);
+        let cols = columns.len() as u64;
+        let shape = if name.is_some() { vec![rows] } else { vec![rows, cols] };
+        let header = Header { dtype: format!("{NATIVE}f4"), fortran_order: false, shape };
+        Ok(Self::new(path, Positioned::new(path, temporary), header, 0, rows * cols * 4))
+    }
+
+    /// Little-endian values of a file that say nothing of themselves, or that something else has read the header of.
+    pub fn of_parts(file: Positioned, offset: u64, number: Number, shape: Vec<u64>) -> Self {
+        let code = match number {
+            Number::Bool => "|b1",
+            Number::U8 => "|u1",
+            Number::I8 => "|i1",
+            Number::U16 => "<u2",
+            Number::I16 => "<i2",
+            Number::U32 => "<u4",
+            Number::I32 => "<i4",
+            Number::U64 => "<u8",
+            Number::I64 => "<i8",
+            Number::F16 => "<f2",
+            Number::Bf16 => "<bf2",
+            Number::F32 => "<f4",
+            Number::F64 => "<f8",
+        };
+        let data = shape.iter().product::<u64>() * number.bytes() as u64;
+        let header = Header { dtype: code.into(), fortran_order: false, shape };
+        Self::new(&file.path.clone(), file, header, offset, data)
     }
 }
 
-impl<'a, R: Read> Array<'a, R> {
-    /// Reads the header of an array that is `size` bytes long, header included.
-    pub fn begin(path: &'a Path, mut file: R, size: u64) -> Result<Self> {
-        let error = |problem: &str| Error::file(path, problem);
-        let mut left = size;
-        let mut take = |bytes: &mut [u8]| {
-            let Some(rest) = left.checked_sub(bytes.len() as u64) else {
-                return Err(error("the file ends inside its .npy header: it is truncated"));
-            };
-            left = rest;
-            file.read_exact(bytes).map_err(|e| Error::io(path, e))
+impl Array<()> {
+    /// What the header of the array in this file says, and no data; nothing of a file without headers.
+    pub fn header_of(path: &Path) -> Result<Option<Self>> {
+        let (archive, name) = split_part(path);
+        let kind = Kind::of(&archive)?;
+        let (file, size) = crate::io::open(&archive)?;
+        let file = Positioned::new(&archive, file);
+        let header = match kind {
+            Kind::Npy => read_header(path, Span { file: &file, at: 0, end: size }, size)?.0,
+            Kind::Zip => {
+                let member = npz::choose(&file, npz::members(&file, size)?, name.as_deref())?;
+                read_header(path, member.reader(&file, size)?, member.bytes)?.0
+            }
+            _ => return Ok(None),
         };
+        Ok(Some(Self::new(path, (), header, 0, 0)))
+    }
+}
 
-        let mut magic = [0; 6];
-        let begin = magic.len().min(usize::try_from(size).unwrap_or(usize::MAX));
-        take(&mut magic[..begin])?;
-        if magic.starts_with(b"PK\x03\x04") {
-            return Err(error(
-                "this is a zip archive (.npz?), not a .npy file: save one array with numpy.save",
-            ));
-        }
-        if magic[..begin] != MAGIC[..begin] {
-            return Err(error("this is not a .npy file: it does not begin with \\x93NUMPY"));
-        }
-        take(&mut magic[begin..])?;
-        let mut version = [0; 2];
-        take(&mut version)?;
-        let length = match version {
-            [1, 0] => {
-                let mut length = [0; 2];
-                take(&mut length)?;
-                u16::from_le_bytes(length).into()
-            }
-            [2 | 3, 0] => {
-                let mut length = [0; 4];
-                take(&mut length)?;
-                u32::from_le_bytes(length)
-            }
-            [major, minor] => {
-                return Err(error(&format!(
-                    ".npy version {major}.{minor} is unknown; 1.0, 2.0 and 3.0 are read"
-                )));
-            }
-        };
-        if length > MAX_HEADER {
-            return Err(error(&format!("the .npy header is {length} bytes long: not that of a plain array")));
-        }
-        let mut text = vec![0; length as usize];
-        take(&mut text)?;
+impl<'b> Array<&'b [u8]> {
+    /// An array in memory; errors call it `name`.
+    pub fn of_bytes(name: &Path, bytes: &'b [u8]) -> Result<Self> {
+        let size = bytes.len() as u64;
+        let (header, length) = read_header(name, bytes, size)?;
+        Ok(Self::new(name, bytes, header, length, size - length))
+    }
+}
 
-        // The dictionary of an array that can be read is ASCII in every version.
-        let header = str::from_utf8(&text).map_err(|_| "it is not text");
-        let Header { dtype, fortran_order, shape } = header
-            .and_then(parse_header)
-            .map_err(|problem| error(&format!("the .npy header is damaged: {problem}")))?;
-        if fortran_order {
-            return Err(error("the array is in Fortran order: save numpy.ascontiguousarray(array)"));
-        }
-        Ok(Self { path, file, offset: size - left, data: left, dtype, shape })
+impl<F> Array<F> {
+    pub fn new(path: &Path, file: F, header: Header, offset: u64, data: u64) -> Self {
+        let Header { dtype, fortran_order, shape } = header;
+        // With one axis there is no order.
+        let fortran = fortran_order && shape.iter().filter(|&&n| n != 1).count() > 1;
+        Self { path: path.to_owned(), file, offset, data, dtype, fortran, shape }
     }
 
-    pub fn error(&self, problem: String) -> Error {
-        Error::file(self.path, problem)
+    pub fn error(&self, problem: impl Into<String>) -> Error {
+        Error::file(&self.path, problem)
     }
 
-    /// The type without its byte order, such as `f4`; empty if there is no byte order.
-    pub fn kind(&self) -> &str {
-        self.dtype.strip_prefix(['<', '>']).unwrap_or("")
+    /// The type of the values, if they are numbers that can be read.
+    pub fn number(&self) -> Option<Number> {
+        if self.dtype == "<bf2" {
+            return Some(Number::Bf16);
+        }
+        let number = Number::of_npy(self.dtype.trim_start_matches(['<', '>', '|']))?;
+        // More than a byte has an order.
+        (number.bytes() == 1 || self.dtype.starts_with(['<', '>'])).then_some(number)
     }
 
-    pub fn wrong_dtype(&self, wanted: &str, convert_to: &str) -> Error {
-        // The text comes from the file, so it may be anything.
-        let dtype: String = self.dtype.escape_debug().take(24).collect();
+    /// The same, or what is wrong with the type.
+    pub fn needs_number(&self) -> Result<Number> {
+        self.number().ok_or_else(|| self.wrong_dtype("numbers"))
+    }
+
+    /// Whether the bytes of each value have to be turned around for this machine.
+    pub fn swapped(&self) -> bool {
+        matches!(self.dtype.chars().next(), Some(order @ ('<' | '>')) if order != NATIVE)
+    }
+
+    /// What is said of an array that is read as f32: nothing if that changes no value.
+    pub fn conversion(&self) -> Option<String> {
+        let number = self.number().filter(|number| number.is_converted())?;
+        Some(format!("{}: {} is converted to float32", self.path.display(), number.name()))
+    }
+
+    pub fn wrong_dtype(&self, wanted: &str) -> Error {
+        let dtype = self.dtype_text();
         let name = dtype_name(&self.dtype).map_or_else(String::new, |name| format!("{name} "));
-        self.error(format!(
-            "the dtype is {name}('{dtype}'), not {wanted}: convert with .astype({convert_to})"
-        ))
+        let hint = match self.dtype.get(1..2) {
+            _ if self.dtype.starts_with('[') => {
+                "take one field, or numpy.lib.recfunctions.structured_to_unstructured(array)"
+            }
+            Some("O") => {
+                "Python objects are not read: convert with .astype(numpy.float32), or .astype(str) for labels"
+            }
+            Some("c") => "take .real, .imag or abs()",
+            Some("U" | "S") => "where these are numbers, convert with .astype(numpy.float32)",
+            _ => "convert with .astype(numpy.float32)",
+        };
+        self.error(format!("the dtype is {name}('{dtype}'), not {wanted}: {hint}"))
     }
 
+    /// The type's code, fit for a terminal: it comes from the file, so it may be anything.
+    fn dtype_text(&self) -> String {
+        const LONGEST: usize = 48;
+        let text = self.dtype.chars().flat_map(|c| {
+            c.is_control()
+                .then(|| c.escape_default())
+                .into_iter()
+                .flatten()
+                .chain((!c.is_control()).then_some(c))
+        });
+        let mut shown: String = text.take(LONGEST + 1).collect();
+        if let Some((end, _)) = shown.char_indices().nth(LONGEST) {
+            shown.replace_range(end.., "…");
+        }
+        shown
+    }
+
+    /// That the number of dimensions is none of those that can be, which `wanted` says in words; with the reshape to do where
+    /// rows are wanted.
     pub fn wrong_shape(&self, wanted: &str) -> Error {
         let (dimensions, shape) = (self.shape.len(), self.shape_text());
-        self.error(format!("the array is {dimensions}-D, its shape is {shape}; it has to be {wanted}"))
+        let rows = wanted.starts_with("2-D");
+        let hint = match *self.shape {
+            [n] if rows => {
+                format!("; array.reshape(-1, 1) makes {n} rows of one value, array.reshape(1, -1) one row")
+            }
+            [n, _, _, ..] if rows && !wanted.contains("or more") => {
+                format!("; array.reshape({n}, -1) makes {n} rows")
+            }
+            _ => String::new(),
+        };
+        self.error(format!("the array is {dimensions}-D, its shape is {shape}; it has to be {wanted}{hint}"))
     }
 
     /// The shape as Python writes it.
@@ -134,12 +280,20 @@ impl<'a, R: Read> Array<'a, R> {
         if bytes != self.data {
             let problem =
                 if bytes > self.data { "the file is truncated" } else { "there is something after the data" };
-            let (dtype, found) = (&self.dtype, self.data);
+            let (dtype, found) = (self.dtype_text(), self.data);
             return Err(self.error(format!(
                 "{problem}: shape {shape} of '{dtype}' takes {bytes} bytes of data, found {found}"
             )));
         }
         usize::try_from(count).map_err(|_| self.no_room(count))
+    }
+
+    /// Refuses an array without values.
+    pub fn check_values(&self) -> Result<()> {
+        if !self.shape.contains(&0) {
+            return Ok(());
+        }
+        Err(self.error(format!("the array is empty: its shape is {}", self.shape_text())))
     }
 
     /// Memory for `count` values.
@@ -153,16 +307,173 @@ impl<'a, R: Read> Array<'a, R> {
         self.error(format!("there is not enough memory for {count} values"))
     }
 
-    /// Reads the next values of the file; `swap` turns the bytes of one around.
-    pub fn read<T: AnyBitPattern + NoUninit>(
-        &mut self,
-        values: &mut [T],
-        swap: impl Fn(T) -> T,
-    ) -> Result<()> {
-        self.file.read_exact(bytemuck::cast_slice_mut(values)).map_err(|e| Error::io(self.path, e))?;
-        if !self.dtype.starts_with(NATIVE) {
-            values.iter_mut().for_each(|value| *value = swap(*value));
+    /// Where the value is that has this index, counted row after row.
+    fn place(&self, index: u64) -> String {
+        if let &[_, cols] = self.shape.as_slice()
+            && cols > 0
+        {
+            return format!("in row {}, column {} (from 0)", index / cols, index % cols);
         }
+        let mut rest = index;
+        let mut places: Vec<String> = Vec::new();
+        for &n in self.shape.iter().rev() {
+            places.push((rest % n.max(1)).to_string());
+            rest /= n.max(1);
+        }
+        places.reverse();
+        format!("at [{}] (from 0)", places.join(", "))
+    }
+}
+
+impl<F: Stored> Array<F> {
+    /// Reads all values as f32, row after row.
+    pub fn read_all(&self, number: Number) -> Result<Vec<f32>> {
+        let count = self.check_size(number.bytes() as u64)?;
+        let mut values = self.room(count)?;
+        values.resize(count, 0.0);
+        self.read_floats(number, 0, &mut values)?;
+        Ok(values)
+    }
+
+    /// Reads the values from the one with this index on, counted row after row, as f32. There have to be as many.
+    pub fn read_floats(&self, number: Number, first: u64, out: &mut [f32]) -> Result<()> {
+        if number == Number::F32 {
+            return self.read_values(first, 4, self.swapped(), bytemuck::cast_slice_mut(out));
+        }
+        let width = number.bytes();
+        let most = if self.fortran { FORTRAN_BLOCK } else { BLOCK };
+        let bytes = most.min(out.len() * width);
+        // Of u64, for the alignment.
+        let mut block = vec![0u64; bytes.div_ceil(8)];
+        let block: &mut [u8] = bytemuck::cast_slice_mut(&mut block);
+        let mut at = first;
+        for out in out.chunks_mut(most / width) {
+            let block = &mut block[..out.len() * width];
+            self.read_values(at, width, self.swapped(), block)?;
+            number.widen(block, out).map_err(|lost| {
+                let place = self.place(at + lost.at as u64);
+                self.error(format!("the value {place} is {}", lost.problem))
+            })?;
+            at += out.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads the bytes of the values of `width` bytes from the one with this index on, counted row after row; `swap` turns
+    /// those of each around.
+    pub fn read_values(&self, first: u64, width: usize, swap: bool, out: &mut [u8]) -> Result<()> {
+        if out.is_empty() {
+            // Of an array without values a shape may say anything.
+            return Ok(());
+        }
+        if !self.fortran {
+            self.read_at(first, width, out)?;
+        } else if let &[rows, cols] = self.shape.as_slice() {
+            self.read_columns(rows, cols, first, width, out)?;
+        } else {
+            self.read_scattered(first, width, out)?;
+        }
+        if swap {
+            crate::io::swap_bytes(width, out);
+        }
+        Ok(())
+    }
+
+    /// Reads values as they lie.
+    fn read_at(&self, first: u64, width: usize, out: &mut [u8]) -> Result<()> {
+        self.file.read_at(self.offset + first * width as u64, out).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.error("the file has become shorter"),
+            _ => Error::io(&self.path, error),
+        })
+    }
+
+    /// Of a matrix whose columns are contiguous: a run of each column.
+    fn read_columns(&self, rows: u64, cols: u64, first: u64, width: usize, out: &mut [u8]) -> Result<()> {
+        let end = first + (out.len() / width) as u64;
+        let mut run = Vec::new();
+        for col in 0..cols {
+            // The rows of which the value in this column has its index in first..end.
+            let row_of = |index: u64| index.saturating_sub(col).div_ceil(cols);
+            let (begin, after) = (row_of(first), row_of(end));
+            run.resize((after - begin) as usize * width, 0);
+            self.read_at(col * rows + begin, width, &mut run)?;
+            for (row, value) in (begin..after).zip(run.chunks_exact(width)) {
+                let to = (row * cols + col - first) as usize * width;
+                out[to..to + width].copy_from_slice(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of an array of more axes of which the first is contiguous: everything from the first value that is wanted to the last,
+    /// of which each that is wanted goes to its place.
+    fn read_scattered(&self, first: u64, width: usize, out: &mut [u8]) -> Result<()> {
+        let count = (out.len() / width) as u64;
+        let wanted = first..first + count;
+        let (least, most) = self.span(wanted.clone());
+        let mut block = vec![0; ((most - least) as usize * width).min(FORTRAN_BLOCK / width * width)];
+        let mut at = least;
+        while at < most {
+            let many = (block.len() / width).min((most - at) as usize);
+            let bytes = &mut block[..many * width];
+            self.read_at(at, width, bytes)?;
+            for (place, value) in (at..).zip(bytes.chunks_exact(width)) {
+                let index = self.index_of(place);
+                if wanted.contains(&index) {
+                    let to = (index - first) as usize * width;
+                    out[to..to + width].copy_from_slice(value);
+                }
+            }
+            at += many as u64;
+        }
+        Ok(())
+    }
+
+    /// The places in the file from the first to behind the last of the values with these indices.
+    fn span(&self, indices: Range<u64>) -> (u64, u64) {
+        let all = self.shape.iter().product();
+        let places = indices.clone().map(|index| self.place_of(index));
+        // All of them: no need to look.
+        if indices.end - indices.start == all {
+            return (0, all);
+        }
+        places.fold((all, 0), |(least, most), place| (least.min(place), most.max(place + 1)))
+    }
+
+    /// Where in the file the value is that has this index, counted row after row.
+    fn place_of(&self, index: u64) -> u64 {
+        let (mut rest, mut place) = (index, 0);
+        let mut stride: u64 = self.shape.iter().product();
+        for &n in self.shape.iter().rev() {
+            stride /= n;
+            place += rest % n * stride;
+            rest /= n;
+        }
+        place
+    }
+
+    /// The index, counted row after row, of the value at this place in the file.
+    fn index_of(&self, place: u64) -> u64 {
+        let (mut rest, mut index) = (place, 0);
+        let mut stride: u64 = self.shape.iter().product();
+        for &n in &self.shape {
+            stride /= n;
+            index += rest % n * stride;
+            rest /= n;
+        }
+        index
+    }
+}
+
+impl<F: Stored> Array<F> {
+    /// Reads values as little-endian bytes: of f32, or as they are if they are to be `kept`.
+    pub fn read_little_endian(&self, number: Number, kept: bool, first: u64, out: &mut [u8]) -> Result<()> {
+        if kept || number == Number::F32 {
+            return self.read_values(first, number.bytes(), self.dtype.starts_with('>'), out);
+        }
+        let mut values = vec![0.0; out.len() / 4];
+        self.read_floats(number, first, &mut values)?;
+        out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_le_bytes());
         Ok(())
     }
 }

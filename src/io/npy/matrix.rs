@@ -1,13 +1,8 @@
 //! Matrices of floats, read whole.
 
-use std::io::Read;
 use std::path::Path;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
-
-use super::BLOCK;
-use super::array::Array;
+use super::array::{Array, Stored};
 use crate::Result;
 
 /// A matrix of floats, row after row.
@@ -41,19 +36,21 @@ impl Matrix {
     }
 }
 
-/// Reads a matrix of float32, or of float16, which is widened.
+/// Reads a matrix of numbers, of the shape `[rows, cols]`, neither of them 0.
 ///
-/// The file is an array in C order of the shape `[rows, cols]`, neither of them 0, in either byte order.
 /// NaN and infinity are read as they are; see [`Matrix::first_non_finite`].
 ///
 /// # Errors
-/// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::File`] if it is anything else than described above.
+/// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::File`] if it has no such array, or a value that f32 does
+/// not hold (see [`super`]).
 pub fn read_matrix(path: &Path) -> Result<Matrix> {
     let array = Array::open(path)?;
+    // What is wrong with the type comes first: a structured array has fields where others have columns.
+    array.needs_number()?;
     let &[rows, cols] = array.shape.as_slice() else {
         return Err(array.wrong_shape("2-D, [rows, columns]"));
     };
-    read_values(array, rows, cols)
+    read_values(&array, rows, cols)
 }
 
 /// As [`read_matrix`], for examples of any shape: an array of the shape `[rows, …]` with at least one axis more, which
@@ -62,18 +59,19 @@ pub fn read_matrix(path: &Path) -> Result<Matrix> {
 /// # Errors
 /// Those of [`read_matrix`].
 pub fn read_examples(path: &Path) -> Result<(Matrix, Vec<usize>)> {
-    examples(Array::open(path)?)
+    examples(&Array::open(path)?)
 }
 
-/// As [`read_examples`], from memory; errors call it `name`.
+/// As [`read_examples`], from the bytes of a `.npy` file in memory; errors call it `name`.
 ///
 /// # Errors
 /// Those of [`read_matrix`].
 pub fn parse_examples(name: &Path, bytes: &[u8]) -> Result<(Matrix, Vec<usize>)> {
-    examples(Array::begin(name, bytes, bytes.len() as u64)?)
+    examples(&Array::of_bytes(name, bytes)?)
 }
 
-fn examples<R: Read>(array: Array<'_, R>) -> Result<(Matrix, Vec<usize>)> {
+fn examples<F: Stored>(array: &Array<F>) -> Result<(Matrix, Vec<usize>)> {
+    array.needs_number()?;
     let [rows, ref example @ ..] = *array.shape.as_slice() else {
         return Err(array.wrong_shape("2-D or more, [rows, …]"));
     };
@@ -90,6 +88,19 @@ fn examples<R: Read>(array: Array<'_, R>) -> Result<(Matrix, Vec<usize>)> {
     Ok((read_values(array, rows, cols)?, shape))
 }
 
+/// Reads an array of any shape without a 0 in it: the shape, and the values in C order.
+///
+/// # Errors
+/// Those of [`read_matrix`].
+pub fn read_tensor(path: &Path) -> Result<(Vec<usize>, Vec<f32>)> {
+    let array = Array::open(path)?;
+    let number = array.needs_number()?;
+    array.check_values()?;
+    let values = array.read_all(number)?;
+    // None of them is more than the number of values, which is a usize.
+    Ok((array.shape.iter().map(|&n| n as usize).collect(), values))
+}
+
 /// As [`read_matrix`], for columns that need not be several: an array of the shape `[rows, cols]`, or `[rows]`, which is
 /// one column. Says whether it was that.
 ///
@@ -97,38 +108,18 @@ fn examples<R: Read>(array: Array<'_, R>) -> Result<(Matrix, Vec<usize>)> {
 /// Those of [`read_matrix`].
 pub fn read_columns(path: &Path) -> Result<(Matrix, bool)> {
     let array = Array::open(path)?;
+    array.needs_number()?;
     match *array.shape.as_slice() {
-        [rows] => Ok((read_values(array, rows, 1)?, true)),
-        [rows, cols] => Ok((read_values(array, rows, cols)?, false)),
+        [rows] => Ok((read_values(&array, rows, 1)?, true)),
+        [rows, cols] => Ok((read_values(&array, rows, cols)?, false)),
         _ => Err(array.wrong_shape("1-D or 2-D, [values] or [values, columns]")),
     }
 }
 
-fn read_values<R: Read>(mut array: Array<'_, R>, rows: u64, cols: u64) -> Result<Matrix> {
-    let width = match array.kind() {
-        "f4" => 4,
-        "f2" => 2,
-        _ => return Err(array.wrong_dtype("float32 or float16", "numpy.float32")),
-    };
-    if rows == 0 || cols == 0 {
-        return Err(array.error(format!("the array is empty: its shape is {}", array.shape_text())));
-    }
-    let count = array.check_size(width)?;
-    let mut values = array.room(count)?;
-    // By blocks, so that they are still in the processor's cache when they are converted.
-    let mut halves = vec![f16::ZERO; if width == 2 { count.min(BLOCK) } else { 0 }];
-    while values.len() < count {
-        let done = values.len();
-        values.resize(count.min(done + BLOCK), 0.0);
-        let new = &mut values[done..];
-        if width == 4 {
-            array.read(new, |v: f32| f32::from_bits(v.to_bits().swap_bytes()))?;
-        } else {
-            let halves = &mut halves[..new.len()];
-            array.read(halves, |v: f16| f16::from_bits(v.to_bits().swap_bytes()))?;
-            halves.convert_to_f32_slice(new);
-        }
-    }
-    // Neither is 0, so neither is more than `count`, which is a usize.
+fn read_values<F: Stored>(array: &Array<F>, rows: u64, cols: u64) -> Result<Matrix> {
+    let number = array.needs_number()?;
+    array.check_values()?;
+    let values = array.read_all(number)?;
+    // Neither is 0, so neither is more than the number of values, which is a usize.
     Ok(Matrix { rows: rows as usize, cols: cols as usize, values })
 }
