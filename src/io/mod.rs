@@ -16,6 +16,7 @@ pub mod hash;
 pub mod npy;
 pub mod onnx;
 pub mod output;
+mod parts;
 pub mod picture;
 pub mod safetensors;
 pub mod saved;

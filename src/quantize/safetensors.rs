@@ -209,7 +209,7 @@ fn tensor(name: &str, shape: &[u64], ty: &str, offset: u64) -> Checked<Tensor> {
     }
     let bytes = dims.iter().try_fold(u64::from(ty.bytes), |bytes, &n| bytes.checked_mul(n));
     let bytes = bytes.ok_or_else(|| format!("no file is as large as its shape {shape:?}"))?;
-    Ok(Tensor { name: name.to_owned(), dims, ty, offset, bytes })
+    Ok(Tensor { name: name.to_owned(), dims, ty, file: 0, offset, bytes })
 }
 
 fn notices(tensors: &[Tensor], ways: &Ways) -> Vec<String> {

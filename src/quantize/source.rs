@@ -86,7 +86,7 @@ impl OneArray {
         let ty = if array.is_half() { "F16" } else { "F32" };
         let ty = TensorType::by_name(ty).ok_or_else(|| Error::file(path, format!("ggml has no {ty}")))?;
         let dims = array.shape().iter().rev().copied().collect();
-        let tensor = Tensor { name, dims, ty, offset: 0, bytes: array.bytes() };
+        let tensor = Tensor { name, dims, ty, file: 0, offset: 0, bytes: array.bytes() };
         Ok(Self { array, tensor: [tensor] })
     }
 }
