@@ -184,7 +184,8 @@ impl Vectors {
                 }
             }
         };
-        let Tensor { dtype, ref shape, offset, .. } = *tensor;
+        let tensor = tensor.clone();
+        let Tensor { dtype, ref shape, offset, .. } = tensor;
         let name = quoted(&tensor.name);
         let Some([problems, rows, cols]) = sizes(shape, how.batch) else {
             let wanted = wanted(how.batch);
@@ -206,7 +207,7 @@ impl Vectors {
         }
         let cols = addressable(path, cols, element)?;
         Ok(Self {
-            file: file.into_file(),
+            file: file.into_file(&tensor)?,
             offset,
             prefix: 0,
             problems,

@@ -7,10 +7,17 @@
 //! list of names excepts (routers, positions, small convolutions). It also leaves alone what is not called `….weight`,
 //! which is no rule here, because a matrix may have any name. Rows that are not multiples of a K format's 256 get the
 //! type that llama.cpp takes instead, with blocks of 32; rows that are no multiple of that either stay as they are.
+//!
+//! What cannot be quantized is carried if a GGUF file can hold it (I8 to I64, F64, formats that are not read, single
+//! values), and left out if not: tensors without values, by which llama.cpp would divide, and those that a source names.
+//! Both are said. Codes that cannot be read are neither: they stop the work, unless `--drop` or `--keep` names them.
 
+mod codes;
+mod config;
 mod glob;
 mod packed;
 mod safetensors;
+mod scales;
 pub mod source;
 mod work;
 
@@ -22,7 +29,7 @@ use crate::format::{self, Format};
 use crate::io::gguf::{Tensor, TensorType, Value, Writer};
 use crate::io::quoted;
 use crate::{Error, Result};
-use source::Source;
+use source::{LeftOut, Source};
 pub use work::Written;
 
 /// Names that llama.cpp's quantizer excepts: small tensors on which much depends.
@@ -53,6 +60,10 @@ pub struct Options {
     pub format: &'static Format,
     /// Names of tensors that stay as they are: `*` stands for any characters, `?` for one.
     pub keep: Vec<String>,
+    /// Names of tensors that are left out, in the same way.
+    pub drop: Vec<String>,
+    /// Whether 8-bit floats without a scale are values.
+    pub unscaled: bool,
     /// Whether NaN and infinity may be stored, and may come from a weight that is too large. Only F32, F16 and BF16 can
     /// hold them: in a format with blocks they would spoil their neighbours, and are refused all the same.
     pub allow_nonfinite: bool,
@@ -174,6 +185,7 @@ pub struct Plan<'a> {
     allow_nonfinite: bool,
     steps: Vec<Step<'a>>,
     writer: Writer,
+    left_out: Vec<LeftOut>,
     /// What the user should know before the work begins.
     pub notices: Vec<String>,
 }
@@ -182,7 +194,7 @@ impl<'a> Plan<'a> {
     /// Makes a plan for every tensor of `source`; no data is read yet.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are no tensors, or one could not be written.
+    /// [`Error::Input`] if there are no tensors, or one could not be written; [`Error::File`] for codes that cannot be read.
     pub fn new(source: &'a dyn Source, options: &Options) -> Result<Self> {
         let format = options.format;
         if source.tensors().is_empty() {
@@ -201,15 +213,25 @@ impl<'a> Plan<'a> {
         for (key, number) in own {
             writer.metadata(key, Value::U32(number))?;
         }
+        let mut left_out = source.left_out().to_vec();
+        check_doubts(source, options, &mut left_out)?;
         let mut steps = Vec::with_capacity(source.tensors().len());
         for tensor in source.tensors() {
+            let empty = || (tensor.values() == 0).then(|| "it has no values".to_owned());
+            if let Some(why) = dropped(options, &tensor.name).or_else(empty) {
+                left_out.push(LeftOut { name: tensor.name.clone(), ty: tensor.ty.name, shape: tensor.shape(), why });
+                continue;
+            }
             let (action, note) = action(tensor, options);
             let step = Step { tensor, action, note };
             writer.tensor(&tensor.name, &tensor.dims, step.ty())?;
             steps.push(step);
         }
-        let notices = [source.notices(), &notices(&steps, options)].concat();
-        Ok(Self { source, format, allow_nonfinite: options.allow_nonfinite, steps, writer, notices })
+        if steps.is_empty() {
+            return Err(Error::file(source.path(), "every tensor is left out: there is nothing to quantize"));
+        }
+        let notices = [source.notices(), &notices(source, &steps, options)].concat();
+        Ok(Self { source, format, allow_nonfinite: options.allow_nonfinite, steps, writer, left_out, notices })
     }
 
     /// The bytes that [`Self::write`] reads.
@@ -245,6 +267,7 @@ impl<'a> Plan<'a> {
             seconds: begun.elapsed().as_secs_f64(),
             verified: false,
             tensors: rows,
+            left_out: self.left_out.clone(),
         };
         Ok(Written { quantized, hashes })
     }
@@ -264,6 +287,28 @@ impl<'a> Plan<'a> {
         written.quantized.verified = true;
         Ok(())
     }
+}
+
+/// Why a tensor is left out, if the user said so.
+fn dropped(options: &Options, name: &str) -> Option<String> {
+    let pattern = options.drop.iter().find(|pattern| glob::matches(pattern, name))?;
+    Some(format!("--drop {pattern}"))
+}
+
+/// Refuses codes that cannot be read, unless the user said what becomes of them.
+fn check_doubts(source: &dyn Source, options: &Options, left_out: &mut Vec<LeftOut>) -> Result<()> {
+    for source::Doubt { tensor, unscaled } in source.doubts() {
+        let is_tensor = source.tensors().iter().any(|found| found.name == tensor.name);
+        let kept = || options.keep.iter().any(|pattern| glob::matches(pattern, &tensor.name));
+        match dropped(options, &tensor.name) {
+            Some(_) if is_tensor => {}
+            Some(why) => left_out.push(LeftOut { why, ..tensor.clone() }),
+            None if *unscaled && options.unscaled => {}
+            None if is_tensor && !unscaled && kept() => {}
+            None => return Err(Error::file(source.path(), tensor.why.as_str())),
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of a tensor, and why if that is not what was asked for.
@@ -297,7 +342,7 @@ fn action(tensor: &Tensor, options: &Options) -> (Action, String) {
 }
 
 /// What the user should know, each thing once with the number of tensors.
-fn notices(steps: &[Step<'_>], options: &Options) -> Vec<String> {
+fn notices(source: &dyn Source, steps: &[Step<'_>], options: &Options) -> Vec<String> {
     let mut notices = Vec::new();
     let mut add = |of: &dyn Fn(&Step<'_>) -> bool, what: String| {
         let names = steps.iter().filter(|step| of(step)).map(|step| step.tensor.name.as_str());
@@ -326,9 +371,20 @@ fn notices(steps: &[Step<'_>], options: &Options) -> Vec<String> {
         &|step| step.tensor.name.len() > LLAMA_NAME,
         format!("a name of more than {LLAMA_NAME} bytes: llama.cpp refuses the file"),
     );
+    let unscaled = source.doubts().iter().filter(|doubt| doubt.unscaled).map(|doubt| doubt.tensor.name.as_str());
+    let unscaled = unscaled.filter(|name| steps.iter().any(|step| step.tensor.name == *name));
+    notices.extend(about(unscaled, "8-bit floats without a scale: taken as values (--unscaled)"));
     for pattern in &options.keep {
         if !steps.iter().any(|step| glob::matches(pattern, &step.tensor.name)) {
             notices.push(format!("--keep {pattern}: no tensor has such a name"));
+        }
+    }
+    for pattern in &options.drop {
+        let mut names = source.tensors().iter().map(|tensor| tensor.name.as_str());
+        let mut others = source.left_out().iter().chain(source.doubts().iter().map(|doubt| &doubt.tensor));
+        let matches = |name: &str| glob::matches(pattern, name);
+        if !names.any(matches) && !others.any(|tensor| matches(&tensor.name)) {
+            notices.push(format!("--drop {pattern}: no tensor has such a name"));
         }
     }
     if steps.iter().all(|step| matches!(step.action, Action::Keep)) {
@@ -407,4 +463,20 @@ pub struct Quantized {
     pub verified: bool,
     /// Each tensor, in the order of the file.
     pub tensors: Vec<Row>,
+    /// Those of the input that are not among them.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Quantized {
+    /// What was left out, a line for each reason.
+    pub fn left_out(&self) -> Vec<String> {
+        let mut reasons: Vec<&str> = Vec::new();
+        for tensor in &self.left_out {
+            if !reasons.contains(&tensor.why.as_str()) {
+                reasons.push(&tensor.why);
+            }
+        }
+        let names = |why| self.left_out.iter().filter(move |tensor| tensor.why == why).map(|tensor| tensor.name.as_str());
+        reasons.into_iter().filter_map(|why| about(names(why), why)).collect()
+    }
 }

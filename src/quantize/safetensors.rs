@@ -1,49 +1,67 @@
-//! A safetensors file as a source.
+//! A model of safetensors files as a source.
 //!
 //! F32, F16, BF16 and the signed integers are types of GGUF files and stay as they are. These become F32, a piece at a
-//! time: F64, which is rounded; the 8-bit floats, times their scales; and the packed weights of GPTQ and AWQ
-//! ([`packed`](super::packed)). Scales and zeros are part of the tensor that they belong to, and none of their own.
+//! time: F64, which is rounded; codes of 8 bits (E4M3, E5M2, I8) and compressed-tensors' packed ones, times their scales
+//! ([`scales`](super::scales)); and the packed weights of GPTQ and AWQ ([`packed`](super::packed)). Scales and zeros are part
+//! of the tensor that they belong to, and none of their own.
 //!
-//! The scales of 8-bit floats `NAME` are in the file as `NAME_scale_inv` or `NAME_scale`: one for the whole tensor, one
-//! for each row, or one for each 128 x 128 block. Whichever the name, weights are multiplied by them (DeepSeek-V3's
-//! `weight_dequant`): what is inverse is the scale that was used to quantize.
+//! Codes are never written as values. Those whose scale is missing, or which lie in a way that is not known here, are
+//! doubts ([`Doubt`]), by which a plan is refused. [`codes`](super::codes) says what tells them from other integers. Tensors
+//! that are no codes and that no GGUF file can hold (BOOL, U8 to U64, C64, those without values) are left out.
 //!
 //! The strings of `__metadata__` become strings called `safetensors.KEY`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::about;
-use super::packed::{Cache, Kind, Packed};
-use super::source::Source;
-use crate::format::Format;
+use super::codes::{Codes, are_codes, no_scale, unknown_beside, unread_kind};
+use super::config::{self, Method, Scaled};
+use super::packed::{Cache, Packed};
+use super::scales::{Scales, scale_names};
+use super::source::{Doubt, LeftOut, Source};
 use crate::io::gguf::{Tensor, TensorType, Value};
 use crate::io::quoted;
 use crate::io::safetensors::{self, Safetensors};
 use crate::{Error, Result};
 
-/// The sides of the blocks that have scales of their own.
-const BLOCK: u64 = 128;
+/// The longest description of codes that ComfyUI's files have, in bytes.
+const LONGEST_DESCRIPTION: u64 = 4096;
 
 /// What is wrong, without the file.
 pub(super) type Checked<T> = std::result::Result<T, String>;
 
-type Ways = HashMap<String, (usize, Way)>;
+/// The tensors of a model by their names.
+pub(super) type Names<'f> = BTreeMap<&'f str, &'f safetensors::Tensor>;
 
-/// The tensors of a file by their names.
-pub(super) type Names<'f> = HashMap<&'f str, &'f safetensors::Tensor>;
-
-/// An open safetensors file, as tensors of types that GGUF files have.
+/// An open safetensors model, as tensors of types that GGUF files have.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     file: Safetensors,
     metadata: Vec<(String, Value)>,
-    tensors: Vec<Tensor>,
-    /// The index and the way to read it of each tensor, by its name.
-    ways: Ways,
     cache: Cache,
+    found: Found,
     notices: Vec<String>,
+}
+
+/// What the tensors of a model are to be.
+#[derive(Debug, Default)]
+struct Found {
+    tensors: Vec<Tensor>,
+    /// How each of them is read, by its name.
+    ways: HashMap<String, Reading>,
+    left_out: Vec<LeftOut>,
+    doubts: Vec<Doubt>,
+}
+
+/// Where a tensor comes from.
+#[derive(Debug)]
+struct Reading {
+    /// Its index.
+    index: usize,
+    from: safetensors::Tensor,
+    way: Way,
 }
 
 /// How a tensor is read.
@@ -53,46 +71,63 @@ enum Way {
     Same,
     /// Rounded from F64.
     Double,
-    /// From 8-bit floats, by what a code is worth.
-    Float8(fn(u8) -> f32, Option<Scales>),
+    /// From codes, times their scales. Only 8-bit floats may have none, and are doubts then.
+    Scaled(Codes, Option<Scales>),
     /// From the tensors of GPTQ or AWQ.
     Packed(Box<Packed>),
 }
 
 impl Checkpoint {
-    /// Opens a file; of its data nothing is read yet.
+    /// Opens a model; of its data only what says how others are read is read yet.
     ///
     /// # Errors
     /// Those of [`Safetensors::open`]; [`Error::File`] for a tensor that no GGUF file can have, or whose companions are
-    /// missing or do not fit.
+    /// missing or do not fit, and for files beside it that say that it is quantized in a way that is not known here.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = Safetensors::open(path)?;
-        let (tensors, ways) = describe(&file).map_err(|problem| Error::file(path, problem))?;
+        let method = config::read(&folders(&file))?;
+        let found = describe(&file, method.as_ref())?.map_err(|problem| Error::file(path, problem))?;
         let text =
             |(key, value): &(String, String)| (format!("safetensors.{key}"), Value::from(value.as_str()));
         let metadata = file.metadata().iter().map(text).collect();
-        let notices = notices(&tensors, &ways);
-        Ok(Self { file, metadata, tensors, ways, cache: Cache::default(), notices })
+        let notices = notices(&found);
+        Ok(Self { file, metadata, cache: Cache::default(), found, notices })
     }
 }
 
+/// Where files about the model may lie: beside it, and beside what a link leads to.
+fn folders(file: &Safetensors) -> Vec<PathBuf> {
+    let first = file.files().next().map(Path::to_owned);
+    let real = first.as_ref().and_then(|path| path.canonicalize().ok());
+    [first, real].into_iter().flatten().filter_map(|path| path.parent().map(Path::to_owned)).collect()
+}
+
 impl Source for Checkpoint {
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        self.file.files().collect()
+    }
+
     fn metadata(&self) -> &[(String, Value)] {
         &self.metadata
     }
 
     fn tensors(&self) -> &[Tensor] {
-        &self.tensors
+        &self.found.tensors
     }
 
     fn read(&self, tensor: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()> {
         let name = &tensor.name;
         // This file's own: another's of the same name may be larger.
-        let own = self.ways.get(name).and_then(|(index, way)| Some((self.tensors.get(*index)?, way)));
-        let (tensor, way) =
+        let own = self.found.ways.get(name);
+        let own = own.and_then(|reading| Some((self.found.tensors.get(reading.index)?, reading)));
+        let (tensor, Reading { from, way, .. }) =
             own.ok_or_else(|| Error::Input(format!("no tensor is called {}", quoted(name))))?;
         if let Way::Same = way {
-            return self.file.read(self.file.tensor(name)?, range, out);
+            return self.file.read(from, range, out);
         }
         let Range { start, end } = range;
         let whole = start.is_multiple_of(4) && end.is_multiple_of(4);
@@ -104,17 +139,15 @@ impl Source for Checkpoint {
                 tensor.bytes
             )));
         }
-        let (first, end) = (start / 4, end / 4);
+        let first = start / 4;
         let mut weights = vec![0.0; out.len() / 4];
         match way {
             Way::Same => {}
-            Way::Double => self.read_double(tensor, first..end, &mut weights)?,
-            Way::Float8(value, scales) => {
-                let mut codes = vec![0; weights.len()];
-                self.file.read(self.file.tensor(name)?, first..end, &mut codes)?;
-                weights.iter_mut().zip(codes).for_each(|(weight, code)| *weight = value(code));
+            Way::Double => self.read_double(tensor, from, first, &mut weights)?,
+            Way::Scaled(codes, scales) => {
+                codes.read(&self.file, from, tensor.cols(), first, &mut weights)?;
                 if let Some(scales) = scales {
-                    scales.apply(&self.file, tensor.cols(), first, &mut weights)?;
+                    scales.apply(&self.file, first, &mut weights)?;
                 }
             }
             Way::Packed(packed) => packed.read(&self.file, &self.cache, first, &mut weights)?,
@@ -128,15 +161,22 @@ impl Source for Checkpoint {
     fn notices(&self) -> &[String] {
         &self.notices
     }
+
+    fn left_out(&self) -> &[LeftOut] {
+        &self.found.left_out
+    }
+
+    fn doubts(&self) -> &[Doubt] {
+        &self.found.doubts
+    }
 }
 
 impl Checkpoint {
-    fn read_double(&self, tensor: &Tensor, values: Range<u64>, weights: &mut [f32]) -> Result<()> {
+    fn read_double(&self, tensor: &Tensor, from: &safetensors::Tensor, first: u64, weights: &mut [f32]) -> Result<()> {
         let mut bytes = vec![0; weights.len() * 8];
-        let range = values.start * 8..values.end * 8;
-        self.file.read(self.file.tensor(&tensor.name)?, range, &mut bytes)?;
+        self.file.read(from, first * 8..first * 8 + bytes.len() as u64, &mut bytes)?;
         let (chunks, _) = bytes.as_chunks();
-        for ((weight, &bytes), index) in weights.iter_mut().zip(chunks).zip(values.start..) {
+        for ((weight, &bytes), index) in weights.iter_mut().zip(chunks).zip(first..) {
             let double = f64::from_le_bytes(bytes);
             *weight = double as f32;
             if double.is_finite() && weight.is_infinite() {
@@ -151,46 +191,244 @@ impl Checkpoint {
     }
 }
 
-/// The tensors that the file's are to be, in its order, and how they are read.
-fn describe(file: &Safetensors) -> Checked<(Vec<Tensor>, Ways)> {
+/// What becomes of a tensor of the file.
+enum Fate {
+    /// A tensor of this name, shape and type.
+    Read(String, Vec<u64>, &'static str, Way),
+    /// None, and why.
+    Left(String),
+    /// None that could be right, and why.
+    Refused(String),
+    /// The same, but the values are those of the codes if the user says so.
+    Unscaled(String, Way),
+}
+
+/// The tensors that the model's are to be, in its order, and how they are read.
+fn describe(file: &Safetensors, method: Option<&Method>) -> Result<Checked<Found>> {
     let names: Names<'_> = file.tensors().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    let mut companions = HashSet::new();
-    let mut found = Vec::with_capacity(file.tensors().len());
+    let mut describer = Describer { file, names, method, companions: HashSet::new() };
+    let mut fates = Vec::with_capacity(file.tensors().len());
     for from in file.tensors() {
-        let (name, shape) = (from.name.clone(), from.shape.clone());
-        found.push(if let Some(stem) = name.strip_suffix(".qweight") {
-            let packed = Packed::new(stem, from, &names)?;
-            companions.extend(packed.companions());
-            (from, format!("{stem}.weight"), packed.shape(), "F32", Way::Packed(Box::new(packed)))
-        } else if let Some(value) = float8(from) {
-            let scales = Scales::of(from, &names)?;
-            companions.extend(scales.iter().map(|scales| scales.tensor.name.clone()));
-            (from, name, shape, "F32", Way::Float8(value, scales))
-        } else if from.dtype.name == "F64" {
-            (from, name, shape, "F32", Way::Double)
-        } else {
-            (from, name, shape, from.dtype.name, Way::Same)
-        });
+        match describer.fate(from)? {
+            Ok(fate) => fates.push((from, fate)),
+            Err(problem) => return Ok(Err(problem)),
+        }
     }
-    found.retain(|(from, ..)| !companions.contains(&from.name));
-    let (mut tensors, mut ways) = (Vec::with_capacity(found.len()), Ways::new());
-    for (from, name, shape, ty, way) in found {
-        check_alone(from, &names)?;
-        let tensor = tensor(&name, &shape, ty, from.offset);
-        ways.insert(name.clone(), (tensors.len(), way));
-        tensors.push(tensor.map_err(|problem| format!("tensor {}: {problem}", quoted(&name)))?);
+    let Describer { names, companions, .. } = describer;
+    fates.retain(|(from, _)| !companions.contains(&from.name));
+    let mut found = Found::default();
+    for (from, fate) in fates {
+        let left = |why| LeftOut { name: from.name.clone(), ty: from.dtype.name, shape: from.shape.clone(), why };
+        let (name, shape, ty, way) = match fate {
+            Fate::Left(why) => {
+                found.left_out.push(left(why));
+                continue;
+            }
+            Fate::Refused(problem) => {
+                found.doubts.push(Doubt { tensor: left(problem), unscaled: false });
+                // With --keep, integers of types that GGUF files have stay integers.
+                (from.name.clone(), from.shape.clone(), from.dtype.name, Way::Same)
+            }
+            Fate::Unscaled(problem, way) => {
+                found.doubts.push(Doubt { tensor: left(problem), unscaled: true });
+                (from.name.clone(), from.shape.clone(), "F32", way)
+            }
+            Fate::Read(name, shape, ty, way) => (name, shape, ty, way),
+        };
+        if let Err(problem) = check_alone(from, &names) {
+            return Ok(Err(problem));
+        }
+        let refused = found.doubts.last().is_some_and(|doubt| doubt.tensor.name == from.name);
+        match tensor(&name, &shape, ty, from.offset) {
+            Ok(tensor) => {
+                let reading = Reading { index: found.tensors.len(), from: from.clone(), way };
+                if found.ways.insert(name.clone(), reading).is_some() {
+                    return Ok(Err(format!("tensor {}: two would have this name", quoted(&name))));
+                }
+                found.tensors.push(tensor);
+            }
+            Err(_) if refused => {}
+            Err(problem) => return Ok(Err(format!("tensor {}: {problem}", quoted(&name)))),
+        }
     }
-    Ok((tensors, ways))
+    Ok(Ok(found))
+}
+
+/// What is known while tensors are looked at.
+struct Describer<'f> {
+    file: &'f Safetensors,
+    names: Names<'f>,
+    method: Option<&'f Method>,
+    /// Tensors that belong to others.
+    companions: HashSet<String>,
+}
+
+impl Describer<'_> {
+    fn fate(&mut self, from: &safetensors::Tensor) -> Result<Checked<Fate>> {
+        let (name, dtype) = (from.name.clone(), from.dtype.name);
+        let same = |way| Fate::Read(name.clone(), from.shape.clone(), if matches!(way, Way::Same) { dtype } else { "F32" }, way);
+        if name.ends_with("scaled_fp8") && dtype.starts_with("F8") && from.values() <= 2 {
+            return Ok(Ok(Fate::Left("it only marks files of ComfyUI's".into())));
+        }
+        if from.values() == 0 {
+            return Ok(Ok(Fate::Left("it has no values".into())));
+        }
+        if matches!(dtype, "F32" | "F16" | "BF16" | "F64") {
+            let scale = scale_names(&name).into_iter().find(|scale| self.names.contains_key(scale.as_str()));
+            return Ok(Ok(match scale.filter(|_| name.ends_with("weight")) {
+                Some(scale) => Fate::Refused(format!(
+                    "tensor {}: {} lies beside it, but {dtype} are no codes: nothing says whether they are to be scaled",
+                    quoted(&name),
+                    quoted(&scale)
+                )),
+                None if dtype == "F64" => same(Way::Double),
+                None => same(Way::Same),
+            }));
+        }
+        if let Some(kind) = unread_kind(&name, &self.names) {
+            return Ok(Ok(Fate::Refused(format!(
+                "tensor {}: these are codes of {kind}, which are not read here: start from the model's F16, BF16 or F32",
+                quoted(&name)
+            ))));
+        }
+        if let Some(stem) = name.strip_suffix(".qweight") {
+            return Ok(Packed::new(stem, from, &self.names, self.method).map(|packed| {
+                self.companions.extend(packed.companions());
+                Fate::Read(format!("{stem}.weight"), packed.shape(), "F32", Way::Packed(Box::new(packed)))
+            }));
+        }
+        if let Some(stem) = name.strip_suffix(".weight_packed") {
+            return self.packed_fate(stem, from);
+        }
+        if let Some(codes) = Codes::of(from).filter(|_| are_codes(from)) {
+            return self.scaled_fate(from, codes, &name, from.shape.clone(), &[]);
+        }
+        if are_codes(from) {
+            return Ok(Ok(Fate::Refused(no_scale(from))));
+        }
+        Ok(Ok(match TensorType::by_name(dtype) {
+            Some(_) => same(Way::Same),
+            None => Fate::Left(format!("GGUF files cannot hold {dtype}")),
+        }))
+    }
+
+    /// The codes `STEM.weight_packed` of compressed-tensors.
+    fn packed_fate(&mut self, stem: &str, from: &safetensors::Tensor) -> Result<Checked<Fate>> {
+        let shape = format!("{stem}.weight_shape");
+        let Some(of_shape) = self.names.get(shape.as_str()).copied() else {
+            let (name, shape) = (quoted(&from.name), quoted(&shape));
+            let problem = format!("tensor {name}: these are packed codes, and there is no {shape} that says of what: they are not read here");
+            return Ok(Ok(Fate::Refused(problem)));
+        };
+        match Codes::packed(self.file, from, of_shape)? {
+            Ok((codes, dims)) => {
+                self.companions.insert(shape.clone());
+                self.scaled_fate(from, codes, &format!("{stem}.weight"), dims, &[shape])
+            }
+            Err(problem) => Ok(Ok(Fate::Refused(problem))),
+        }
+    }
+
+    /// Codes that are to be the tensor `name` of this shape; the tensors `known` have been read.
+    fn scaled_fate(
+        &mut self,
+        from: &safetensors::Tensor,
+        codes: Codes,
+        name: &str,
+        shape: Vec<u64>,
+        known: &[String],
+    ) -> Result<Checked<Fate>> {
+        let refused = |problem: String| Ok(Ok(Fate::Refused(format!("tensor {}: {problem}", quoted(&from.name)))));
+        let said = match self.method {
+            Some(Method::Scaled(scaled)) => scaled.clone(),
+            _ => Scaled::default(),
+        };
+        let scales = match Scales::of(name, &shape, said.block, &self.names) {
+            Ok(scales) => scales,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let mut known = known.to_vec();
+        known.extend(scales.iter().map(|scales| scales.tensor.name.clone()));
+        for (suffix, of_comfy) in [("_zero_point", false), (".comfy_quant", true)] {
+            let beside = if of_comfy { name.strip_suffix(".weight").unwrap_or(name) } else { name };
+            let beside = format!("{beside}{suffix}");
+            let Some(tensor) = self.names.get(beside.as_str()) else {
+                if !of_comfy && said.asymmetric && matches!(codes, Codes::Int8 | Codes::Words(_)) {
+                    return refused(format!("config.json says that codes have zero points, and there is no {}", quoted(&beside)));
+                }
+                continue;
+            };
+            let harmless = if of_comfy { self.is_plain(tensor, from)? } else { self.is_zero(tensor, codes)? };
+            if harmless {
+                known.push(beside);
+            }
+        }
+        let of_codes: Vec<&str> = known.iter().map(String::as_str).collect();
+        if let Some(other) = unknown_beside(&from.name, &of_codes, &self.names) {
+            return refused(format!("{} lies beside these codes, and what it does to them is not known here", quoted(other)));
+        }
+        if scales.is_some() {
+            self.companions.extend(known);
+            return Ok(Ok(Fate::Read(name.to_owned(), shape, "F32", Way::Scaled(codes, scales))));
+        }
+        let problem = no_scale(from);
+        Ok(Ok(match codes {
+            Codes::Float8(_) => Fate::Unscaled(
+                format!("{problem}; if these were cast without one, --unscaled takes them as values"),
+                Way::Scaled(codes, None),
+            ),
+            _ => Fate::Refused(problem),
+        }))
+    }
+
+    /// Whether zero points of plain codes are all 0, as some files of symmetric ones have them.
+    fn is_zero(&self, zeros: &safetensors::Tensor, codes: Codes) -> Result<bool> {
+        if !matches!(codes, Codes::Int8 | Codes::Float8(_)) || zeros.bytes > 64 << 20 {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; zeros.bytes as usize];
+        self.file.read(zeros, 0..zeros.bytes, &mut bytes)?;
+        Ok(bytes.iter().all(|&byte| byte == 0))
+    }
+
+    /// Whether a description of ComfyUI's, which is JSON, says nothing of codes but their type.
+    fn is_plain(&self, description: &safetensors::Tensor, codes: &safetensors::Tensor) -> Result<bool> {
+        if description.bytes > LONGEST_DESCRIPTION {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; description.bytes as usize];
+        self.file.read(description, 0..description.bytes, &mut bytes)?;
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let format = json.get("format").and_then(serde_json::Value::as_str);
+        let plain = match codes.dtype.name {
+            "F8_E4M3" => format == Some("float8_e4m3fn"),
+            "F8_E5M2" => format == Some("float8_e5m2"),
+            _ => false,
+        };
+        // It may also say how activations are multiplied.
+        let keys = json.as_object().into_iter().flat_map(|object| object.keys());
+        Ok(plain && keys.into_iter().all(|key| ["format", "full_precision_matrix_mult"].contains(&key.as_str())))
+    }
 }
 
 /// What is wrong with a tensor that belongs to none, if its name says that it should.
 fn check_alone(tensor: &safetensors::Tensor, names: &Names<'_>) -> Checked<()> {
-    let of = |suffix: &str, other: &str| Some(format!("{}{other}", tensor.name.strip_suffix(suffix)?));
-    let missing = of(".qzeros", ".qweight").or_else(|| of("_scale_inv", ""));
-    match missing.filter(|missing| !names.contains_key(missing.as_str())) {
-        Some(missing) => Err(absent(&missing, &tensor.name)),
-        None => Ok(()),
+    const OWNERS: [(&str, &[&str]); 6] = [
+        (".qzeros", &[".qweight"]),
+        (".weight_scale_inv", &[".weight"]),
+        (".weight_scale", &[".weight", ".weight_packed"]),
+        (".scale_weight", &[".weight"]),
+        (".weight_shape", &[".weight_packed"]),
+        ("_scale_inv", &[""]),
+    ];
+    let owner = OWNERS.iter().find_map(|(suffix, owners)| Some((tensor.name.strip_suffix(suffix)?, owners)));
+    let Some((stem, owners)) = owner else { return Ok(()) };
+    let mut owners = owners.iter().map(|owner| format!("{stem}{owner}"));
+    let first = owners.next().unwrap_or_default();
+    if names.contains_key(first.as_str()) || owners.any(|owner| names.contains_key(owner.as_str())) {
+        return Ok(());
     }
+    Err(absent(&first, &tensor.name))
 }
 
 /// What is said when `missing` is not there.
@@ -204,160 +442,16 @@ fn tensor(name: &str, shape: &[u64], ty: &str, offset: u64) -> Checked<Tensor> {
     let ty = TensorType::by_name(ty).ok_or_else(|| format!("its type {ty} is none that GGUF files have"))?;
     // A tensor without dimensions has one value.
     let dims: Vec<u64> = if shape.is_empty() { vec![1] } else { shape.iter().rev().copied().collect() };
-    if dims.contains(&0) {
-        return Err(format!("its shape {shape:?} has a 0, which GGUF files cannot have"));
-    }
     let bytes = dims.iter().try_fold(u64::from(ty.bytes), |bytes, &n| bytes.checked_mul(n));
     let bytes = bytes.ok_or_else(|| format!("no file is as large as its shape {shape:?}"))?;
     Ok(Tensor { name: name.to_owned(), dims, ty, file: 0, offset, bytes })
 }
 
-fn notices(tensors: &[Tensor], ways: &Ways) -> Vec<String> {
-    let names = |of: fn(&Way) -> bool| {
-        let names = tensors.iter().map(|tensor| tensor.name.as_str());
-        names.filter(move |&name| ways.get(name).is_some_and(|(_, way)| of(way)))
-    };
+fn notices(found: &Found) -> Vec<String> {
+    let packed = found.tensors.iter().map(|tensor| tensor.name.as_str());
+    let packed = packed.filter(|&name| found.ways.get(name).is_some_and(|reading| matches!(reading.way, Way::Packed(_))));
     let own = "tensor names and metadata are kept as they are; llama.cpp needs its own names: use its converter \
                first, then quantize the GGUF";
-    let found = [
-        about(
-            names(|way| matches!(way, Way::Packed(_))),
-            "quantized already: the errors add up; better start from F16, BF16 or F32",
-        ),
-        about(
-            names(|way| matches!(way, Way::Packed(packed) if packed.kind == Kind::Gptq)),
-            "GPTQ's first format, whose zeros are stored less 1; if the model's config.json says gptq_v2, this \
-             is wrong",
-        ),
-        about(names(|way| matches!(way, Way::Float8(_, None))), "8-bit floats without scales: as they are"),
-    ];
-    std::iter::once(own.to_owned()).chain(found.into_iter().flatten()).collect()
-}
-
-/// The scales of 8-bit floats.
-#[derive(Debug)]
-struct Scales {
-    tensor: safetensors::Tensor,
-    /// The rows and columns that share a scale.
-    block: (u64, u64),
-}
-
-impl Scales {
-    /// Those that belong to `tensor`, if there are any.
-    fn of(tensor: &safetensors::Tensor, names: &Names<'_>) -> Checked<Option<Self>> {
-        let named = |suffix: &str| names.get(format!("{}{suffix}", tensor.name).as_str()).copied();
-        let scales = match (named("_scale_inv"), named("_scale")) {
-            (None, None) => return Ok(None),
-            (Some(one), None) | (None, Some(one)) => one,
-            (Some(one), Some(other)) => {
-                let [name, one, other] = [tensor, one, other].map(|tensor| quoted(&tensor.name));
-                return Err(format!("tensor {name}: it has scales twice, in {one} and {other}"));
-            }
-        };
-        float_format(scales)?;
-        let cols = tensor.shape.last().copied().unwrap_or(1);
-        let rows = tensor.values().checked_div(cols).unwrap_or(0);
-        let blocks = [rows.div_ceil(BLOCK), cols.div_ceil(BLOCK)];
-        let matrix = tensor.shape.len() == 2;
-        let block = match *scales.shape.as_slice() {
-            _ if scales.values() == 1 => (rows.max(1), cols.max(1)),
-            [n] | [n, 1] if matrix && n == rows => (1, cols.max(1)),
-            [_, _] if matrix && scales.shape == blocks => (BLOCK, BLOCK),
-            _ => {
-                let (name, of) = (quoted(&scales.name), quoted(&tensor.name));
-                let wanted = if matrix { format!(", {rows} or {blocks:?}") } else { String::new() };
-                let (found, shape) = (&scales.shape, &tensor.shape);
-                return Err(format!(
-                    "tensor {name}: its shape is {found:?}; for {of} of {shape:?} it has to be 1{wanted}"
-                ));
-            }
-        };
-        Ok(Some(Self { tensor: scales.clone(), block }))
-    }
-
-    /// Multiplies weights of a tensor with `cols` columns, from the value `first` on, by their scales.
-    fn apply(&self, file: &Safetensors, cols: u64, first: u64, weights: &mut [f32]) -> Result<()> {
-        if weights.is_empty() {
-            return Ok(());
-        }
-        let (block_rows, block_cols) = self.block;
-        let row_of = |value: u64| value / cols / block_rows;
-        let (top, bottom) = (row_of(first), row_of(first + weights.len() as u64 - 1));
-        let per_row = cols.div_ceil(block_cols);
-        let scales = floats(file, &self.tensor, top * per_row..(bottom + 1) * per_row)?;
-        let (mut at, mut left) = (first, weights);
-        while !left.is_empty() {
-            let col = at % cols;
-            // To the end of the block or of the row.
-            let run = (block_cols - col % block_cols).min(cols - col).min(left.len() as u64);
-            let (these, others) = left.split_at_mut(run as usize);
-            let scale = scales[((row_of(at) - top) * per_row + col / block_cols) as usize];
-            these.iter_mut().for_each(|weight| *weight *= scale);
-            (at, left) = (at + run, others);
-        }
-        Ok(())
-    }
-}
-
-/// The format of a tensor of floats, or what is wrong with its type.
-pub(super) fn float_format(tensor: &safetensors::Tensor) -> Checked<&'static Format> {
-    let name = tensor.dtype.name;
-    let format = Format::by_name(name).filter(|_| ["F32", "F16", "BF16"].contains(&name));
-    format.ok_or_else(|| format!("tensor {}: its type is {name}, not F32, F16 or BF16", quoted(&tensor.name)))
-}
-
-/// Reads values of a tensor of floats.
-pub(super) fn floats(
-    file: &Safetensors,
-    tensor: &safetensors::Tensor,
-    values: Range<u64>,
-) -> Result<Vec<f32>> {
-    let format = float_format(tensor).map_err(|problem| Error::file(file.path(), problem))?;
-    let width = format.bytes as u64;
-    let count = (values.end - values.start) as usize;
-    let mut bytes = room(file, tensor, count * format.bytes)?;
-    file.read(tensor, values.start * width..values.end * width, &mut bytes)?;
-    let mut floats = room(file, tensor, count)?;
-    format.dequantize(&bytes, &mut floats)?;
-    Ok(floats)
-}
-
-/// Zeros, if there is memory for them: a tensor may be as large as its file.
-pub(super) fn room<T: Clone + Default>(
-    file: &Safetensors,
-    tensor: &safetensors::Tensor,
-    count: usize,
-) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(count).map_err(|_| {
-        let name = quoted(&tensor.name);
-        Error::file(file.path(), format!("tensor {name}: there is not enough memory for {count} values"))
-    })?;
-    values.resize(count, T::default());
-    Ok(values)
-}
-
-/// What a code of an 8-bit float is worth, or none if the tensor has no such.
-fn float8(tensor: &safetensors::Tensor) -> Option<fn(u8) -> f32> {
-    match tensor.dtype.name {
-        "F8_E4M3" => Some(e4m3),
-        "F8_E5M2" => Some(e5m2),
-        _ => None,
-    }
-}
-
-/// A sign, 4 bits of exponent with a bias of 7 and 3 of mantissa; no infinity, and NaN where all 7 bits are set (E4M3FN
-/// of the Open Compute Project's OFP8).
-fn e4m3(code: u8) -> f32 {
-    let (sign, size) = (u32::from(code >> 7) << 31, u32::from(code & 0x7f));
-    if size == 0x7f {
-        return f32::NAN;
-    }
-    // As the upper bits of an f32 it is too small by the difference of the biases, 2^120, subnormal or not.
-    f32::from_bits(sign | size << 20) * f32::from_bits((127 + 120) << 23)
-}
-
-/// The upper half of an f16.
-fn e5m2(code: u8) -> f32 {
-    half::f16::from_bits(u16::from(code) << 8).to_f32()
+    let quantized = about(packed, "quantized already: the errors add up; better start from F16, BF16 or F32");
+    std::iter::once(own.to_owned()).chain(quantized).collect()
 }

@@ -100,7 +100,7 @@ impl Gguf {
                     ),
                 ));
             };
-            tensor.offset = end - tensor.bytes;
+            tensor.offset = end.min(size) - tensor.bytes;
         }
         let (by_name, twice) = sorted_by_name(&tensors, |tensor| &tensor.name);
         if let Some(tensor) = twice {
