@@ -107,16 +107,19 @@ impl Packed {
                 ));
             }
             (kind, Some(_)) => {
-                return Err(error(format!("it is packed as {kind:?} has it, which is not what config.json says")));
+                let kind = if kind == Kind::Gptq { "GPTQ" } else { "AWQ" };
+                return Err(error(format!("it is packed as {kind} has it, which is not what config.json says")));
             }
         };
         let group = match said {
             Some(group) => group.unwrap_or(inputs),
-            // Without an order, GPTQ's last group may be smaller, so that only files say how large the others are.
+            // GPTQ's last group may be smaller, so that nothing else says how large the others are.
             None if inputs.is_multiple_of(groups.max(1)) => inputs / groups.max(1),
             None => 0,
         };
-        if inputs.checked_div(group).is_none() || inputs.div_ceil(group) != groups {
+        // An order says for itself which group an input is of.
+        let ordered = kind == Kind::Gptq && order.is_some();
+        if !ordered && (group == 0 || inputs.div_ceil(group) != groups) {
             let said = said.map_or_else(String::new, |_| format!(" of {group}, as config.json says"));
             return Err(error(format!("there are {groups} groups for {inputs} inputs: these are no groups{said}")));
         }
