@@ -43,6 +43,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         [path, x_path].into_iter().chain(&arguments.bias).map(PathBuf::as_path).collect();
     check_outputs(vec![output], &inputs, &arguments.traced)?;
     let file = Gguf::open(path)?;
+    // Once more, with all files of the model.
+    check_outputs(vec![output], &file.files().collect::<Vec<_>>(), &arguments.traced)?;
     let tensor = file.tensor(&arguments.tensor)?;
     let (rows, cols) = (tensor.rows(), tensor.cols());
     let (x, one) = npy::read_columns(x_path)?;

@@ -194,12 +194,12 @@ impl<'a> Plan<'a> {
     /// Makes a plan for every tensor of `source`; no data is read yet.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are no tensors, or one could not be written; [`Error::File`] for codes that cannot be read.
+    /// [`Error::File`] if there is nothing to write, and for codes that cannot be read; [`Error::Input`] for a tensor that
+    /// could not be written.
     pub fn new(source: &'a dyn Source, options: &Options) -> Result<Self> {
         let format = options.format;
-        if source.tensors().is_empty() {
-            return Err(Error::Input("the file has no tensors: there is nothing to quantize".into()));
-        }
+        let mut left_out = source.left_out().to_vec();
+        check_doubts(source, options, &mut left_out)?;
         let mut writer = Writer::new();
         let mut own = Vec::new();
         own.extend(file_type(format).map(|number| ("general.file_type", number)));
@@ -213,8 +213,6 @@ impl<'a> Plan<'a> {
         for (key, number) in own {
             writer.metadata(key, Value::U32(number))?;
         }
-        let mut left_out = source.left_out().to_vec();
-        check_doubts(source, options, &mut left_out)?;
         let mut steps = Vec::with_capacity(source.tensors().len());
         for tensor in source.tensors() {
             let empty = || (tensor.values() == 0).then(|| "it has no values".to_owned());
@@ -228,7 +226,8 @@ impl<'a> Plan<'a> {
             steps.push(step);
         }
         if steps.is_empty() {
-            return Err(Error::file(source.path(), "every tensor is left out: there is nothing to quantize"));
+            let what = if left_out.is_empty() { "it has no tensors" } else { "every tensor is left out" };
+            return Err(Error::file(source.path(), format!("{what}: there is nothing to quantize")));
         }
         let notices = [source.notices(), &notices(source, &steps, options)].concat();
         Ok(Self { source, format, allow_nonfinite: options.allow_nonfinite, steps, writer, left_out, notices })

@@ -273,6 +273,12 @@ impl Describer<'_> {
         if from.values() == 0 {
             return Ok(Ok(Fate::Left("it has no values".into())));
         }
+        if let Some(stem) = name.strip_suffix(".qweight") {
+            return Ok(Packed::new(stem, from, &self.names, self.method).map(|packed| {
+                self.companions.extend(packed.companions());
+                Fate::Read(format!("{stem}.weight"), packed.shape(), "F32", Way::Packed(Box::new(packed)))
+            }));
+        }
         if matches!(dtype, "F32" | "F16" | "BF16" | "F64") {
             let scale = scale_names(&name).into_iter().find(|scale| self.names.contains_key(scale.as_str()));
             return Ok(Ok(match scale.filter(|_| name.ends_with("weight")) {
@@ -290,12 +296,6 @@ impl Describer<'_> {
                 "tensor {}: these are codes of {kind}, which are not read here: start from the model's F16, BF16 or F32",
                 quoted(&name)
             ))));
-        }
-        if let Some(stem) = name.strip_suffix(".qweight") {
-            return Ok(Packed::new(stem, from, &self.names, self.method).map(|packed| {
-                self.companions.extend(packed.companions());
-                Fate::Read(format!("{stem}.weight"), packed.shape(), "F32", Way::Packed(Box::new(packed)))
-            }));
         }
         if let Some(stem) = name.strip_suffix(".weight_packed") {
             return self.packed_fate(stem, from);
