@@ -111,7 +111,10 @@ fn in_files<'a>(files: impl ExactSizeIterator<Item = &'a Path>) -> String {
     }
     let count = files.len();
     let names = files.map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
-    format!(", in {count} files: {}", names.map(|name| printable(&name, CHARACTERS)).collect::<Vec<_>>().join(", "))
+    format!(
+        ", in {count} files: {}",
+        names.map(|name| printable(&name, CHARACTERS)).collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn safetensors_text(file: &Safetensors) -> String {

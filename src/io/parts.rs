@@ -1,4 +1,4 @@
-//! Names of files that are parts of one model: `PREFIX-00002-of-00003.EXTENSION`.
+//! Names of files that are parts of one model: `PREFIX-00002-of-00003.EXTENSION`, with any number of digits.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,8 @@ impl PartName {
         let (front, count) = stem.rsplit_once("-of-")?;
         let (prefix, number) = front.rsplit_once('-')?;
         let digits = |text: &str| {
-            let all = text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+            let all = text.bytes().all(|byte| byte.is_ascii_digit());
+            // More digits than a number can have are none.
             all.then(|| text.parse::<u64>().ok()).flatten().filter(|number| (1..=MAX_PARTS).contains(number))
         };
         let (rest, width) = (format!("-of-{count}.{extension}"), number.len());

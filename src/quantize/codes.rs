@@ -7,8 +7,8 @@
 
 use std::ops::Bound;
 
-use super::scales::{room, scale_names};
 use super::safetensors::{Checked, Names};
+use super::scales::{room, scale_names};
 use crate::Result;
 use crate::io::quoted;
 use crate::io::safetensors::{Safetensors, Tensor};
@@ -39,9 +39,11 @@ const KINDS: &[(&str, &str, &str)] = &[
 /// Parts of names that say that integers are no codes.
 const OTHERS: &[&str] = &["mask", "bias", "position", "index", "indices", "idx", "ids"];
 
-/// What beside codes changes nothing about weights: it is of activations, or of the cache.
-const OF_ACTIVATIONS: &[&str] =
-    &["input_scale", "scale_input", "output_scale", "input_zero_point", "k_scale", "v_scale", "q_scale", "prob_output_scale"];
+/// Parts of names of what is of activations.
+const OF_ACTIVATIONS: &[&str] = &["input", "output", "activation"];
+
+/// Names of what is of the cache.
+const OF_CACHE: &[&str] = &["q_scale", "k_scale", "v_scale"];
 
 /// Parts of names of what does change them.
 const CHANGES: &[&str] = &["scale", "zero", "idx", "absmax", "quant", "smooth", "bitmask", "shape"];
@@ -61,7 +63,9 @@ pub(super) fn are_codes(tensor: &Tensor) -> bool {
     if tensor.dtype.name == "BOOL" {
         return false;
     }
-    if tensor.dtype.name.starts_with("F8") || ["weight", "packed", "codes", "blocks"].iter().any(|part| leaf.contains(part)) {
+    if tensor.dtype.name.starts_with("F8")
+        || ["weight", "packed", "codes", "blocks"].iter().any(|part| leaf.contains(part))
+    {
         return true;
     }
     let is_matrix = tensor.shape.iter().filter(|&&n| n > 1).count() > 1;
@@ -77,14 +81,17 @@ pub(super) fn unknown_beside<'n>(name: &str, known: &[&str], names: &Names<'n>) 
     };
     let beside = |prefix: &String| {
         let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
-        let with_prefix = names.range::<str, _>(from).map_while(|(name, _)| Some((*name, name.strip_prefix(prefix.as_str())?)));
+        let with_prefix = names
+            .range::<str, _>(from)
+            .map_while(|(name, _)| Some((*name, name.strip_prefix(prefix.as_str())?)));
         with_prefix.collect::<Vec<_>>()
     };
     let changes = |(other, rest): &(&str, &str)| {
         let own = rest.strip_prefix("weight.").unwrap_or(rest);
         !own.contains('.')
             && !known.contains(other)
-            && !OF_ACTIVATIONS.contains(rest)
+            && !OF_CACHE.contains(rest)
+            && !OF_ACTIVATIONS.iter().any(|part| rest.contains(part))
             && CHANGES.iter().any(|part| rest.contains(part))
     };
     prefixes.iter().flat_map(beside).find(changes).map(|(other, _)| other)
@@ -126,7 +133,11 @@ impl Codes {
     }
 
     /// Those that are packed into words, `[rows, words]`, and the columns: as `shape`, a tensor of `X.weight_shape`, says.
-    pub(super) fn packed(file: &Safetensors, codes: &Tensor, shape: &Tensor) -> Result<Checked<(Self, Vec<u64>)>> {
+    pub(super) fn packed(
+        file: &Safetensors,
+        codes: &Tensor,
+        shape: &Tensor,
+    ) -> Result<Checked<(Self, Vec<u64>)>> {
         if (shape.dtype.name, shape.values()) != ("I64", 2) {
             return Ok(Err(format!("tensor {}: it is not two numbers of I64", quoted(&shape.name))));
         }
@@ -147,7 +158,14 @@ impl Codes {
     }
 
     /// Reads codes, from the value `first` on, of a tensor with rows of `cols`.
-    pub(super) fn read(self, file: &Safetensors, tensor: &Tensor, cols: u64, first: u64, out: &mut [f32]) -> Result<()> {
+    pub(super) fn read(
+        self,
+        file: &Safetensors,
+        tensor: &Tensor,
+        cols: u64,
+        first: u64,
+        out: &mut [f32],
+    ) -> Result<()> {
         let Some(last) = (out.len() as u64).checked_sub(1).map(|more| first + more) else { return Ok(()) };
         if let Self::Words(bits) = self {
             let per_word = u64::from(32 / bits);

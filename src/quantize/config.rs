@@ -19,7 +19,8 @@ const LONGEST: u64 = 64 << 20;
 const FILES: [&str; 4] = ["config.json", "hf_quant_config.json", "quantize_config.json", "quant_config.json"];
 
 /// The formats of compressed-tensors whose weights are read: plain codes, those packed into words, floats.
-const COMPRESSED: [&str; 5] = ["dense", "float-quantized", "int-quantized", "naive-quantized", "pack-quantized"];
+const COMPRESSED: [&str; 5] =
+    ["dense", "float-quantized", "int-quantized", "naive-quantized", "pack-quantized"];
 
 /// How weights were quantized.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,15 +31,37 @@ pub(super) enum Method {
     Scaled(Scaled),
 }
 
+impl Method {
+    /// What this and another file say together, unless they say something else of the same thing.
+    fn with(&self, other: &Self) -> Option<Self> {
+        let (Self::Gptq(one), Self::Gptq(two)) = (self, other) else {
+            return (self == other).then(|| self.clone());
+        };
+        Some(Self::Gptq(Gptq {
+            less_one: either(one.less_one, two.less_one)?,
+            group: either(one.group, two.group)?,
+            ordered: either(one.ordered, two.ordered)?,
+        }))
+    }
+}
+
+/// What one of two says, or both; nothing if they say different things.
+fn either<T: PartialEq>(one: Option<T>, two: Option<T>) -> Option<Option<T>> {
+    match (one, two) {
+        (Some(one), Some(two)) if one != two => None,
+        (one, two) => Some(one.or(two)),
+    }
+}
+
 /// GPTQ's details.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Gptq {
-    /// Whether a zero is stored less 1, as in the first format.
-    pub(super) less_one: bool,
+    /// Whether a zero is stored less 1, if it is said. Files that do not say are of the first format, where it is.
+    pub(super) less_one: Option<bool>,
     /// The inputs in a group, if it is said; all of them for `Some(None)`.
     pub(super) group: Option<Option<u64>>,
-    /// Whether the groups are not those of neighbours, so that `g_idx` is needed.
-    pub(super) ordered: bool,
+    /// Whether the groups are not those of neighbours, so that `g_idx` is needed, if it is said.
+    pub(super) ordered: Option<bool>,
 }
 
 /// The details of codes with scales.
@@ -63,10 +86,16 @@ pub(super) fn read(folders: &[PathBuf]) -> Result<Option<Method>> {
             match (&said, method) {
                 (_, None) => {}
                 (None, Some(method)) => said = Some((path, method)),
-                (Some((_, known)), Some(method)) if *known == method => {}
-                (Some((other, _)), Some(_)) => {
+                (Some((other, known)), Some(method)) => {
+                    if let Some(both) = known.with(&method) {
+                        said = Some((other, both));
+                        continue;
+                    }
                     let other = quoted(&other.file_name().unwrap_or_default().to_string_lossy());
-                    return Err(Error::file(path, format!("it does not say of the weights what {other} beside it says")));
+                    return Err(Error::file(
+                        path,
+                        format!("it does not say of the weights what {other} beside it says"),
+                    ));
                 }
             }
         }
@@ -94,8 +123,9 @@ fn of(json: &Value, path: &Path) -> Checked<Option<Method>> {
     let present = |value: &&Value| value.as_object().is_some_and(|object| !object.is_empty());
     match path.file_name().and_then(|name| name.to_str()) {
         Some("hf_quant_config.json") => json.get("quantization").filter(present).map(modelopt).transpose(),
-        Some("quantize_config.json") => method(json, "gptq").map(Some),
-        Some("quant_config.json") => method(json, "awq").map(Some),
+        // Other packages have files of these names too.
+        Some("quantize_config.json") => json.get("bits").map(|_| method(json, "gptq")).transpose(),
+        Some("quant_config.json") => json.get("w_bit").map(|_| method(json, "awq")).transpose(),
         _ => {
             let text = json.get("text_config");
             let under = |key: &str| {
@@ -142,16 +172,15 @@ fn unknown(key: &str, value: &str) -> String {
 }
 
 fn gptq(config: &Value) -> Checked<Gptq> {
-    let truth = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
-    if truth("is_marlin_format") {
+    let truth = |key: &str| config.get(key).and_then(Value::as_bool);
+    if truth("is_marlin_format") == Some(true) {
         return Err(unknown("checkpoint_format", "marlin"));
     }
-    // The first format has no name in older files.
-    let format = config.get("checkpoint_format").and_then(Value::as_str).unwrap_or("gptq");
-    let less_one = match format {
-        "gptq" => true,
-        "gptq_v2" => false,
-        other => return Err(unknown("checkpoint_format", other)),
+    let less_one = match config.get("checkpoint_format").and_then(Value::as_str) {
+        None => None,
+        Some("gptq") => Some(true),
+        Some("gptq_v2") => Some(false),
+        Some(other) => return Err(unknown("checkpoint_format", other)),
     };
     let group = match config.get("group_size").filter(|size| !size.is_null()) {
         None => None,
@@ -179,7 +208,8 @@ fn modelopt(config: &Value) -> Checked<Method> {
     match config.get("quant_algo").and_then(Value::as_str) {
         Some("FP8") => Ok(Method::Scaled(Scaled::default())),
         Some(other) => Err(unknown("quant_algo", other)),
-        None => Err("its quantization has no quant_algo".into()),
+        // Only the cache is quantized.
+        None => Ok(Method::Scaled(Scaled::default())),
     }
 }
 
@@ -193,7 +223,11 @@ fn compressed(config: &Value) -> Checked<Method> {
             return Err(unknown("compressed-tensors' format", format));
         }
     }
-    if config.get("sparsity_config").and_then(|sparsity| sparsity.get("format")).is_some_and(|format| format != "dense") {
+    if config
+        .get("sparsity_config")
+        .and_then(|sparsity| sparsity.get("format"))
+        .is_some_and(|format| format != "dense")
+    {
         return Err(unknown("compressed-tensors' format", "sparse"));
     }
     for weights in groups.iter().filter_map(|group| group.get("weights")) {

@@ -217,7 +217,12 @@ impl<'a> Plan<'a> {
         for tensor in source.tensors() {
             let empty = || (tensor.values() == 0).then(|| "it has no values".to_owned());
             if let Some(why) = dropped(options, &tensor.name).or_else(empty) {
-                left_out.push(LeftOut { name: tensor.name.clone(), ty: tensor.ty.name, shape: tensor.shape(), why });
+                left_out.push(LeftOut {
+                    name: tensor.name.clone(),
+                    ty: tensor.ty.name,
+                    shape: tensor.shape(),
+                    why,
+                });
                 continue;
             }
             let (action, note) = action(tensor, options);
@@ -230,7 +235,15 @@ impl<'a> Plan<'a> {
             return Err(Error::file(source.path(), format!("{what}: there is nothing to quantize")));
         }
         let notices = [source.notices(), &notices(source, &steps, options)].concat();
-        Ok(Self { source, format, allow_nonfinite: options.allow_nonfinite, steps, writer, left_out, notices })
+        Ok(Self {
+            source,
+            format,
+            allow_nonfinite: options.allow_nonfinite,
+            steps,
+            writer,
+            left_out,
+            notices,
+        })
     }
 
     /// The bytes that [`Self::write`] reads.
@@ -370,7 +383,8 @@ fn notices(source: &dyn Source, steps: &[Step<'_>], options: &Options) -> Vec<St
         &|step| step.tensor.name.len() > LLAMA_NAME,
         format!("a name of more than {LLAMA_NAME} bytes: llama.cpp refuses the file"),
     );
-    let unscaled = source.doubts().iter().filter(|doubt| doubt.unscaled).map(|doubt| doubt.tensor.name.as_str());
+    let unscaled =
+        source.doubts().iter().filter(|doubt| doubt.unscaled).map(|doubt| doubt.tensor.name.as_str());
     let unscaled = unscaled.filter(|name| steps.iter().any(|step| step.tensor.name == *name));
     notices.extend(about(unscaled, "8-bit floats without a scale: taken as values (--unscaled)"));
     for pattern in &options.keep {
@@ -475,7 +489,9 @@ impl Quantized {
                 reasons.push(&tensor.why);
             }
         }
-        let names = |why| self.left_out.iter().filter(move |tensor| tensor.why == why).map(|tensor| tensor.name.as_str());
+        let names = |why| {
+            self.left_out.iter().filter(move |tensor| tensor.why == why).map(|tensor| tensor.name.as_str())
+        };
         reasons.into_iter().filter_map(|why| about(names(why), why)).collect()
     }
 }

@@ -61,7 +61,12 @@ pub(super) struct Packed {
 
 impl Packed {
     /// The weights whose codes are in `codes`, which is called `STEM.qweight`.
-    pub(super) fn new(stem: &str, codes: &Tensor, names: &Names<'_>, method: Option<&Method>) -> Checked<Self> {
+    pub(super) fn new(
+        stem: &str,
+        codes: &Tensor,
+        names: &Names<'_>,
+        method: Option<&Method>,
+    ) -> Checked<Self> {
         let named = |suffix: &str| {
             let name = format!("{stem}{suffix}");
             names.get(name.as_str()).map(|&tensor| tensor.clone()).ok_or(name)
@@ -93,10 +98,10 @@ impl Packed {
         let groups = scales.shape.first().copied().unwrap_or(0);
         let (less, said) = match (kind, method) {
             (Kind::Gptq, Some(Method::Gptq(Gptq { less_one, group, ordered }))) => {
-                if *ordered && order.is_none() {
+                if *ordered == Some(true) && order.is_none() {
                     return Err(absent(&format!("{stem}.g_idx"), &codes.name));
                 }
-                (if *less_one { 1.0 } else { 0.0 }, *group)
+                (if less_one.unwrap_or(true) { 1.0 } else { 0.0 }, *group)
             }
             (Kind::Awq, None | Some(Method::Awq)) => (0.0, None),
             (Kind::Gptq, None) => {
@@ -108,7 +113,9 @@ impl Packed {
             }
             (kind, Some(_)) => {
                 let kind = if kind == Kind::Gptq { "GPTQ" } else { "AWQ" };
-                return Err(error(format!("it is packed as {kind} has it, which is not what config.json says")));
+                return Err(error(format!(
+                    "it is packed as {kind} has it, which is not what config.json says"
+                )));
             }
         };
         let group = match said {
@@ -121,7 +128,9 @@ impl Packed {
         let ordered = kind == Kind::Gptq && order.is_some();
         if !ordered && (group == 0 || inputs.div_ceil(group) != groups) {
             let said = said.map_or_else(String::new, |_| format!(" of {group}, as config.json says"));
-            return Err(error(format!("there are {groups} groups for {inputs} inputs: these are no groups{said}")));
+            return Err(error(format!(
+                "there are {groups} groups for {inputs} inputs: these are no groups{said}"
+            )));
         }
         if let Some(order) = &order {
             let name = quoted(&order.name);

@@ -172,7 +172,13 @@ impl Source for Checkpoint {
 }
 
 impl Checkpoint {
-    fn read_double(&self, tensor: &Tensor, from: &safetensors::Tensor, first: u64, weights: &mut [f32]) -> Result<()> {
+    fn read_double(
+        &self,
+        tensor: &Tensor,
+        from: &safetensors::Tensor,
+        first: u64,
+        weights: &mut [f32],
+    ) -> Result<()> {
         let mut bytes = vec![0; weights.len() * 8];
         self.file.read(from, first * 8..first * 8 + bytes.len() as u64, &mut bytes)?;
         let (chunks, _) = bytes.as_chunks();
@@ -218,7 +224,8 @@ fn describe(file: &Safetensors, method: Option<&Method>) -> Result<Checked<Found
     fates.retain(|(from, _)| !companions.contains(&from.name));
     let mut found = Found::default();
     for (from, fate) in fates {
-        let left = |why| LeftOut { name: from.name.clone(), ty: from.dtype.name, shape: from.shape.clone(), why };
+        let left =
+            |why| LeftOut { name: from.name.clone(), ty: from.dtype.name, shape: from.shape.clone(), why };
         let (name, shape, ty, way) = match fate {
             Fate::Left(why) => {
                 found.left_out.push(left(why));
@@ -266,7 +273,14 @@ struct Describer<'f> {
 impl Describer<'_> {
     fn fate(&mut self, from: &safetensors::Tensor) -> Result<Checked<Fate>> {
         let (name, dtype) = (from.name.clone(), from.dtype.name);
-        let same = |way| Fate::Read(name.clone(), from.shape.clone(), if matches!(way, Way::Same) { dtype } else { "F32" }, way);
+        let same = |way| {
+            Fate::Read(
+                name.clone(),
+                from.shape.clone(),
+                if matches!(way, Way::Same) { dtype } else { "F32" },
+                way,
+            )
+        };
         if name.ends_with("scaled_fp8") && dtype.starts_with("F8") && from.values() <= 2 {
             return Ok(Ok(Fate::Left("it only marks files of ComfyUI's".into())));
         }
@@ -317,7 +331,9 @@ impl Describer<'_> {
         let shape = format!("{stem}.weight_shape");
         let Some(of_shape) = self.names.get(shape.as_str()).copied() else {
             let (name, shape) = (quoted(&from.name), quoted(&shape));
-            let problem = format!("tensor {name}: these are packed codes, and there is no {shape} that says of what: they are not read here");
+            let problem = format!(
+                "tensor {name}: these are packed codes, and there is no {shape} that says of what: they are not read here"
+            );
             return Ok(Ok(Fate::Refused(problem)));
         };
         match Codes::packed(self.file, from, of_shape)? {
@@ -338,7 +354,8 @@ impl Describer<'_> {
         shape: Vec<u64>,
         known: &[String],
     ) -> Result<Checked<Fate>> {
-        let refused = |problem: String| Ok(Ok(Fate::Refused(format!("tensor {}: {problem}", quoted(&from.name)))));
+        let refused =
+            |problem: String| Ok(Ok(Fate::Refused(format!("tensor {}: {problem}", quoted(&from.name)))));
         let said = match self.method {
             Some(Method::Scaled(scaled)) => scaled.clone(),
             _ => Scaled::default(),
@@ -354,7 +371,10 @@ impl Describer<'_> {
             let beside = format!("{beside}{suffix}");
             let Some(tensor) = self.names.get(beside.as_str()) else {
                 if !of_comfy && said.asymmetric && matches!(codes, Codes::Int8 | Codes::Words(_)) {
-                    return refused(format!("config.json says that codes have zero points, and there is no {}", quoted(&beside)));
+                    return refused(format!(
+                        "config.json says that codes have zero points, and there is no {}",
+                        quoted(&beside)
+                    ));
                 }
                 continue;
             };
@@ -365,7 +385,10 @@ impl Describer<'_> {
         }
         let of_codes: Vec<&str> = known.iter().map(String::as_str).collect();
         if let Some(other) = unknown_beside(&from.name, &of_codes, &self.names) {
-            return refused(format!("{} lies beside these codes, and what it does to them is not known here", quoted(other)));
+            return refused(format!(
+                "{} lies beside these codes, and what it does to them is not known here",
+                quoted(other)
+            ));
         }
         if scales.is_some() {
             self.companions.extend(known);
@@ -407,7 +430,8 @@ impl Describer<'_> {
         };
         // It may also say how activations are multiplied.
         let keys = json.as_object().into_iter().flat_map(|object| object.keys());
-        Ok(plain && keys.into_iter().all(|key| ["format", "full_precision_matrix_mult"].contains(&key.as_str())))
+        Ok(plain
+            && keys.into_iter().all(|key| ["format", "full_precision_matrix_mult"].contains(&key.as_str())))
     }
 }
 
@@ -449,7 +473,8 @@ fn tensor(name: &str, shape: &[u64], ty: &str, offset: u64) -> Checked<Tensor> {
 
 fn notices(found: &Found) -> Vec<String> {
     let packed = found.tensors.iter().map(|tensor| tensor.name.as_str());
-    let packed = packed.filter(|&name| found.ways.get(name).is_some_and(|reading| matches!(reading.way, Way::Packed(_))));
+    let packed = packed
+        .filter(|&name| found.ways.get(name).is_some_and(|reading| matches!(reading.way, Way::Packed(_))));
     let own = "tensor names and metadata are kept as they are; llama.cpp needs its own names: use its converter \
                first, then quantize the GGUF";
     let quantized = about(packed, "quantized already: the errors add up; better start from F16, BF16 or F32");

@@ -24,7 +24,12 @@ pub(super) struct Scales {
 
 impl Scales {
     /// Those that belong to the codes `name` of this shape, if there are any. `block` is what config.json says.
-    pub(super) fn of(name: &str, shape: &[u64], block: Option<[u64; 2]>, names: &Names<'_>) -> Checked<Option<Self>> {
+    pub(super) fn of(
+        name: &str,
+        shape: &[u64],
+        block: Option<[u64; 2]>,
+        names: &Names<'_>,
+    ) -> Checked<Option<Self>> {
         let mut found = scale_names(name).into_iter().filter_map(|name| names.get(name.as_str()).copied());
         let Some(scales) = found.next() else { return Ok(None) };
         if let Some(other) = found.next() {
@@ -59,7 +64,8 @@ impl Scales {
         let per_row = cols.div_ceil(block_cols);
         let last = first + weights.len() as u64 - 1;
         let rows: Vec<u64> = (first / cols..=last / cols).map(|row| self.row_of(row)).collect();
-        let (least, most) = (rows.iter().min().copied().unwrap_or(0), rows.iter().max().copied().unwrap_or(0));
+        let (least, most) =
+            (rows.iter().min().copied().unwrap_or(0), rows.iter().max().copied().unwrap_or(0));
         let scales = floats(file, &self.tensor, least * per_row..(most + 1) * per_row)?;
         let (mut col, mut left) = (first % cols, weights);
         for row in rows {
@@ -123,7 +129,9 @@ fn dims(shape: &[u64], scales: &[u64], block: Option<[u64; 2]>) -> Option<Vec<(u
     let blocks = |[r, c]: [u64; 2]| rows.div_ceil(r) == row_scales && cols.div_ceil(c) == col_scales;
     let [r, c] = match block {
         Some(block) if blocks(block) => block,
-        _ if row_scales == rows && col_scales > 0 && cols.is_multiple_of(col_scales) => [1, cols / col_scales],
+        _ if row_scales == rows && col_scales > 0 && cols.is_multiple_of(col_scales) => {
+            [1, cols / col_scales]
+        }
         None if blocks([BLOCK, BLOCK]) => [BLOCK, BLOCK],
         _ => return None,
     };

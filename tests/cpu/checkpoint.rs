@@ -221,7 +221,11 @@ fn what_no_gguf_file_can_have_is_left_out_and_said() {
     let quantized = plan.write(&folder.path("out.gguf"), &mut |_| ()).unwrap().quantized;
     assert_eq!((quantized.tensors.len(), quantized.left_out.len()), (1, 9));
     let said = quantized.left_out();
-    for line in ["'mask': GGUF files cannot hold BOOL", "'no codes.weight' and 1 other: it has no values", "'x.scaled_fp8': it only marks"] {
+    for line in [
+        "'mask': GGUF files cannot hold BOOL",
+        "'no codes.weight' and 1 other: it has no values",
+        "'x.scaled_fp8': it only marks",
+    ] {
         assert!(said.iter().any(|found| found.starts_with(line)), "{line}: {said:?}");
     }
     assert_eq!(said.len(), 8, "{said:?}");
@@ -296,10 +300,15 @@ fn eight_bit_floats_are_what_their_formulas_say() {
     // Landmarks of the formats' definition.
     assert_eq!([e4m3[0x7e], e4m3[0x08], e4m3[0x01], e4m3[0xb8]], [448.0, 1.0 / 64.0, 1.0 / 512.0, -1.0]);
     let error = Plan::new(source.as_ref(), &options("F16")).unwrap_err().to_string();
-    assert!(error.contains("tensor 'e4m3': F8_E4M3 [16, 16] are codes, and their scale is missing"), "{error}");
+    assert!(
+        error.contains("tensor 'e4m3': F8_E4M3 [16, 16] are codes, and their scale is missing"),
+        "{error}"
+    );
     let unscaled = Options { unscaled: true, ..options("F32") };
     let notices = Plan::new(source.as_ref(), &unscaled).unwrap().notices;
-    assert!(notices.iter().any(|notice| notice.starts_with("'e4m3' and 1 other: 8-bit floats without a scale")));
+    assert!(
+        notices.iter().any(|notice| notice.starts_with("'e4m3' and 1 other: 8-bit floats without a scale"))
+    );
     for code in [0x7f, 0xff] {
         let mut codes = vec![0x38; 1024];
         codes[2 * 256 + 7] = code;
@@ -564,7 +573,8 @@ fn awq_weights_are_what_the_formula_says() {
 #[test]
 fn words_are_unpacked_as_by_hand() {
     let folder = Folder::new();
-    folder.says("config.json", &json!({ "quantization_config": { "quant_method": "gptq", "group_size": -1 } }));
+    folder
+        .says("config.json", &json!({ "quantization_config": { "quant_method": "gptq", "group_size": -1 } }));
     // 8 inputs and 8 outputs: output 2 has the codes 0 to 7, the others 15; a zero of 4 less 1.
     let mut words = vec![u32::MAX; 8];
     words[2] = 0x7654_3210;
@@ -662,7 +672,9 @@ fn packed_weights_that_do_not_fit_together_are_refused_by_their_names() {
     for group in [64, 128, -1, 31] {
         says(group);
         let group = if group == -1 { 64 } else { group };
-        let problem = format!("tensor 'a.qweight': there are 2 groups for 64 inputs: these are no groups of {group}, as config.json says");
+        let problem = format!(
+            "tensor 'a.qweight': there are 2 groups for 64 inputs: these are no groups of {group}, as config.json says"
+        );
         folder.refused(&without(whole.clone()), &problem);
     }
     folder.says("quantize_config.json", &json!({ "bits": 4, "desc_act": true }));
@@ -685,7 +697,10 @@ fn packed_weights_that_do_not_fit_together_are_refused_by_their_names() {
     let error = source::open(&folder.file(&whole, &[]), None).unwrap_err().to_string();
     assert!(error.ends_with("it does not say of the weights what 'config.json' beside it says"), "{error}");
     fs::remove_file(folder.path("quantize_config.json")).unwrap();
-    folder.refused(&whole, "tensor 'a.qweight': it is packed as GPTQ has it, which is not what config.json says");
+    folder.refused(
+        &whole,
+        "tensor 'a.qweight': it is packed as GPTQ has it, which is not what config.json says",
+    );
     assert_eq!(folder.open(&matrix.awq("a")).tensors().len(), 1);
     folder.says("config.json", &both("gptq"));
     folder.refused(&with(".g_idx", "I32", &[63]), "tensor 'a.g_idx': its shape is [63]; for 64 inputs: [64]");
@@ -721,7 +736,9 @@ fn several_packed_matrices_are_quantized_by_pieces() {
     for to in ["F32", "Q8_0"] {
         let (quantized, notices, gguf) = quantize(&path, to);
         assert_eq!(quantized.tensors.len(), matrices.len());
-        assert!(notices.iter().any(|notice| notice.starts_with("'m0.weight' and 3 others: quantized already")));
+        assert!(
+            notices.iter().any(|notice| notice.starts_with("'m0.weight' and 3 others: quantized already"))
+        );
         let format = format_by_name(to).unwrap();
         for (i, matrix) in matrices.iter().enumerate() {
             let tensor = gguf.tensor(&format!("m{i}.weight")).unwrap();

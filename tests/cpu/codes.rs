@@ -6,7 +6,9 @@ use lowbit::quantize::{Options, Plan};
 use lowbit::random::Random;
 use serde_json::{Value, json};
 
-use super::checkpoint::{Described, Folder, bf16s, f16s, f32s, float8, i32s, options, read_f32, same, tensor};
+use super::checkpoint::{
+    Described, Folder, bf16s, f16s, f32s, float8, i32s, options, read_f32, same, tensor,
+};
 
 /// What a plan says of a model, or that it has none to say.
 fn plan(source: &dyn Source, options: &Options) -> Result<(), String> {
@@ -16,7 +18,8 @@ fn plan(source: &dyn Source, options: &Options) -> Result<(), String> {
 #[track_caller]
 fn doubted(folder: &Folder, tensors: &[Described], words: &[&str]) {
     let path = folder.file(tensors, &[]);
-    let refused = source::open(&path, None).and_then(|source| Plan::new(source.as_ref(), &options("F32")).map(drop));
+    let refused =
+        source::open(&path, None).and_then(|source| Plan::new(source.as_ref(), &options("F32")).map(drop));
     let error = refused.expect_err("this should have been refused").to_string();
     assert!(error.starts_with(&path.display().to_string()), "{error}");
     assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
@@ -53,7 +56,12 @@ fn codes_times_scales_of_any_shape_are_what_the_definition_says() {
                 tensor("x.weight", "I8", shape, vec![1; 144]),
                 tensor("x.weight_scale", "F32", &of, vec![0; of.iter().product::<u64>() as usize * 4]),
             ];
-            folder.refused(&source, &format!("tensor 'x.weight_scale': its shape is {of:?}; for 'x.weight' of {shape:?} it has to be 1"));
+            folder.refused(
+                &source,
+                &format!(
+                    "tensor 'x.weight_scale': its shape is {of:?}; for 'x.weight' of {shape:?} it has to be 1"
+                ),
+            );
             continue;
         }
         let count = shape.iter().product::<u64>();
@@ -70,12 +78,16 @@ fn codes_times_scales_of_any_shape_are_what_the_definition_says() {
             };
             (0..count).map(weight).collect::<Vec<f32>>()
         };
-        for (name, dtype) in [("x.weight_scale", "F32"), ("x.weight_scale_inv", "BF16"), ("x.scale_weight", "F16")] {
+        for (name, dtype) in
+            [("x.weight_scale", "F32"), ("x.weight_scale_inv", "BF16"), ("x.scale_weight", "F16")]
+        {
             // Small fractions of 8 are numbers of every type.
             let bytes = match dtype {
                 "F32" => f32s(scales.clone()),
                 "F16" => f16s(scales.clone()),
-                _ if scales.iter().all(|&scale| half::bf16::from_f32(scale).to_f32() == scale) => bf16s(scales.clone()),
+                _ if scales.iter().all(|&scale| half::bf16::from_f32(scale).to_f32() == scale) => {
+                    bf16s(scales.clone())
+                }
                 _ => continue,
             };
             for (of_codes, value) in [
@@ -127,13 +139,35 @@ fn config_json_says_how_zeros_are_stored() {
         tensor("x.scales", "F16", &[1, 8], f16s([0.5; 8])),
     ];
     for (file, config, weight) in [
-        ("config.json", json!({ "quantization_config": { "quant_method": "gptq", "checkpoint_format": "gptq_v2" } }), 1.0),
-        ("config.json", json!({ "quantization_config": { "quant_method": "gptq", "checkpoint_format": "gptq" } }), 0.5),
+        (
+            "config.json",
+            json!({ "quantization_config": { "quant_method": "gptq", "checkpoint_format": "gptq_v2" } }),
+            1.0,
+        ),
+        (
+            "config.json",
+            json!({ "quantization_config": { "quant_method": "gptq", "checkpoint_format": "gptq" } }),
+            0.5,
+        ),
         ("quantize_config.json", json!({ "bits": 4, "group_size": 32, "checkpoint_format": "gptq_v2" }), 1.0),
         ("quantize_config.json", json!({ "bits": 4, "group_size": -1 }), 0.5),
     ] {
         folder.says(file, &config);
         same(&read_f32(folder.open(&tensors).as_ref(), "x.weight"), &[weight; 256]);
+        std::fs::remove_file(folder.path(file)).unwrap();
+    }
+    // What one of two files does not say, the other does; what a package says of something else is nothing.
+    folder.says(
+        "config.json",
+        &json!({ "quantization_config": { "quant_method": "gptq", "checkpoint_format": "gptq_v2" } }),
+    );
+    folder.says("quantize_config.json", &json!({ "bits": 4, "group_size": 32, "desc_act": false }));
+    folder.says("quant_config.json", &json!({ "modes": ["q8"] }));
+    same(&read_f32(folder.open(&tensors).as_ref(), "x.weight"), &[1.0; 256]);
+    folder.says("quantize_config.json", &json!({ "bits": 4, "checkpoint_format": "gptq" }));
+    let error = source::open(&folder.file(&tensors, &[]), None).unwrap_err().to_string();
+    assert!(error.contains("quantize_config.json: ") && error.contains("'config.json'"), "{error}");
+    for file in ["config.json", "quantize_config.json"] {
         std::fs::remove_file(folder.path(file)).unwrap();
     }
     doubted(&folder, &tensors, &["'x.qweight'", "gptq_v2", "config.json"]);
@@ -146,7 +180,11 @@ fn methods_that_are_not_known_are_refused_by_their_names() {
     let under = |config: Value| json!({ "quantization_config": config });
     let compressed = |format: &str| under(json!({ "quant_method": "compressed-tensors", "format": format }));
     for (file, config, word) in [
-        ("config.json", under(json!({ "quant_method": "bitsandbytes", "load_in_4bit": true })), "'bitsandbytes'"),
+        (
+            "config.json",
+            under(json!({ "quant_method": "bitsandbytes", "load_in_4bit": true })),
+            "'bitsandbytes'",
+        ),
         ("config.json", under(json!({ "quant_method": "mxfp4" })), "'mxfp4'"),
         ("config.json", under(json!({ "quant_method": "HQQ" })), "'hqq'"),
         ("config.json", under(json!({ "quant_method": "modelopt", "quant_algo": "NVFP4" })), "'NVFP4'"),
@@ -165,12 +203,23 @@ fn methods_that_are_not_known_are_refused_by_their_names() {
     ] {
         folder.says(file, &config);
         let error = source::open(&folder.file(&plain, &[]), None).unwrap_err().to_string();
-        assert!(error.starts_with(&folder.path(file).display().to_string()) && error.contains(word), "{error}");
+        assert!(
+            error.starts_with(&folder.path(file).display().to_string()) && error.contains(word),
+            "{error}"
+        );
         std::fs::remove_file(folder.path(file)).unwrap();
     }
     std::fs::write(folder.path("config.json"), "{").unwrap();
     assert!(source::open(&folder.file(&plain, &[]), None).unwrap_err().to_string().contains("no JSON"));
-    for config in [json!({}), under(json!(null)), under(json!({ "quant_method": "fbgemm_fp8" })), compressed("dense")] {
+    let only_cache =
+        under(json!({ "quant_method": "modelopt", "quant_algo": null, "kv_cache_quant_algo": "FP8" }));
+    for config in [
+        json!({}),
+        under(json!(null)),
+        only_cache,
+        under(json!({ "quant_method": "fbgemm_fp8" })),
+        compressed("dense"),
+    ] {
         folder.says("config.json", &config);
         assert_eq!(folder.open(&plain).tensors().len(), 1);
     }
@@ -187,7 +236,9 @@ fn packed_codes_of_compressed_tensors_are_less_half_of_their_range() {
         for row in 0..rows {
             for word in 0..cols.div_ceil(per_word) {
                 let of = (0..per_word).map(|i| word * per_word + i).filter(|&col| col < cols);
-                words.push(of.fold(0, |word, col| word | code(row, col) << (col % per_word * u64::from(bits))));
+                words.push(
+                    of.fold(0, |word, col| word | code(row, col) << (col % per_word * u64::from(bits))),
+                );
             }
         }
         let scales: Vec<f32> = (0..rows * cols / group).map(|i| 0.5 + i as f32).collect();
@@ -201,15 +252,24 @@ fn packed_codes_of_compressed_tensors_are_less_half_of_their_range() {
         assert_eq!(source.tensors()[0].shape(), [rows, cols]);
         let weight = |at: u64| {
             let (row, col) = (at / cols, at % cols);
-            scales[(row * (cols / group) + col / group) as usize] * (code(row, col) as f32 - (1 << (bits - 1)) as f32)
+            scales[(row * (cols / group) + col / group) as usize]
+                * (code(row, col) as f32 - (1 << (bits - 1)) as f32)
         };
         same(&read_f32(source.as_ref(), "x.weight"), &(0..rows * cols).map(weight).collect::<Vec<_>>());
 
         // Not without what says what they are, nor with what changes them.
         doubted(&folder, &tensors[..2], &["'x.weight_packed'", "'x.weight_shape'"]);
-        doubted(&folder, &[tensors[0].clone(), tensors[2].clone()], &["'x.weight_packed'", "scale is missing"]);
+        doubted(
+            &folder,
+            &[tensors[0].clone(), tensors[2].clone()],
+            &["'x.weight_packed'", "scale is missing"],
+        );
         for (name, dtype) in [("x.weight_zero_point", "I32"), ("x.weight_g_idx", "I32")] {
-            doubted(&folder, &[&tensors[..], &[tensor(name, dtype, &[1], vec![0; 4])]].concat(), &["'x.weight_packed'", name]);
+            doubted(
+                &folder,
+                &[&tensors[..], &[tensor(name, dtype, &[1], vec![0; 4])]].concat(),
+                &["'x.weight_packed'", name],
+            );
         }
         tensors[2].3 = [rows + 1, cols].map(u64::to_le_bytes).concat();
         doubted(&folder, &tensors, &["'x.weight_packed'", "not the codes"]);
@@ -230,18 +290,25 @@ fn zero_points_and_unknown_companions_are_not_passed_over() {
     let harmless = folder.open(&with("x.weight_zero_point", "I8", vec![0; 4]));
     assert_eq!(harmless.tensors().len(), 1);
     same(&read_f32(harmless.as_ref(), "x.weight"), &[1.0; 8]);
-    for (name, data) in [("x.weight_zero_point", vec![0, 0, 1, 0]), ("x.comfy_quant", br#"{"format":"int8"}"#.to_vec())] {
+    for (name, data) in
+        [("x.weight_zero_point", vec![0, 0, 1, 0]), ("x.comfy_quant", br#"{"format":"int8"}"#.to_vec())]
+    {
         doubted(&folder, &with(name, "U8", data), &["'x.weight'", name]);
     }
     for name in ["x.weight_scale_3", "x.smooth", "x.weight_g_idx", "x.quantizer"] {
         doubted(&folder, &with(name, "F32", f32s([1.0])), &["'x.weight'", name, "not known"]);
     }
     // What has nothing to do with weights.
-    for name in ["x.input_scale", "x.k_scale", "x.bias", "y.weight_norm"] {
+    for name in
+        ["x.input_scale", "x.activation_scale", "x.input_scale_ub", "x.k_scale", "x.bias", "y.weight_norm"]
+    {
         plan(folder.open(&with(name, "F32", f32s([1.0]))).as_ref(), &options("F32")).unwrap();
     }
-    folder.says("config.json", &json!({ "quantization_config": { "quant_method": "compressed-tensors",
-        "format": "int-quantized", "config_groups": { "group_0": { "weights": { "symmetric": false } } } } }));
+    folder.says(
+        "config.json",
+        &json!({ "quantization_config": { "quant_method": "compressed-tensors",
+        "format": "int-quantized", "config_groups": { "group_0": { "weights": { "symmetric": false } } } } }),
+    );
     doubted(&folder, &with("x.bias", "F32", f32s([1.0])), &["'x.weight'", "'x.weight_zero_point'"]);
     // ComfyUI's description of plain codes.
     std::fs::remove_file(folder.path("config.json")).unwrap();
@@ -261,16 +328,32 @@ fn kinds_of_codes_that_are_not_read_are_refused_by_their_names() {
     let folder = Folder::new();
     let byte = |name: &str| tensor(name, "U8", &[4, 4], vec![1; 16]);
     for (codes, beside, kind) in [
-        (byte("x.weight"), vec![byte("x.weight.absmax"), byte("x.weight.quant_state.bitsandbytes__nf4")], "NF4 of bitsandbytes"),
+        (
+            byte("x.weight"),
+            vec![byte("x.weight.absmax"), byte("x.weight.quant_state.bitsandbytes__nf4")],
+            "NF4 of bitsandbytes",
+        ),
         (byte("x.weight"), vec![byte("x.weight.quant_state.bitsandbytes__fp4")], "FP4 of bitsandbytes"),
         (byte("x.weight"), vec![byte("x.weight.absmax")], "bitsandbytes"),
-        (tensor("x.weight", "I8", &[4, 4], vec![1; 16]), vec![tensor("x.SCB", "F32", &[4], f32s([1.0; 4]))], "LLM.int8"),
+        (
+            tensor("x.weight", "I8", &[4, 4], vec![1; 16]),
+            vec![tensor("x.SCB", "F32", &[4], f32s([1.0; 4]))],
+            "LLM.int8",
+        ),
         (byte("x.weight_packed"), vec![byte("x.weight_global_scale")], "NVFP4 of compressed-tensors"),
         (byte("x.weight"), vec![tensor("x.weight_scale_2", "F32", &[], f32s([1.0]))], "NVFP4 of ModelOpt"),
         (tensor("x.weight", "U32", &[4, 4], vec![1; 64]), vec![byte("x.scales"), byte("x.biases")], "MLX"),
         (tensor("x.weight", "U32", &[4, 4], vec![1; 64]), vec![byte("x.scales")], "MLX"),
-        (tensor("x.weight", "I8", &[4, 4], vec![1; 16]), vec![tensor("x.scale", "F8_E8M0", &[4, 1], vec![1; 4])], "DeepSeek V4"),
-        (tensor("x.weight", "F8_E4M3", &[4, 4], vec![1; 16]), vec![tensor("x.scale", "F8_E8M0", &[1, 1], vec![1])], "DeepSeek V4"),
+        (
+            tensor("x.weight", "I8", &[4, 4], vec![1; 16]),
+            vec![tensor("x.scale", "F8_E8M0", &[4, 1], vec![1; 4])],
+            "DeepSeek V4",
+        ),
+        (
+            tensor("x.weight", "F8_E4M3", &[4, 4], vec![1; 16]),
+            vec![tensor("x.scale", "F8_E8M0", &[1, 1], vec![1])],
+            "DeepSeek V4",
+        ),
         (byte("x.gate_up_proj_blocks"), vec![byte("x.gate_up_proj_scales")], "MXFP4 of gpt-oss"),
         (tensor("x.q_weight", "I32", &[4, 4], vec![1; 64]), vec![byte("x.q_scale")], "EXL2"),
         (tensor("x.trellis", "I16", &[4, 4], vec![1; 32]), vec![byte("x.svh")], "EXL3"),
@@ -313,7 +396,8 @@ fn integers_that_look_like_codes_are_refused_and_others_are_not() {
         let kept = Options { keep: vec![name.into()], ..options("F32") };
         plan(source.as_ref(), &dropped).unwrap();
         assert_eq!(plan(source.as_ref(), &kept).is_ok(), dtype.starts_with('I'), "{name} {dtype}");
-        let written = Plan::new(source.as_ref(), &dropped).unwrap().write(&folder.path("o.gguf"), &mut |_| ()).unwrap();
+        let written =
+            Plan::new(source.as_ref(), &dropped).unwrap().write(&folder.path("o.gguf"), &mut |_| ()).unwrap();
         assert_eq!((written.quantized.tensors.len(), written.quantized.left_out.len()), (1, 1));
         assert_eq!(written.quantized.left_out[0].why, format!("--drop {name}"));
     }
@@ -345,4 +429,46 @@ fn scales_without_codes_are_refused() {
     }
     let codes = tensor("x.weight", "F8_E4M3", &[2, 2], vec![0x38; 4]);
     doubted(&folder, &[codes, scale("x.weight_scale"), scale("x.scale_weight")], &["scales twice"]);
+}
+
+/// Files of the field with the answers of others.
+#[test]
+#[ignore = "reads LOWBIT_SHARED: make check-shared"]
+fn shared_codes_of_the_field_are_what_others_read() {
+    let shared = std::env::var_os("LOWBIT_SHARED").expect("LOWBIT_SHARED names the folder");
+    let field = |path: &str| std::path::PathBuf::from(&shared).join("data/field").join(path);
+    for (input, name, right) in [
+        (
+            "fp8_scale_weight/comfy_fp8.safetensors",
+            "blocks.0.attn.q.weight",
+            "fp8_scale_weight/comfy_right.npy",
+        ),
+        (
+            "fp8_scale_weight/comfy_fp8_nomarker.safetensors",
+            "blocks.0.attn.q.weight",
+            "fp8_scale_weight/comfy_right.npy",
+        ),
+        (
+            "int8_compressed_tensors/ct_int8.safetensors",
+            "model.layers.0.mlp.up_proj.weight",
+            "int8_compressed_tensors/ct_int8_right.npy",
+        ),
+    ] {
+        let source = source::open(&field(input), None).unwrap();
+        plan(source.as_ref(), &options("F32")).unwrap();
+        let right = lowbit::io::npy::read_matrix(&field(right)).unwrap();
+        same(&read_f32(source.as_ref(), name), &right.values);
+    }
+    for (input, tensors, left_out) in [
+        ("fp8_scale_in_other_shard", 1, 0),
+        ("fp8_scale_in_other_shard/model-00002-of-00002.safetensors", 1, 0),
+        ("int8_compressed_tensors/ct_pack.safetensors", 1, 0),
+        ("safetensors_bool/bool.safetensors", 3, 1),
+        ("plan_split_gguf/split-00002-of-00003.gguf", 5, 0),
+        ("gguf_scalar_or_empty_tensor/dims0.gguf", 2, 0),
+    ] {
+        let source = source::open(&field(input), None).unwrap();
+        plan(source.as_ref(), &options("F32")).unwrap();
+        assert_eq!((source.tensors().len(), source.left_out().len()), (tensors, left_out), "{input}");
+    }
 }

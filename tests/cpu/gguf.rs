@@ -266,7 +266,8 @@ fn scalars_and_empty_tensors_are_read_and_written() {
         .pad(32);
     let path = folder.file(&types.raw(&1.5f32.to_le_bytes()).pad(32).raw(&[3; 32]).0);
     let gguf = Gguf::open(&path).unwrap();
-    let found: Vec<_> = gguf.tensors().iter().map(|t| (t.shape(), t.values(), t.bytes, t.rows(), t.cols())).collect();
+    let found: Vec<_> =
+        gguf.tensors().iter().map(|t| (t.shape(), t.values(), t.bytes, t.rows(), t.cols())).collect();
     let expected = [
         (vec![], 1, 4, 1, 1),
         (vec![0], 0, 0, 1, 0),
@@ -281,7 +282,9 @@ fn scalars_and_empty_tensors_are_read_and_written() {
     let again = folder.path("again.gguf");
     copy(&gguf, &again).unwrap();
     let back = Gguf::open(&again).unwrap();
-    let described = |gguf: &Gguf| gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.ty)).collect::<Vec<_>>();
+    let described = |gguf: &Gguf| {
+        gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.ty)).collect::<Vec<_>>()
+    };
     assert_eq!(described(&back), described(&gguf));
     let mut one = [0; 4];
     back.read(back.tensor("one").unwrap(), 0..4, &mut one).unwrap();

@@ -35,7 +35,10 @@ fn split(no: u16, count: u16, tensors: i32) -> Vec<(&'static str, Value)> {
 /// A model of four parts, whose first has no tensors, as `llama-gguf-split --no-tensor-first-split` writes them.
 fn model(folder: &Path) -> Vec<PathBuf> {
     let paths: Vec<PathBuf> = (1..=4).map(|i| folder.join(format!("m-q8-0000{i}-of-00004.gguf"))).collect();
-    let first = [vec![("general.architecture", "llama".into()), ("general.alignment", Value::U32(64))], split(0, 4, 5)];
+    let first = [
+        vec![("general.architecture", "llama".into()), ("general.alignment", Value::U32(64))],
+        split(0, 4, 5),
+    ];
     part(&paths[0], &[], &first.concat());
     part(&paths[1], &[("b", 1.0), ("a", 2.0)], &split(1, 4, 5));
     part(&paths[2], &[("d", 3.0), ("c", 4.0)], &split(2, 4, 5));
@@ -63,13 +66,15 @@ fn refused(path: &Path, about: &Path, words: &[&str]) {
 fn any_part_of_a_gguf_stands_for_all() {
     let folder = TempDir::new().unwrap();
     let paths = model(folder.path());
-    let expected: Vec<(String, f32)> =
-        [("b", 1.0), ("a", 2.0), ("d", 3.0), ("c", 4.0), ("e", 5.0)].map(|(name, value)| (name.to_owned(), value)).into();
+    let expected: Vec<(String, f32)> = [("b", 1.0), ("a", 2.0), ("d", 3.0), ("c", 4.0), ("e", 5.0)]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
     let mut given = paths.clone();
     #[cfg(unix)]
     {
         // Links with other names, beside the parts and elsewhere; a folder of links to files with other names.
-        let (beside, elsewhere, blobs) = (folder.path().join("model.gguf"), TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (beside, elsewhere, blobs) =
+            (folder.path().join("model.gguf"), TempDir::new().unwrap(), TempDir::new().unwrap());
         std::os::unix::fs::symlink(&paths[1], &beside).unwrap();
         let far = elsewhere.path().join("link.gguf");
         std::os::unix::fs::symlink(&paths[2], &far).unwrap();
@@ -117,7 +122,10 @@ fn parts_that_do_not_make_one_model_are_named() {
     for (pairs, words) in [
         (split(2, 5, 5), &["not part 3 of 4"][..]),
         (split(2, 4, 6), &["not part 3 of 4", "5 tensors"]),
-        ([split(2, 4, 5), vec![("general.architecture", "gemma".into())]].concat(), &["'general.architecture'", "another model"]),
+        (
+            [split(2, 4, 5), vec![("general.architecture", "gemma".into())]].concat(),
+            &["'general.architecture'", "another model"],
+        ),
         (vec![], &["not part 3 of 4"]),
     ] {
         part(&paths[2], &[("d", 3.0), ("c", 4.0)], &pairs);
@@ -137,6 +145,7 @@ fn parts_that_do_not_make_one_model_are_named() {
         (vec![("split.no", Value::U16(1))], &["split.count is missing"]),
         (split(3, 3, 1), &["split.no is 3"]),
         (vec![("split.count", "3".into())], &["'split.count'", "no whole number"]),
+        (vec![("general.split_count", Value::U8(2))], &["general.split_count"]),
     ] {
         part(&alone, &[("a", 1.0)], &pairs);
         refused(&alone, &alone, words);
@@ -187,7 +196,8 @@ impl Shards {
 
     #[track_caller]
     fn refused(&self, name: &str, about: &str, words: &[&str]) {
-        let error = Safetensors::open(&self.path(name)).expect_err("this should have been refused").to_string();
+        let error =
+            Safetensors::open(&self.path(name)).expect_err("this should have been refused").to_string();
         assert!(error.starts_with(&format!("{}: ", self.path(about).display())), "{error}");
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
         assert!(source::open(&self.path(name), None).is_err());
@@ -198,11 +208,21 @@ const INDEX: &str = "model.safetensors.index.json";
 
 #[test]
 fn any_shard_an_index_and_a_folder_stand_for_all() {
-    let all = |names: &[(&str, f32)]| names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect::<Vec<_>>();
+    let all = |names: &[(&str, f32)]| {
+        names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect::<Vec<_>>()
+    };
     let expected = all(&[("b", 1.0), ("a", 2.0), ("c", 3.0)]);
     // By an index, whatever the names.
-    for [one, other] in [["x.safetensors", "y.safetensors"], ["model-00001-of-000002.safetensors", "model-00002-of-000002.safetensors"]] {
-        let folder = Shards::new(&[(one, &[("b", 1.0), ("a", 2.0)]), (other, &[("c", 3.0)]), ("else.safetensors", &[("b", 9.0)])]);
+    for [one, other] in [
+        ["x.safetensors", "y.safetensors"],
+        ["model-00001-of-000002.safetensors", "model-00002-of-000002.safetensors"],
+        ["1-of-2.safetensors", "2-of-2.safetensors"],
+    ] {
+        let folder = Shards::new(&[
+            (one, &[("b", 1.0), ("a", 2.0)]),
+            (other, &[("c", 3.0)]),
+            ("else.safetensors", &[("b", 9.0)]),
+        ]);
         folder.index(&json!({ "a": one, "b": one, "c": other }));
         for given in ["", one, other, INDEX] {
             assert_eq!(Shards::read(&folder.path(given)), expected, "{given}");
@@ -211,11 +231,18 @@ fn any_shard_an_index_and_a_folder_stand_for_all() {
         assert_eq!(Shards::read(&folder.path("else.safetensors")), all(&[("b", 9.0)]));
     }
     // By their names.
-    let names = ["m-00001-of-00003.safetensors", "m-00002-of-00003.safetensors", "m-00003-of-00003.safetensors"];
-    let folder = Shards::new(&[(names[0], &[("b", 1.0)]), (names[1], &[("a", 2.0)]), (names[2], &[("c", 3.0)])]);
+    let names =
+        ["m-00001-of-00003.safetensors", "m-00002-of-00003.safetensors", "m-00003-of-00003.safetensors"];
+    let folder =
+        Shards::new(&[(names[0], &[("b", 1.0)]), (names[1], &[("a", 2.0)]), (names[2], &[("c", 3.0)])]);
     for given in [names[0], names[1], names[2], ""] {
         assert_eq!(Shards::read(&folder.path(given)), expected, "{given}");
     }
+    let folder = Shards::new(&[
+        ("m-1-of-2.safetensors", &[("b", 1.0), ("a", 2.0)]),
+        ("m-2-of-2.safetensors", &[("c", 3.0)]),
+    ]);
+    assert_eq!(Shards::read(&folder.path("m-2-of-2.safetensors")), expected);
     // The only file of a folder, and the only part.
     let folder = Shards::new(&[("w-00001-of-00001.safetensors", &[("a", 1.0)])]);
     assert_eq!(Shards::read(folder.0.path()), all(&[("a", 1.0)]));

@@ -128,7 +128,10 @@ fn everything_in_a_file_is_read() {
 #[test]
 fn types_have_their_sizes() {
     let sizes = |bytes| DTYPES.iter().filter(move |dtype| dtype.bytes == bytes).map(|dtype| dtype.name);
-    assert_eq!(sizes(1).collect::<Vec<_>>(), ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"]);
+    assert_eq!(
+        sizes(1).collect::<Vec<_>>(),
+        ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"]
+    );
     assert_eq!(sizes(2).collect::<Vec<_>>(), ["I16", "U16", "F16", "BF16"]);
     assert_eq!(sizes(4).collect::<Vec<_>>(), ["I32", "U32", "F32"]);
     assert_eq!(sizes(8).collect::<Vec<_>>(), ["I64", "U64", "F64", "C64"]);

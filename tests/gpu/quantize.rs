@@ -161,6 +161,42 @@ fn a_safetensors_file_becomes_a_gguf() {
 }
 
 #[test]
+fn a_model_in_parts_is_whole_and_what_is_left_out_is_said() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    for (i, name) in ["a.weight", "b.weight"].into_iter().enumerate() {
+        let mut writer = Writer::new();
+        writer.metadata("split.no", gguf::Value::U16(i as u16)).unwrap();
+        writer.metadata("split.count", gguf::Value::U16(2)).unwrap();
+        writer.tensor(name, &[32, 2], TensorType::by_name("F32").unwrap()).unwrap();
+        writer.tensor(&format!("{name}.none"), &[0], TensorType::by_name("F32").unwrap()).unwrap();
+        let path = folder.join(format!("m-0000{}-of-00002.gguf", i + 1));
+        writer.write(&path, |tensor, out| out.write(&vec![0; tensor.bytes as usize])).unwrap();
+    }
+    let [one, two] = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
+    refused(
+        &mut lowbit(folder, &["quantize", one, two, "--to", "Q8_0"]),
+        BAD_INPUT,
+        &[two, "overwrite an input"],
+    );
+    let document = json(folder, &["quantize", two, "all.gguf", "--to", "Q8_0", "--verify", "--json"]);
+    assert_eq!(document["tensors"].as_array().unwrap().len(), 2);
+    let left = &document["left_out"];
+    assert_eq!((&left[0]["name"], &left[1]["name"]), (&"a.weight.none".into(), &"b.weight.none".into()));
+    assert_eq!((&left[0]["type"], &left[0]["shape"]), (&"F32".into(), &value!([0])));
+    let text = done(folder, &["quantize", one, "all.gguf", "--to", "Q8_0"]);
+    assert!(text.contains("left out: 'a.weight.none' and 1 other: it has no values"), "{text}");
+    let document = json(folder, &["inspect", two, "--json"]);
+    assert_eq!(document["files"], value!([one, two]));
+    assert_eq!(document["tensors"][2]["file"], 1);
+    assert!(done(folder, &["inspect", one]).contains(&format!("in 2 files: {one}, {two}")));
+    fs::remove_file(folder.join(one)).unwrap();
+    for command in [&["inspect", two][..], &["quantize", two, "b.gguf", "--to", "Q8_0"], &["plan", two]] {
+        refused(&mut lowbit(folder, command), BAD_INPUT, &["part 2 of 2", "missing", one]);
+    }
+}
+
+#[test]
 fn what_cannot_be_quantized_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();

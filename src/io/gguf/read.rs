@@ -128,10 +128,14 @@ impl Gguf {
         let new = next.metadata.into_iter().filter(|(key, _)| !own(key) && self.get(key).is_none());
         let new: Vec<_> = new.collect();
         self.metadata.extend(new);
-        self.tensors.extend(next.tensors.into_iter().map(|tensor| Tensor { file: tensor.file + of_first, ..tensor }));
+        self.tensors
+            .extend(next.tensors.into_iter().map(|tensor| Tensor { file: tensor.file + of_first, ..tensor }));
         let (by_name, twice) = sorted_by_name(&self.tensors, |tensor| &tensor.name);
         if let Some(tensor) = twice {
-            return Err(Error::file(next.path, format!("tensor {} is in another part too", quoted(&tensor.name))));
+            return Err(Error::file(
+                next.path,
+                format!("tensor {} is in another part too", quoted(&tensor.name)),
+            ));
         }
         self.by_name = by_name;
         Ok(())

@@ -15,6 +15,9 @@ const NUMBER: &str = "split.no";
 const COUNT: &str = "split.count";
 const TENSORS: &str = "split.tensors.count";
 
+/// What the first versions of `llama-gguf-split` wrote.
+const OLD_COUNT: &str = "general.split_count";
+
 /// Which part of a model a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Split {
@@ -34,6 +37,12 @@ impl Split {
                 Error::file(gguf.path(), format!("key {}: it is no whole number from 0 on", quoted(key)))
             }),
         };
+        if number(OLD_COUNT)?.is_some_and(|count| count > 1) {
+            let problem = format!(
+                "this is a part of a model by {OLD_COUNT}, which is not read any more: split it anew"
+            );
+            return Err(Error::file(gguf.path(), problem));
+        }
         let (no, count, tensors) = (number(NUMBER)?, number(COUNT)?, number(TENSORS)?);
         match (no, count) {
             (None | Some(0), None) | (_, Some(0 | 1)) => Ok(None),
@@ -68,7 +77,8 @@ pub(super) fn whole(path: &Path, part: Gguf) -> Result<Gguf> {
         )
     })?;
     if let Some(missing) = names.missing() {
-        let problem = format!("this is part {number} of {count} of a model, and others are missing: {missing}");
+        let problem =
+            format!("this is part {number} of {count} of a model, and others are missing: {missing}");
         return Err(Error::file(path, problem));
     }
     let mut model: Option<Gguf> = None;
@@ -88,7 +98,10 @@ pub(super) fn whole(path: &Path, part: Gguf) -> Result<Gguf> {
     let mut model = model.unwrap_or(part);
     if let Some(tensors) = split.tensors.filter(|&tensors| tensors != model.tensors().len() as u64) {
         let found = model.tensors().len();
-        return Err(Error::file(path, format!("its {count} parts have {found} tensors; {TENSORS} is {tensors}")));
+        return Err(Error::file(
+            path,
+            format!("its {count} parts have {found} tensors; {TENSORS} is {tensors}"),
+        ));
     }
     model.rename(path, |key| ![NUMBER, COUNT, TENSORS].contains(&key));
     Ok(model)
@@ -101,7 +114,10 @@ fn joined(mut first: Gguf, next: Gguf) -> Result<Gguf> {
         let differs = |of_first: &&Value| *of_first != value;
         if first.get(key).filter(differs).is_some() {
             let (key, of) = (quoted(key), name(first.path()));
-            return Err(Error::file(next.path(), format!("this is a part of another model: its {key} is not that of {of}")));
+            return Err(Error::file(
+                next.path(),
+                format!("this is a part of another model: its {key} is not that of {of}"),
+            ));
         }
     }
     first.append(next, own)?;

@@ -137,7 +137,8 @@ impl Safetensors {
         if let Some(tensor) = twice {
             let of_name = model.tensors.iter().filter(|other| other.name == tensor.name);
             let files: Vec<String> = of_name.map(|tensor| model.file_name(tensor)).collect();
-            let problem = format!("tensor {} is there twice, in {}", quoted(&tensor.name), files.join(" and "));
+            let problem =
+                format!("tensor {} is there twice, in {}", quoted(&tensor.name), files.join(" and "));
             return Err(Error::file(path, problem));
         }
         model.by_name = by_name;
@@ -249,9 +250,9 @@ impl Safetensors {
     }
 
     fn file_of(&self, tensor: &Tensor) -> Result<&Positioned> {
-        self.files.get(tensor.file).ok_or_else(|| {
-            Error::Input(format!("tensor {}: it is none of this model", quoted(&tensor.name)))
-        })
+        self.files
+            .get(tensor.file)
+            .ok_or_else(|| Error::Input(format!("tensor {}: it is none of this model", quoted(&tensor.name))))
     }
 
     /// Reads a part of a tensor's data: `range` is in bytes from its beginning, and as long as `out`.

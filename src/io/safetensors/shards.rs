@@ -60,7 +60,9 @@ impl Shards {
             let (number, count) = (part.number, part.count);
             return Err(Error::file(
                 path,
-                format!("by its name, this is part {number} of {count} of a model, and others are missing: {missing}"),
+                format!(
+                    "by its name, this is part {number} of {count} of a model, and others are missing: {missing}"
+                ),
             ));
         }
         Ok(Self { files: part.all().collect(), index: None })
@@ -69,7 +71,8 @@ impl Shards {
     fn of_index(index: Index) -> Result<Self> {
         let names: BTreeSet<&str> = index.files.iter().map(|(_, file)| file.as_str()).collect();
         let files: Vec<PathBuf> = names.iter().map(|name| folder_of(&index.path).join(name)).collect();
-        let missing: Vec<String> = files.iter().filter(|file| !file.exists()).map(|file| parts::name(file)).collect();
+        let missing: Vec<String> =
+            files.iter().filter(|file| !file.exists()).map(|file| parts::name(file)).collect();
         if !missing.is_empty() {
             let (count, missing) = (files.len(), parts::few(&missing));
             let problem = format!("of the {count} files of this model, some are missing: {missing}");
@@ -107,15 +110,23 @@ impl Shards {
         let error = |problem: String| Error::file(&index.path, problem);
         for (name, file) in &index.files {
             let found = model.tensor(name).ok().and_then(|tensor| self.files.get(tensor.file));
-            if found.and_then(|path| path.strip_prefix(folder_of(&index.path)).ok()) != Some(Path::new(file)) {
+            if found.and_then(|path| path.strip_prefix(folder_of(&index.path)).ok()) != Some(Path::new(file))
+            {
                 let (name, file) = (quoted(name), quoted(file));
-                let where_else = found.map_or_else(|| "is in none of its files".into(), |path| format!("is in {}", parts::name(path)));
-                return Err(error(format!("tensor {name} should be in {file}, but {where_else}: the files are not of one model")));
+                let where_else = found.map_or_else(
+                    || "is in none of its files".into(),
+                    |path| format!("is in {}", parts::name(path)),
+                );
+                return Err(error(format!(
+                    "tensor {name} should be in {file}, but {where_else}: the files are not of one model"
+                )));
             }
         }
         if let Some(tensor) = model.tensors.iter().find(|tensor| index.file_of(&tensor.name).is_none()) {
             let (name, file) = (quoted(&tensor.name), model.file_name(tensor));
-            return Err(error(format!("it does not have the tensor {name}, which is in {file}: the files are not of one model")));
+            return Err(error(format!(
+                "it does not have the tensor {name}, which is in {file}: the files are not of one model"
+            )));
         }
         Ok(())
     }
@@ -123,7 +134,9 @@ impl Shards {
 
 /// Whether a file is an index: JSON by its name and its first character.
 pub(super) fn is_index(path: &Path) -> Result<bool> {
-    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) || is_safetensors(path)? {
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        || is_safetensors(path)?
+    {
         return Ok(false);
     }
     let (file, _) = super::super::open(path)?;
@@ -169,8 +182,9 @@ impl Index {
         }
         let mut text = Vec::new();
         file.take(size).read_to_end(&mut text).map_err(|e| Error::io(path, e))?;
-        let Json { weight_map: Pairs(mut files) } = serde_json::from_slice(&text)
-            .map_err(|problem| Error::file(path, format!("this is no index of safetensors files: {problem}")))?;
+        let Json { weight_map: Pairs(mut files) } = serde_json::from_slice(&text).map_err(|problem| {
+            Error::file(path, format!("this is no index of safetensors files: {problem}"))
+        })?;
         if let Some((name, _)) = sorted_by_name(&files, |(name, _)| name).1 {
             return Err(Error::file(path, format!("tensor {} is there twice", quoted(name))));
         }
