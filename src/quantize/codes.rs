@@ -7,7 +7,7 @@
 
 use std::ops::Bound;
 
-use super::safetensors::{Checked, Names};
+use super::describe::{Checked, Names};
 use super::scales::{room, scale_names};
 use crate::Result;
 use crate::io::quoted;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::describe::Checked;
 use crate::io::quoted;
 use crate::{Error, Result};
 
@@ -115,8 +116,6 @@ fn json(path: &Path) -> Result<Value> {
     file.take(size).read_to_end(&mut text).map_err(|e| Error::io(path, e))?;
     serde_json::from_slice(&text).map_err(|problem| Error::file(path, format!("this is no JSON: {problem}")))
 }
-
-type Checked<T> = std::result::Result<T, String>;
 
 /// What one file says.
 fn of(json: &Value, path: &Path) -> Checked<Option<Method>> {

@@ -25,7 +25,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::config::{Gptq, Method};
-use super::safetensors::{Checked, Names, absent};
+use super::describe::{Checked, Names, absent};
 use super::scales::{float_format, floats, room};
 use crate::io::quoted;
 use crate::io::safetensors::{Safetensors, Tensor};

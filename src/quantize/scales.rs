@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::safetensors::{Checked, Names};
+use super::describe::{Checked, Names};
 use crate::format::Format;
 use crate::io::quoted;
 use crate::io::safetensors::{Safetensors, Tensor};
