@@ -1,6 +1,6 @@
 //! `lowbit inspect`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Map, json};
@@ -15,7 +15,8 @@ use lowbit::report::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A .gguf, .safetensors, .npy or .npz file
+    /// A .gguf, .safetensors, .npy or .npz file, or a folder or index of .safetensors files; of a model in several files, any
+    /// of them stands for all
     file: PathBuf,
 }
 
@@ -26,10 +27,11 @@ pub(super) const CHARACTERS: usize = 60;
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let (path, terminal) = (&arguments.file, &session.terminal);
     // By the content: names lie.
-    if gguf::is_gguf(path)? {
+    let folder = path.is_dir();
+    if !folder && gguf::is_gguf(path)? {
         let gguf = Gguf::open(path)?;
         terminal.result(&gguf_json(&gguf), || gguf_text(&gguf))
-    } else if safetensors::is_safetensors(path)? {
+    } else if safetensors::is_model(path)? {
         let file = Safetensors::open(path)?;
         terminal.result(&safetensors_json(&file), || safetensors_text(&file))
     } else if npy::is_npy(path)? {
@@ -93,8 +95,12 @@ fn npz_text(infos: &[(String, npy::Info)]) -> String {
 
 fn gguf_text(gguf: &Gguf) -> String {
     let lines = gguf_lines(gguf);
-    let mut text =
-        format!("GGUF version {}, tensors aligned to {} bytes\n\n", gguf.version(), gguf.alignment());
+    let mut text = format!(
+        "GGUF version {}, tensors aligned to {} bytes{}\n\n",
+        gguf.version(),
+        gguf.alignment(),
+        in_files(gguf.files())
+    );
     text += &metadata_text(gguf.metadata().iter().map(|(key, value)| (key, short(value))));
     if !lines.is_empty() {
         text += &tensors_text(&lines);
@@ -110,6 +116,7 @@ fn gguf_json(gguf: &Gguf) -> serde_json::Value {
         "format": "gguf",
         "version": gguf.version(),
         "alignment": gguf.alignment(),
+        "files": gguf.files().collect::<Vec<_>>(),
         "metadata": metadata,
     });
     add_tensors(&mut document, &gguf_lines(gguf));
@@ -121,6 +128,7 @@ fn gguf_lines(gguf: &Gguf) -> Vec<Line<'_>> {
         name: &tensor.name,
         ty: tensor.ty.name,
         shape: tensor.shape(),
+        file: tensor.file,
         offset: tensor.offset,
         values: tensor.values(),
         bytes: tensor.bytes,
@@ -129,9 +137,22 @@ fn gguf_lines(gguf: &Gguf) -> Vec<Line<'_>> {
     tensors.collect()
 }
 
+/// The files of a model in several.
+fn in_files<'a>(files: impl ExactSizeIterator<Item = &'a Path>) -> String {
+    if files.len() == 1 {
+        return String::new();
+    }
+    let count = files.len();
+    let names = files.map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    format!(
+        ", in {count} files: {}",
+        names.map(|name| printable(&name, CHARACTERS)).collect::<Vec<_>>().join(", ")
+    )
+}
+
 fn safetensors_text(file: &Safetensors) -> String {
     let lines = safetensors_lines(file);
-    let mut text = "safetensors\n\n".to_owned();
+    let mut text = format!("safetensors{}\n\n", in_files(file.files()));
     text += &metadata_text(file.metadata().iter().map(|(key, value)| (key, printable(value, CHARACTERS))));
     if !lines.is_empty() {
         text += &tensors_text(&lines);
@@ -143,7 +164,8 @@ fn safetensors_text(file: &Safetensors) -> String {
 fn safetensors_json(file: &Safetensors) -> serde_json::Value {
     let metadata: Map<_, _> =
         file.metadata().iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-    let mut document = json!({ "format": "safetensors", "metadata": metadata });
+    let files: Vec<_> = file.files().collect();
+    let mut document = json!({ "format": "safetensors", "files": files, "metadata": metadata });
     add_tensors(&mut document, &safetensors_lines(file));
     document
 }
@@ -153,6 +175,7 @@ fn safetensors_lines(file: &Safetensors) -> Vec<Line<'_>> {
         name: &tensor.name,
         ty: tensor.dtype.name,
         shape: tensor.shape.clone(),
+        file: tensor.file,
         offset: tensor.offset,
         values: tensor.values(),
         bytes: tensor.bytes,
@@ -167,6 +190,8 @@ struct Line<'a> {
     ty: &'static str,
     /// The contiguous dimension is the last one.
     shape: Vec<u64>,
+    /// Which of the files it lies in, counted from 0, and where.
+    file: usize,
     offset: u64,
     values: u64,
     bytes: u64,
@@ -206,6 +231,7 @@ fn add_tensors(document: &mut serde_json::Value, lines: &[Line]) {
             "name": line.name,
             "type": line.ty,
             "shape": line.shape,
+            "file": line.file,
             "offset": line.offset,
             "bytes": line.bytes,
             "bits_per_weight": line.bits,

@@ -45,6 +45,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     arrays::check(output, 2)?;
     session.say_conversions([x_path.as_path()].into_iter().chain(arguments.bias.as_deref()));
     let file = Gguf::open(path)?;
+    // Once more, with all files of the model.
+    check_outputs(vec![output], &file.files().collect::<Vec<_>>(), &arguments.traced)?;
     let tensor = file.tensor(&arguments.tensor)?;
     let (rows, cols) = (tensor.rows(), tensor.cols());
     let (x, one) = npy::read_columns(x_path)?;

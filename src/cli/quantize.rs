@@ -13,7 +13,8 @@ use lowbit::report::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The weights: .gguf, .safetensors (floats, FP8, GPTQ, AWQ), or a .npy matrix of float32 or float16
+    /// The weights: .gguf, .safetensors (floats, FP8, int8, GPTQ, AWQ), a folder or index of such files, or a .npy matrix
+    /// of float32 or float16; of a model in several files, any of them stands for all
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// Write the quantized weights here
@@ -25,6 +26,12 @@ pub struct Arguments {
     /// Leave tensors with such names as they are: * stands for any characters, ? for one; may be given again
     #[arg(long, value_name = "PATTERN")]
     keep: Vec<String>,
+    /// Leave tensors with such names out; may be given again
+    #[arg(long, value_name = "PATTERN")]
+    drop: Vec<String>,
+    /// Take 8-bit floats without a scale as values, if they were cast without one
+    #[arg(long)]
+    unscaled: bool,
     /// The name of the tensor that a .npy matrix becomes [default: the file's name without .npy]
     #[arg(long)]
     name: Option<String>,
@@ -50,8 +57,15 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     check_ending(output, "gguf", "a GGUF file is written")?;
     check_outputs(vec![output], &[input], &Traced::default())?;
     let source = source::open(input, arguments.name.as_deref())?;
-    let options =
-        Options { format, keep: arguments.keep.clone(), allow_nonfinite: arguments.allow_nonfinite };
+    // Once more, with all files of the model.
+    check_outputs(vec![output], &source.files(), &Traced::default())?;
+    let options = Options {
+        format,
+        keep: arguments.keep.clone(),
+        drop: arguments.drop.clone(),
+        unscaled: arguments.unscaled,
+        allow_nonfinite: arguments.allow_nonfinite,
+    };
     let plan = Plan::new(source.as_ref(), &options)?;
     for notice in &plan.notices {
         terminal.notice(notice);
@@ -101,6 +115,9 @@ fn text(quantized: &Quantized, output: &Path) -> String {
     );
     if let Some(all) = quantized.relative_squared_error {
         text += &format!(", rel. squared error {all:.3e}");
+    }
+    for line in quantized.left_out() {
+        text += &format!("\nleft out: {line}");
     }
     let rate = *bytes_before as f64 / quantized.seconds.max(1e-9) / 1e6;
     let verified = if quantized.verified { ", read back and equal" } else { "" };

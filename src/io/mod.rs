@@ -20,6 +20,7 @@ pub mod npy;
 mod number;
 pub mod onnx;
 pub mod output;
+mod parts;
 pub mod picture;
 pub mod safetensors;
 pub mod saved;

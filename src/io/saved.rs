@@ -53,7 +53,7 @@ impl Kind {
     /// [`Error::File`] for one of another kind and for one that is damaged; [`Error::Io`].
     pub fn open(&'static self, path: &Path) -> Result<Saved> {
         // What a reader of any safetensors file says does not say what to do here.
-        let file = Safetensors::open(path).map_err(|error| match error {
+        let file = Safetensors::open_alone(path).map_err(|error| match error {
             Error::File { path, problem } => Error::file(path, self.fault(&problem)),
             other => other,
         })?;

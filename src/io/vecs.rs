@@ -251,7 +251,8 @@ impl Vectors {
                 }
             }
         };
-        let Tensor { dtype, ref shape, offset, .. } = *tensor;
+        let tensor = tensor.clone();
+        let Tensor { dtype, ref shape, offset, .. } = tensor;
         let name = quoted(&tensor.name);
         let Some([problems, rows, cols]) = sizes(shape, how.batch) else {
             let wanted = wanted(how.batch);
@@ -267,7 +268,7 @@ impl Vectors {
             return Err(error(format!("tensor {name} is empty: its shape is {shape:?}")));
         }
         let (cols, shape) = (addressable(path, cols)?, shape.clone());
-        let array = Array::of_parts(file.into_file(), offset, number, shape);
+        let array = Array::of_parts(file.into_file(&tensor)?, offset, number, shape);
         Ok(Self { array, number, prefix: 0, problems, rows, cols })
     }
 

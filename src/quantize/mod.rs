@@ -7,22 +7,31 @@
 //! list of names excepts (routers, positions, small convolutions). It also leaves alone what is not called `….weight`,
 //! which is no rule here, because a matrix may have any name. Rows that are not multiples of a K format's 256 get the
 //! type that llama.cpp takes instead, with blocks of 32; rows that are no multiple of that either stay as they are.
+//!
+//! What cannot be quantized is carried if a GGUF file can hold it (I8 to I64, F64, formats that are not read, single
+//! values), and left out if not: tensors without values, by which llama.cpp would divide, and those that a source names.
+//! Both are said. Codes that cannot be read are neither: they stop the work, unless `--drop` or `--keep` names them.
 
+mod codes;
+mod config;
+mod describe;
 mod glob;
+mod outcome;
 mod packed;
 mod safetensors;
+mod scales;
 pub mod source;
 mod work;
 
 use std::time::Instant;
 
-use serde::Serialize;
-
 use crate::format::{self, Format};
 use crate::io::gguf::{Tensor, TensorType, Value, Writer};
 use crate::io::quoted;
 use crate::{Error, Result};
-use source::Source;
+use outcome::row;
+pub use outcome::{Quantized, Row};
+use source::{LeftOut, Source};
 pub use work::Written;
 
 /// Names that llama.cpp's quantizer excepts: small tensors on which much depends.
@@ -53,6 +62,10 @@ pub struct Options {
     pub format: &'static Format,
     /// Names of tensors that stay as they are: `*` stands for any characters, `?` for one.
     pub keep: Vec<String>,
+    /// Names of tensors that are left out, in the same way.
+    pub drop: Vec<String>,
+    /// Whether 8-bit floats without a scale are values.
+    pub unscaled: bool,
     /// Whether NaN and infinity may be stored, and may come from a weight that is too large. Only F32, F16 and BF16 can
     /// hold them: in a format with blocks they would spoil their neighbours, and are refused all the same.
     pub allow_nonfinite: bool,
@@ -174,6 +187,7 @@ pub struct Plan<'a> {
     allow_nonfinite: bool,
     steps: Vec<Step<'a>>,
     writer: Writer,
+    left_out: Vec<LeftOut>,
     /// What the user should know before the work begins.
     pub notices: Vec<String>,
 }
@@ -182,12 +196,12 @@ impl<'a> Plan<'a> {
     /// Makes a plan for every tensor of `source`; no data is read yet.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are no tensors, or one could not be written.
+    /// [`Error::File`] if there is nothing to write, and for codes that cannot be read; [`Error::Input`] for a tensor that
+    /// could not be written.
     pub fn new(source: &'a dyn Source, options: &Options) -> Result<Self> {
         let format = options.format;
-        if source.tensors().is_empty() {
-            return Err(Error::Input("the file has no tensors: there is nothing to quantize".into()));
-        }
+        let mut left_out = source.left_out().to_vec();
+        check_doubts(source, options, &mut left_out)?;
         let mut writer = Writer::new();
         let mut own = Vec::new();
         own.extend(file_type(format).map(|number| ("general.file_type", number)));
@@ -203,13 +217,35 @@ impl<'a> Plan<'a> {
         }
         let mut steps = Vec::with_capacity(source.tensors().len());
         for tensor in source.tensors() {
+            let empty = || (tensor.values() == 0).then(|| "it has no values".to_owned());
+            if let Some(why) = dropped(options, &tensor.name).or_else(empty) {
+                left_out.push(LeftOut {
+                    name: tensor.name.clone(),
+                    ty: tensor.ty.name,
+                    shape: tensor.shape(),
+                    why,
+                });
+                continue;
+            }
             let (action, note) = action(tensor, options);
             let step = Step { tensor, action, note };
             writer.tensor(&tensor.name, &tensor.dims, step.ty())?;
             steps.push(step);
         }
-        let notices = [source.notices(), &notices(&steps, options)].concat();
-        Ok(Self { source, format, allow_nonfinite: options.allow_nonfinite, steps, writer, notices })
+        if steps.is_empty() {
+            let what = if left_out.is_empty() { "it has no tensors" } else { "every tensor is left out" };
+            return Err(Error::file(source.path(), format!("{what}: there is nothing to quantize")));
+        }
+        let notices = [source.notices(), &notices(source, &steps, options)].concat();
+        Ok(Self {
+            source,
+            format,
+            allow_nonfinite: options.allow_nonfinite,
+            steps,
+            writer,
+            left_out,
+            notices,
+        })
     }
 
     /// The bytes that [`Self::write`] reads.
@@ -245,6 +281,7 @@ impl<'a> Plan<'a> {
             seconds: begun.elapsed().as_secs_f64(),
             verified: false,
             tensors: rows,
+            left_out: self.left_out.clone(),
         };
         Ok(Written { quantized, hashes })
     }
@@ -264,6 +301,28 @@ impl<'a> Plan<'a> {
         written.quantized.verified = true;
         Ok(())
     }
+}
+
+/// Why a tensor is left out, if the user said so.
+fn dropped(options: &Options, name: &str) -> Option<String> {
+    let pattern = options.drop.iter().find(|pattern| glob::matches(pattern, name))?;
+    Some(format!("--drop {pattern}"))
+}
+
+/// Refuses codes that cannot be read, unless the user said what becomes of them.
+fn check_doubts(source: &dyn Source, options: &Options, left_out: &mut Vec<LeftOut>) -> Result<()> {
+    for source::Doubt { tensor, unscaled } in source.doubts() {
+        let is_tensor = source.tensors().iter().any(|found| found.name == tensor.name);
+        let kept = || options.keep.iter().any(|pattern| glob::matches(pattern, &tensor.name));
+        match dropped(options, &tensor.name) {
+            Some(_) if is_tensor => {}
+            Some(why) => left_out.push(LeftOut { why, ..tensor.clone() }),
+            None if *unscaled && options.unscaled => {}
+            None if is_tensor && !unscaled && kept() => {}
+            None => return Err(Error::file(source.path(), tensor.why.as_str())),
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of a tensor, and why if that is not what was asked for.
@@ -297,7 +356,7 @@ fn action(tensor: &Tensor, options: &Options) -> (Action, String) {
 }
 
 /// What the user should know, each thing once with the number of tensors.
-fn notices(steps: &[Step<'_>], options: &Options) -> Vec<String> {
+fn notices(source: &dyn Source, steps: &[Step<'_>], options: &Options) -> Vec<String> {
     let mut notices = Vec::new();
     let mut add = |of: &dyn Fn(&Step<'_>) -> bool, what: String| {
         let names = steps.iter().filter(|step| of(step)).map(|step| step.tensor.name.as_str());
@@ -326,9 +385,21 @@ fn notices(steps: &[Step<'_>], options: &Options) -> Vec<String> {
         &|step| step.tensor.name.len() > LLAMA_NAME,
         format!("a name of more than {LLAMA_NAME} bytes: llama.cpp refuses the file"),
     );
+    let unscaled =
+        source.doubts().iter().filter(|doubt| doubt.unscaled).map(|doubt| doubt.tensor.name.as_str());
+    let unscaled = unscaled.filter(|name| steps.iter().any(|step| step.tensor.name == *name));
+    notices.extend(about(unscaled, "8-bit floats without a scale: taken as values (--unscaled)"));
     for pattern in &options.keep {
         if !steps.iter().any(|step| glob::matches(pattern, &step.tensor.name)) {
             notices.push(format!("--keep {pattern}: no tensor has such a name"));
+        }
+    }
+    for pattern in &options.drop {
+        let mut names = source.tensors().iter().map(|tensor| tensor.name.as_str());
+        let mut others = source.left_out().iter().chain(source.doubts().iter().map(|doubt| &doubt.tensor));
+        let matches = |name: &str| glob::matches(pattern, name);
+        if !names.any(matches) && !others.any(|tensor| matches(&tensor.name)) {
+            notices.push(format!("--drop {pattern}: no tensor has such a name"));
         }
     }
     if steps.iter().all(|step| matches!(step.action, Action::Keep)) {
@@ -346,65 +417,4 @@ fn about<'n>(mut names: impl Iterator<Item = &'n str>, what: &str) -> Option<Str
         more => format!(" and {more} others"),
     };
     Some(format!("{first}{others}: {what}"))
-}
-
-/// What became of a tensor.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// Its name.
-    pub name: String,
-    /// Its shape; the last dimension is contiguous.
-    pub shape: Vec<u64>,
-    /// The type that it had.
-    pub from: &'static str,
-    /// The type that it has.
-    pub to: &'static str,
-    /// The bytes of its data before.
-    pub bytes_before: u64,
-    /// The bytes of its data now.
-    pub bytes_after: u64,
-    /// The sum of squared differences between the weights before and after, over the sum of squared weights; none for a
-    /// tensor that was kept.
-    pub relative_squared_error: Option<f64>,
-    /// Why it was kept, or has another type than the one asked for; else empty.
-    pub note: String,
-}
-
-fn row(step: &Step<'_>, sums: &work::Sums) -> Row {
-    let (tensor, ty) = (step.tensor, step.ty());
-    Row {
-        name: tensor.name.clone(),
-        shape: tensor.shape(),
-        from: tensor.ty.name,
-        to: ty.name,
-        bytes_before: tensor.bytes,
-        bytes_after: tensor.values() / u64::from(ty.block) * u64::from(ty.bytes),
-        relative_squared_error: matches!(step.action, Action::Convert(..)).then(|| sums.relative()),
-        note: step.note.clone(),
-    }
-}
-
-/// What became of a file.
-#[derive(Clone, Debug, Serialize)]
-pub struct Quantized {
-    /// The format that was asked for.
-    pub format: &'static str,
-    /// The weights of all tensors.
-    pub weights: u64,
-    /// The bytes of their data before.
-    pub bytes_before: u64,
-    /// The bytes of their data now.
-    pub bytes_after: u64,
-    /// Bits that a weight took, on average.
-    pub bits_per_weight_before: f64,
-    /// Bits that a weight takes, on average.
-    pub bits_per_weight_after: f64,
-    /// As that of a [`Row`], over all tensors that were not kept; none if all were.
-    pub relative_squared_error: Option<f64>,
-    /// The time that reading, quantizing and writing took.
-    pub seconds: f64,
-    /// Whether the file was read back and compared.
-    pub verified: bool,
-    /// Each tensor, in the order of the file.
-    pub tensors: Vec<Row>,
 }

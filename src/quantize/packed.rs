@@ -14,8 +14,8 @@
 //! ```
 //!
 //! - GPTQ (AutoGPTQ's `QuantLinear`) packs codes from the lowest bits up, the weights' along `in` and the zeros' along
-//!   `out`. `g` is `g_idx[i]`, or `i / group`. A zero is stored less 1. That is its first format; `gptq_v2`, which
-//!   stores zeros as they are, looks the same.
+//!   `out`. `g` is `g_idx[i]`, or `i / group`. A zero is stored less 1 in the first format, and as it is in the second,
+//!   `gptq_v2`, which looks the same: a file beside the weights has to say which ([`config`](super::config)).
 //! - AWQ (AutoAWQ's `WQLinear_GEMM`) packs all codes along `out`: the columns 0, 2, 4, 6, 1, 3, 5, 7 of each 8, from the
 //!   lowest bits up. Zeros are stored as they are.
 //!
@@ -24,19 +24,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::safetensors::{Checked, Names, absent, float_format, floats, room};
+use super::config::{Gptq, Method};
+use super::describe::{Checked, Names, absent};
+use super::scales::{float_format, floats, room};
 use crate::io::quoted;
 use crate::io::safetensors::{Safetensors, Tensor};
 use crate::{Error, Result};
-
-/// Inputs in a group, unless one group has all.
-const GROUPS: [u64; 3] = [32, 64, 128];
 
 /// Where AWQ has the code of each of 8 columns in a word.
 const AWQ_PLACES: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     Gptq,
     Awq,
 }
@@ -44,13 +43,15 @@ pub(super) enum Kind {
 /// A matrix of packed weights: where it is, and how it is packed.
 #[derive(Debug)]
 pub(super) struct Packed {
-    pub(super) kind: Kind,
+    kind: Kind,
     /// Bits of a code.
     bits: usize,
     outputs: u64,
     inputs: u64,
     /// The inputs that share a scale, where `order` does not say otherwise.
     group: u64,
+    /// What is added to a stored zero.
+    less: f32,
     codes: Tensor,
     zeros: Tensor,
     scales: Tensor,
@@ -60,7 +61,12 @@ pub(super) struct Packed {
 
 impl Packed {
     /// The weights whose codes are in `codes`, which is called `STEM.qweight`.
-    pub(super) fn new(stem: &str, codes: &Tensor, names: &Names<'_>) -> Checked<Self> {
+    pub(super) fn new(
+        stem: &str,
+        codes: &Tensor,
+        names: &Names<'_>,
+        method: Option<&Method>,
+    ) -> Checked<Self> {
         let named = |suffix: &str| {
             let name = format!("{stem}{suffix}");
             names.get(name.as_str()).map(|&tensor| tensor.clone()).ok_or(name)
@@ -90,15 +96,42 @@ impl Packed {
             )));
         };
         let groups = scales.shape.first().copied().unwrap_or(0);
-        let group = GROUPS.into_iter().chain([inputs]).find(|&group| {
-            // GPTQ's last group may be smaller.
-            inputs.div_ceil(group.max(1)) == groups && (kind == Kind::Gptq || inputs.is_multiple_of(group))
-        });
-        let Some(group) = group else {
-            return Err(error(format!(
-                "{groups} groups of {inputs} inputs; groups of {GROUPS:?} or all inputs are read"
-            )));
+        let (less, said) = match (kind, method) {
+            (Kind::Gptq, Some(Method::Gptq(Gptq { less_one, group, ordered }))) => {
+                if *ordered == Some(true) && order.is_none() {
+                    return Err(absent(&format!("{stem}.g_idx"), &codes.name));
+                }
+                (if less_one.unwrap_or(true) { 1.0 } else { 0.0 }, *group)
+            }
+            (Kind::Awq, None | Some(Method::Awq)) => (0.0, None),
+            (Kind::Gptq, None) => {
+                return Err(error(
+                    "it is packed as GPTQ's, and nothing says whether its zeros are stored less 1 (gptq) or as they are \
+                     (gptq_v2): put the model's config.json or quantize_config.json beside it"
+                        .into(),
+                ));
+            }
+            (kind, Some(_)) => {
+                let kind = if kind == Kind::Gptq { "GPTQ" } else { "AWQ" };
+                return Err(error(format!(
+                    "it is packed as {kind} has it, which is not what config.json says"
+                )));
+            }
         };
+        let group = match said {
+            Some(group) => group.unwrap_or(inputs),
+            // GPTQ's last group may be smaller, so that nothing else says how large the others are.
+            None if inputs.is_multiple_of(groups.max(1)) => inputs / groups.max(1),
+            None => 0,
+        };
+        // An order says for itself which group an input is of.
+        let ordered = kind == Kind::Gptq && order.is_some();
+        if !ordered && (group == 0 || inputs.div_ceil(group) != groups) {
+            let said = said.map_or_else(String::new, |_| format!(" of {group}, as config.json says"));
+            return Err(error(format!(
+                "there are {groups} groups for {inputs} inputs: these are no groups{said}"
+            )));
+        }
         if let Some(order) = &order {
             let name = quoted(&order.name);
             if kind == Kind::Awq {
@@ -111,7 +144,7 @@ impl Packed {
                 ));
             }
         }
-        Ok(Self { kind, bits, outputs, inputs, group, codes: codes.clone(), zeros, scales, order })
+        Ok(Self { kind, bits, outputs, inputs, group, less, codes: codes.clone(), zeros, scales, order })
     }
 
     /// `[out, in]`.
@@ -182,10 +215,9 @@ impl Packed {
         let scales = floats(file, &self.scales, 0..self.scales.values())?;
         let words = integers(file, &self.zeros)?;
         let mut zeros: Vec<f32> = room(file, &self.zeros, scales.len())?;
-        let less = if self.kind == Kind::Gptq { 1.0 } else { 0.0 };
         for (row, zeros) in zeros.chunks_exact_mut(self.outputs as usize).enumerate() {
             for (output, zero) in zeros.iter_mut().enumerate() {
-                *zero = f32::from(self.code_along_outputs(&words, row, output)) + less;
+                *zero = f32::from(self.code_along_outputs(&words, row, output)) + self.less;
             }
         }
         let groups = match &self.order {

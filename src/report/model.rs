@@ -83,7 +83,8 @@ impl Model {
         let (mut weights, mut vector_bytes) = (0u64, 0u64);
         for tensor in gguf.tensors() {
             weights = weights.saturating_add(tensor.values());
-            let Some(&rows) = tensor.dims.get(1) else {
+            // An empty one is no matrix.
+            let Some(&rows) = tensor.dims.get(1).filter(|_| tensor.values() > 0) else {
                 vector_bytes = vector_bytes.saturating_add(tensor.bytes);
                 continue;
             };

@@ -12,59 +12,56 @@ use serde_json::{Map, json};
 use tempfile::TempDir;
 
 /// Name, type, shape and data of a tensor.
-type Described = (String, &'static str, Vec<u64>, Vec<u8>);
+pub(super) type Described = (String, &'static str, Vec<u64>, Vec<u8>);
 
-fn tensor(name: &str, dtype: &'static str, shape: &[u64], data: Vec<u8>) -> Described {
+pub(super) fn tensor(name: &str, dtype: &'static str, shape: &[u64], data: Vec<u8>) -> Described {
     (name.to_owned(), dtype, shape.to_vec(), data)
 }
 
-fn i32s(values: impl IntoIterator<Item = u32>) -> Vec<u8> {
+pub(super) fn i32s(values: impl IntoIterator<Item = u32>) -> Vec<u8> {
     values.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
-fn f32s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+pub(super) fn f32s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
-fn f16s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+pub(super) fn f16s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(|value| half::f16::from_f32(value).to_le_bytes()).collect()
 }
 
-fn bf16s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
+pub(super) fn bf16s(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(|value| half::bf16::from_f32(value).to_le_bytes()).collect()
 }
 
-struct Folder(TempDir);
+pub(super) struct Folder(TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    fn file(&self, tensors: &[Described], metadata: &[(&str, &str)]) -> PathBuf {
-        let (mut header, mut data) = (Map::new(), Vec::new());
-        if !metadata.is_empty() {
-            header.insert("__metadata__".into(), metadata.iter().copied().collect());
-        }
-        for (name, dtype, shape, bytes) in tensors {
-            let begin = data.len();
-            data.extend(bytes);
-            let description = json!({ "dtype": dtype, "shape": shape, "data_offsets": [begin, data.len()] });
-            assert!(header.insert(name.clone(), description).is_none());
-        }
-        let header = serde_json::to_string(&header).unwrap();
-        let path = self.0.path().join("model.safetensors");
-        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat();
-        fs::write(&path, bytes).unwrap();
+    pub(super) fn file(&self, tensors: &[Described], metadata: &[(&str, &str)]) -> PathBuf {
+        let path = self.path("model.safetensors");
+        fs::write(&path, bytes_of(tensors, metadata)).unwrap();
         path
     }
 
-    fn open(&self, tensors: &[Described]) -> Box<dyn Source> {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file that says something about the weights.
+    pub(super) fn says(&self, name: &str, json: &serde_json::Value) {
+        fs::write(self.path(name), json.to_string()).unwrap();
+    }
+
+    pub(super) fn open(&self, tensors: &[Described]) -> Box<dyn Source> {
         source::open(&self.file(tensors, &[]), None).unwrap()
     }
 
     #[track_caller]
-    fn refused(&self, tensors: &[Described], problem: &str) {
+    pub(super) fn refused(&self, tensors: &[Described], problem: &str) {
         let path = self.file(tensors, &[]);
         let error = source::open(&path, None).expect_err("this should have been refused");
         assert!(matches!(error, Error::File { .. }), "{error:?}");
@@ -72,8 +69,34 @@ impl Folder {
     }
 }
 
+/// A safetensors file.
+pub(super) fn bytes_of(tensors: &[Described], metadata: &[(&str, &str)]) -> Vec<u8> {
+    let (mut header, mut data) = (Map::new(), Vec::new());
+    if !metadata.is_empty() {
+        header.insert("__metadata__".into(), metadata.iter().copied().collect());
+    }
+    for (name, dtype, shape, bytes) in tensors {
+        let begin = data.len();
+        data.extend(bytes);
+        let description = json!({ "dtype": dtype, "shape": shape, "data_offsets": [begin, data.len()] });
+        assert!(header.insert(name.clone(), description).is_none());
+    }
+    let header = serde_json::to_string(&header).unwrap();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+}
+
+pub(super) fn options(to: &str) -> Options {
+    Options {
+        format: format_by_name(to).unwrap(),
+        keep: Vec::new(),
+        drop: Vec::new(),
+        unscaled: false,
+        allow_nonfinite: false,
+    }
+}
+
 /// The data of a tensor, read whole, after parts of it have been found to be the same.
-fn read(source: &dyn Source, name: &str) -> Vec<u8> {
+pub(super) fn read(source: &dyn Source, name: &str) -> Vec<u8> {
     let tensor = source.tensors().iter().find(|tensor| tensor.name == name).unwrap();
     let mut whole = vec![0; tensor.bytes as usize];
     source.read(tensor, 0..tensor.bytes, &mut whole).unwrap();
@@ -93,13 +116,13 @@ fn read(source: &dyn Source, name: &str) -> Vec<u8> {
     whole
 }
 
-fn read_f32(source: &dyn Source, name: &str) -> Vec<f32> {
+pub(super) fn read_f32(source: &dyn Source, name: &str) -> Vec<f32> {
     read(source, name).chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
 /// Equal to the bit, and NaN is NaN.
 #[track_caller]
-fn same(found: &[f32], expected: &[f32]) {
+pub(super) fn same(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         let equal = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
@@ -110,8 +133,7 @@ fn same(found: &[f32], expected: &[f32]) {
 fn quantize(input: &Path, to: &str) -> (Quantized, Vec<String>, Gguf) {
     let out = input.with_extension("gguf");
     let source = source::open(input, None).unwrap();
-    let options = Options { format: format_by_name(to).unwrap(), keep: Vec::new(), allow_nonfinite: false };
-    let plan = Plan::new(source.as_ref(), &options).unwrap();
+    let plan = Plan::new(source.as_ref(), &options(to)).unwrap();
     let mut written = plan.write(&out, &mut |_| ()).unwrap();
     plan.verify(&mut written, &out, &mut |_| ()).unwrap();
     (written.quantized, plan.notices, Gguf::open(&out).unwrap())
@@ -176,20 +198,39 @@ fn what_gguf_files_can_have_stays_and_the_rest_becomes_f32() {
 }
 
 #[test]
-fn what_no_gguf_file_can_have_is_refused_by_its_name() {
+fn what_no_gguf_file_can_have_is_left_out_and_said() {
     let folder = Folder::new();
-    for (dtype, bytes) in [("BOOL", 6), ("U8", 6), ("U16", 12), ("U32", 24), ("U64", 48)] {
-        let problem = format!("tensor 'a\\nb': its type {dtype} is none that GGUF files have");
-        folder.refused(&[tensor("a\nb", dtype, &[2, 3], vec![0; bytes])], &problem);
+    let mut all = vec![tensor("w", "F32", &[2, 3], f32s([1.0; 6]))];
+    for (name, dtype, shape, width) in [
+        ("mask", "BOOL", vec![2, 3], 1),
+        ("a.attn.bias", "U8", vec![1, 1, 2, 3], 1),
+        ("position_ids", "U16", vec![2, 3], 2),
+        ("one row", "U32", vec![1, 6], 4),
+        ("hashes", "U64", vec![2, 3], 8),
+        ("waves", "C64", vec![2, 3], 8),
+    ] {
+        all.push(tensor(name, dtype, &shape, vec![0; 6 * width]));
     }
-    for dtype in ["F32", "F64", "F8_E4M3"] {
-        let problem = "tensor 'a': its shape [2, 0] has a 0, which GGUF files cannot have";
-        folder.refused(&[tensor("a", dtype, &[2, 0], vec![])], problem);
+    for (name, dtype) in [("none", "F32"), ("no codes.weight", "I8"), ("x.scaled_fp8", "F8_E4M3")] {
+        all.push(tensor(name, dtype, &[2, 0], vec![]));
     }
+    let source = folder.open(&all);
+    assert_eq!(source.tensors().len(), 1);
+    assert!(source.doubts().is_empty(), "{:?}", source.doubts());
+    let plan = Plan::new(source.as_ref(), &options("F16")).unwrap();
+    let quantized = plan.write(&folder.path("out.gguf"), &mut |_| ()).unwrap().quantized;
+    assert_eq!((quantized.tensors.len(), quantized.left_out.len()), (1, 9));
+    let said = quantized.left_out();
+    for line in [
+        "'mask': GGUF files cannot hold BOOL",
+        "'no codes.weight' and 1 other: it has no values",
+        "'x.scaled_fp8': it only marks",
+    ] {
+        assert!(said.iter().any(|found| found.starts_with(line)), "{line}: {said:?}");
+    }
+    assert_eq!(said.len(), 8, "{said:?}");
     let five = folder.open(&[tensor("a", "F32", &[1, 1, 1, 1, 2], f32s([0.0, 1.0]))]);
-    let options =
-        Options { format: format_by_name("F16").unwrap(), keep: Vec::new(), allow_nonfinite: false };
-    let error = Plan::new(five.as_ref(), &options).unwrap_err().to_string();
+    let error = Plan::new(five.as_ref(), &options("F16")).unwrap_err().to_string();
     assert!(error.contains("tensor 'a': it has 5 dimensions"), "{error}");
     let path = folder.file(&[tensor("a", "F32", &[1], f32s([0.0]))], &[]);
     let error = source::open(&path, Some("w")).unwrap_err().to_string();
@@ -222,7 +263,7 @@ fn a_file_becomes_a_gguf_with_its_names_and_metadata() {
 // ---- 8-bit floats
 
 /// What a code is worth, by the formula.
-fn float8(code: u8, exponent_bits: u32, infinities: bool) -> f32 {
+pub(super) fn float8(code: u8, exponent_bits: u32, infinities: bool) -> f32 {
     let mantissa_bits = 7 - exponent_bits;
     let bias = (1 << (exponent_bits - 1)) - 1;
     let exponent = i32::from(code & 0x7f) >> mantissa_bits;
@@ -258,15 +299,22 @@ fn eight_bit_floats_are_what_their_formulas_say() {
     );
     // Landmarks of the formats' definition.
     assert_eq!([e4m3[0x7e], e4m3[0x08], e4m3[0x01], e4m3[0xb8]], [448.0, 1.0 / 64.0, 1.0 / 512.0, -1.0]);
-    assert!(source.notices()[1].starts_with("'e4m3' and 1 other: 8-bit floats without scales"));
+    let error = Plan::new(source.as_ref(), &options("F16")).unwrap_err().to_string();
+    assert!(
+        error.contains("tensor 'e4m3': F8_E4M3 [16, 16] are codes, and their scale is missing"),
+        "{error}"
+    );
+    let unscaled = Options { unscaled: true, ..options("F32") };
+    let notices = Plan::new(source.as_ref(), &unscaled).unwrap().notices;
+    assert!(
+        notices.iter().any(|notice| notice.starts_with("'e4m3' and 1 other: 8-bit floats without a scale"))
+    );
     for code in [0x7f, 0xff] {
         let mut codes = vec![0x38; 1024];
         codes[2 * 256 + 7] = code;
         let path = folder.file(&[tensor("w", "F8_E4M3", &[4, 256], codes)], &[]);
         let source = source::open(&path, None).unwrap();
-        let options =
-            Options { format: format_by_name("Q8_0").unwrap(), keep: Vec::new(), allow_nonfinite: false };
-        let plan = Plan::new(source.as_ref(), &options).unwrap();
+        let plan = Plan::new(source.as_ref(), &Options { unscaled: true, ..options("Q8_0") }).unwrap();
         let error = plan.write(&path.with_extension("gguf"), &mut |_| ()).unwrap_err().to_string();
         assert!(error.starts_with("tensor 'w': row 2, column 7 (counted from 0) is NaN"), "{error}");
     }
@@ -323,7 +371,7 @@ fn scales_that_do_not_fit_are_refused_by_their_names() {
     let scale = |name: &str, shape: &[u64]| {
         tensor(name, "F32", shape, vec![0; shape.iter().product::<u64>() as usize * 4])
     };
-    for shape in [&[2u64, 2][..], &[3, 2], &[300], &[1, 300], &[2, 3, 1], &[]] {
+    for shape in [&[2u64, 2][..], &[3, 2], &[300], &[200, 7], &[1, 3], &[2, 300], &[2, 3, 1], &[]] {
         let problem = format!(
             "tensor 'w_scale_inv': its shape is {shape:?}; for 'w' of [200, 300] it has to be 1, 200 or [2, 3]"
         );
@@ -480,6 +528,7 @@ fn gptq_weights_are_what_the_formula_says() {
         (160, 16, 4, 128),
     ] {
         let mut matrix = Matrix::new(inputs, outputs, bits, group);
+        folder.says("quantize_config.json", &json!({ "bits": bits, "group_size": group, "desc_act": false }));
         let bias = tensor("a.bias", "F16", &[outputs as u64], f16s((0..outputs).map(|i| i as f32)));
         let mut tensors = matrix.gptq("a");
         tensors.push(bias.clone());
@@ -503,8 +552,7 @@ fn gptq_weights_are_what_the_formula_says() {
         let ordered = folder.open(&matrix.gptq("a"));
         same(&read_f32(ordered.as_ref(), "a.weight"), &matrix.weights());
         let notices = ordered.notices();
-        assert!(notices.len() == 3 && notices[1].contains("'a.weight': quantized already"), "{notices:?}");
-        assert!(notices[2].contains("zeros are stored less 1"), "{notices:?}");
+        assert!(notices.len() == 2 && notices[1].contains("'a.weight': quantized already"), "{notices:?}");
     }
 }
 
@@ -525,6 +573,8 @@ fn awq_weights_are_what_the_formula_says() {
 #[test]
 fn words_are_unpacked_as_by_hand() {
     let folder = Folder::new();
+    folder
+        .says("config.json", &json!({ "quantization_config": { "quant_method": "gptq", "group_size": -1 } }));
     // 8 inputs and 8 outputs: output 2 has the codes 0 to 7, the others 15; a zero of 4 less 1.
     let mut words = vec![u32::MAX; 8];
     words[2] = 0x7654_3210;
@@ -536,6 +586,7 @@ fn words_are_unpacked_as_by_hand() {
     let mut expected = vec![5.5; 64];
     expected[16..24].copy_from_slice(&[-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5]);
     same(&read_f32(gptq.as_ref(), "g.weight"), &expected);
+    fs::remove_file(folder.path("config.json")).unwrap();
     // 2 inputs: the first has, from the lowest bits up, the codes of the outputs 0, 2, 4, 6, 1, 3, 5, 7.
     let awq = folder.open(&[
         tensor("a.qweight", "I32", &[2, 1], i32s([0x7531_6420, 0x0000_f000])),
@@ -552,6 +603,8 @@ fn packed_weights_that_do_not_fit_together_are_refused_by_their_names() {
     let folder = Folder::new();
     let matrix = Matrix::new(64, 16, 4, 32);
     let whole = matrix.gptq("a");
+    let says = |group: i64| folder.says("quantize_config.json", &json!({ "bits": 4, "group_size": group }));
+    says(32);
     let of = |suffix: &str| whole.iter().position(|tensor| tensor.0.ends_with(suffix)).unwrap();
     let missing = "to which it belongs, is missing: is it in another file of the model?";
     for suffix in [".qzeros", ".scales"] {
@@ -604,22 +657,59 @@ fn packed_weights_that_do_not_fit_together_are_refused_by_their_names() {
         let dtype = if suffix == ".scales" { "F16" } else { "I32" };
         folder.refused(&with(suffix, dtype, shape), &neither(&codes, &zeros, &scales));
     }
+    // Without an order, by what config.json says.
+    let without = |mut tensors: Vec<Described>| {
+        tensors.remove(of(".g_idx"));
+        tensors
+    };
     for rows in [1, 2, 4, 64] {
         let problem = format!(
-            "tensor 'a.qweight': 2 groups of {} inputs; groups of [32, 64, 128] or all inputs are read",
+            "tensor 'a.qweight': there are 2 groups for {} inputs: these are no groups of 32, as config.json says",
             rows * 8
         );
-        folder.refused(&with(".qweight", "I32", &[rows, 16]), &problem);
+        folder.refused(&without(with(".qweight", "I32", &[rows, 16])), &problem);
     }
+    for group in [64, 128, -1, 31] {
+        says(group);
+        let group = if group == -1 { 64 } else { group };
+        let problem = format!(
+            "tensor 'a.qweight': there are 2 groups for 64 inputs: these are no groups of {group}, as config.json says"
+        );
+        folder.refused(&without(whole.clone()), &problem);
+    }
+    folder.says("quantize_config.json", &json!({ "bits": 4, "desc_act": true }));
+    folder.refused(&without(whole.clone()), &format!("tensor 'a.qweight': 'a.g_idx', {missing}"));
+    fs::remove_file(folder.path("quantize_config.json")).unwrap();
     folder.refused(
-        &with(".qweight", "I32", &[90, 2]),
-        "tensor 'a.qweight': 2 groups of 90 inputs; groups of [32, 64, 128] or all inputs are read",
+        &with(".qweight", "I32", &[89, 2]),
+        "tensor 'a.qweight': there are 2 groups for 89 inputs: these are no groups",
     );
+    let unsaid = "tensor 'a.qweight': it is packed as GPTQ's, and nothing says whether its zeros are stored less 1 (gptq) or \
+                  as they are (gptq_v2): put the model's config.json or quantize_config.json beside it";
+    folder.refused(&whole, unsaid);
+    says(32);
+    folder.refused(
+        &matrix.awq("a"),
+        "tensor 'a.qweight': it is packed as AWQ has it, which is not what config.json says",
+    );
+    let both = |of: &str| json!({ "quantization_config": { "quant_method": of, "group_size": 32 } });
+    folder.says("config.json", &both("awq"));
+    let error = source::open(&folder.file(&whole, &[]), None).unwrap_err().to_string();
+    assert!(error.ends_with("it does not say of the weights what 'config.json' beside it says"), "{error}");
+    fs::remove_file(folder.path("quantize_config.json")).unwrap();
+    folder.refused(
+        &whole,
+        "tensor 'a.qweight': it is packed as GPTQ has it, which is not what config.json says",
+    );
+    assert_eq!(folder.open(&matrix.awq("a")).tensors().len(), 1);
+    folder.says("config.json", &both("gptq"));
     folder.refused(&with(".g_idx", "I32", &[63]), "tensor 'a.g_idx': its shape is [63]; for 64 inputs: [64]");
+    folder.says("config.json", &both("awq"));
     folder.refused(
         &[matrix.awq("a"), vec![whole[of(".g_idx")].clone()]].concat(),
         "tensor 'a.g_idx': its weights are packed as AWQ's, which have no order",
     );
+    folder.says("config.json", &both("gptq"));
     let weight = tensor("a.weight", "F32", &[1], vec![0; 4]);
     folder.refused(&[whole.clone(), vec![weight]].concat(), "tensor 'a.qweight': there is 'a.weight' too");
     for group in [2, -1] {
@@ -642,10 +732,13 @@ fn several_packed_matrices_are_quantized_by_pieces() {
     let tensors: Vec<_> =
         matrices.iter().enumerate().flat_map(|(i, matrix)| matrix.gptq(&format!("m{i}"))).collect();
     let path = folder.file(&tensors, &[]);
+    folder.says("config.json", &json!({ "quantization_config": { "quant_method": "gptq", "bits": 4 } }));
     for to in ["F32", "Q8_0"] {
         let (quantized, notices, gguf) = quantize(&path, to);
         assert_eq!(quantized.tensors.len(), matrices.len());
-        assert!(notices.iter().any(|notice| notice.starts_with("'m0.weight' and 3 others: GPTQ's")));
+        assert!(
+            notices.iter().any(|notice| notice.starts_with("'m0.weight' and 3 others: quantized already"))
+        );
         let format = format_by_name(to).unwrap();
         for (i, matrix) in matrices.iter().enumerate() {
             let tensor = gguf.tensor(&format!("m{i}.weight")).unwrap();
@@ -664,6 +757,7 @@ fn any_shapes_and_types_give_a_source_or_an_error() {
     let mut random = Random::new(12);
     let names = ["a.qweight", "a.qzeros", "a.scales", "a.g_idx", "b", "b_scale", "b_scale_inv", "c.weight"];
     let (mut opened, mut refused) = (0, 0);
+    folder.says("quantize_config.json", &json!({ "bits": 4, "group_size": 32 }));
     for _ in 0..1000 {
         let mut any = |of: u64| random.below(of) as usize;
         let mut tensors = Vec::new();

@@ -254,6 +254,44 @@ fn version_2_and_files_without_anything_are_read() {
 }
 
 #[test]
+fn scalars_and_empty_tensors_are_read_and_written() {
+    let folder = Folder::new();
+    let types = Bytes::new(5, 0)
+        .tensor("one", &[], 0, 0)
+        .tensor("none", &[0], 0, 32)
+        .tensor("no rows", &[256, 0, 3], 8, 32)
+        .tensor("w", &[8], 0, 32)
+        // Where nothing is, behind the end of the file.
+        .tensor("last", &[0, u64::MAX], 24, 96)
+        .pad(32);
+    let path = folder.file(&types.raw(&1.5f32.to_le_bytes()).pad(32).raw(&[3; 32]).0);
+    let gguf = Gguf::open(&path).unwrap();
+    let found: Vec<_> =
+        gguf.tensors().iter().map(|t| (t.shape(), t.values(), t.bytes, t.rows(), t.cols())).collect();
+    let expected = [
+        (vec![], 1, 4, 1, 1),
+        (vec![0], 0, 0, 1, 0),
+        (vec![3, 0, 256], 0, 0, 0, 256),
+        (vec![8], 8, 32, 1, 8),
+        (vec![u64::MAX, 0], 0, 0, u64::MAX, 0),
+    ];
+    assert_eq!(found, expected);
+    for tensor in gguf.tensors() {
+        gguf.read(tensor, 0..tensor.bytes, &mut vec![0; tensor.bytes as usize]).unwrap();
+    }
+    let again = folder.path("again.gguf");
+    copy(&gguf, &again).unwrap();
+    let back = Gguf::open(&again).unwrap();
+    let described = |gguf: &Gguf| {
+        gguf.tensors().iter().map(|t| (t.name.clone(), t.dims.clone(), t.ty)).collect::<Vec<_>>()
+    };
+    assert_eq!(described(&back), described(&gguf));
+    let mut one = [0; 4];
+    back.read(back.tensor("one").unwrap(), 0..4, &mut one).unwrap();
+    assert_eq!(f32::from_le_bytes(one), 1.5);
+}
+
+#[test]
 fn tensors_may_lie_in_any_order_with_gaps() {
     let folder = Folder::new();
     let bytes = Bytes::new(2, 0).tensor("late", &[1], 24, 96).tensor("early", &[2], 24, 0).pad(32);
@@ -406,11 +444,10 @@ fn bad_tensors_are_refused_by_name() {
     assert!(Gguf::open(&folder.file(&file(&[32, 1, 1, 1], 8, 0))).is_ok());
     let max = u64::MAX;
     for (bytes, words) in [
-        (file(&[], 0, 0), &["0 dimensions"][..]),
-        (file(&[1, 1, 1, 1, 1], 0, 0), &["5 dimensions", "1 to 4"]),
-        (file(&[0], 0, 0), &["dimension 0 is 0"]),
-        (file(&[4, 0], 0, 0), &["dimension 1 is 0"]),
-        (file(&[0, max], 0, 0), &["dimension 0 is 0"]),
+        (file(&[1, 1, 1, 1, 1], 0, 0), &["5 dimensions", "0 to 4"][..]),
+        (file(&[], 8, 0), &["1 values", "Q8_0"]),
+        (file(&[0, max, max], 0, 0), &["no file is as large"]),
+        (file(&[max, 2, 0], 0, 0), &["no file is as large"]),
         (file(&[33], 8, 0), &["33 values", "Q8_0", "32"]),
         (file(&[16, 2], 8, 0), &["16 values", "Q8_0"]),
         (file(&[max], 0, 0), &["no file is as large"]),
@@ -542,9 +579,9 @@ fn what_could_not_be_read_is_not_taken() {
     for (name, dims, ty, words) in [
         ("t", &[32][..], ty("F32"), "'t': it is there twice"),
         ("", &[32], ty("F32"), "empty"),
-        ("u", &[], ty("F32"), "0 dimensions"),
+        ("u", &[], ty("Q4_0"), "1 values"),
         ("u", &[1, 1, 1, 1, 1], ty("F32"), "5 dimensions"),
-        ("u", &[32, 0], ty("F32"), "dimension 1 is 0"),
+        ("u", &[u64::MAX, 2, 0], ty("F32"), "no file is as large"),
         ("u", &[31], ty("Q4_0"), "31 values"),
         ("u", &[u64::MAX, 2], ty("F32"), "no file is as large"),
         ("u", &[4], stranger, "none of ggml's"),

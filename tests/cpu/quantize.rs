@@ -11,7 +11,13 @@ use lowbit::random::Random;
 use lowbit::{Error, Result};
 
 fn options(to: &str) -> Options {
-    Options { format: format_by_name(to).unwrap(), keep: Vec::new(), allow_nonfinite: false }
+    Options {
+        format: format_by_name(to).unwrap(),
+        keep: Vec::new(),
+        drop: Vec::new(),
+        unscaled: false,
+        allow_nonfinite: false,
+    }
 }
 
 fn quantize(input: &Path, out: &Path, options: &Options) -> Result<(Quantized, Vec<String>)> {

@@ -128,10 +128,13 @@ fn everything_in_a_file_is_read() {
 #[test]
 fn types_have_their_sizes() {
     let sizes = |bytes| DTYPES.iter().filter(move |dtype| dtype.bytes == bytes).map(|dtype| dtype.name);
-    assert_eq!(sizes(1).collect::<Vec<_>>(), ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"]);
+    assert_eq!(
+        sizes(1).collect::<Vec<_>>(),
+        ["BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"]
+    );
     assert_eq!(sizes(2).collect::<Vec<_>>(), ["I16", "U16", "F16", "BF16"]);
     assert_eq!(sizes(4).collect::<Vec<_>>(), ["I32", "U32", "F32"]);
-    assert_eq!(sizes(8).collect::<Vec<_>>(), ["I64", "U64", "F64"]);
+    assert_eq!(sizes(8).collect::<Vec<_>>(), ["I64", "U64", "F64", "C64"]);
     let folder = Folder::new();
     for dtype in DTYPES {
         assert_eq!(Dtype::by_name(dtype.name), Some(dtype));
@@ -220,7 +223,8 @@ fn what_is_no_safetensors_file_is_refused() {
     refused(&file("[{}]", &[]), brace);
     let folder = Folder::new();
     let error = Safetensors::open(folder.0.path()).unwrap_err();
-    says(&error, folder.0.path(), "this is a folder, not a file");
+    let none = "this folder has no .safetensors file; of a GGUF model, give one of its files";
+    says(&error, folder.0.path(), none);
     assert!(matches!(Safetensors::open(&folder.0.path().join("none")), Err(Error::Io { .. })));
     for bytes in
         [&b"{}"[..], b"\x02\0\0\0\0\0\0\0", b"\x02\0\0\0\0\0\0\0[", b"\x01\0\0\0\0\0\0\0{", &[b'{'; 9]]

@@ -107,6 +107,7 @@ fn a_safetensors_file_becomes_a_gguf() {
         ("norm.weight", "F16", &[32], half(2.0).repeat(32)),
     ];
     write_safetensors(&folder.join("model.safetensors"), &[&packed[..], &plain].concat());
+    fs::write(folder.join("quantize_config.json"), r#"{ "bits": 4, "group_size": 64 }"#).unwrap();
     let ran =
         run(&mut lowbit(folder, &["quantize", "model.safetensors", "a.gguf", "--to", "q8_0", "--verify"]));
     assert_eq!(ran.code, Some(DONE), "{ran:?}");
@@ -121,7 +122,7 @@ fn a_safetensors_file_becomes_a_gguf() {
         assert!(ran.out.lines().any(|found| words(found).starts_with(line)), "{line:?}\n{}", ran.out);
     }
     assert!(ran.out.contains("read back and equal"), "{ran:?}");
-    for words in ["llama.cpp needs its own names", "'q.weight': GPTQ's", "'q.weight': quantized already"] {
+    for words in ["llama.cpp needs its own names", "'q.weight': quantized already"] {
         assert_eq!(ran.err.matches(words).count(), 1, "{words}: {ran:?}");
     }
     let gguf = Gguf::open(&folder.join("a.gguf")).unwrap();
@@ -144,7 +145,8 @@ fn a_safetensors_file_becomes_a_gguf() {
     fs::write(folder.join("cut.safetensors"), b"\x40\0\0\0\0\0\0\0{\"w\":").unwrap();
     for (input, more, words) in [
         ("model.safetensors", &["--name", "w"][..], &["tensors of a safetensors file have names"][..]),
-        ("nan.safetensors", &[], &["tensor 'w': row 1, column 6 (counted from 0) is NaN"]),
+        ("nan.safetensors", &[], &["tensor 'w'", "scale is missing", "--unscaled"]),
+        ("nan.safetensors", &["--unscaled"], &["tensor 'w': row 1, column 6 (counted from 0) is NaN"]),
         ("part.safetensors", &[], &["part.safetensors: tensor 'q.qweight': 'q.scales'", "is missing"]),
         ("bytes.safetensors", &[], &["bytes.safetensors: tensor 'w'", "U8"]),
         ("none.safetensors", &[], &["no tensors"]),
@@ -155,7 +157,43 @@ fn a_safetensors_file_becomes_a_gguf() {
     }
     assert!(!folder.join("b.gguf").exists());
     let help = words(&done(folder, &["quantize", "--help"]));
-    assert!(help.contains(".safetensors (floats, FP8, GPTQ, AWQ)"), "{help}");
+    assert!(help.contains(".safetensors (floats, FP8, int8, GPTQ, AWQ)"), "{help}");
+}
+
+#[test]
+fn a_model_in_parts_is_whole_and_what_is_left_out_is_said() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    for (i, name) in ["a.weight", "b.weight"].into_iter().enumerate() {
+        let mut writer = Writer::new();
+        writer.metadata("split.no", gguf::Value::U16(i as u16)).unwrap();
+        writer.metadata("split.count", gguf::Value::U16(2)).unwrap();
+        writer.tensor(name, &[32, 2], TensorType::by_name("F32").unwrap()).unwrap();
+        writer.tensor(&format!("{name}.none"), &[0], TensorType::by_name("F32").unwrap()).unwrap();
+        let path = folder.join(format!("m-0000{}-of-00002.gguf", i + 1));
+        writer.write(&path, |tensor, out| out.write(&vec![0; tensor.bytes as usize])).unwrap();
+    }
+    let [one, two] = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
+    refused(
+        &mut lowbit(folder, &["quantize", one, two, "--to", "Q8_0"]),
+        BAD_INPUT,
+        &[two, "overwrite an input"],
+    );
+    let document = json(folder, &["quantize", two, "all.gguf", "--to", "Q8_0", "--verify", "--json"]);
+    assert_eq!(document["tensors"].as_array().unwrap().len(), 2);
+    let left = &document["left_out"];
+    assert_eq!((&left[0]["name"], &left[1]["name"]), (&"a.weight.none".into(), &"b.weight.none".into()));
+    assert_eq!((&left[0]["type"], &left[0]["shape"]), (&"F32".into(), &value!([0])));
+    let text = done(folder, &["quantize", one, "all.gguf", "--to", "Q8_0"]);
+    assert!(text.contains("left out: 'a.weight.none' and 1 other: it has no values"), "{text}");
+    let document = json(folder, &["inspect", two, "--json"]);
+    assert_eq!(document["files"], value!([one, two]));
+    assert_eq!(document["tensors"][2]["file"], 1);
+    assert!(done(folder, &["inspect", one]).contains(&format!("in 2 files: {one}, {two}")));
+    fs::remove_file(folder.join(one)).unwrap();
+    for command in [&["inspect", two][..], &["quantize", two, "b.gguf", "--to", "Q8_0"], &["plan", two]] {
+        refused(&mut lowbit(folder, command), BAD_INPUT, &["part 2 of 2", "missing", one]);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! time, and written as a stream: files larger than the memory pass through.
 
 mod read;
+mod split;
 mod types;
 mod value;
 mod write;
@@ -50,22 +51,23 @@ const MAX_DIMS: u32 = 4;
 const LEAST_PAIR: u64 = 8 + 1 + 4 + 1;
 
 /// The least that the description of a tensor takes in bytes: a name of one byte with its length, the number of
-/// dimensions, one dimension, the type, the offset.
-const LEAST_TENSOR: u64 = 8 + 1 + 4 + 8 + 4 + 8;
+/// dimensions, of which there may be none, the type, the offset.
+const LEAST_TENSOR: u64 = 8 + 1 + 4 + 4 + 8;
 
-/// A tensor of a file. Whatever is in one has been checked: no dimension is 0, a row is whole blocks, the data lies
-/// within the file.
+/// A tensor of a model. Whatever is in one has been checked: a row is whole blocks, the data lies within its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tensor {
     /// Its name.
     pub name: String,
-    /// Its 1 to 4 dimensions as the file has them: the first one is contiguous. A matrix `[rows, cols]` has
-    /// `[cols, rows]` here.
+    /// Its 0 to 4 dimensions as the file has them: the first one is contiguous. A matrix `[rows, cols]` has
+    /// `[cols, rows]` here, a single value may have none, and one of 0 makes it empty.
     pub dims: Vec<u64>,
     /// Its number format.
     pub ty: &'static TensorType,
-    /// Where its data begins, in bytes from the beginning of the file.
+    /// Which of the model's files it lies in, counted from 0.
+    pub file: usize,
+    /// Where its data begins, in bytes from the beginning of that file.
     pub offset: u64,
     /// The size of its data in bytes, without padding.
     pub bytes: u64,
@@ -98,20 +100,24 @@ impl Tensor {
     }
 }
 
+/// The product of dimensions, if it is a u64: in any order, so that a 0 does not hide the others.
+fn product(dims: &[u64]) -> Option<u64> {
+    let others = dims.iter().filter(|&&n| n > 0).try_fold(1u64, |product, &n| product.checked_mul(n))?;
+    Some(if dims.contains(&0) { 0 } else { others })
+}
+
 /// The bytes of a tensor, or what is wrong with its dimensions.
 fn data_bytes(dims: &[u64], ty: &TensorType) -> std::result::Result<u64, String> {
     let (block, bytes) = (u64::from(ty.block), u64::from(ty.bytes));
-    let Some(&cols) = dims.first().filter(|_| dims.len() <= MAX_DIMS as usize) else {
-        return Err(format!("it has {} dimensions; 1 to {MAX_DIMS} can be", dims.len()));
-    };
-    if let Some(zero) = dims.iter().position(|&n| n == 0) {
-        return Err(format!("its dimension {zero} is 0"));
+    if dims.len() > MAX_DIMS as usize {
+        return Err(format!("it has {} dimensions; 0 to {MAX_DIMS} can be", dims.len()));
     }
+    let cols = dims.first().copied().unwrap_or(1);
     if !cols.is_multiple_of(block) {
         return Err(format!("its rows have {cols} values, which is not a multiple of {}'s {block}", ty.name));
     }
     // The number of values has to fit too, for `values` and `rows`.
-    let values = dims.iter().try_fold(1u64, |product, &n| product.checked_mul(n));
+    let values = product(dims);
     values
         .and_then(|values| (values / block).checked_mul(bytes))
         .ok_or_else(|| format!("no file is as large as its dimensions {dims:?}"))

@@ -4,21 +4,23 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::value::KINDS;
 use super::{
     ALIGNMENT_KEY, Array, LEAST_PAIR, LEAST_TENSOR, MAGIC, MAX_ARRAY, MAX_DIMS, MAX_HEADER, MAX_KEY,
     MAX_NAME, MAX_NESTING, MAX_PAIRS, MAX_STRING, MAX_TENSORS, Positioned, Tensor, TensorType, Text, Value,
-    alignment, check_name, data_bytes, quoted,
+    alignment, check_name, data_bytes, quoted, split,
 };
 use crate::io::{find, sorted_by_name};
 use crate::{Error, Result};
 
-/// An open GGUF file: its metadata and the description of its tensors are in memory, its data is not.
+/// An open GGUF model, in one file or cut into several: its metadata and the description of its tensors are in memory, its
+/// data is not.
 #[derive(Debug)]
 pub struct Gguf {
-    file: Positioned,
+    path: PathBuf,
+    files: Vec<Positioned>,
     version: u32,
     alignment: u32,
     metadata: Vec<(String, Value)>,
@@ -28,12 +30,20 @@ pub struct Gguf {
 }
 
 impl Gguf {
-    /// Opens a file of version 2 or 3 with little-endian numbers.
+    /// Opens a model of version 2 or 3 with little-endian numbers. A file that says that it is a part of a model (its
+    /// `split.count` is more than 1) stands for all of it: the other parts are opened too, whichever is given, and the
+    /// `split` keys are left out.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read; [`Error::File`], which names the key or the tensor, if it is
-    /// truncated or damaged or anything in it is beyond what models have.
+    /// [`Error::Io`] if a file cannot be read; [`Error::File`], which names the key or the tensor, if it is
+    /// truncated or damaged or anything in it is beyond what models have, and which names the parts that are missing, or
+    /// are those of another model.
     pub fn open(path: &Path) -> Result<Self> {
+        split::whole(path, Self::open_one(path)?)
+    }
+
+    /// Opens one file, whether it is a whole model or not.
+    pub(super) fn open_one(path: &Path) -> Result<Self> {
         let (file, size) = super::super::open(path)?;
         let mut header = Header {
             path,
@@ -79,7 +89,8 @@ impl Gguf {
         let start = (size.min(MAX_HEADER) - header.left).next_multiple_of(alignment.into());
         for tensor in &mut tensors {
             let end = tensor.offset.checked_add(tensor.bytes).and_then(|end| end.checked_add(start));
-            let Some(end) = end.filter(|&end| end <= size) else {
+            // The file may end before where an empty one would be.
+            let Some(end) = end.filter(|&end| end <= size || tensor.bytes == 0) else {
                 let (name, offset, bytes) = (quoted(&tensor.name), tensor.offset, tensor.bytes);
                 return Err(Error::file(
                     path,
@@ -89,13 +100,13 @@ impl Gguf {
                     ),
                 ));
             };
-            tensor.offset = end - tensor.bytes;
+            tensor.offset = end.min(size) - tensor.bytes;
         }
         let (by_name, twice) = sorted_by_name(&tensors, |tensor| &tensor.name);
         if let Some(tensor) = twice {
             return Err(Error::file(path, format!("tensor {} is there twice", quoted(&tensor.name))));
         }
-        let mut by_offset: Vec<&Tensor> = tensors.iter().collect();
+        let mut by_offset: Vec<&Tensor> = tensors.iter().filter(|tensor| tensor.bytes > 0).collect();
         by_offset.sort_by_key(|tensor| tensor.offset);
         for pair in by_offset.windows(2) {
             if let [first, second] = pair
@@ -106,16 +117,47 @@ impl Gguf {
             }
         }
         drop(header);
-        let file = Positioned::new(path, file);
-        Ok(Self { file, version, alignment, metadata, tensors, by_name })
+        let files = vec![Positioned::new(path, file)];
+        Ok(Self { path: path.to_owned(), files, version, alignment, metadata, tensors, by_name })
+    }
+
+    /// Adds the tensors of another part, and what metadata is new and not its `own`.
+    pub(super) fn append(&mut self, next: Self, own: impl Fn(&str) -> bool) -> Result<()> {
+        let of_first = self.files.len();
+        self.files.extend(next.files);
+        let new = next.metadata.into_iter().filter(|(key, _)| !own(key) && self.get(key).is_none());
+        let new: Vec<_> = new.collect();
+        self.metadata.extend(new);
+        self.tensors
+            .extend(next.tensors.into_iter().map(|tensor| Tensor { file: tensor.file + of_first, ..tensor }));
+        let (by_name, twice) = sorted_by_name(&self.tensors, |tensor| &tensor.name);
+        if let Some(tensor) = twice {
+            return Err(Error::file(
+                next.path,
+                format!("tensor {} is in another part too", quoted(&tensor.name)),
+            ));
+        }
+        self.by_name = by_name;
+        Ok(())
+    }
+
+    /// Calls it by another path, and keeps the metadata for which `keep` holds.
+    pub(super) fn rename(&mut self, path: &Path, keep: impl Fn(&str) -> bool) {
+        self.path = path.to_owned();
+        self.metadata.retain(|(key, _)| keep(key));
     }
 
     /// The path that was opened.
     pub fn path(&self) -> &Path {
-        &self.file.path
+        &self.path
     }
 
-    /// The version of the format: 2 or 3.
+    /// The files that the model lies in, in their order; [`Tensor::file`] counts them from 0.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
+    /// The version of the format: 2 or 3; that of the first file.
     pub fn version(&self) -> u32 {
         self.version
     }
@@ -154,7 +196,10 @@ impl Gguf {
     /// [`Error::Input`] if the range is not within the tensor or not as long as `out`; [`Error::Io`] if the file cannot
     /// be read; [`Error::File`] if it has become shorter.
     pub fn read(&self, tensor: &Tensor, range: Range<u64>, out: &mut [u8]) -> Result<()> {
-        self.file.read(&tensor.name, tensor.offset, tensor.bytes, range, out)
+        let file = self.files.get(tensor.file).ok_or_else(|| {
+            Error::Input(format!("tensor {}: it is none of this model", quoted(&tensor.name)))
+        })?;
+        file.read(&tensor.name, tensor.offset, tensor.bytes, range, out)
     }
 }
 
@@ -354,7 +399,7 @@ impl Header<'_> {
         self.subject = format!("tensor {}", quoted(&name));
         let count = self.number(u32::from_le_bytes)?;
         if count > MAX_DIMS {
-            return Err(self.error(format!("it has {count} dimensions; 1 to {MAX_DIMS} can be")));
+            return Err(self.error(format!("it has {count} dimensions; 0 to {MAX_DIMS} can be")));
         }
         let dims = self.numbers(count as usize, u64::from_le_bytes)?;
         let id = self.number(u32::from_le_bytes)?;
@@ -367,6 +412,6 @@ impl Header<'_> {
                 self.error(format!("its offset {offset} is not a multiple of the alignment {alignment}"))
             );
         }
-        Ok(Tensor { name, dims, ty, offset, bytes })
+        Ok(Tensor { name, dims, ty, file: 0, offset, bytes })
     }
 }

@@ -73,7 +73,14 @@ impl Writer {
         if !self.names.insert(name.to_owned()) {
             return Err(error("it is there twice".into()));
         }
-        self.tensors.push(Tensor { name: name.to_owned(), dims: dims.to_vec(), ty, offset: 0, bytes });
+        self.tensors.push(Tensor {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            ty,
+            file: 0,
+            offset: 0,
+            bytes,
+        });
         Ok(bytes)
     }
 
