@@ -118,18 +118,24 @@ impl CacheType {
         matches!(self, Self::F16 | Self::Q8_0 | Self::Q4_0)
     }
 
-    /// Bits that a value takes, scales included: of a vector of any dimension, whose last group may be shorter and whose
-    /// planes of codes end in whole words. Keys of KIVI have whole groups at any dimension, and are counted as its values.
-    pub fn bits_per_value(self, head_dim: usize) -> f64 {
-        let dim = head_dim.max(1);
-        let halves = match self {
+    /// Bits that the keys or the values of a head take for a token, scales included, for any number of values. What a
+    /// group does not fill counts as a whole one, and planes of codes end in whole words: so the bits of a value depend
+    /// on the size of the head. Keys of KIVI have a scale and a minimum for each channel and 32 tokens.
+    pub fn vector_bits(self, side: Side, dim: usize) -> usize {
+        let scales = match self {
             Self::F16 => 0,
-            Self::Q8_0 | Self::Q4_0 => dim.div_ceil(GROUP),
-            Self::Kivi4 | Self::Kivi2 => 2 * dim.div_ceil(GROUP),
-            Self::Fp8 | Self::Turbo4 | Self::Turbo3 | Self::Turbo2 => 1,
+            Self::Q8_0 | Self::Q4_0 => 16 * dim.div_ceil(GROUP),
+            Self::Kivi4 | Self::Kivi2 if side == Side::Keys => 32 * dim / GROUP,
+            Self::Kivi4 | Self::Kivi2 => 32 * dim.div_ceil(GROUP),
+            Self::Fp8 | Self::Turbo4 | Self::Turbo3 | Self::Turbo2 => 16,
         };
         let words: usize = self.planes().iter().map(|&bits| (dim * bits).div_ceil(32)).sum();
-        (32 * words + 16 * halves) as f64 / dim as f64
+        32 * words + scales
+    }
+
+    /// Bits of a value: [`Self::vector_bits`] over the values.
+    pub fn bits_per_value(self, side: Side, dim: usize) -> f64 {
+        self.vector_bits(side, dim) as f64 / dim.max(1) as f64
     }
 
     /// The widths of the planes that its codes lie in, one after another: 3 bits are 2 and 1.
@@ -177,7 +183,8 @@ pub struct Pair {
 impl Pair {
     /// Bits that a value takes, the mean of keys and values.
     pub fn bits_per_value(self, head_dim: usize) -> f64 {
-        0.5 * (self.keys.bits_per_value(head_dim) + self.values.bits_per_value(head_dim))
+        0.5 * (self.keys.bits_per_value(Side::Keys, head_dim)
+            + self.values.bits_per_value(Side::Values, head_dim))
     }
 }
 
