@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use lowbit::Error;
 use lowbit::codec::{CacheType, Pair};
 use lowbit::io::gguf::{Array, Gguf, TensorType, Value, Writer};
 use lowbit::report::cache::{self, CacheOptions};
 use lowbit::report::geometry::{Attention, Geometry, Layer, Layers, known};
-use lowbit::{Error, Result};
 use serde_json::json;
 
 type Found<T> = std::result::Result<T, String>;
@@ -153,12 +153,12 @@ fn ggml() -> Vec<(&'static str, Vec<(&'static str, Value)>, Vec<Layers>)> {
                     "attention.sliding_window_pattern",
                     Value::Array(Array::Bool(vec![true, false, true, true, false, true])),
                 ),
-                ("attention.key_length", Value::U32(512)),
-                ("attention.value_length", Value::U32(512)),
+                ("attention.key_length", Value::U32(256)),
+                ("attention.value_length", Value::U32(256)),
                 ("attention.key_length_swa", Value::U32(128)),
                 ("attention.value_length_swa", Value::U32(128)),
             ],
-            vec![window(4), layers(2, heads(4, 512, 512), None)],
+            vec![window(4), layers(2, heads(4, 256, 256), None)],
         ),
         ("cohere2", vec![swa()], vec![window(5), full(1)]),
         ("gpt-oss", vec![swa()], vec![window(3), full(3)]),
@@ -293,7 +293,7 @@ fn a_config_says_what_each_layer_keeps() {
             vec![full(3), window(1)],
         ),
         (json!({ "sliding_window": 16, "model_type": "mistral" }), vec![window(4)]),
-        (json!({ "sliding_window": 16, "model_type": "gpt_oss" }), vec![window(2), full(2)]),
+        (json!({ "sliding_window": 16, "model_type": "gpt_oss", "head_dim": 128 }), vec![window(2), full(2)]),
         // The class does not look at it.
         (json!({ "sliding_window": 16 }), vec![full(4)]),
         (
@@ -324,7 +324,7 @@ fn a_config_that_makes_no_sense_is_refused() {
         (json!({ "num_hidden_layers": 0 }), "num_hidden_layers is 0; 1 to 65536 can be"),
         (json!({ "num_hidden_layers": u64::MAX }), "num_hidden_layers is 18446744073709551615; 1 to"),
         (json!({ "num_attention_heads": null }), "it has no num_attention_heads"),
-        (json!({ "num_attention_heads": [8] }), "num_attention_heads is a list of 1, not"),
+        (json!({ "num_attention_heads": [8] }), "num_attention_heads has 1 entries for 4 layers"),
         (json!({ "num_key_value_heads": {} }), "num_key_value_heads is an object, not"),
         (json!({ "num_key_value_heads": 3 }), "its 8 query heads are not a multiple of its 3 heads"),
         (json!({ "num_key_value_heads": 16 }), "its 8 query heads are not a multiple of its 16 heads"),

@@ -343,7 +343,7 @@ fn the_most_precise_that_fits_is_recommended() {
 #[test]
 fn nothing_that_is_dominated_is_recommended() {
     let mut random = Random::new(16);
-    let mut few = |most: usize| 1.0 + random.below(most) as f64;
+    let mut few = |most: u64| 1.0 + random.below(most) as f64;
     for _ in 0..2000 {
         let names = ["as it is", "F16", "Q8_0", "Q4_0", "Q2_K"];
         let rows: Vec<PlanRow> = names

@@ -11,25 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Found;
+use super::pattern::{Pattern, Sees};
 use crate::io::quoted;
-
-/// What a layer's attention sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Sees {
-    /// All tokens.
-    Full,
-    /// The newest ones, as many as the sliding window has.
-    Window,
-    /// Those of its chunk.
-    Chunk,
-    /// None: it has no attention, but a state that does not grow with the context.
-    State,
-    /// None: it has neither.
-    None,
-    /// Those of a picture or of a sound, which are not tokens of the context.
-    Cross,
-}
 
 /// An architecture of transformers.
 #[derive(Debug, Deserialize)]
@@ -95,54 +78,6 @@ pub(super) struct Case {
     pub then: Value,
 }
 
-/// What a value says of every layer.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Pattern {
-    /// The key of the value.
-    #[serde(default)]
-    pub key: String,
-    /// The value if there is no such key.
-    pub value: Option<Value>,
-    pub form: Form,
-    /// Names and numbers of a list, and letters of a string. Usual names of layers are known without it.
-    #[serde(default)]
-    pub map: BTreeMap<String, Sees>,
-    /// What the layers see that the value names, or counts to.
-    #[serde(default = "full")]
-    pub named: Sees,
-    /// What the other layers see.
-    #[serde(default = "full")]
-    pub others: Sees,
-    /// Of a period: the layer within it that is named, or the key that has it; the last one if not given.
-    pub offset: Option<Value>,
-    /// Of indices: that of the first layer.
-    #[serde(default)]
-    pub first: u64,
-}
-
-fn full() -> Sees {
-    Sees::Full
-}
-
-/// How a value names layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Form {
-    /// A list with an entry, or a string with a letter, for each layer.
-    Each,
-    /// The same over and over.
-    Repeated,
-    /// A list of pairs: a list, and how often it is repeated.
-    Spans,
-    /// The indices of the named layers.
-    Indices,
-    /// One in so many layers is named. A string is repeated, L for others and G for named.
-    Period,
-    /// The first named layer; all behind it are named too.
-    From,
-}
-
 /// Which layers read what others keep.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -180,10 +115,13 @@ impl Architecture {
 
     /// Whether any of its layers may see a window.
     pub fn has_windows(&self) -> bool {
-        let window = |of: &Pattern| {
-            [of.named, of.others].contains(&Sees::Window) || of.map.values().any(|sees| *sees == Sees::Window)
-        };
-        self.otherwise == Some(Sees::Window) || self.layers.iter().any(window)
+        self.otherwise == Some(Sees::Window) || self.layers.iter().any(|of| of.names(Sees::Window))
+    }
+
+    /// Whether some of its layers may see a window, and the others all tokens.
+    pub fn only_windows(&self) -> bool {
+        let other = [Sees::Chunk, Sees::State, Sees::None, Sees::Cross];
+        self.has_windows() && !self.layers.iter().any(|of| other.into_iter().any(|sees| of.names(sees)))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::architecture::{self, Architecture, Case, Form, Pattern, Sees};
-use super::{Attention, Found, Geometry, Layer, MOST, grouped, in_range, missing, share};
-use crate::io::quoted;
+use super::architecture::{self, Architecture, Case};
+use super::pattern::{Form, Pattern, Sees, for_each, list, shown, whole};
+use super::{Attention, Found, Geometry, Layer, grouped, in_range, missing, share};
 
 /// Keys on which some architecture's cache depends. One that an architecture is not known to read is refused: a variant
 /// of it may.
@@ -40,20 +40,6 @@ const SIGNS: [&str; 31] = [
     "swa_head_dim",
     "swa_num_key_value_heads",
     "v_head_dim",
-];
-
-/// What layers are usually called.
-const TYPES: [(&str, Sees); 10] = [
-    ("full_attention", Sees::Full),
-    ("attention", Sees::Full),
-    ("sliding_attention", Sees::Window),
-    ("chunked_attention", Sees::Chunk),
-    ("linear_attention", Sees::State),
-    ("mamba", Sees::State),
-    ("conv", Sees::State),
-    ("recurrent", Sees::State),
-    ("mlp", Sees::None),
-    ("moe", Sees::None),
 ];
 
 /// The geometry that a config.json describes.
@@ -98,16 +84,6 @@ fn at<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     }
 }
 
-/// A value of a file, fit for a message.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Array(values) => format!("a list of {}", values.len()),
-        Value::Object(_) => "an object".into(),
-        Value::String(text) => quoted(text),
-        other => other.to_string(),
-    }
-}
-
 /// Whether a value says nothing: null, false, 0, an empty list.
 fn is_off(value: &Value) -> bool {
     match value {
@@ -116,22 +92,6 @@ fn is_off(value: &Value) -> bool {
         Value::Array(list) => list.is_empty(),
         _ => false,
     }
-}
-
-fn whole(key: &str, value: &Value) -> Found<u64> {
-    value.as_u64().ok_or_else(|| format!("{key} is {}, not a whole number from 0 up", shown(value)))
-}
-
-fn list<'a>(key: &str, value: &'a Value) -> Found<&'a [Value]> {
-    Ok(value.as_array().ok_or_else(|| format!("{key} is {}, not a list", shown(value)))?)
-}
-
-/// Holds a list against the number of layers.
-fn for_each(key: &str, entries: usize, layers: u64) -> Found<()> {
-    if entries as u64 == layers {
-        return Ok(());
-    }
-    Err(format!("{key} has {entries} entries for {layers} layers"))
 }
 
 /// A config.json, or the part of one that describes a model of text, with what is known of its architecture.
@@ -304,7 +264,7 @@ impl<'a> Config<'a> {
         // A file may say how many layers there are by what it says of each.
         let listed = match found {
             Some((Pattern { form: Form::Each, .. }, Value::Array(list))) => Some(list.len() as u64),
-            Some((Pattern { form: Form::Each, .. }, Value::String(letters))) => {
+            Some((Pattern { form: Form::Letters, .. }, Value::String(letters))) => {
                 Some(letters.chars().count() as u64)
             }
             _ => None,
@@ -315,105 +275,20 @@ impl<'a> Config<'a> {
             (count, _) => count.ok_or_else(|| missing(key))?,
         };
         let mut sees = match (found, row.otherwise) {
-            (Some((pattern, value)), _) => self.pattern(pattern, value, count)?,
+            (Some((pattern, value)), _) => pattern.sees(value, count, |key| self.number(key))?,
             (None, Some(sees)) => vec![sees; count as usize],
+            // Without a window, all tokens are seen by layers that could see one.
             (None, None) => match row.layers.first() {
-                Some(pattern) => return Err(missing(&pattern.key)),
-                None => vec![Sees::Full; count as usize],
+                Some(pattern) if !row.only_windows() || self.get("sliding_window")?.is_some() => {
+                    return Err(missing(&pattern.key));
+                }
+                _ => vec![Sees::Full; count as usize],
             },
         };
         if let (Some(sees), Some(last)) = (row.last, sees.last_mut()) {
             *last = sees;
         }
         Ok((sees, found.is_some_and(|(pattern, _)| pattern.key == types.key)))
-    }
-
-    /// What a pattern's value says of each of `count` layers.
-    fn pattern(&self, pattern: &Pattern, value: &Value, count: u64) -> Found<Vec<Sees>> {
-        let Pattern { key, named, others, map, .. } = pattern;
-        let number = |value: &Value| in_range(key, whole(key, value)?);
-        let either = |is: bool| if is { *named } else { *others };
-        let each = |value: &Value| -> Found<Sees> {
-            let name = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let usual = || TYPES.iter().find(|(usual, _)| *usual == name).map(|(_, sees)| *sees);
-            map.get(&name)
-                .copied()
-                .or_else(usual)
-                .ok_or_else(|| format!("{key}: no layer is known as {}", shown(value)))
-        };
-        let entries = || -> Found<Vec<Sees>> {
-            match value {
-                Value::String(letters) => {
-                    letters.chars().map(|letter| each(&Value::String(letter.into()))).collect()
-                }
-                value => list(key, value)?.iter().map(each).collect(),
-            }
-        };
-        let again = |entries: Vec<Sees>| -> Found<Vec<Sees>> {
-            if entries.is_empty() {
-                return Err(format!("{key} is empty"));
-            }
-            Ok(entries.into_iter().cycle().take(count as usize).collect())
-        };
-        match pattern.form {
-            Form::Each => {
-                let sees = entries()?;
-                for_each(key, sees.len(), count)?;
-                Ok(sees)
-            }
-            Form::Repeated => again(entries()?),
-            Form::Spans => {
-                let mut sees = Vec::new();
-                for span in list(key, value)? {
-                    let [names, times] = list(key, span)? else {
-                        return Err(format!("{key} is not a list of pairs: layers, and how often they come"));
-                    };
-                    let names = list(key, names)?.iter().map(each).collect::<Found<Vec<Sees>>>()?;
-                    for _ in 0..number(times)? {
-                        sees.extend(&names);
-                        if sees.len() as u64 > MOST {
-                            return Err(format!("{key} has more than {MOST} layers"));
-                        }
-                    }
-                }
-                for_each(key, sees.len(), count)?;
-                Ok(sees)
-            }
-            Form::Indices => {
-                let mut sees = vec![*others; count as usize];
-                for index in list(key, value)? {
-                    let index = whole(key, index)?;
-                    let place = index.checked_sub(pattern.first).and_then(|i| sees.get_mut(i as usize));
-                    *place.ok_or_else(|| format!("{key} names layer {index}, but there are {count}"))? =
-                        *named;
-                }
-                Ok(sees)
-            }
-            Form::Period => {
-                if let Value::String(letters) = value {
-                    let letter = |letter| match letter {
-                        'L' => Ok(*others),
-                        'G' => Ok(*named),
-                        _ => Err(format!("{key} is {}; letters L and G can be", quoted(letters))),
-                    };
-                    return again(letters.chars().map(letter).collect::<Found<_>>()?);
-                }
-                let period = number(value)?;
-                let offset = match &pattern.offset {
-                    None => period - 1,
-                    Some(Value::String(key)) => self.number(key)?.ok_or_else(|| missing(key))?,
-                    Some(offset) => whole(key, offset)?,
-                };
-                if offset >= period {
-                    return Err(format!("{key} is {period}, which leaves out the layer {offset} within it"));
-                }
-                Ok((0..count).map(|i| either(i % period == offset)).collect())
-            }
-            Form::From => {
-                let first = whole(key, value)?;
-                Ok((0..count).map(|i| either(i >= first)).collect())
-            }
-        }
     }
 
     /// What a layer with attention keeps.

@@ -12,6 +12,7 @@ mod architecture;
 mod by_hand;
 mod config;
 mod gguf;
+mod pattern;
 
 use std::collections::HashMap;
 use std::io::Read;
