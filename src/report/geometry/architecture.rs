@@ -115,13 +115,7 @@ impl Architecture {
 
     /// Whether any of its layers may see a window.
     pub fn has_windows(&self) -> bool {
-        self.otherwise == Some(Sees::Window) || self.layers.iter().any(|of| of.names(Sees::Window))
-    }
-
-    /// Whether some of its layers may see a window, and the others all tokens.
-    pub fn only_windows(&self) -> bool {
-        let other = [Sees::Chunk, Sees::State, Sees::None, Sees::Cross];
-        self.has_windows() && !self.layers.iter().any(|of| other.into_iter().any(|sees| of.names(sees)))
+        self.otherwise == Some(Sees::Window) || self.layers.iter().any(Pattern::has_windows)
     }
 }
 

@@ -254,9 +254,9 @@ impl<'a> Config<'a> {
         let mut found = None;
         for pattern in [&types].into_iter().chain(&row.layers) {
             let value = if pattern.key.is_empty() { None } else { self.get(&pattern.key)? };
-            if let Some(value) =
-                value.or(pattern.value.as_ref()).filter(|value| **value != Value::Array(vec![]))
-            {
+            // Classes work out what is null as what is missing.
+            let value = value.or_else(|| row.defaults.get(&pattern.key)).or(pattern.value.as_ref());
+            if let Some(value) = value.filter(|value| **value != Value::Array(vec![])) {
                 found = Some((pattern, value));
                 break;
             }
@@ -277,12 +277,9 @@ impl<'a> Config<'a> {
         let mut sees = match (found, row.otherwise) {
             (Some((pattern, value)), _) => pattern.sees(value, count, |key| self.number(key))?,
             (None, Some(sees)) => vec![sees; count as usize],
-            // Without a window, all tokens are seen by layers that could see one.
             (None, None) => match row.layers.first() {
-                Some(pattern) if !row.only_windows() || self.get("sliding_window")?.is_some() => {
-                    return Err(missing(&pattern.key));
-                }
-                _ => vec![Sees::Full; count as usize],
+                Some(pattern) => return Err(missing(&pattern.key)),
+                None => vec![Sees::Full; count as usize],
             },
         };
         if let (Some(sees), Some(last)) = (row.last, sees.last_mut()) {

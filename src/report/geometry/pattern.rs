@@ -91,9 +91,10 @@ pub(super) enum Form {
 }
 
 impl Pattern {
-    /// Whether it may say of a layer that it sees this.
-    pub fn names(&self, sees: Sees) -> bool {
-        [self.named, self.others].contains(&sees) || self.map.values().any(|of| *of == sees)
+    /// Whether it may say of a layer that it sees a window.
+    pub fn has_windows(&self) -> bool {
+        let mut sees = self.map.values().chain([&self.named, &self.others]);
+        sees.any(|sees| *sees == Sees::Window)
     }
 
     /// What its value says of each of `count` layers. `number` gives what another key says.
