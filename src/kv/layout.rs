@@ -162,9 +162,8 @@ mod tests {
                         }
                     }
                     assert!(seen.iter().all(|&times| times == 2), "{ty} {side:?} {dim}");
-                    // What plans count is what lies here.
-                    let bits = 32 * page.len();
-                    assert_eq!(bits, 64 * ty.vector_bits(side, dim) as u64, "{ty} {side:?} {dim}");
+                    let bits = page.bits_per_value();
+                    assert_eq!(bits * dim as f64, ty.bits(side, dim) as f64, "{ty} {side:?} {dim}");
                     let encoded = codec.encode(&Random::new(1).floats(64 * dim)).unwrap();
                     let ones = |words: &[u32]| words.iter().map(|word| word.count_ones()).sum::<u32>();
                     let scales: u32 = encoded.scales.iter().map(|half| half.count_ones()).sum();

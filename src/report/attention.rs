@@ -128,7 +128,7 @@ pub struct TypeRow {
     /// The type, or those of keys and of values.
     #[serde(rename = "type", serialize_with = "as_text")]
     pub types: Pair,
-    /// Bits of a value in heads of this size, scales included, where none stays f16.
+    /// Bits of a value, scales included, where none stays f16.
     pub bits_per_value: f64,
     /// Bytes of all layers and heads at the context; the first and newest tokens count as f16.
     pub bytes: u64,
@@ -374,9 +374,8 @@ impl Evaluation {
         text += &table::render(&header, self.types.iter().map(|row| row.cells(unit, timed)).collect());
         let tokens = count(usize::try_from(self.context).unwrap_or(usize::MAX), "token");
         text += &format!(
-            "bits: of a value in heads of {}, scales included; {unit}: of {tokens}, all layers and kv heads; K, V error: squared, relative\n\
-             logits: error less its mean, root mean square; KL in nats, of the attention: values do not change it, see output L2\n",
-            self.head_dim
+            "bits: of a value, scales included; {unit}: of {tokens}, all layers and kv heads; K, V error: squared, relative\n\
+             logits: error less its mean, root mean square; KL in nats, of the attention: values do not change it, see output L2\n"
         );
         if self.types.iter().any(|row| row.forms.len() > 1) {
             text += "form: with the least mean KL of plain, centred keys, and for q8_0 and q4_0 rotated, or both\n";
@@ -431,7 +430,7 @@ pub const HEADER: [&str; 9] =
     ["type", "form", "bits", "KL mean", "KL p99", "output L2, %", "KiB", "us a token", "% of read roof"];
 
 /// What the columns mean.
-pub const NOTE: &str = "bits: of a value in heads of this size, scales included; KL in nats, of the attention against f64; output L2 relative; us a \
+pub const NOTE: &str = "bits: of a value, scales included; KL in nats, of the attention against f64; output L2 relative; us a \
                         token: the attention of one more; read roof: keys and values read once";
 
 impl TypeRow {

@@ -87,7 +87,7 @@ impl Layer {
     /// Bits that a token takes in it. As in `kv::KvCache`, latents have the type of values, and rope keys that of keys, or f16
     /// where they cannot.
     fn bits(&self, types: Pair) -> u64 {
-        let vector = |of: CacheType, side, dim: u64| of.vector_bits(side, dim as usize) as u64;
+        let vector = |of: CacheType, side, dim: u64| of.bits(side, dim as usize);
         match self.attention {
             Attention::None => 0,
             Attention::Heads { kv_heads, key_dim, value_dim } => {
