@@ -34,7 +34,8 @@ pub struct Arguments {
     /// Types of the cache, such as f16,q8_0,q8_0:turbo3 (keys:values); the usual ones if none is given
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "context")]
     kv: Vec<Pair>,
-    /// Tokens that stay f16 in each layer of the cache: attention sinks and the newest ones
+    /// Tokens that stay f16 in each layer of the cache: attention sinks and the newest ones. lowbit's own cache keeps 4 and 64
+    /// unless told otherwise: --residual 68
     #[arg(long, value_name = "N", default_value_t = 0, requires = "context")]
     residual: u64,
     /// Read the cache at so many GB/s, or at the read roof that is measured now; it is for a .gguf file if not given

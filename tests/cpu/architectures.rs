@@ -436,3 +436,17 @@ fn what_is_not_counted_is_named() {
     // No cache at all.
     assert_eq!(geometry(r#"{"model_type": "rwkv"}"#).unwrap().kept_layers(), 0);
 }
+
+#[test]
+#[ignore = "reads LOWBIT_SHARED: make check-shared"]
+fn shared_configs_have_the_caches_that_are_right() {
+    let shared = std::env::var_os("LOWBIT_SHARED").expect("LOWBIT_SHARED names the folder");
+    let folder = Path::new(&shared).join("data/field/plan_kv_config");
+    let right: Map<String, Value> =
+        serde_json::from_slice(&std::fs::read(folder.join("right.json")).unwrap()).unwrap();
+    assert!(!right.is_empty());
+    for (name, expected) in right {
+        let found = Geometry::read_config(&folder.join(name).with_extension("json")).unwrap();
+        assert_eq!(bytes(&found), expected.as_u64().unwrap());
+    }
+}
