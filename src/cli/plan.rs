@@ -2,45 +2,55 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{anyhow, bail};
 use clap::Args;
 use serde_json::json;
 
 use super::bench_matmul::format;
 use super::{Session, Traced, about, bandwidth, check_outputs};
-use lowbit::Error;
 use lowbit::codec::Pair;
 use lowbit::format::Format;
 use lowbit::gpu::Context;
 use lowbit::io::gguf::{Gguf, is_gguf};
-use lowbit::report::cache::{self, CacheOptions};
-use lowbit::report::geometry::Geometry;
+use lowbit::io::safetensors::is_safetensors;
+use lowbit::report::cache::{self, AS_IT_IS, CacheOptions, Weights};
+use lowbit::report::checkpoint::Checkpoint;
+use lowbit::report::geometry::{FORM, Geometry, Layers, read_json};
 use lowbit::report::model::Model;
 use lowbit::report::plan::{PlanOptions, make};
 use lowbit::roofline::{Effort, MeasureOptions, Roofs, measure};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The model, or the config.json of one, whose KV cache alone is planned, without a device
-    #[arg(value_name = "MODEL.gguf|config.json")]
-    file: PathBuf,
+    /// A .gguf model; or a config.json, whose KV cache alone is planned, without a device; or a folder with a config.json and
+    /// .safetensors files, whose weights count too
+    #[arg(value_name = "MODEL.gguf|config.json|FOLDER", required_unless_present = "layers")]
+    file: Option<PathBuf>,
     /// Count the KV cache of so many tokens
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     context: Option<u64>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "context", help = format!("The layers of the cache, in place of what the file says: {FORM}"))]
+    layers: Vec<Layers>,
     /// Types of the cache, such as f16,q8_0,q8_0:turbo3 (keys:values); the usual ones if none is given
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "context")]
     kv: Vec<Pair>,
-    /// Tokens that stay f16 in each layer of the cache: attention sinks and the newest ones
+    /// Tokens that stay f16 in each layer of the cache: attention sinks and the newest ones. lowbit's own cache keeps 4 and 64
+    /// unless told otherwise: --residual 68
     #[arg(long, value_name = "N", default_value_t = 0, requires = "context")]
     residual: u64,
     /// Read the cache at so many GB/s, or at the read roof that is measured now; it is for a .gguf file if not given
     #[arg(long, value_name = "GB/s|measure", allow_negative_numbers = true, value_parser = speed, requires = "context")]
     bandwidth: Option<Bandwidth>,
     /// Compare the cache with another model's
-    #[arg(long, value_name = "MODEL.gguf|config.json", requires = "context")]
+    #[arg(long, value_name = "MODEL.gguf|config.json|FOLDER", requires = "context")]
     against: Option<PathBuf>,
-    /// Formats to compare, such as Q8_0,Q4_K; the file as it is and the usual ones if none is given
+    /// Formats of the weights, such as Q8_0,Q4_K; of a .gguf file the file as it is and the usual ones if none is given; of
+    /// a config.json one, with --parameters
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = format)]
     weights: Vec<&'static Format>,
+    /// How many weights the model has, such as 8.03B, where the file does not say: for --weights
+    #[arg(long, value_name = "N", value_parser = parameters, requires = "weights")]
+    parameters: Option<u64>,
     /// The memory in GB (of 10^9 bytes): what fits in it with 5 % head room, and the best of that
     #[arg(long, value_name = "GB", allow_negative_numbers = true, value_parser = gigabytes)]
     vram: Option<f64>,
@@ -75,24 +85,76 @@ fn gigabytes(text: &str) -> Result<f64, &'static str> {
     }
 }
 
-/// Whether a file is a config.json. What is neither that nor a GGUF file is left to the reader of those to refuse.
-fn is_config(path: &Path) -> lowbit::Result<bool> {
-    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    Ok(json && !is_gguf(path)?)
+/// A number of weights, M for millions of them, B for billions.
+fn parameters(text: &str) -> Result<u64, &'static str> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((end, 'M' | 'm')) => (&text[..end], 1e6),
+        Some((end, 'B' | 'b')) => (&text[..end], 1e9),
+        _ => (text, 1.0),
+    };
+    match number.parse::<f64>().map(|number| (number * unit).round()) {
+        Ok(count) if (1.0..=1e16).contains(&count) => Ok(count as u64),
+        _ => Err("give a number of weights, such as 8.03B, 355M or 8030261248"),
+    }
+}
+
+/// What is planned for.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    /// A GGUF file.
+    Gguf(&'a Path),
+    /// A config.json.
+    Config(&'a Path),
+    /// Safetensors files: a folder of them, an index, or one of them; their config.json lies beside them.
+    Checkpoint(&'a Path),
+}
+
+impl<'a> Input<'a> {
+    /// By the content. What is none of these is left to the reader of GGUF files to refuse.
+    fn of(path: &'a Path) -> lowbit::Result<Self> {
+        if path.is_dir() || is_safetensors(path)? {
+            return Ok(Self::Checkpoint(path));
+        }
+        let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        if !json || is_gguf(path)? {
+            return Ok(Self::Gguf(path));
+        }
+        let index = read_json(path)?.get("weight_map").is_some();
+        Ok(if index { Self::Checkpoint(path) } else { Self::Config(path) })
+    }
+
+    /// The geometry of its cache.
+    fn geometry(self) -> anyhow::Result<Geometry> {
+        let (path, found) = match self {
+            Self::Gguf(path) => (path.to_owned(), Geometry::of_gguf(&Gguf::open(path)?)),
+            Self::Config(path) => (path.to_owned(), Geometry::of_config(&read_json(path)?)),
+            Self::Checkpoint(path) => {
+                let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+                let config = folder.join("config.json");
+                let geometry = Geometry::of_config(&read_json(&config)?);
+                (config, geometry)
+            }
+        };
+        found.map_err(|problem| by_hand(&path, &problem))
+    }
+}
+
+/// What can be done about a cache that is not known.
+fn by_hand(path: &Path, problem: &str) -> anyhow::Error {
+    anyhow!(
+        "{}: {problem}\ngive its layers by hand: --layers COUNTxKV_HEADSxHEAD_DIM, such as --layers 32x8x128; lowbit plan \
+         --help has the other forms",
+        path.display()
+    )
 }
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
-    let inputs: Vec<&Path> =
-        [&arguments.file].into_iter().chain(&arguments.against).map(PathBuf::as_path).collect();
+    let inputs: Vec<&Path> = arguments.file.iter().chain(&arguments.against).map(PathBuf::as_path).collect();
     check_outputs(Vec::new(), &inputs, &arguments.traced)?;
-    let against = arguments.against.as_deref().map(|path| {
-        let other = if is_config(path)? {
-            Geometry::read_config(path)
-        } else {
-            Geometry::of_gguf(&Gguf::open(path)?).map_err(|problem| Error::file(path, problem))
-        };
-        Ok::<_, Error>((path.display().to_string(), other?))
-    });
+    let against = arguments
+        .against
+        .as_deref()
+        .map(|path| Ok::<_, anyhow::Error>((path.display().to_string(), Input::of(path)?.geometry()?)));
     let against = against.transpose()?;
     for notice in against.iter().flat_map(|(_, other)| &other.notices) {
         session.terminal.notice(&format!("the other model: {notice}"));
@@ -108,35 +170,68 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         },
         against,
     });
-    if is_config(&arguments.file)? {
-        config(arguments, session, cache)
-    } else {
-        model(arguments, session, cache)
+    match arguments.file.as_deref().map(Input::of).transpose()? {
+        Some(Input::Gguf(path)) => model(arguments, session, path, cache),
+        input => cache_alone(arguments, session, input, cache),
     }
 }
 
-/// The cache that a config.json describes.
-fn config(arguments: &Arguments, session: &Session, options: Option<CacheOptions>) -> anyhow::Result<()> {
-    let (path, terminal) = (&arguments.file, &session.terminal);
-    let Some(mut options) = options else {
-        anyhow::bail!("{}: give --context N, the tokens whose KV cache is to be planned", path.display());
-    };
-    if !arguments.weights.is_empty() {
-        anyhow::bail!("{}: this has no weights to compare formats of; give a .gguf file", path.display());
+/// The weights beside a cache that is planned without a device, where they are known.
+fn weights(arguments: &Arguments, input: Option<Input>) -> anyhow::Result<Option<Weights>> {
+    if arguments.weights.len() > 1 {
+        bail!("--weights: without a .gguf file products are not compared; give one format");
     }
+    let format = arguments.weights.first().copied();
+    let (name, bytes) = match (input, format, arguments.parameters) {
+        (Some(Input::Checkpoint(_)), _, Some(_)) => {
+            bail!("--parameters: the files say how many weights there are; leave it out");
+        }
+        (Some(Input::Checkpoint(path)), None, _) => (AS_IT_IS, Checkpoint::open(path)?.bytes()),
+        (Some(Input::Checkpoint(path)), Some(format), _) => {
+            (format.name, Checkpoint::open(path)?.bytes_in(format)?)
+        }
+        (_, None, _) => return Ok(None),
+        (_, Some(_), None) => bail!(
+            "--weights: a config.json does not say how many weights there are; give --parameters N, such as 8.03B, or \
+             the folder with the .safetensors files"
+        ),
+        (_, Some(format), Some(count)) => {
+            (format.name, (count as f64 * format.bits_per_weight() / 8.0).ceil() as u64)
+        }
+    };
+    Ok(Some(Weights { format: name, bytes, ms_per_token: None }))
+}
+
+/// The cache that a config.json describes, or layers that are given.
+fn cache_alone(
+    arguments: &Arguments,
+    session: &Session,
+    input: Option<Input>,
+    options: Option<CacheOptions>,
+) -> anyhow::Result<()> {
+    let terminal = &session.terminal;
+    let path = arguments.file.as_deref().unwrap_or(Path::new("--layers"));
+    let Some(mut options) = options else {
+        bail!("{}: give --context N, the tokens whose KV cache is to be planned", path.display());
+    };
     let measures = arguments.bandwidth == Some(Bandwidth::Measured);
     if arguments.traced.trace.is_some() && !measures {
-        anyhow::bail!("--trace: nothing runs on a device here, unless --bandwidth measure is given");
+        bail!("--trace: nothing runs on a device here, unless --bandwidth measure is given");
     }
-    let geometry = Geometry::read_config(path)?;
+    let geometry = match input {
+        Some(input) if arguments.layers.is_empty() => input.geometry()?,
+        _ => Geometry::by_hand(&arguments.layers),
+    };
+    let weights = weights(arguments, input)?;
     geometry.notices.iter().for_each(|notice| terminal.notice(notice));
     // What is wrong with the sizes is said before anything is measured.
-    let plan = cache::make(geometry.clone(), None, &options).map_err(about(path))?;
+    let plan = cache::make(geometry.clone(), weights.clone(), &options).map_err(about(path))?;
     let print = |plan: &cache::CachePlan, adapter| {
         let document = json!({
             "adapter": adapter,
             "version": env!("CARGO_PKG_VERSION"),
             "commit": option_env!("LOWBIT_COMMIT").filter(|commit| !commit.is_empty()),
+            "not_counted": plan.not_counted,
             "context": plan.context,
             "vram_gb": plan.vram_gb,
             "cache": plan,
@@ -150,7 +245,7 @@ fn config(arguments: &Arguments, session: &Session, options: Option<CacheOptions
     session.with_device(&arguments.traced, |gpu| {
         let roofs = roofs(gpu, session)?;
         options.bandwidth_gb_s = Some(roofs.read.value);
-        let plan = cache::make(geometry.clone(), None, &options)?;
+        let plan = cache::make(geometry.clone(), weights.clone(), &options)?;
         print(&plan, Some(gpu.adapter.clone()))?;
         Ok(Some(roofs))
     })
@@ -166,9 +261,23 @@ fn roofs(gpu: &Context, session: &Session) -> lowbit::Result<Roofs> {
 }
 
 /// The weights of a .gguf file, and its cache.
-fn model(arguments: &Arguments, session: &Session, cache: Option<CacheOptions>) -> anyhow::Result<()> {
+fn model(
+    arguments: &Arguments,
+    session: &Session,
+    path: &Path,
+    cache: Option<CacheOptions>,
+) -> anyhow::Result<()> {
     let terminal = &session.terminal;
-    let model = Model::of(&Gguf::open(&arguments.file)?)?;
+    if arguments.parameters.is_some() {
+        bail!("--parameters: {} says how many weights there are; leave it out", path.display());
+    }
+    let mut model = Model::of(&Gguf::open(path)?)?;
+    if !arguments.layers.is_empty() {
+        model.kv = Ok(Geometry::by_hand(&arguments.layers));
+    }
+    if let (Some(_), Err(problem)) = (&cache, &model.kv) {
+        return Err(by_hand(path, problem));
+    }
     let mut options = PlanOptions {
         formats: arguments.weights.clone(),
         cache,
@@ -177,7 +286,7 @@ fn model(arguments: &Arguments, session: &Session, cache: Option<CacheOptions>) 
     };
     session.with_device(&arguments.traced, |gpu| {
         let mut measured = None;
-        if let (Some(cache), true) = (&mut options.cache, model.kv.is_ok())
+        if let Some(cache) = &mut options.cache
             && cache.bandwidth_gb_s.is_none()
         {
             let roofs = measured.insert(roofs(gpu, session)?);

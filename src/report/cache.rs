@@ -3,13 +3,18 @@
 use serde::Serialize;
 
 use super::geometry::{Attention, Geometry, Layer};
-use super::plan::HEAD_ROOM;
 use super::table;
-use crate::codec::{CacheType, Pair};
+use crate::codec::{CacheType, GROUP, Pair};
 use crate::{Error, Result};
 
 /// Types that are compared if none is asked for.
 pub const TYPES: [CacheType; 4] = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0, CacheType::Turbo3];
+
+/// Memory that must be left, in shares of what weights and cache take: activations and the driver's own.
+pub const HEAD_ROOM: f64 = 0.05;
+
+/// What weights as the model has them are called among formats.
+pub const AS_IT_IS: &str = "as it is";
 
 /// The shortest of the growing contexts.
 const FIRST_CONTEXT: u64 = 1024;
@@ -31,20 +36,22 @@ pub struct CacheOptions {
     pub against: Option<(String, Geometry)>,
 }
 
-/// The weights that a token reads along with the cache.
+/// The weights beside the cache.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Weights {
     /// Their number format.
     pub format: &'static str,
     /// Bytes of all tensors.
     pub bytes: u64,
-    /// Milliseconds that the products for a token take.
-    pub ms_per_token: f64,
+    /// Milliseconds that the products for a token take, where they were measured.
+    pub ms_per_token: Option<f64>,
 }
 
 /// What is known of a model's cache.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CachePlan {
+    /// What the numbers leave out.
+    pub not_counted: Vec<String>,
     /// The model's layers.
     #[serde(flatten)]
     pub geometry: Geometry,
@@ -58,7 +65,7 @@ pub struct CachePlan {
     pub vram_gb: Option<f64>,
     /// Read bandwidth in GB/s, if known.
     pub bandwidth_gb_s: Option<f64>,
-    /// The weights, if known; otherwise ceilings and what fits are those of the cache alone.
+    /// The weights, if known; otherwise what fits is the cache alone.
     pub weights: Option<Weights>,
     /// What the cache is compared with.
     pub against: Option<String>,
@@ -158,7 +165,7 @@ pub fn make(geometry: Geometry, weights: Option<Weights>, options: &CacheOptions
             fits: room.map(|_| longest.is_none_or(|longest| longest >= context)),
         })
     };
-    let ms = weights.as_ref().map_or(0.0, |weights| weights.ms_per_token);
+    let ms = weights.as_ref().and_then(|weights| weights.ms_per_token).unwrap_or(0.0);
     let cell = |types: Pair, tokens: u64| -> Result<ContextCell> {
         let read_bytes = geometry.read_bytes(types, tokens, residual)?;
         let ceiling = |gb_s: f64| 1e3 / (ms + read_bytes as f64 / gb_s / 1e6);
@@ -176,6 +183,7 @@ pub fn make(geometry: Geometry, weights: Option<Weights>, options: &CacheOptions
     let powers = std::iter::successors(Some(FIRST_CONTEXT), |tokens| tokens.checked_mul(2));
     let contexts = powers.take_while(|&tokens| tokens < context).chain([context]);
     Ok(CachePlan {
+        not_counted: not_counted(&geometry, weights.as_ref(), options, &types),
         values_per_token: geometry.values_per_token(),
         context,
         residual,
@@ -189,9 +197,49 @@ pub fn make(geometry: Geometry, weights: Option<Weights>, options: &CacheOptions
     })
 }
 
+/// What the numbers leave out.
+fn not_counted(
+    geometry: &Geometry,
+    weights: Option<&Weights>,
+    options: &CacheOptions,
+    types: &[Pair],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    if weights.is_none() {
+        found.push("the weights, of which no format and number is known".to_owned());
+    } else if options.bandwidth_gb_s.is_some() && weights.is_some_and(|of| of.ms_per_token.is_none()) {
+        found.push("the weights in tokens/s, because their products were not measured".to_owned());
+    }
+    found.extend(geometry.not_counted.iter().cloned());
+    if types.iter().any(|types| types.keys.is_kivi()) && options.residual < GROUP as u64 {
+        let most = GROUP - 1;
+        found.push(format!("up to {most} newest tokens, whose KIVI keys stay f16 until {GROUP} are there"));
+    }
+    if options.vram_gb.is_some() {
+        found.push(ACTIVATIONS.to_owned());
+    }
+    found
+}
+
+/// What [`HEAD_ROOM`] is for.
+pub(super) const ACTIVATIONS: &str = "activations and what the driver takes, for which 5 % are left";
+
+/// The first line of a plan: what its numbers leave out.
+pub(super) fn first_line(not_counted: &[String]) -> String {
+    if not_counted.is_empty() {
+        return String::new();
+    }
+    format!("not counted: {}\n", not_counted.join("; "))
+}
+
 impl CachePlan {
     /// The plan for a terminal.
     pub fn text(&self) -> String {
+        first_line(&self.not_counted) + &self.body()
+    }
+
+    /// The plan without its first line.
+    pub(super) fn body(&self) -> String {
         let Self { geometry, context, .. } = self;
         let mut text = self.layers_text();
         text += &format!("\ncache of {context} tokens");
@@ -222,13 +270,18 @@ impl CachePlan {
             cells
         };
         text += &table::render(&header, self.types.iter().map(row).collect());
+        let dims: Vec<String> = geometry.dims().iter().map(u64::to_string).collect();
+        text += &format!("bits per value: codes and scales, in vectors of {} values\n", dims.join(", "));
         if let Some(other) = &self.against {
             text += &format!("difference: against {other}\n");
         }
         if let Some(gb) = self.vram_gb {
             let weights = match &self.weights {
-                Some(weights) => format!("weights as {}, cache", format_name(weights.format)),
-                None => "the cache alone".into(),
+                Some(weights) => {
+                    let (name, size) = (format_name(weights.format), weights.bytes as f64 / 1e9);
+                    format!("weights as {name} ({size:.3} GB), cache")
+                }
+                None => "the cache alone, without weights,".into(),
             };
             text +=
                 &format!("fits: {weights} and {:.0} % of it as head room in {gb} GB\n", HEAD_ROOM * 100.0);
@@ -281,16 +334,13 @@ impl CachePlan {
         };
         let mut text = table::render(&header, self.contexts.iter().map(row).collect());
         if let Some(gb_s) = self.bandwidth_gb_s {
-            let weights = match &self.weights {
-                Some(weights) => format!(
-                    "products with weights as {} ({:.3} ms) and ",
-                    format_name(weights.format),
-                    weights.ms_per_token
-                ),
-                None => String::new(),
-            };
+            let measured =
+                self.weights.as_ref().and_then(|of| Some((format_name(of.format), of.ms_per_token?)));
+            let weights = measured.map_or_else(String::new, |(name, ms)| {
+                format!("products with weights as {name} ({ms:.3} ms) and ")
+            });
             text += &format!("tokens/s: a ceiling, {weights}reading the cache at {gb_s:.1} GB/s");
-            text += if self.weights.is_none() { "; no weights are counted\n" } else { "\n" };
+            text += if measured.is_none() { "; no weights are read\n" } else { "\n" };
         }
         text
     }
@@ -311,7 +361,7 @@ pub fn difference(bytes: u64, other: u64) -> String {
 }
 
 fn format_name(format: &str) -> &str {
-    if format == super::plan::AS_IT_IS { "they are" } else { format }
+    if format == AS_IT_IS { "they are" } else { format }
 }
 
 fn words(layer: &Layer) -> String {

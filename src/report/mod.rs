@@ -4,6 +4,7 @@ pub mod attention;
 pub mod audit;
 pub mod cache;
 pub mod caches;
+pub mod checkpoint;
 pub mod classifiers;
 pub mod classify;
 pub mod clustering;

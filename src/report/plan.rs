@@ -6,23 +6,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::cache::{self, CacheOptions, CachePlan, Weights};
+pub use super::cache::{AS_IT_IS, HEAD_ROOM};
 use super::model::{Matrices, Model};
 use super::products::{Shape, speed};
 use super::table;
-use crate::Result;
 use crate::format::{ALL, Format};
 use crate::gpu::{AdapterReport, Context};
 use crate::io::gguf::TensorType;
 use crate::roofline::Effort;
+use crate::{Error, Result};
 
 /// Formats that are compared if none is asked for, and the file as it is.
 pub const FORMATS: [&str; 9] = ["F16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K", "TQ2_0"];
-
-/// What the file as it is is called among the formats.
-pub const AS_IT_IS: &str = "as it is";
-
-/// Memory that must be left, in shares of what weights and cache take: activations and the driver's own.
-pub const HEAD_ROOM: f64 = 0.05;
 
 /// What to plan for.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +41,8 @@ pub struct Plan {
     pub version: &'static str,
     /// The commit it was built from; null outside a checkout.
     pub commit: Option<&'static str>,
+    /// What the numbers leave out.
+    pub not_counted: Vec<String>,
     /// What the file holds.
     pub model: Model,
     /// Tokens of context, if asked for.
@@ -152,7 +149,7 @@ const PADDED: u64 = 256;
 /// between two of them.
 ///
 /// # Errors
-/// The device's.
+/// [`Error::Input`] if a cache is wanted, and the model's is not known; the device's.
 pub fn make(
     gpu: &Context,
     model: Model,
@@ -170,10 +167,7 @@ pub fn make(
             notices.extend(geometry.notices.iter().cloned());
             Some(cache::make(geometry.clone(), None, options)?)
         }
-        (Some(_), Err(problem)) => {
-            notices.push(format!("{problem}: the KV cache is not counted"));
-            None
-        }
+        (Some(_), Err(problem)) => return Err(Error::Input(problem.clone())),
         (None, _) => None,
     };
     let kv_bytes = cache.as_ref().and_then(|cache| cache.types.first()).map(|row| row.bytes);
@@ -203,14 +197,27 @@ pub fn make(
     // Where none fits, what comes nearest.
     let taken = taken.or_else(|| rows.iter().min_by_key(|row| row.memory_bytes));
     if let (Some(wanted), Some(before), Some(row)) = (&wanted, &cache, taken) {
-        let weights = Weights { format: row.format, bytes: row.bytes, ms_per_token: row.ms_per_token };
+        let weights = Weights { format: row.format, bytes: row.bytes, ms_per_token: Some(row.ms_per_token) };
         cache = Some(cache::make(before.geometry.clone(), Some(weights), wanted)?);
     }
+    let not_counted = match (&cache, &wanted) {
+        (Some(cache), _) => cache.not_counted.clone(),
+        (None, wanted) => {
+            let mut found = Vec::new();
+            match wanted {
+                Some(_) => found.extend(model.kv.iter().flat_map(|kv| kv.not_counted.clone())),
+                None => found.push("the KV cache, of which no context is known".to_owned()),
+            }
+            found.extend(options.vram_gb.map(|_| cache::ACTIVATIONS.to_owned()));
+            found
+        }
+    };
     notices.splice(0..0, gpu.notices());
     Ok(Plan {
         adapter: gpu.adapter.clone(),
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("LOWBIT_COMMIT").filter(|commit| !commit.is_empty()),
+        not_counted,
         model,
         context: wanted.map(|cache| cache.context),
         kv_bytes,
@@ -324,7 +331,13 @@ fn kernel_of(ty: &TensorType, cols: u64) -> &'static Format {
 /// has the most bits per weight and is at most a tenth slower than the fastest.
 pub fn advise(rows: &[PlanRow], vram_gb: Option<f64>) -> Advice {
     let candidates = || rows.iter().filter(|row| row.fits != Some(false));
-    let fastest = candidates().min_by(|a, b| a.ms_per_token.total_cmp(&b.ms_per_token));
+    // Of equals the better one in what else is shown, and of those the first: the file as it is needs no quantizing.
+    let bits = |a: &PlanRow, b: &PlanRow| b.bits_per_weight.total_cmp(&a.bits_per_weight);
+    let time = |a: &PlanRow, b: &PlanRow| a.ms_per_token.total_cmp(&b.ms_per_token);
+    let size = |a: &PlanRow, b: &PlanRow| {
+        (a.memory_bytes, a.read_bytes, a.bytes).cmp(&(b.memory_bytes, b.read_bytes, b.bytes))
+    };
+    let fastest = candidates().min_by(|a, b| time(a, b).then(bits(a, b)).then(size(a, b)));
     let Some(fastest) = fastest else {
         let smallest = rows.iter().min_by_key(|row| row.memory_bytes);
         let advice = smallest.map_or_else(String::new, |row| {
@@ -334,10 +347,8 @@ pub fn advise(rows: &[PlanRow], vram_gb: Option<f64>) -> Advice {
         return Advice { recommended: None, fastest: None, advice };
     };
     let most = if vram_gb.is_some() { f64::INFINITY } else { fastest.ms_per_token * 1.1 };
-    // Of equals the first: the file as it is needs no quantizing.
-    let best = candidates()
-        .filter(|row| row.ms_per_token <= most)
-        .fold(fastest, |best, row| if row.bits_per_weight > best.bits_per_weight { row } else { best });
+    let within = candidates().filter(|row| row.ms_per_token <= most);
+    let best = within.min_by(|a, b| bits(a, b).then(time(a, b)).then(size(a, b))).unwrap_or(fastest);
     let words = |row: &PlanRow| {
         let (name, bits, speed) = (row.format, row.bits_per_weight, row.tokens_per_s);
         format!("{name} ({bits:.2} bits per weight, at most {speed:.1} tokens/s)")
@@ -380,7 +391,8 @@ impl Plan {
         };
         let Self { adapter, model, .. } = self;
         let (weights, matrices) = (model.weights as f64 / 1e9, model.matrices.iter().map(|of| of.count));
-        let mut text = format!(
+        let mut text = cache::first_line(&self.not_counted);
+        text += &format!(
             "{:.3} billion weights in {} matrices, on {}\n",
             weights,
             matrices.fold(0, u64::saturating_add),
@@ -402,7 +414,7 @@ impl Plan {
         text += "\n";
         if let Some(cache) = &self.cache {
             text += "\n";
-            text += &cache.text();
+            text += &cache.body();
         }
         text
     }

@@ -37,8 +37,9 @@ fn bits_per_value_are_those_of_the_layout() {
         ("q8_0", 8.5, 8.6),
         ("q4_0", 4.5, 4.6),
         ("fp8", 8.125, 8.2),
-        ("kivi4", 5.0, 5.2),
-        ("kivi2", 3.0, 3.2),
+        // Keys have groups of 32 tokens, whatever the dimension: 5 bits; values three groups of a token of 80: 5.2.
+        ("kivi4", 5.0, 5.1),
+        ("kivi2", 3.0, 3.1),
         ("turbo4", 4.125, 4.2),
         // 80 codes of one bit take three words.
         ("turbo3", 3.125, 3.4),
@@ -48,7 +49,11 @@ fn bits_per_value_are_those_of_the_layout() {
         let pair: Pair = name.parse().unwrap();
         assert_eq!((pair.bits_per_value(128), pair.bits_per_value(80)), (at_128, at_80), "{name}");
     }
-    assert_eq!("q8_0:turbo2".parse::<Pair>().unwrap().bits_per_value(128), 5.3125);
+    let pair: Pair = "q8_0:turbo2".parse().unwrap();
+    assert_eq!(pair.bits_per_value(128), 5.3125);
+    // 72 bytes and three scales of keys, and four words and a half of codes in five with a scale of values.
+    assert_eq!(pair.bits_per_value_of(72, 72), (8 * 72 + 3 * 16 + 5 * 32 + 16) as f64 / 144.0);
+    assert_eq!(pair.bits_per_value_of(192, 128), (192.0 * 8.5 + 128.0 * 2.125) / 320.0);
 }
 
 #[test]
@@ -265,7 +270,7 @@ fn latents_are_kept_as_values_with_the_scale_of_keys() {
                 let error = relative_error(&x, &found);
                 assert!(error <= most(ty), "{ty} {rank}: {error:e}");
                 let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
-                assert_eq!(bits as f64 / x.len() as f64, ty.bits_per_value(rank), "{ty} {rank}");
+                assert_eq!(bits as u64, 64 * ty.bits(Side::Values, rank), "{ty} {rank}");
                 if HEAD_DIMS.contains(&rank) {
                     let values = Codec::new(ty, Side::Values, rank).unwrap().rotate(rotate);
                     assert_eq!(values.scale(Scale::Unbiased).encode(&x).unwrap(), encoded, "{ty} {rank}");
@@ -300,9 +305,7 @@ fn every_type_keeps_every_head_dimension() {
                     assert!(found <= most(ty), "{ty} {side:?} {dim}: {found:e}");
                     assert_eq!(encoded.codes.len(), 96 * codec.words());
                     let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
-                    let keys_of_kivi = codec.tokens_together() > 1;
-                    let expected = ty.bits_per_value(if keys_of_kivi { 128 } else { dim });
-                    assert_eq!(bits as f64 / x.len() as f64, expected, "{ty} {side:?} {dim}");
+                    assert_eq!(bits as u64, 96 * ty.bits(side, dim), "{ty} {side:?} {dim}");
                     // The kept basis is the rotated one.
                     let mut kept = codec.decode_rotated(&encoded).unwrap();
                     if let Some(rotation) = codec.rotation() {

@@ -1,6 +1,7 @@
 //! Everything that needs no device.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod architectures;
 mod audit;
 mod calibration;
 mod checkpoint;
@@ -10,6 +11,7 @@ mod comparer;
 mod csv;
 mod duet;
 mod format;
+mod geometry;
 mod gguf;
 mod identify;
 mod invariance;

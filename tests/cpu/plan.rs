@@ -4,8 +4,9 @@ use std::path::Path;
 
 use lowbit::codec::{CacheType, Pair};
 use lowbit::format::Format;
-use lowbit::io::gguf::{Array, Gguf, TensorType, Value, Writer};
+use lowbit::io::gguf::{Gguf, TensorType, Value, Writer};
 use lowbit::quantize::fitting;
+use lowbit::random::Random;
 use lowbit::report::cache::{self, CacheOptions, Weights, difference};
 use lowbit::report::geometry::{Attention, Geometry, Layer, Layers};
 use lowbit::report::model::{Matrices, Model};
@@ -119,24 +120,7 @@ fn rows_that_are_no_whole_blocks_get_what_llama_cpp_takes() {
     }
 }
 
-/// The geometry in the metadata of a GGUF file: numbers, whose keys are without the architecture, and others.
-fn of_gguf(architecture: &str, numbers: &[(&str, u64)], more: &[(&str, Value)]) -> Found<Geometry> {
-    let tensors: [(&str, &[u64], &str); 1] = [("output.weight", &[4, 32], "F16")];
-    let mut all: Vec<(String, Value)> = vec![("general.architecture".into(), architecture.into())];
-    all.extend(numbers.iter().map(|(key, value)| (format!("{architecture}.{key}"), Value::U64(*value))));
-    all.extend(more.iter().map(|(key, value)| (format!("{architecture}.{key}"), value.clone())));
-    let all: Vec<(&str, Value)> = all.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-    model(&tensors, &all).unwrap().kv
-}
-
-type Found<T> = std::result::Result<T, String>;
-
 const F16: Pair = Pair { keys: CacheType::F16, values: CacheType::F16 };
-
-/// Bytes of a token in f16.
-fn a_token(geometry: Found<Geometry>) -> u64 {
-    geometry.unwrap().bytes(F16, 1, 0).unwrap()
-}
 
 fn heads(kv_heads: u64, key_dim: u64, value_dim: u64) -> Attention {
     Attention::Heads { kv_heads, key_dim, value_dim }
@@ -144,86 +128,6 @@ fn heads(kv_heads: u64, key_dim: u64, value_dim: u64) -> Attention {
 
 fn layers(count: u64, attention: Attention, window: Option<u64>) -> Layers {
     Layers { count, layer: Layer { attention, window, shared: false } }
-}
-
-#[test]
-fn the_kv_cache_follows_from_the_metadata() {
-    let kv = |metadata: &[(&str, u64)], more: &[(&str, Value)]| of_gguf("llama", metadata, more);
-    let count = ("block_count", 3);
-    let all = [count, ("attention.head_count", 8), ("embedding_length", 512)];
-    // Keys and values of 64 in 8 heads of 3 layers, 2 bytes each.
-    assert_eq!(a_token(kv(&all, &[])), 3 * 8 * (64 + 64) * 2);
-    assert_eq!(a_token(kv(&[&all[..], &[("attention.head_count_kv", 2)]].concat(), &[])), 3 * 2 * 128 * 2);
-    let lengths = [("attention.key_length", 192), ("attention.value_length", 128)];
-    assert_eq!(a_token(kv(&[&all[..], &lengths].concat(), &[])), 3 * 8 * 320 * 2);
-    // A number for each layer; some have no attention.
-    let own = |heads| [("attention.head_count_kv", Value::Array(heads))];
-    assert_eq!(a_token(kv(&all, &own(Array::I32(vec![4, 0, 2])))), 6 * 128 * 2);
-    let queries = ("attention.head_count", Value::Array(Array::U32(vec![8, 0, 8])));
-    let both = [queries, own(Array::I32(vec![4, 0, 2]))[0].clone()];
-    assert_eq!(a_token(kv(&[count, ("embedding_length", 512)], &both)), 6 * 128 * 2);
-
-    let latent = [count, ("attention.kv_lora_rank", 512), ("rope.dimension_count", 64)];
-    assert_eq!(a_token(kv(&latent, &[])), 3 * 576 * 2);
-    assert_eq!(kv(&latent[..2], &[]), Err("it has no rope.dimension_count".into()));
-
-    // Layers for further tokens do not run, shared ones keep nothing and are read.
-    assert_eq!(a_token(kv(&[&all[..], &[("nextn_predict_layers", 1)]].concat(), &[])), 2 * 8 * 128 * 2);
-    let shared = kv(&[&all[..], &[("attention.shared_kv_layers", 1)]].concat(), &[]).unwrap();
-    assert_eq!(shared.bytes(F16, 1, 0).unwrap(), 2 * 8 * 128 * 2);
-    assert_eq!(shared.read_bytes(F16, 1, 0).unwrap(), 3 * 8 * 128 * 2);
-
-    for (metadata, more, words) in [
-        (&all[..], &own(Array::I32(vec![4, 0]))[..], "attention.head_count_kv has 2 entries for 3 layers"),
-        (&all, &own(Array::I32(vec![4, 0, -1])), "attention.head_count_kv is not a whole number"),
-        (&all, &own(Array::I32(vec![4, 0, 3])), "layer 2: its 8 query heads are not a multiple of its 3"),
-        (&all[1..], &[], "it has no block_count"),
-        (&all[..1], &[], "it has no attention.head_count_kv"),
-        (&all[..2], &[], "it has no attention.key_length"),
-        (&[count, ("attention.head_count", 0), all[2]], &[], "it has no attention.key_length"),
-        (&[count, all[1], ("embedding_length", 513)], &[], "it has no attention.key_length"),
-        (&[("block_count", u64::MAX)], &[], "block_count is 18446744073709551615; 1 to 65536 can be"),
-        (&[("block_count", 0)], &[], "block_count is 0; 1 to 65536 can be"),
-        (&[count, ("attention.head_count", 65_537)], &[], "attention.head_count is 65537; 0 to 65536"),
-        (&[count, ("nextn_predict_layers", 3)], &[], "leaves none of its 3 layers"),
-        (&[&all[..], &[("attention.shared_kv_layers", 3)]].concat(), &[], "leaves none of its 3 layers"),
-    ] {
-        let problem = kv(metadata, more).unwrap_err();
-        assert!(problem.contains(words), "{words:?}: {problem:?}");
-    }
-    assert!(model(&[("output.weight", &[4, 32], "F16")], &[]).unwrap().kv.is_err());
-}
-
-#[test]
-fn windows_are_those_of_the_file_or_of_the_architecture() {
-    let numbers = [
-        ("block_count", 6),
-        ("attention.head_count", 4),
-        ("embedding_length", 512),
-        ("attention.sliding_window", 9),
-    ];
-    let expected = [layers(5, heads(4, 128, 128), Some(9)), layers(1, heads(4, 128, 128), None)];
-    assert_eq!(of_gguf("gemma3", &numbers, &[]).unwrap().layers, expected);
-
-    let pattern = |sees: Array| [("attention.sliding_window_pattern", Value::Array(sees))];
-    let own = pattern(Array::Bool(vec![true, false, true, false, false, false]));
-    let expected = [layers(2, heads(4, 128, 128), Some(9)), layers(4, heads(4, 128, 128), None)];
-    assert_eq!(of_gguf("gemma3", &numbers, &own).unwrap().layers, expected);
-    let period = [("attention.sliding_window_pattern", Value::U32(3))];
-    let found = of_gguf("other", &numbers, &period).unwrap();
-    assert_eq!((found.layers[0].count, found.layers[1].count, found.notices.len()), (4, 2, 0));
-    // Heads where a window is may be others.
-    let swa = [&numbers[..], &[("attention.key_length_swa", 64)]].concat();
-    let expected = [layers(2, heads(4, 64, 128), Some(9)), layers(4, heads(4, 128, 128), None)];
-    assert_eq!(of_gguf("gemma3", &swa, &own).unwrap().layers, expected);
-
-    // Too much is counted rather than too little, and it is said.
-    let found = of_gguf("other", &numbers, &[]).unwrap();
-    assert_eq!(found.layers, [layers(6, heads(4, 128, 128), None)]);
-    assert!(found.notices[0].contains("sliding window of 9 tokens"), "{:?}", found.notices);
-    for wrong in [Array::Bool(vec![true; 5]), Array::U8(vec![1; 6])] {
-        assert!(of_gguf("gemma3", &numbers, &pattern(wrong)).unwrap_err().contains("for 6 layers"));
-    }
 }
 
 fn asset(name: &str) -> Geometry {
@@ -322,7 +226,7 @@ fn what_fits_is_the_longest_context() {
         assert!(llama.bytes(types, longest + 1, 0).is_ok_and(|bytes| bytes > room) || room == u64::MAX);
     }
     // Where every layer has a window, memory ends.
-    let windows = json!({ "model_type": "mistral", "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 128,
+    let windows = json!({ "model_type": "mistral", "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 128,
         "sliding_window": 4096 });
     let mistral = Geometry::of_config(&windows).unwrap();
     assert_eq!(mistral.longest(F16, 2 * 4096 * 4 * 512, 0), None);
@@ -331,7 +235,7 @@ fn what_fits_is_the_longest_context() {
 
 #[test]
 fn a_cache_costs_time_as_it_grows() {
-    let weights = Weights { format: "Q8_0", bytes: 8_000_000_000, ms_per_token: 10.0 };
+    let weights = Weights { format: "Q8_0", bytes: 8_000_000_000, ms_per_token: Some(10.0) };
     let options = CacheOptions {
         types: vec![F16],
         context: 3000,
@@ -354,7 +258,9 @@ fn a_cache_costs_time_as_it_grows() {
         (Some(2_000_000_000 / 131_072), Some(true))
     );
     let text = plan.text();
-    for words in ["weights as Q8_0, cache and 5 %", "products with weights as Q8_0 (10.000 ms)", "15258"] {
+    for words in
+        ["weights as Q8_0 (8.000 GB), cache and 5 %", "products with weights as Q8_0 (10.000 ms)", "15258"]
+    {
         assert!(text.contains(words), "{words:?}: {text}");
     }
     let none = CacheOptions { vram_gb: Some(8.0), bandwidth_gb_s: None, ..options.clone() };
@@ -365,148 +271,6 @@ fn a_cache_costs_time_as_it_grows() {
     let error =
         cache::make(asset("llama-3.1-8b"), None, &CacheOptions { context: 0, ..options }).unwrap_err();
     assert!(error.to_string().contains("context of 1 or more"), "{error}");
-}
-
-/// A config.json with `change` in it; null takes a key away.
-fn config(change: serde_json::Value) -> Found<Geometry> {
-    let mut config = json!({ "model_type": "llama", "num_hidden_layers": 4, "num_attention_heads": 8,
-        "num_key_value_heads": 2, "hidden_size": 1024 });
-    config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    Geometry::of_config(&config)
-}
-
-#[test]
-fn a_config_says_what_each_layer_keeps() {
-    let usual = heads(2, 128, 128);
-    let (full, window) = (|count| layers(count, usual, None), |count| layers(count, usual, Some(16)));
-    let none = |count| layers(count, Attention::None, None);
-    let types =
-        |list: [&str; 4]| json!({ "layer_types": list, "sliding_window": 16, "attention_chunk_size": 99 });
-    let [f, s, c, l] = ["full_attention", "sliding_attention", "chunked_attention", "linear_attention"];
-    for (change, expected) in [
-        (json!({}), vec![full(4)]),
-        (json!({ "num_key_value_heads": null }), vec![layers(4, heads(8, 128, 128), None)]),
-        (json!({ "num_key_value_heads": 1 }), vec![layers(4, heads(1, 128, 128), None)]),
-        (json!({ "head_dim": 80, "v_head_dim": 64 }), vec![layers(4, heads(2, 80, 64), None)]),
-        (types([f, s, s, f]), vec![full(2), window(2)]),
-        (types([s, l, c, l]), vec![window(1), none(2), layers(1, usual, Some(99))]),
-        (json!({ "full_attention_interval": 4 }), vec![none(3), full(1)]),
-        (json!({ "sliding_window": 16, "sliding_window_pattern": 2 }), vec![window(2), full(2)]),
-        (json!({ "sliding_window": 16, "sliding_window_pattern": "LLLG" }), vec![window(3), full(1)]),
-        (json!({ "sliding_window": 16, "use_sliding_window": false }), vec![full(4)]),
-        (json!({ "sliding_window": 16, "max_window_layers": 3 }), vec![full(3), window(1)]),
-        (json!({ "sliding_window": 16, "model_type": "mistral" }), vec![window(4)]),
-        (json!({ "sliding_window": 16, "model_type": "gpt_oss" }), vec![window(2), full(2)]),
-        // Said of no layer: all are counted.
-        (json!({ "sliding_window": 16 }), vec![full(4)]),
-        (
-            json!({ "sliding_window": 16, "sliding_window_pattern": 4, "global_head_dim": 256,
-                "num_global_key_value_heads": 1, "head_dim": 64 }),
-            vec![layers(3, heads(2, 64, 64), Some(16)), layers(1, heads(1, 256, 256), None)],
-        ),
-    ] {
-        assert_eq!(config(change.clone()).unwrap().layers, expected, "{change}");
-    }
-    let shared = config(json!({ "num_kv_shared_layers": 3 })).unwrap();
-    assert_eq!((shared.kept_layers(), shared.values_per_token()), (1, 2 * 256));
-    assert_eq!(shared.read_bytes(F16, 1, 0).unwrap(), 4 * 2 * 256 * 2);
-    for change in
-        [json!({ "head_dim": 192 }), json!({ "sliding_window": 16 }), json!({ "index_head_dim": 128 })]
-    {
-        assert_eq!(config(change.clone()).unwrap().notices.len(), 1, "{change}");
-    }
-}
-
-#[test]
-fn a_config_that_makes_no_sense_is_refused() {
-    let block = |attention: serde_json::Value| json!({ "num_hidden_layers": 1, "block_configs": [{ "attention": attention }] });
-    for (change, words) in [
-        (json!({ "num_hidden_layers": null }), "it has no num_hidden_layers"),
-        (json!({ "num_hidden_layers": -1 }), "num_hidden_layers is -1, not a whole number"),
-        (json!({ "num_hidden_layers": 4.0 }), "num_hidden_layers is 4.0, not a whole number"),
-        (json!({ "num_hidden_layers": "4" }), "num_hidden_layers is '4', not a whole number"),
-        (json!({ "num_hidden_layers": 0 }), "num_hidden_layers is 0; 1 to 65536 can be"),
-        (json!({ "num_hidden_layers": u64::MAX }), "num_hidden_layers is 18446744073709551615; 1 to"),
-        (json!({ "num_attention_heads": null }), "it has no num_attention_heads"),
-        (json!({ "num_attention_heads": [8] }), "num_attention_heads is a list of 1, not"),
-        (json!({ "num_key_value_heads": {} }), "num_key_value_heads is an object, not"),
-        (json!({ "num_key_value_heads": 3 }), "its 8 query heads are not a multiple of its 3 heads"),
-        (json!({ "num_key_value_heads": 16 }), "its 8 query heads are not a multiple of its 16 heads"),
-        (json!({ "num_key_value_heads": 0 }), "num_key_value_heads is 0; 1 to"),
-        (json!({ "head_dim": 1_000_000 }), "head_dim is 1000000; 1 to 65536 can be"),
-        (json!({ "hidden_size": null }), "it has no head_dim, and no hidden_size"),
-        (json!({ "hidden_size": 1025 }), "hidden_size of 1025 is not a multiple of its 8 heads"),
-        (
-            json!({ "hidden_size": u64::MAX - 7 }),
-            "hidden_size / num_attention_heads is 2305843009213693951; 1 to",
-        ),
-        (json!({ "sliding_window": 0 }), "sliding_window is 0"),
-        (json!({ "sliding_window": true }), "sliding_window is true, not a whole number"),
-        (json!({ "use_sliding_window": 1 }), "use_sliding_window is 1, not true or false"),
-        (json!({ "sliding_window": 9, "sliding_window_pattern": "LXG" }), "'LXG'; letters L and G"),
-        (json!({ "sliding_window": 9, "sliding_window_pattern": "" }), "letters L and G"),
-        (json!({ "sliding_window": 9, "sliding_window_pattern": 0 }), "sliding_window_pattern is 0; 1 to"),
-        (json!({ "layer_types": "full_attention" }), "layer_types is 'full_attention', not a list"),
-        (json!({ "layer_types": ["full_attention"] }), "layer_types has 1 entries for 4 layers"),
-        (json!({ "layer_types": [1, 2, 3, 4] }), "no layer is known as 1"),
-        (json!({ "layer_types": ["a\u{1b}[2J", "", "", ""] }), r"no layer is known as 'a\u{1b}[2J'"),
-        (json!({ "layer_types": vec!["sliding_attention"; 4] }), "it has no sliding_window"),
-        (json!({ "kv_lora_rank": 512 }), "it has no qk_rope_head_dim"),
-        (json!({ "kv_lora_rank": 0 }), "kv_lora_rank is 0"),
-        (
-            json!({ "num_kv_shared_layers": 4 }),
-            "num_kv_shared_layers is 4, which leaves none of its 4 layers",
-        ),
-        (json!({ "text_config": [] }), "text_config is a list of 0, not an object"),
-        (json!({ "hybrid_override_pattern": "M*M*" }), "hybrid_override_pattern: caches of models"),
-        (json!({ "block_configs": [] }), "block_configs has 0 entries for 4 layers"),
-        (block(json!(null)), "block_configs, layer 0: attention is not an object"),
-        (block(json!({ "n_heads_in_group": null })), "layer 0: it has no n_heads_in_group"),
-        (block(json!({ "n_heads_in_group": 3 })), "n_heads_in_group is 3, which does not divide its 8 heads"),
-        (block(json!({ "no_op": "yes" })), "layer 0: no_op is 'yes', not true or false"),
-        (block(json!({ "mamba": {} })), "layer 0: mamba: such layers cannot be planned"),
-    ] {
-        let problem = config(change.clone()).unwrap_err();
-        assert!(problem.contains(words), "{change}: {problem:?} has no {words:?}");
-    }
-    assert!(Geometry::of_config(&json!([])).unwrap_err().contains("not an object"));
-    let nothing = config(json!({ "layer_types": vec!["mamba"; 4] })).unwrap();
-    let options = CacheOptions { context: 1, ..CacheOptions::default() };
-    assert!(cache::make(nothing, None, &options).unwrap_err().to_string().contains("no cache to plan"));
-}
-
-#[test]
-fn a_file_that_is_no_config_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config.json");
-    let deep = "[".repeat(1 << 20);
-    for (text, words) in [
-        (&b""[..], "the file is empty"),
-        (b"{", "this is not JSON: EOF"),
-        (b"{\"num_hidden_layers\": 1e400}", "this is not JSON: number out of range"),
-        (b"{\"model_type\": \"\xff\"}", "this is not JSON: "),
-        (deep.as_bytes(), "this is not JSON: recursion limit"),
-        (b"{}", "it has no num_hidden_layers"),
-        (b"3", "it is not an object"),
-    ] {
-        std::fs::write(&path, text).unwrap();
-        let error = Geometry::read_config(&path).unwrap_err();
-        assert!(matches!(error, Error::File { .. }) && error.to_string().contains(words), "{words}: {error}");
-    }
-    std::fs::File::create(&path).unwrap().set_len((16 << 20) + 1).unwrap();
-    assert!(Geometry::read_config(&path).unwrap_err().to_string().contains("larger than 16 MiB"));
-    // As many layers as can be, each of its own kind.
-    let blocks: Vec<String> = (1..=65_536)
-        .map(|i| format!("{{\"attention\":{{\"n_heads_in_group\":1,\"window_length\":{i}}}}}"))
-        .collect();
-    let text = format!(
-        "{{\"num_hidden_layers\":65536,\"num_attention_heads\":65536,\"head_dim\":65536,\"block_configs\":[{}]}}",
-        blocks.join(",")
-    );
-    std::fs::write(&path, text).unwrap();
-    let geometry = Geometry::read_config(&path).unwrap();
-    assert_eq!(geometry.layers.len(), 65_536);
-    assert!(geometry.bytes(F16, 1, 0).is_ok() && geometry.bytes(F16, u64::MAX, 0).is_err());
 }
 
 #[test]
@@ -559,9 +323,150 @@ fn the_most_precise_that_fits_is_recommended() {
     let advice = advise(&rows([Some(true), Some(false), Some(true), Some(false)]), Some(5.0));
     assert_eq!((advice.recommended, advice.fastest), (Some(AS_IT_IS), Some(AS_IT_IS)));
 
+    // No row is recommended while another is better in something shown and worse in nothing.
+    let mut equal = rows([Some(true); 4]);
+    equal[2].ms_per_token = 4.9;
+    equal[1].fits = Some(false);
+    let advice = advise(&equal, Some(5.0));
+    assert_eq!((advice.recommended, advice.fastest), (Some("Q4_0"), Some("Q2_K")));
+    equal[3].ms_per_token = 4.9;
+    let advice = advise(&equal, None);
+    assert_eq!((advice.recommended, advice.fastest), (Some("Q4_0"), Some("Q4_0")));
+    equal[0] = PlanRow { ms_per_token: 4.9, memory_bytes: equal[2].memory_bytes + 1, ..equal[0].clone() };
+    assert_eq!(advise(&equal, None).recommended, Some("Q4_0"));
+
     let advice = advise(&rows([Some(false); 4]), Some(1.0));
     assert_eq!((advice.recommended, advice.fastest), (None, None));
     assert!(advice.advice.contains("Q2_K, needs 2.730 GB with head room"), "{advice:?}");
+}
+
+#[test]
+fn nothing_that_is_dominated_is_recommended() {
+    let mut random = Random::new(16);
+    let mut few = |most: u64| 1.0 + random.below(most) as f64;
+    for _ in 0..2000 {
+        let names = ["as it is", "F16", "Q8_0", "Q4_0", "Q2_K"];
+        let rows: Vec<PlanRow> = names
+            .into_iter()
+            .map(|format| PlanRow {
+                format,
+                bits_per_weight: few(3),
+                ms_per_token: few(3),
+                memory_bytes: few(3) as u64,
+                read_bytes: few(2) as u64,
+                fits: Some(few(4) > 1.0),
+                ..PlanRow::default()
+            })
+            .collect();
+        let shown = |row: &PlanRow| {
+            [-row.bits_per_weight, row.ms_per_token, row.memory_bytes as f64, row.read_bytes as f64]
+        };
+        let better = |a: &PlanRow, b: &PlanRow| {
+            let (a, b) = (shown(a), shown(b));
+            a != b && a.iter().zip(b).all(|(a, b)| *a <= b)
+        };
+        for vram in [None, Some(8.0)] {
+            let advice = advise(&rows, vram);
+            let fitting = || rows.iter().filter(|row| row.fits == Some(true));
+            assert_eq!(advice.recommended.is_some(), fitting().next().is_some());
+            for name in advice.recommended.iter().chain(&advice.fastest) {
+                let row = rows.iter().find(|row| row.format == *name).unwrap();
+                assert!(fitting().all(|other| !better(other, row)), "{name} of {rows:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_counted_is_in_the_first_line() {
+    let first = |options: &CacheOptions, weights| {
+        let plan = cache::make(asset("llama-3.1-8b"), weights, options).unwrap();
+        (plan.text().lines().next().unwrap().to_owned(), plan.types[0].clone())
+    };
+    let options =
+        CacheOptions { types: vec![F16], context: 1000, vram_gb: Some(8.5), ..CacheOptions::default() };
+    let (line, alone) = first(&options, None);
+    assert!(line.starts_with("not counted: the weights") && line.contains("activations"), "{line}");
+    // The same memory with weights: 8.5 GB less 5 %, less 8.
+    let weights = Weights { format: "Q8_0", bytes: 8_000_000_000, ms_per_token: None };
+    let (line, row) = first(&options, Some(weights.clone()));
+    assert!(line.starts_with("not counted: activations") && !line.contains("weights"), "{line}");
+    assert_eq!((alone.longest_context, row.longest_context), (Some(61_761), Some(726)));
+    assert_eq!((alone.fits, row.fits), (Some(true), Some(false)));
+    // Times of weights that were not measured are not in tokens/s.
+    let timed = CacheOptions { bandwidth_gb_s: Some(100.0), vram_gb: None, ..options.clone() };
+    let (line, _) = first(&timed, Some(weights));
+    assert!(line.starts_with("not counted: the weights in tokens/s"), "{line}");
+    // Keys of KIVI wait for a group.
+    let kivi = CacheOptions { types: vec!["kivi2".parse().unwrap()], ..options.clone() };
+    assert!(first(&kivi, None).0.contains("up to 31 newest tokens"));
+    assert!(!first(&CacheOptions { residual: 32, ..kivi }, None).0.contains("31"));
+}
+
+#[test]
+fn bits_of_a_value_are_those_of_the_vectors_that_are_encoded() {
+    for (dim, turbo3, kivi2) in
+        [(32, 3.5, 3.0), (64, 3.25, 3.0), (80, 3.4, 3.1), (128, 3.125, 3.0), (256, 3.0625, 3.0)]
+    {
+        let config = json!({ "model_type": "llama", "num_attention_heads": 8, "num_hidden_layers": 3, "head_dim": dim });
+        let options = CacheOptions {
+            types: ["turbo3", "kivi2"].map(|name| name.parse().unwrap()).to_vec(),
+            context: 100,
+            ..CacheOptions::default()
+        };
+        let plan = cache::make(Geometry::of_config(&config).unwrap(), None, &options).unwrap();
+        let bits: Vec<f64> = plan.types.iter().map(|row| row.bits_per_value).collect();
+        assert_eq!(bits, [turbo3, kivi2], "{dim}");
+        assert_eq!(plan.types[0].bytes as f64, 3.0 * 8.0 * 2.0 * 100.0 * dim as f64 * turbo3 / 8.0);
+        for (row, types) in plan.types.iter().zip(&options.types) {
+            assert_eq!(row.bits_per_value, types.bits_per_value(dim));
+        }
+        assert!(
+            plan.text().contains(&format!("codes and scales, in vectors of {dim} values")),
+            "{}",
+            plan.text()
+        );
+    }
+}
+
+#[test]
+fn layers_are_given_by_hand() {
+    let of = |text: &str| {
+        let layers = text.split(',').map(str::parse).collect::<Result<Vec<Layers>>>();
+        layers.map(|layers| Geometry::by_hand(&layers))
+    };
+    for (text, expected) in [
+        ("32x8x128", vec![layers(32, heads(8, 128, 128), None)]),
+        (
+            "10x16x128,52x16x128@1024",
+            vec![layers(10, heads(16, 128, 128), None), layers(52, heads(16, 128, 128), Some(1024))],
+        ),
+        ("32x8x192:128", vec![layers(32, heads(8, 192, 128), None)]),
+        ("61x512+64", vec![layers(61, Attention::Latent { rank: 512, rope_dim: 64 }, None)]),
+    ] {
+        assert_eq!(of(text).unwrap().layers, expected, "{text}");
+    }
+    assert_eq!(
+        of("10x16x128,52x16x128@1024").unwrap().layers,
+        asset("gemma-3-27b").layers.into_iter().rev().collect::<Vec<_>>()
+    );
+    for text in [
+        "",
+        "32",
+        "32x8",
+        "0x8x128",
+        "32x8x0",
+        "32x8x128@0",
+        "32x8x128@",
+        "32x8x128x2",
+        "32x8x1:",
+        "-1x8x128",
+        "65537x1x1",
+        "32x8 x128",
+    ] {
+        let error = of(text).unwrap_err();
+        assert!(error.to_string().contains("32x8x128"), "{text}: {error}");
+    }
 }
 
 #[test]

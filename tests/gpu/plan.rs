@@ -99,8 +99,10 @@ fn plan_prints_a_table_and_its_advice() {
     }
     assert!(text.lines().any(|line| line.trim_start().starts_with("Q2_K (IQ4_NL) ")), "{text}");
     assert!(!text.contains("as it is") && !text.contains("memory") && !text.contains("fits"), "{text}");
+    assert!(text.starts_with("not counted: the KV cache, of which no context is known\n"), "{text}");
 
     let text = done(folder.path(), &[&quick[..], &["--context", "10", "--vram", "0.0005"]].concat());
+    assert!(text.starts_with("not counted: activations and what the driver takes"), "{text}");
     for words in [
         "memory GB",
         "fits",
@@ -136,15 +138,17 @@ fn plan_says_what_the_file_does_not() {
     writer.tensor("up_exps.weight", &[1, 5, 3], TensorType::by_name("F32").unwrap()).unwrap();
     let path = folder.path().join("model.gguf");
     writer.write(&path, |tensor, out| out.write(&vec![0; tensor.bytes as usize])).unwrap();
-    let ran = run(&mut lowbit(
-        folder.path(),
-        &["plan", "model.gguf", "--quick", "--context", "18446744073709551615"],
-    ));
+    let ran = run(&mut lowbit(folder.path(), &["plan", "model.gguf", "--quick"]));
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    for words in ["no expert_used_count", "no general.architecture: the KV cache is not counted"] {
-        assert!(ran.err.contains(words), "{ran:?}");
-    }
+    assert!(ran.err.contains("no expert_used_count"), "{ran:?}");
     assert!(!ran.out.contains("memory GB"), "{ran:?}");
+    // A cache is counted or refused, and may be given.
+    let cache = ["plan", "model.gguf", "--quick", "--context", "1000"];
+    let words = ["model.gguf", "it has no general.architecture", "--layers 32x8x128"];
+    refused(&mut lowbit(folder.path(), &cache), BAD_INPUT, &words);
+    let document =
+        json(folder.path(), &[&cache[..], &["--layers", "2x2x64,1x1x32:16@10", "--json"]].concat());
+    assert_eq!(document["kv_bytes"], 2 * (2 * 2 * 128 * 1000 + 48 * 10));
 }
 
 /// Where no driver is: a config.json needs none.
@@ -174,12 +178,24 @@ fn plan_counts_the_cache_of_a_config_without_a_device() {
     }
     assert!(!text.contains("tokens/s") && !text.contains("fits"), "{text}");
     let text = plan(&["--kv", "q8_0:turbo3", "--bandwidth", "936", "--vram", "24", "--residual", "132"]);
-    for words in
-        ["q8_0:turbo3", "tokens/s: a ceiling", "936.0 GB/s", "the cache alone and 5 %", "132 of them f16"]
-    {
+    for words in [
+        "q8_0:turbo3",
+        "tokens/s: a ceiling",
+        "936.0 GB/s",
+        "the cache alone, without weights, and 5 %",
+        "132 of them f16",
+    ] {
         assert!(text.contains(words), "{words:?} is not in\n{text}");
     }
+    assert!(text.starts_with("not counted: the weights, of which no format and number is known; "), "{text}");
+    // 49.9 billion weights of 4.5 bits and 5 % leave room for less.
+    let text = plan(&["--kv", "f16", "--vram", "48", "--weights", "Q4_0", "--parameters", "49.9B"]);
+    for words in ["weights as Q4_0 (28.069 GB), cache and 5 %", " no ", " 87888"] {
+        assert!(text.contains(words), "{words:?} is not in\n{text}");
+    }
+    assert!(text.starts_with("not counted: activations"), "{text}");
     let document: Value = serde_json::from_str(&plan(&["--json", "--kv", "f16"])).unwrap();
+    assert!(document["not_counted"].to_string().contains("the weights"), "{document}");
     assert_eq!(document["cache"]["types"][0]["bytes"], 49_u64 << 29);
     assert_eq!(document["cache"]["values_per_token"], 49 * 2048);
     assert_eq!(document["adapter"], Value::Null);
@@ -217,7 +233,8 @@ fn plan_refuses_what_it_cannot_plan() {
         refused(&mut lowbit(folder, &["plan", file]), BAD_INPUT, &[file, words]);
     }
     let llama = asset("llama-3.1-8b");
-    fs::write(folder.join("odd.json"), r#"{"num_hidden_layers": 2, "num_attention_heads": "many"}"#).unwrap();
+    fs::write(folder.join("odd.json"), r#"{"model_type": "llama", "num_attention_heads": "many"}"#).unwrap();
+    fs::write(folder.join("new.json"), r#"{"model_type": "newllm", "num_hidden_layers": 2}"#).unwrap();
     for (arguments, words) in [
         (
             &["plan", "odd.json", "--context", "9"][..],
@@ -225,8 +242,23 @@ fn plan_refuses_what_it_cannot_plan() {
         ),
         (&["plan", "model.gguf", "--context", "9", "--against", "odd.json"], "odd.json: num_attention_heads"),
         (&["plan", "model.gguf", "--context", "9", "--against", "vector.gguf"], "no general.architecture"),
+        (&["plan", "new.json", "--context", "9"], "'newllm': the KV cache of that architecture is not known"),
+        (&["plan", "new.json", "--context", "9"], "--layers 32x8x128"),
+        (
+            &["plan", &llama, "--context", "9", "--against", "new.json"],
+            "new.json: its model_type is 'newllm'",
+        ),
         (&["plan", &llama], "give --context N"),
-        (&["plan", &llama, "--context", "9", "--weights", "Q8_0"], "no weights to compare formats of"),
+        (&["plan", "--context", "9"], "MODEL.gguf|config.json|FOLDER"),
+        (&["plan", &llama, "--context", "9", "--weights", "Q8_0"], "give --parameters N"),
+        (
+            &["plan", &llama, "--context", "9", "--weights", "Q8_0,Q4_K", "--parameters", "8B"],
+            "give one format",
+        ),
+        (
+            &["plan", "model.gguf", "--weights", "Q8_0", "--parameters", "8B"],
+            "says how many weights there are",
+        ),
         (&["plan", &llama, "--context", "9", "--trace", "t.json"], "nothing runs on a device"),
         (&["plan", &llama, "--context", "18446744073709551615"], "more than 2^64 bytes"),
     ] {
@@ -236,6 +268,11 @@ fn plan_refuses_what_it_cannot_plan() {
     refused(&mut lowbit(folder, &trace), BAD_INPUT, &["overwrite an input"]);
     for (arguments, word) in [
         (&["--weights", "Q4_K_M"][..], "there is F32, F16, Q4_0"),
+        (&["--weights", "Q4_K", "--parameters", "many"], "such as 8.03B"),
+        (&["--weights", "Q4_K", "--parameters", "0"], "such as 8.03B"),
+        (&["--parameters", "8B"], "--weights <LIST>"),
+        (&["--context", "9", "--layers", "32x8"], "such as 32x8x128"),
+        (&["--layers", "32x8x128"], "--context <N>"),
         (&["--vram", "0"], "a number above 0"),
         (&["--vram", "-8"], "a number above 0"),
         (&["--vram", "inf"], "a number above 0"),
@@ -252,4 +289,59 @@ fn plan_refuses_what_it_cannot_plan() {
         assert_eq!((ran.code, ran.out.as_str()), (Some(BAD_INPUT), ""), "{arguments:?}: {ran:?}");
         assert!(ran.err.contains(word), "{arguments:?}: {ran:?}");
     }
+}
+
+#[test]
+fn plan_takes_layers_without_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["plan", "--layers", "32x8x128", "--context", "131072", "--kv", "f16", "--json"];
+    let ran = run(lowbit(folder.path(), &arguments).envs(NO_DEVICE));
+    let document: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+    assert_eq!(document["cache"]["types"][0]["bytes"], 1_u64 << 34);
+    // In place of what a file says, or does not say.
+    fs::write(folder.path().join("new.json"), r#"{"model_type": "newllm"}"#).unwrap();
+    let ran = run(lowbit(folder.path(), &[&["plan", "new.json"], &arguments[1..]].concat()).envs(NO_DEVICE));
+    let other: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+    assert_eq!(other["cache"], document["cache"]);
+}
+
+/// A safetensors file of one matrix of 64 rows of 512, and a vector of 512, both of BF16.
+fn write_checkpoint(path: &Path) {
+    let header = r#"{"model.w":{"dtype":"BF16","shape":[64,512],"data_offsets":[0,65536]},"model.norm":{"dtype":"BF16","shape":[512],"data_offsets":[65536,66560]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(vec![0; 66_560]);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn plan_counts_the_weights_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    write_checkpoint(&path.join("model.safetensors"));
+    fs::copy(asset("llama-3.1-8b"), path.join("config.json")).unwrap();
+    let plan = |file: &str, more: &[&str]| {
+        let arguments =
+            [&["plan", file, "--context", "1000", "--vram", "1", "--kv", "f16", "--json"], more].concat();
+        let ran = run(lowbit(path, &arguments).envs(NO_DEVICE));
+        serde_json::from_str::<Value>(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"))["cache"].clone()
+    };
+    for file in [".", "model.safetensors"] {
+        let cache = plan(file, &[]);
+        assert_eq!(
+            (&cache["weights"]["format"], &cache["weights"]["bytes"]),
+            (&"as it is".into(), &66_560.into())
+        );
+        assert_eq!(cache["types"][0]["bytes"], 1000 * 131_072);
+        // A matrix of 8.5 bits; the vector stays.
+        let cache = plan(file, &["--weights", "Q8_0"]);
+        assert_eq!(cache["weights"]["bytes"], 64 * 512 / 32 * 34 + 1024);
+    }
+    refused(
+        &mut lowbit(path, &["plan", ".", "--context", "9", "--weights", "Q8_0", "--parameters", "8B"]),
+        BAD_INPUT,
+        &["the files say how many weights there are"],
+    );
+    fs::remove_file(path.join("config.json")).unwrap();
+    refused(&mut lowbit(path, &["plan", ".", "--context", "9"]), BAD_INPUT, &["config.json"]);
 }
