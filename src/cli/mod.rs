@@ -129,6 +129,14 @@ fn bandwidth(text: &str) -> Result<f64, &'static str> {
     }
 }
 
+/// A share that may be lost.
+fn share(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a number from 0 to 1, such as 0.01"),
+    }
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     // clap prints usage errors by itself and exits with 2, which is what the house asks for.
