@@ -259,42 +259,44 @@ pub(super) fn checks(audit: &Audit, options: &Options) -> Vec<Check> {
             why,
         ))),
     ];
-    let found = |part| {
-        let problem = format!(
-            "the f32 model finds no positive above {at}, so that its F1 and recall have nothing to lose there: choose \
-             another threshold"
-        );
-        Check::new(part, "hits of f32", audit.fp32.true_positives as f64, ">", 0.0).at(at).or(problem)
-    };
-    for (part, names, [of, relation, past], paired, limit) in [
+    let nothing = format!(
+        "the f32 model finds no positive above {at}, so that its F1 and recall have nothing to lose there: choose another \
+         threshold"
+    );
+    for (part, [baseline, drop, most], [of, relation, past], by, limit) in [
         (
             Part::F1,
-            ["F1 drop", "F1 drop, upper bound"],
+            [
+                ("F1 of f32", audit.fp32.f1),
+                ("F1 drop", audit.f1.drop),
+                ("F1 drop, upper bound", audit.f1.upper_bound),
+            ],
             ["F1", "<", "which is the limit of {} or more"],
-            &audit.f1,
+            audit.f1.upper_bound_by,
             max_f1_drop,
         ),
         (
             Part::Recall,
-            ["recall drop", "recall drop, upper bound"],
+            [
+                ("recall of f32", audit.fp32.recall),
+                ("recall drop", audit.recall.drop),
+                ("recall drop, upper bound", audit.recall.upper_bound),
+            ],
             ["the recall", "<=", "more than the limit of {}"],
-            &audit.recall,
+            audit.recall.upper_bound_by,
             max_recall_drop,
         ),
     ] {
-        let (drop, most) = (paired.drop, paired.upper_bound);
-        let by = if paired.upper_bound_by == Bound::RuleOfThree { " by the rule of three" } else { "" };
-        checks.push(found(part));
-        checks.push(
-            Check::new(part, names[0], drop, relation, limit)
-                .at(at)
-                .or(format!("{of} at {at} drops by {drop:.6}, {}", past.replace("{}", &limit.to_string()))),
-        );
-        checks.push(bound(Check::new(part, names[1], most, relation, limit).at(at).or(uncertain(
+        let by = if by == Bound::RuleOfThree { " by the rule of three" } else { "" };
+        let check = |(name, value), relation, limit| Check::new(part, name, value, relation, limit).at(at);
+        let past = past.replace("{}", &limit.to_string());
+        checks.push(check(baseline, ">", 0.0).or(nothing.clone()));
+        checks.push(check(drop, relation, limit).or(format!("{of} at {at} drops by {:.6}, {past}", drop.1)));
+        checks.push(bound(check(most, relation, limit).or(uncertain(
             format!("the drop of {of} at {at}"),
-            drop,
+            drop.1,
             limit,
-            most,
+            most.1,
             by.into(),
         ))));
     }

@@ -5,6 +5,11 @@
 //! no exponential, no logarithm, no root before a code is known. Where a group is a scale and a whole number, the file says
 //! so; conversions to f16 round to nearest, of two to the even one.
 //!
+//! A vector may have any number of values ([`Codec::any`]), and none is added to it: its last group has what is left (72 values
+//! are groups of 32, 32 and 8, each with its own scale), the row of each plane ends in a whole word, whose unused bits are 0
+//! and are never read, and a rotation is of blocks, the largest power of two that divides the dimension. [`CacheType::bits`]
+//! counts all that is stored, and whoever states a size of a cache has it from there. Devices hold [`HEAD_DIMS`].
+//!
 //! [`Codec`] encodes and decodes, [`quality`] says what that costs in an attention, [`center`] and [`rotation`] make it cost
 //! less.
 
@@ -31,7 +36,7 @@ use std::str::FromStr;
 use crate::io::quoted;
 use crate::{Error, Result};
 
-/// The head dimensions that caches are made for.
+/// The head dimensions that caches on a device are made for.
 pub const HEAD_DIMS: [usize; 6] = [32, 64, 80, 96, 128, 256];
 
 /// The ranks of latents that caches are made for: vectors that are keys and values at once (multi-head latent attention).
@@ -118,18 +123,21 @@ impl CacheType {
         matches!(self, Self::F16 | Self::Q8_0 | Self::Q4_0)
     }
 
-    /// Bits that a value takes, scales included: of a vector of any dimension, whose last group may be shorter and whose
-    /// planes of codes end in whole words. Keys of KIVI have whole groups at any dimension, and are counted as its values.
-    pub fn bits_per_value(self, head_dim: usize) -> f64 {
-        let dim = head_dim.max(1);
-        let halves = match self {
-            Self::F16 => 0,
-            Self::Q8_0 | Self::Q4_0 => dim.div_ceil(GROUP),
-            Self::Kivi4 | Self::Kivi2 => 2 * dim.div_ceil(GROUP),
-            Self::Fp8 | Self::Turbo4 | Self::Turbo3 | Self::Turbo2 => 1,
+    /// Bits that a vector takes, with its scales and what fills up its last words. Of keys of KIVI, whose scales are for 32
+    /// tokens, it is a part of them. Nothing but the type, the side and the dimension matters: whatever states the size of a
+    /// cache counts by this.
+    pub fn bits(self, side: Side, dim: usize) -> u64 {
+        let words: usize = self.planes().iter().map(|&bits| pack::words(bits, dim)).sum();
+        let groups = dim.div_ceil(GROUP);
+        let halves = match (self, side) {
+            (Self::F16, _) => 0,
+            (Self::Q8_0 | Self::Q4_0, _) => groups,
+            (Self::Kivi4 | Self::Kivi2, Side::Values) => 2 * groups,
+            // A scale and a minimum for each channel of 32 tokens are a bit for each of its values.
+            (Self::Kivi4 | Self::Kivi2, Side::Keys) => return (32 * words + 2 * 16 * dim / GROUP) as u64,
+            (Self::Fp8 | Self::Turbo4 | Self::Turbo3 | Self::Turbo2, _) => 1,
         };
-        let words: usize = self.planes().iter().map(|&bits| (dim * bits).div_ceil(32)).sum();
-        (32 * words + 16 * halves) as f64 / dim as f64
+        (32 * words + 16 * halves) as u64
     }
 
     /// The widths of the planes that its codes lie in, one after another: 3 bits are 2 and 1.
@@ -175,9 +183,15 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Bits that a value takes, the mean of keys and values.
+    /// Bits that a value takes, in the mean over keys and values of one dimension.
     pub fn bits_per_value(self, head_dim: usize) -> f64 {
-        0.5 * (self.keys.bits_per_value(head_dim) + self.values.bits_per_value(head_dim))
+        self.bits_per_value_of(head_dim, head_dim)
+    }
+
+    /// Bits that a value takes, in the mean over all values of keys of one dimension and values of another.
+    pub fn bits_per_value_of(self, key_dim: usize, value_dim: usize) -> f64 {
+        let bits = self.keys.bits(Side::Keys, key_dim) + self.values.bits(Side::Values, value_dim);
+        bits as f64 / (key_dim + value_dim).max(1) as f64
     }
 }
 

@@ -163,11 +163,7 @@ mod tests {
                     }
                     assert!(seen.iter().all(|&times| times == 2), "{ty} {side:?} {dim}");
                     let bits = page.bits_per_value();
-                    // Groups along tokens are whole, where a group along 80 channels is not.
-                    assert!(
-                        page.by_channel() && dim % GROUP != 0 || (bits - ty.bits_per_value(dim)).abs() < 1e-9,
-                        "{ty} {side:?} {dim}: {bits}"
-                    );
+                    assert_eq!(bits * dim as f64, ty.bits(side, dim) as f64, "{ty} {side:?} {dim}");
                     let encoded = codec.encode(&Random::new(1).floats(64 * dim)).unwrap();
                     let ones = |words: &[u32]| words.iter().map(|word| word.count_ones()).sum::<u32>();
                     let scales: u32 = encoded.scales.iter().map(|half| half.count_ones()).sum();

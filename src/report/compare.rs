@@ -342,6 +342,8 @@ mod tests {
         assert_eq!((comparison.only_old[0].0.as_str(), comparison.only_new[0].0.as_str()), ("gone", "new"));
         assert!(comparison.check(0.0).unwrap_err().to_string().contains("1 of 3 kernels slower: a n = 3"));
         assert!(compare(&old, &old).unwrap().check(0.0).is_ok());
+        // It takes twice as long: half of the speed is lost.
+        assert!(comparison.check(0.49).is_err() && comparison.check(0.5).is_ok());
         assert!(compare(&results(&[("a", 1.0)]), &results(&[("b", 1.0)])).is_err());
         let text = comparison.text();
         for line in ["a n = 3 1.0 2.0 2.000 SLOWER", "gone n = 3 - - - only in the old file"] {

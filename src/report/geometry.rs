@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::codec::{CacheType, HEAD_DIMS, Pair};
+use crate::codec::{CacheType, HEAD_DIMS, Pair, Side};
 use crate::io::gguf::{self, Gguf};
 use crate::io::{self, quoted};
 use crate::{Error, Result};
@@ -105,15 +105,16 @@ impl Layer {
     /// Bits that a token takes in it. As in `kv::KvCache`, latents have the type of values, and rope keys that of keys, or f16
     /// where they cannot.
     fn bits(&self, types: Pair) -> u64 {
-        let vector = |of: CacheType, dim: u64| (of.bits_per_value(dim as usize) * dim as f64).round() as u64;
+        let keys = |dim: u64| types.keys.bits(Side::Keys, dim as usize);
+        let values = |dim: u64| types.values.bits(Side::Values, dim as usize);
         match self.attention {
             Attention::None => 0,
             Attention::Heads { kv_heads, key_dim, value_dim } => {
-                kv_heads * (vector(types.keys, key_dim) + vector(types.values, value_dim))
+                kv_heads * (keys(key_dim) + values(value_dim))
             }
             Attention::Latent { rank, rope_dim } => {
                 let rope = if types.keys.is_for_rope() { types.keys } else { CacheType::F16 };
-                vector(types.values, rank) + vector(rope, rope_dim)
+                values(rank) + rope.bits(Side::Keys, rope_dim as usize)
             }
         }
     }

@@ -137,12 +137,15 @@ pub fn text(rows: &[StarNetRow]) -> String {
     format!("{table}{NOTE}\n")
 }
 
-/// Fails if a sum can leave its register.
+/// Fails if a sum can leave its register, or if too much of the accuracy is lost.
 ///
 /// # Errors
-/// [`crate::Error::Gate`] with the budget, the layer and the channel.
+/// [`crate::Error::Gate`] with the budget, the layer and the channel; those of [`Accuracy::gate`].
 pub fn gate(rows: &[StarNetRow]) -> Result<()> {
-    rows.iter().try_for_each(|row| check(&row.proofs))
+    rows.iter().try_for_each(|row| {
+        check(&row.proofs)?;
+        row.accuracy.gate(&Limits::default())
+    })
 }
 
 /// What the bits cost, and what they may.

@@ -37,8 +37,9 @@ fn bits_per_value_are_those_of_the_layout() {
         ("q8_0", 8.5, 8.6),
         ("q4_0", 4.5, 4.6),
         ("fp8", 8.125, 8.2),
-        ("kivi4", 5.0, 5.2),
-        ("kivi2", 3.0, 3.2),
+        // Keys have groups of 32 tokens, whatever the dimension: 5 bits; values three groups of a token of 80: 5.2.
+        ("kivi4", 5.0, 5.1),
+        ("kivi2", 3.0, 3.1),
         ("turbo4", 4.125, 4.2),
         // 80 codes of one bit take three words.
         ("turbo3", 3.125, 3.4),
@@ -48,7 +49,11 @@ fn bits_per_value_are_those_of_the_layout() {
         let pair: Pair = name.parse().unwrap();
         assert_eq!((pair.bits_per_value(128), pair.bits_per_value(80)), (at_128, at_80), "{name}");
     }
-    assert_eq!("q8_0:turbo2".parse::<Pair>().unwrap().bits_per_value(128), 5.3125);
+    let pair: Pair = "q8_0:turbo2".parse().unwrap();
+    assert_eq!(pair.bits_per_value(128), 5.3125);
+    // 72 bytes and three scales of keys, and four words and a half of codes in five with a scale of values.
+    assert_eq!(pair.bits_per_value_of(72, 72), (8 * 72 + 3 * 16 + 5 * 32 + 16) as f64 / 144.0);
+    assert_eq!(pair.bits_per_value_of(192, 128), (192.0 * 8.5 + 128.0 * 2.125) / 320.0);
 }
 
 #[test]
@@ -265,7 +270,7 @@ fn latents_are_kept_as_values_with_the_scale_of_keys() {
                 let error = relative_error(&x, &found);
                 assert!(error <= most(ty), "{ty} {rank}: {error:e}");
                 let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
-                assert_eq!(bits as f64 / x.len() as f64, ty.bits_per_value(rank), "{ty} {rank}");
+                assert_eq!(bits as u64, 64 * ty.bits(Side::Values, rank), "{ty} {rank}");
                 if HEAD_DIMS.contains(&rank) {
                     let values = Codec::new(ty, Side::Values, rank).unwrap().rotate(rotate);
                     assert_eq!(values.scale(Scale::Unbiased).encode(&x).unwrap(), encoded, "{ty} {rank}");
@@ -287,22 +292,32 @@ fn latents_are_kept_as_values_with_the_scale_of_keys() {
     }
 }
 
+/// Head dimensions of caches, of models, and odd ones.
+const DIMS: [usize; 18] = [1, 3, 4, 8, 17, 24, 33, 40, 65, 72, 100, 112, 160, 192, 255, 288, 512, 576];
+
 #[test]
 fn every_type_keeps_every_head_dimension() {
-    for dim in HEAD_DIMS {
+    for dim in HEAD_DIMS.into_iter().chain(DIMS) {
         let x = gaussian(96 * dim, dim as u64);
         for ty in CacheType::ALL {
             for side in SIDES {
                 for rotate in [false, true] {
-                    let codec = Codec::new(ty, side, dim).unwrap().rotate(rotate);
+                    let codec = Codec::any(ty, side, dim).map(|codec| codec.rotate(rotate));
+                    if ty.is_turbo() && dim < 4 {
+                        let error = codec.unwrap_err();
+                        assert!(error.exit_code() == 2 && error.to_string().contains("4 values or more"));
+                        continue;
+                    }
+                    let codec = codec.unwrap();
                     let encoded = codec.encode(&x).unwrap();
                     let found = relative_error(&x, &codec.decode(&encoded).unwrap());
-                    assert!(found <= most(ty), "{ty} {side:?} {dim}: {found:e}");
+                    // Small blocks are far from the rotation that centroids are made for.
+                    let most = if dim < 32 { 2.0 * most(ty) } else { 1.1 * most(ty) };
+                    assert!(found <= most, "{ty} {side:?} {dim}: {found:e}");
                     assert_eq!(encoded.codes.len(), 96 * codec.words());
+                    // What is stored is what every size of a cache is counted by.
                     let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
-                    let keys_of_kivi = codec.tokens_together() > 1;
-                    let expected = ty.bits_per_value(if keys_of_kivi { 128 } else { dim });
-                    assert_eq!(bits as f64 / x.len() as f64, expected, "{ty} {side:?} {dim}");
+                    assert_eq!(bits as u64, 96 * ty.bits(side, dim), "{ty} {side:?} {dim}");
                     // The kept basis is the rotated one.
                     let mut kept = codec.decode_rotated(&encoded).unwrap();
                     if let Some(rotation) = codec.rotation() {
@@ -311,6 +326,56 @@ fn every_type_keeps_every_head_dimension() {
                     assert_eq!(kept, codec.decode(&encoded).unwrap());
                 }
             }
+        }
+    }
+    assert!(Codec::any(CacheType::F16, Side::Keys, 0).is_err());
+}
+
+/// A value of a group by its definition, in f64: of so many bits, symmetric or from the least value on.
+fn rounded(group: &[f64], bits: u32, x: f64) -> f64 {
+    let half = |x: f64| half::f16::from_f64(x).to_f64();
+    let largest = group.iter().fold(0.0f64, |most, x| if x.abs() > most.abs() { *x } else { most });
+    match bits {
+        // q8_0.
+        8 => half(largest.abs() / 127.0) * (x / (largest.abs() / 127.0)).round(),
+        // q4_0: the largest is code 0.
+        4 => half(largest / -8.0) * ((x / (largest / -8.0) + 8.5).floor().clamp(0.0, 15.0) - 8.0),
+        _ => {
+            let ends = group.iter().fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+            let (low, step) = (half(ends.0), half((ends.1 - ends.0) / 3.0));
+            low + step * ((x - low) / step).round().clamp(0.0, 3.0)
+        }
+    }
+}
+
+#[test]
+fn a_last_group_has_what_is_left_and_nothing_is_added_to_it() {
+    // Values far from 0, so that zeros behind them would be seen by a group's least value.
+    for dim in [72, 40, 33, 100, 112, 65] {
+        let x: Vec<f32> = gaussian(64 * dim, 31).iter().map(|x| x + 8.0).collect();
+        for (name, bits, side) in [
+            ("q8_0", 8, Side::Keys),
+            ("q4_0", 4, Side::Values),
+            ("kivi2", 2, Side::Values),
+            ("kivi2", 2, Side::Keys),
+        ] {
+            let found = back(&Codec::any(name.parse().unwrap(), side, dim).unwrap(), &x);
+            let mut apart = 0;
+            for (at, &found) in found.iter().enumerate() {
+                let (token, channel) = (at / dim, at % dim);
+                let group: Vec<f64> = if (name, side) == ("kivi2", Side::Keys) {
+                    let first = token / 32 * 32;
+                    (first..first + 32).map(|token| f64::from(x[token * dim + channel])).collect()
+                } else {
+                    let first = channel / 32 * 32;
+                    let end = (first + 32).min(dim);
+                    x[token * dim + first..token * dim + end].iter().map(|&x| f64::from(x)).collect()
+                };
+                let expected = rounded(&group, bits, f64::from(x[at]));
+                // A value between two codes may fall to either side in f32.
+                apart += u32::from((f64::from(found) - expected).abs() > 1e-4 * expected.abs());
+            }
+            assert!(apart as usize * 500 <= x.len(), "{name} {side:?} {dim}: {apart} of {}", x.len());
         }
     }
 }

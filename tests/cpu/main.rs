@@ -9,6 +9,7 @@ mod comparer;
 mod csv;
 mod duet;
 mod format;
+mod gate;
 mod gguf;
 mod identify;
 mod io;
