@@ -192,6 +192,9 @@ pub struct Check {
     pub pass: bool,
     /// Whether the status depends on it.
     pub gates: bool,
+    /// Whether the status depended on it if every part decided.
+    #[serde(skip)]
+    asked: bool,
     /// What is wrong if it does not hold, in words.
     #[serde(skip)]
     problem: String,
@@ -208,8 +211,19 @@ impl Check {
             ">=" => value >= limit,
             _ => value > limit,
         };
-        let (threshold, problem) = (None, String::new());
-        Self { part, name, threshold, value, relation, limit, pass, gates: true, problem, bound: false }
+        Self {
+            part,
+            name,
+            threshold: None,
+            value,
+            relation,
+            limit,
+            pass,
+            gates: true,
+            asked: true,
+            problem: String::new(),
+            bound: false,
+        }
     }
 
     fn at(self, threshold: f32) -> Self {
@@ -234,7 +248,7 @@ impl Check {
 pub(super) fn checks(audit: &Audit, options: &Options) -> Vec<Check> {
     let &Options { max_drop, max_f1_drop, max_recall_drop, max_flipped, point, only, .. } = options;
     let &Audit { auc_degradation_gap: drop, upper_bound, threshold: at, rows, .. } = audit;
-    let bound = |check: Check| Check { gates: !point, bound: true, ..check };
+    let bound = |check: Check| Check { asked: !point, bound: true, ..check };
     let uncertain = |what: String, drop: f64, limit: f64, bound: f64, why: String| {
         format!(
             "{what} of {drop:.6} is within the limit of {limit}, but N = {rows} is too small to be certain: upper bound \
@@ -304,7 +318,7 @@ pub(super) fn checks(audit: &Audit, options: &Options) -> Vec<Check> {
     let recall = Check::new(Part::Recall, "INT8 recall", audit.int8.recall, ">=", least)
         .at(at)
         .or(format!("the recall at {at} is {:.6}, less than {least}", audit.int8.recall));
-    checks.push(Check { gates: options.min_recall.is_some(), ..recall });
+    checks.push(Check { asked: options.min_recall.is_some(), ..recall });
     for flips in &audit.flips {
         let share = flips.rows as f64 / rows as f64;
         checks.push(Check::new(Part::Flips, "flipped", share, "<=", max_flipped).at(flips.threshold).or(
@@ -317,7 +331,7 @@ pub(super) fn checks(audit: &Audit, options: &Options) -> Vec<Check> {
             ),
         ));
     }
-    checks.iter_mut().for_each(|check| check.gates &= only.has(check.part));
+    checks.iter_mut().for_each(|check| check.gates = check.asked && only.has(check.part));
     checks
 }
 
@@ -397,7 +411,7 @@ fn verdict(audit: &Audit) -> String {
     if audit.decides.len() < Part::ALL.len() {
         let names: Vec<&str> = audit.decides.iter().map(|part| part.name()).collect();
         text += &format!("; the gate was narrowed to {}", listed(&names));
-        let others = |check: &&Check| !check.pass && !audit.decides.contains(&check.part);
+        let others = |check: &&Check| check.asked && !check.pass && !check.gates;
         let mut labels: Vec<String> = audit.checks.iter().filter(others).map(Check::label).collect();
         labels.dedup();
         if !labels.is_empty() {

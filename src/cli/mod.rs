@@ -92,7 +92,7 @@ enum Command {
         #[command(subcommand)]
         command: kv::Command,
     },
-    /// Classifiers in INT8: calibrate, run, audit the AUC against a limit, measure
+    /// Classifiers in INT8: calibrate, run, audit against limits, measure
     Classify {
         #[command(subcommand)]
         command: classify::Command,

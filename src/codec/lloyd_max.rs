@@ -40,7 +40,9 @@ impl Centroids {
             let last = if high >= 1.0 { 0.0 } else { density(high) };
             (density(low) + inner + last) * step / 3.0
         };
-        let mut upper: Vec<f64> = (0..count).map(|i| sigma * 2.8 * (i as f64 + 0.5) / count as f64).collect();
+        // A coordinate of a unit vector is at most 1, which in few dimensions is near.
+        let reach = (sigma * 2.8).min(end);
+        let mut upper: Vec<f64> = (0..count).map(|i| reach * (i as f64 + 0.5) / count as f64).collect();
         loop {
             let edges = edges(&upper, end);
             let masses: Vec<f64> = edges.windows(2).map(|edge| mass(edge[0], edge[1])).collect();

@@ -77,7 +77,7 @@ fn every_broken_engine_fails_by_some_part_and_a_good_one_by_none() {
         ("all found", |p| 0.55 + 0.4 * p, Part::F1),
         ("none found", |p| 0.5 * p, Part::Recall),
         ("another bias", |p| (p + 0.05).min(1.0), Part::Flips),
-        ("cut off at the top", |p| p.min(0.6), Part::Flips),
+        ("cut off at the top", |p| p.min(0.6), Part::Auc),
         ("cut off at the threshold", |p| p.min(0.5), Part::Recall),
         ("coarse", |p| (p * 8.0).round() / 8.0, Part::Flips),
     ];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lowbit::classify::engine::{Engine, Keep};
-use lowbit::classify::starnet::{Accuracy, Limits, Hybrid, accuracy, calibrated};
+use lowbit::classify::starnet::{Accuracy, Hybrid, Limits, accuracy, calibrated};
 use lowbit::gpu::Context;
 use lowbit::io::{npy, onnx};
 use lowbit::network::low_bit::Budgets;
