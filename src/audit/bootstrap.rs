@@ -7,6 +7,8 @@
 
 use serde::Serialize;
 
+use super::paired::Decided;
+use super::{Input, Options, unvaried};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -29,6 +31,11 @@ pub struct Bootstrap {
     pub rule_of_three: Option<usize>,
     /// The least drop that `confidence` of the samples do not exceed, or the bound by the rule of three.
     pub upper_bound: f64,
+    /// The least drop of F1 at the threshold that `confidence` of the samples do not exceed. Where no decision differs it is 0,
+    /// and the bound of rows is the larger.
+    pub upper_bound_f1: f64,
+    /// The same of the recall.
+    pub upper_bound_recall: f64,
 }
 
 /// Checks that there are groups to draw from.
@@ -79,14 +86,10 @@ impl Ranked {
     }
 }
 
-/// Draws `replicates` samples of groups. The inputs are as long as each other and have no NaN.
-pub(super) fn bootstrap(
-    labels: &[bool],
-    [baseline, quantized]: [&[f32]; 2],
-    groups: &[i32],
-    confidence: f64,
-    (replicates, seed): (usize, u64),
-) -> Result<Bootstrap> {
+/// Draws samples of groups. The inputs are as long as each other and have no NaN.
+pub(super) fn bootstrap(input: &Input, groups: &[i32], options: &Options) -> Result<Bootstrap> {
+    let &Input { labels, baseline, quantized, .. } = input;
+    let &Options { confidence, threshold, replicates, seed, .. } = options;
     check_groups(groups)?;
     if replicates == 0 {
         return Err(Error::Input("a bootstrap needs one sample or more: 0 were asked for".into()));
@@ -97,12 +100,14 @@ pub(super) fn bootstrap(
     let places: Vec<u32> =
         groups.iter().map(|group| names.partition_point(|name| name < group) as u32).collect();
     let mut classes = vec![[0u64; 2]; names.len()];
-    for (&place, &label) in places.iter().zip(labels) {
+    let mut decisions = vec![Decided::default(); names.len()];
+    for (row, (&place, &label)) in places.iter().zip(labels).enumerate() {
         classes[place as usize][usize::from(label)] += 1;
+        decisions[place as usize].add(label, [baseline[row] > threshold, quantized[row] > threshold], 1);
     }
     let (a, b) = (Ranked::new(labels, baseline, &places), Ranked::new(labels, quantized, &places));
     let (mut random, mut redrawn) = (Random::new(seed), 0);
-    let mut drops = Vec::new();
+    let (mut drops, mut f1, mut recall) = (Vec::new(), Vec::new(), Vec::new());
     while drops.len() < replicates {
         let mut weights = vec![0u64; names.len()];
         for _ in 0..names.len() {
@@ -123,14 +128,29 @@ pub(super) fn bootstrap(
         }
         let difference = a.ordered(&weights) as i128 - b.ordered(&weights) as i128;
         drops.push(difference as f64 / (2.0 * positives as f64 * negatives as f64));
+        let mut sample = Decided::default();
+        for (of, &weight) in decisions.iter().zip(&weights) {
+            sample.add_all(of, weight);
+        }
+        f1.push(sample.f1_drop());
+        recall.push(sample.recall_drop());
     }
-    drops.sort_unstable_by(f64::total_cmp);
-    let place = ((confidence * replicates as f64).ceil() as usize).clamp(1, replicates) - 1;
+    let [upper_bound, upper_bound_f1, upper_bound_recall] = [&mut drops, &mut f1, &mut recall].map(|drops| {
+        drops.sort_unstable_by(f64::total_cmp);
+        drops[((confidence * replicates as f64).ceil() as usize).clamp(1, replicates) - 1]
+    });
     let having = |class: usize| classes.iter().filter(|group| group[class] > 0).count();
     let rule_of_three = (drops.first() == drops.last()).then(|| having(0).min(having(1)));
-    let upper_bound = match rule_of_three {
-        Some(groups) => super::unvaried(drops[place], groups, confidence),
-        None => drops[place],
-    };
-    Ok(Bootstrap { groups: names.len(), replicates, redrawn, seed, rule_of_three, upper_bound })
+    let upper_bound = rule_of_three.map_or(upper_bound, |groups| unvaried(upper_bound, groups, confidence));
+    let groups = names.len();
+    Ok(Bootstrap {
+        groups,
+        replicates,
+        redrawn,
+        seed,
+        rule_of_three,
+        upper_bound,
+        upper_bound_f1,
+        upper_bound_recall,
+    })
 }

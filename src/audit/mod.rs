@@ -1,16 +1,25 @@
 //! The audit: what a quantized classifier lost against its f32 original, and with what certainty. Never a GPU type.
 //!
-//! The gate is the drop of the area under the ROC curve. It passes where the drop, and the upper bound of it at the wanted
-//! confidence (`drop + z * standard error`, one-sided, DeLong's error; with groups the larger of that and a block
-//! bootstrap's), stay within the limit: the claim is non-inferiority, so that too few rows fail instead of passing unseen.
+//! The gate has five parts ([`Part`]), each with a limit of its own ([`Options`]), and one that fails fails the gate; for
+//! none of them sees everything. The area under the ROC curve is a matter of ranks: it rises where all probabilities fall
+//! below the threshold and no positive is found any more.
+//! - **The drop of the AUC.** It passes where the drop, and the upper bound of it at the wanted confidence (`drop + z * standard
+//!   error`, one-sided, DeLong's error; with groups the larger of that and a block bootstrap's), stay within the limit: the
+//!   claim is non-inferiority, so that too few rows fail instead of passing unseen. A baseline that ranks no better than
+//!   chance fails too: its drop means nothing, and inverted labels look like that.
+//! - **The drops of F1 and of the recall** at the threshold, with paired upper bounds, as the AUC's. A baseline that finds no
+//!   positive there fails: its F1 and recall are 0, and have nothing to lose. F1 and recall of a model that finds nothing are
+//!   0, and so is its precision: no figure is undefined, since there are two positives or more.
+//! - **Saturation**: the share of codes that the range of their tensor cuts off, in the worst tensor
+//!   ([`Audit::add_saturation`]; `classify::judge` counts them).
+//! - **Flips**: the share of decisions that differ, at the threshold and at [`THRESHOLDS`]; of a model of several classes also
+//!   those of its largest output ([`Audit::add_class_flips`]).
 //!
 //! Where the standard error is 0, as for a few rows that both models rank alike, the bound is by the rule of three (Hanley
 //! and Lippman-Hand, JAMA 249, 1983): of N cases, the fewer of positives and negatives, none was seen to differ from the
 //! others, so that such cases are at most a share of `1 - (1 - confidence)^(1 / N)` of all (about 3 / N at 95 %), and an
 //! AUC changes by no more than the share of cases that move. A limit of 0.01 takes 299 of either class. The same goes for
-//! groups where all samples of the bootstrap have one drop.
-//!
-//! A baseline that ranks no better than chance fails too: its drop means nothing, and inverted labels look like that.
+//! groups where all samples of the bootstrap have one drop; and for decisions, of rows, where none differs.
 //!
 //! ```
 //! use lowbit::audit::{Input, Options, Status, audit, on_cpu};
@@ -26,6 +35,8 @@
 
 mod bootstrap;
 mod delong;
+mod gate;
+mod paired;
 mod scores;
 pub mod telemetry;
 
@@ -33,7 +44,11 @@ use serde::Serialize;
 
 pub use bootstrap::{Bootstrap, check_groups};
 pub use delong::{Areas, Counts, area, areas, check_labels, on_cpu};
+pub use gate::{Check, LEAST_RECALL, Options, Part, Parts, THRESHOLDS};
+pub use paired::Paired;
 pub use scores::{Figures, Flips, roc};
+
+use paired::Decided;
 
 use crate::{Error, Result};
 
@@ -45,55 +60,6 @@ pub const ENOUGH_POSITIVES: usize = 100;
 pub const ENOUGH_SHARE: f64 = 0.001;
 /// Fewer groups than this are warned of.
 const ENOUGH_GROUPS: usize = 30;
-/// A drop of F1 as large as this fails its check.
-pub const F1_DROP: f64 = 0.01;
-/// A recall below this fails its check.
-pub const LEAST_RECALL: f64 = 0.75;
-/// Thresholds at which flips are counted besides the user's: of a warning, and of a critical state.
-pub const THRESHOLDS: [f32; 2] = [0.5, 0.85];
-
-/// How to judge.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    /// The largest drop of the AUC that passes.
-    pub max_drop: f64,
-    /// The confidence of the upper bound, one-sided: at least 0.5 and less than 1.
-    pub confidence: f64,
-    /// A probability above it is a positive. Compared as an f32, which the probabilities are.
-    pub threshold: f32,
-    /// Whether the gate is the drop alone, however uncertain it is.
-    pub point: bool,
-    /// Samples of the bootstrap over groups.
-    pub replicates: usize,
-    /// Its seed.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { max_drop: 0.01, confidence: 0.95, threshold: 0.5, point: false, replicates: 1000, seed: 0 }
-    }
-}
-
-impl Options {
-    /// Whether every option is in its range.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for the first that is not.
-    pub fn check(&self) -> Result<()> {
-        let wrong = |problem: String| Err(Error::Input(problem));
-        if !(0.5..1.0).contains(&self.confidence) {
-            return wrong(format!("the confidence is {}: it has to be in [0.5, 1)", self.confidence));
-        }
-        if !(0.0..=1.0).contains(&self.max_drop) {
-            return wrong(format!("the largest drop is {}: it has to be in [0, 1]", self.max_drop));
-        }
-        if !(0.0..1.0).contains(&self.threshold) {
-            return wrong(format!("the threshold is {}: it has to be in [0, 1)", self.threshold));
-        }
-        Ok(())
-    }
-}
 
 /// What is judged: one entry for each row of the test set.
 #[derive(Clone, Copy, Debug)]
@@ -124,27 +90,12 @@ pub enum Status {
 pub enum Bound {
     /// DeLong's error.
     Delong,
+    /// The adjusted Wald error of paired decisions.
+    AdjustedWald,
     /// The bootstrap over groups.
     Bootstrap,
     /// The number of rows, or groups, of which none differs from the others.
     RuleOfThree,
-}
-
-/// One condition.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
-    /// What is compared.
-    pub name: &'static str,
-    /// What was found.
-    pub value: f64,
-    /// How it has to be to `limit`: `<=`, `<`, `>=` or `>`.
-    pub relation: &'static str,
-    /// What it is compared with.
-    pub limit: f64,
-    /// Whether it holds.
-    pub pass: bool,
-    /// Whether the status depends on it.
-    pub gates: bool,
 }
 
 /// The verdict, and everything that it rests on.
@@ -170,8 +121,10 @@ pub struct Audit {
     pub negatives: usize,
     /// The largest drop that passes.
     pub max_drop: f64,
-    /// Whether the gate is the drop alone.
+    /// Whether the gate is the drops alone.
     pub point: bool,
+    /// The parts that decide.
+    pub decides: Vec<Part>,
     /// The confidence of the upper bounds.
     pub confidence: f64,
     /// DeLong's standard error of the drop.
@@ -192,13 +145,17 @@ pub struct Audit {
     pub fp32: Figures,
     /// The INT8 model's figures.
     pub int8: Figures,
+    /// The drop of F1 at the threshold.
+    pub f1: Paired,
+    /// The drop of the recall at the threshold.
+    pub recall: Paired,
     /// Decisions that differ, at the threshold and at [`THRESHOLDS`].
     pub flips: Vec<Flips>,
     /// The largest difference of two probabilities.
     pub max_probability_difference: f64,
     /// The mean difference of two probabilities, without sign.
     pub mean_probability_difference: f64,
-    /// Every condition, those that decide first.
+    /// Every condition.
     pub checks: Vec<Check>,
     /// What must be known before trusting the verdict.
     pub warnings: Vec<String>,
@@ -215,6 +172,18 @@ impl Audit {
             Status::Fail => Err(Error::Gate(format!("the audit failed: {}", self.verdict))),
         }
     }
+
+    /// Judges the share of codes that the range of a tensor cuts off: that of the worst one.
+    pub fn add_saturation(&mut self, tensor: &str, share: f64, options: &Options) {
+        self.checks.push(gate::saturation(tensor, share, options));
+        gate::decide(self);
+    }
+
+    /// Judges how many rows get another class: another place of the largest output.
+    pub fn add_class_flips(&mut self, rows: u64, options: &Options) {
+        self.checks.push(gate::class_flips(rows, self.rows, options));
+        gate::decide(self);
+    }
 }
 
 /// Judges; `counts` counts ranks: [`on_cpu`], or the kernel `rank`, which gives the same numbers.
@@ -226,7 +195,7 @@ impl Audit {
 pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Audit> {
     check(input, options)?;
     let &Input { labels, baseline, quantized, groups } = input;
-    let &Options { max_drop, confidence, threshold, point, .. } = options;
+    let &Options { max_drop, confidence, threshold, point, only, .. } = options;
     let positives = labels.iter().filter(|&&label| label).count();
     let areas = areas(labels, baseline, quantized, counts)?;
     let fewer = positives.min(labels.len() - positives);
@@ -235,12 +204,13 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
         Some(cases) => unvaried(areas.drop, cases, confidence),
         None => areas.drop + delong::normal_quantile(confidence) * areas.standard_error,
     };
-    let bootstrap = groups
-        .map(|groups| {
-            let effort = (options.replicates, options.seed);
-            bootstrap::bootstrap(labels, [baseline, quantized], groups, confidence, effort)
-        })
-        .transpose()?;
+    let decided = Decided::of(labels, [baseline, quantized], threshold);
+    let (mut f1, mut recall) = (decided.f1(confidence), decided.recall(confidence));
+    let bootstrap = groups.map(|groups| bootstrap::bootstrap(input, groups, options)).transpose()?;
+    if let Some(found) = &bootstrap {
+        f1 = f1.or_bootstrap(found.upper_bound_f1);
+        recall = recall.or_bootstrap(found.upper_bound_recall);
+    }
     let larger = bootstrap.as_ref().filter(|found| found.upper_bound > upper_bound_delong);
     let upper_bound = larger.map_or(upper_bound_delong, |found| found.upper_bound);
     let upper_bound_by = match (larger, larger.map_or(rule_of_three, |found| found.rule_of_three)) {
@@ -251,31 +221,23 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
 
     let fp32 = Figures::of(labels, baseline, threshold);
     let int8 = Figures::of(labels, quantized, threshold);
-    let mut flips = vec![Flips::of(baseline, quantized, threshold)];
-    let others = THRESHOLDS.iter().filter(|&&other| other != threshold);
-    flips.extend(others.map(|&other| Flips::of(baseline, quantized, other)));
+    let at = |threshold: &f32| Flips::of(baseline, quantized, *threshold);
+    let flips = options.thresholds().iter().map(at).collect();
     let differences = || baseline.iter().zip(quantized).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
 
-    let checks = vec![
-        checked("AUC of f32", areas.baseline, ">", 0.5, true),
-        checked("AUC drop", areas.drop, "<=", max_drop, true),
-        checked("its upper bound", upper_bound, "<=", max_drop, !point),
-        checked("F1 drop", fp32.f1 - int8.f1, "<", F1_DROP, false),
-        checked("INT8 recall", int8.recall, ">=", LEAST_RECALL, false),
-    ];
-    let meets_specification = checks.iter().all(|check| check.pass || !check.gates);
     let mut audit = Audit {
-        status: if meets_specification { Status::Pass } else { Status::Fail },
+        status: Status::Fail,
         auc_fp32_baseline: areas.baseline,
         auc_int8_quantized: areas.quantized,
         auc_degradation_gap: areas.drop,
-        meets_specification,
+        meets_specification: false,
         verdict: String::new(),
         rows: labels.len(),
         positives,
         negatives: labels.len() - positives,
         max_drop,
         point,
+        decides: only.list(),
         confidence,
         standard_error: areas.standard_error,
         rule_of_three,
@@ -286,14 +248,17 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
         threshold,
         fp32,
         int8,
+        f1,
+        recall,
         flips,
         max_probability_difference: differences().fold(0.0, f64::max),
         mean_probability_difference: differences().sum::<f64>() / labels.len() as f64,
-        checks,
+        checks: Vec::new(),
         warnings: Vec::new(),
     };
     audit.warnings = warnings(&audit);
-    audit.verdict = verdict(&audit);
+    audit.checks = gate::checks(&audit, options);
+    gate::decide(&mut audit);
     Ok(audit)
 }
 
@@ -327,16 +292,6 @@ fn check(input: &Input, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn checked(name: &'static str, value: f64, relation: &'static str, limit: f64, gates: bool) -> Check {
-    let pass = match relation {
-        "<=" => value <= limit,
-        "<" => value < limit,
-        ">=" => value >= limit,
-        _ => value > limit,
-    };
-    Check { name, value, relation, limit, pass, gates }
-}
-
 fn warnings(audit: &Audit) -> Vec<String> {
     let &Audit { rows, positives, .. } = audit;
     let share = positives as f64 / rows as f64;
@@ -366,56 +321,4 @@ fn warnings(audit: &Audit) -> Vec<String> {
         warnings.push(format!("the bootstrap has only {few} groups: its bound is rough"));
     }
     warnings
-}
-
-fn verdict(audit: &Audit) -> String {
-    let &Audit { max_drop, auc_degradation_gap: drop, upper_bound, rows, .. } = audit;
-    let (limit, certainty) = (max_drop, format!("{} %", round(audit.confidence * 100.0)));
-    if !holds(audit, 0) {
-        return format!(
-            "the f32 model ranks no better than chance (AUC {:.5}), so that a drop means nothing: are the labels \
-             inverted, or is this another model's test set?",
-            audit.auc_fp32_baseline
-        );
-    }
-    if !holds(audit, 1) {
-        return format!("the AUC drops by {drop:.6}, more than the limit of {limit}");
-    }
-    let why = rule_of_three(audit).map_or(String::new(), |cases| format!(" by the rule of three ({cases})"));
-    match (holds(audit, 2), audit.point) {
-        (true, _) => format!(
-            "the AUC drop of {drop:.6} is within the limit of {limit}, and with {certainty} certainty at most \
-             {upper_bound:.6}{why}"
-        ),
-        (false, true) => format!(
-            "the AUC drop of {drop:.6} is within the limit of {limit}; the gate was that alone, for N = {rows} is too \
-             small to be certain: upper bound {upper_bound:.6} at {certainty}{why}"
-        ),
-        (false, false) => format!(
-            "the AUC drop of {drop:.6} is within the limit of {limit}, but N = {rows} is too small to be certain: \
-             upper bound {upper_bound:.6} at {certainty}{why}; measure more rows, or gate on the drop alone"
-        ),
-    }
-}
-
-/// What the rule of three is of, where it decides.
-fn rule_of_three(audit: &Audit) -> Option<String> {
-    let &Audit { upper_bound_by, upper_bound, upper_bound_delong, .. } = audit;
-    let groups = audit.bootstrap.as_ref().filter(|_| upper_bound > upper_bound_delong);
-    let (cases, what) = match groups {
-        Some(found) => (found.rule_of_three?, "groups"),
-        None => {
-            (audit.rule_of_three?, if audit.positives <= audit.negatives { "positives" } else { "negatives" })
-        }
-    };
-    (upper_bound_by == Bound::RuleOfThree).then(|| format!("none of {cases} {what} differs from the others"))
-}
-
-fn holds(audit: &Audit, check: usize) -> bool {
-    audit.checks.get(check).is_some_and(|check| check.pass)
-}
-
-/// Without the digits that a product with 100 leaves.
-fn round(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::calibrate;
 use super::engine::{Engine, Keep};
+use super::judge::largest;
+use crate::audit::Paired;
 use crate::calibration::Method;
 use crate::feed::{Ahead, in_order};
 use crate::gpu::Context;
@@ -218,6 +220,8 @@ pub struct Accuracy {
     pub right_f32: usize,
     /// How many in few bits.
     pub right_low_bit: usize,
+    /// How many it names rightly in f32 only.
+    pub lost: usize,
     /// How many get another class in few bits than in f32.
     pub changed: usize,
     /// The network in few bits over all rows, its first layer on the CPU while the GPU computes the others; none where the first layer
@@ -234,6 +238,62 @@ impl Accuracy {
     /// The share of right rows in few bits.
     pub fn low_bit(&self) -> f64 {
         self.right_low_bit as f64 / self.rows.max(1) as f64
+    }
+
+    /// The share of rows that get another class.
+    pub fn changed(&self) -> f64 {
+        self.changed as f64 / self.rows.max(1) as f64
+    }
+
+    /// The drop of the accuracy, and its upper bound at this confidence.
+    pub fn drop(&self, confidence: f64) -> Paired {
+        let gained = self.lost + self.right_low_bit - self.right_f32;
+        Paired::of_shares(self.lost as u64, gained as u64, self.rows as u64, confidence)
+    }
+
+    /// The gate.
+    ///
+    /// # Errors
+    /// [`Error::Gate`] if the accuracy drops by more than the limit, or may, or if more rows get another class than may.
+    pub fn gate(&self, limits: &Limits) -> Result<()> {
+        let &Limits { max_drop, max_flipped, confidence, point } = limits;
+        let Paired { drop, upper_bound, .. } = self.drop(confidence);
+        let mut problems = Vec::new();
+        if drop > max_drop {
+            problems.push(format!("the accuracy drops by {drop:.6}, more than the limit of {max_drop}"));
+        } else if upper_bound > max_drop && !point {
+            problems.push(format!(
+                "the accuracy drops by {drop:.6}, but {} rows are too few to be certain that it is within the limit of \
+                 {max_drop}: upper bound {upper_bound:.6}; measure more rows, or gate on the drop alone",
+                self.rows
+            ));
+        }
+        if self.changed() > max_flipped {
+            problems.push(format!(
+                "{} of {} rows get another class, a share of more than {max_flipped}",
+                self.changed, self.rows
+            ));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Gate(problems.join("; "))) }
+    }
+}
+
+/// What few bits may cost.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Limits {
+    /// The largest drop of the accuracy.
+    pub max_drop: f64,
+    /// The largest share of rows that get another class.
+    pub max_flipped: f64,
+    /// The confidence of the drop's upper bound, one-sided: at least 0.5 and less than 1.
+    pub confidence: f64,
+    /// Whether the drop alone has to be within the limit, however uncertain it is.
+    pub point: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_drop: 0.03, max_flipped: 0.05, confidence: 0.95, point: false }
     }
 }
 
@@ -280,21 +340,18 @@ pub fn accuracy(
         }
         Err(_) => (Engine::new(gpu, low_bit, batch, Keep::Output)?.run(gpu, rows)?, None),
     };
-    let named = |values: &[f32]| -> Vec<usize> {
-        let largest = |row: &[f32]| {
-            // The first of equals.
-            let places = row.iter().enumerate().rev();
-            places.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(place, _)| place)
-        };
-        values.chunks_exact(outputs).map(largest).collect()
-    };
+    let named = |values: &[f32]| -> Vec<usize> { values.chunks_exact(outputs).map(largest).collect() };
     let (f32, few) = (named(&in_f32), named(&in_few));
-    let right =
-        |named: &[usize]| named.iter().zip(classes).filter(|(a, b)| **a as i64 == i64::from(**b)).count();
+    let right = |named: &[usize]| -> Vec<bool> {
+        named.iter().zip(classes).map(|(&a, &b)| a as i64 == i64::from(b)).collect()
+    };
+    let (right_f32, right_few) = (right(&f32), right(&few));
+    let count = |right: &[bool]| right.iter().filter(|&&right| right).count();
     Ok(Accuracy {
         rows: classes.len(),
-        right_f32: right(&f32),
-        right_low_bit: right(&few),
+        right_f32: count(&right_f32),
+        right_low_bit: count(&right_few),
+        lost: right_f32.iter().zip(&right_few).filter(|&(&a, &b)| a && !b).count(),
         changed: f32.iter().zip(&few).filter(|(a, b)| a != b).count(),
         stream,
     })

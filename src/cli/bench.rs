@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Session, bench_kmeans, bench_kv, bench_matmul};
+use super::{Session, bench_kmeans, bench_kv, bench_matmul, share};
 use lowbit::Error;
 use lowbit::report::compare::{Results, compare};
 
@@ -31,6 +31,9 @@ pub struct Compare {
     /// Compare measurements of different adapters too
     #[arg(long)]
     any_adapter: bool,
+    /// The largest share of its speed that a kernel may lose: one that is SLOWER by less passes
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = share)]
+    max_drop: f64,
 }
 
 pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
@@ -56,6 +59,6 @@ impl Compare {
         }
         let comparison = compare(&old, &new)?;
         session.terminal.result(&comparison, || comparison.text())?;
-        Ok(comparison.check()?)
+        Ok(comparison.check(self.max_drop)?)
     }
 }

@@ -93,7 +93,7 @@ enum Command {
         #[command(subcommand)]
         command: kv::Command,
     },
-    /// Classifiers in INT8: calibrate, run, audit the AUC against a limit, measure
+    /// Classifiers in INT8: calibrate, run, audit against limits, measure
     Classify {
         #[command(subcommand)]
         command: classify::Command,
@@ -127,6 +127,14 @@ fn bandwidth(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
         Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
         _ => Err("give a number above 0, such as 936 for 936 GB/s"),
+    }
+}
+
+/// A share that may be lost.
+fn share(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a number from 0 to 1, such as 0.01"),
     }
 }
 

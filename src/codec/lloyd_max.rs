@@ -1,9 +1,11 @@
 //! The scalar quantizer with the least squared error (Lloyd 1957, Max 1960) for a coordinate of a random unit vector, whose
 //! density in d dimensions is `Gamma(d/2) / (sqrt(pi) Gamma((d-1)/2)) * (1 - x^2)^((d-3)/2)` on [-1, 1].
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
-use super::{HEAD_DIMS, LATENT_DIMS};
+/// Fewer dimensions have no density that is finite at its ends and falls towards them.
+pub const LEAST_DIM: usize = 4;
 
 /// Panels of Simpson's rule for each interval.
 const PANELS: usize = 512;
@@ -21,7 +23,7 @@ pub struct Centroids {
 }
 
 impl Centroids {
-    /// Those of codes of 1 to 4 bits in `dim` dimensions, at least 4: Lloyd's algorithm until nothing moves.
+    /// Those of codes of 1 to 4 bits in `dim` dimensions, at least [`LEAST_DIM`]: Lloyd's algorithm until nothing moves.
     pub fn new(dim: usize, bits: usize) -> Self {
         let (d, count) = (dim as f64, 1usize << (bits - 1));
         let sigma = 1.0 / d.sqrt();
@@ -38,7 +40,9 @@ impl Centroids {
             let last = if high >= 1.0 { 0.0 } else { density(high) };
             (density(low) + inner + last) * step / 3.0
         };
-        let mut upper: Vec<f64> = (0..count).map(|i| sigma * 2.8 * (i as f64 + 0.5) / count as f64).collect();
+        // A coordinate of a unit vector is at most 1, which in few dimensions is near.
+        let reach = (sigma * 2.8).min(end);
+        let mut upper: Vec<f64> = (0..count).map(|i| reach * (i as f64 + 0.5) / count as f64).collect();
         loop {
             let edges = edges(&upper, end);
             let masses: Vec<f64> = edges.windows(2).map(|edge| mass(edge[0], edge[1])).collect();
@@ -57,14 +61,12 @@ impl Centroids {
         }
     }
 
-    /// Those of one of [`HEAD_DIMS`] or [`LATENT_DIMS`], made once.
+    /// The same, made once.
     pub fn of(dim: usize, bits: usize) -> Self {
-        const DIMS: usize = HEAD_DIMS.len() + LATENT_DIMS.len();
-        static TABLES: [[OnceLock<Centroids>; 4]; DIMS] = [const { [const { OnceLock::new() }; 4] }; DIMS];
-        match HEAD_DIMS.iter().chain(&LATENT_DIMS).position(|&known| known == dim) {
-            Some(at) => TABLES[at][bits - 1].get_or_init(|| Self::new(dim, bits)).clone(),
-            None => Self::new(dim, bits),
-        }
+        static KNOWN: Mutex<BTreeMap<(usize, usize), Centroids>> = Mutex::new(BTreeMap::new());
+        // Nothing that holds the lock leaves a part of an entry behind.
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry((dim, bits)).or_insert_with(|| Self::new(dim, bits)).clone()
     }
 
     /// All centroids, ascending, as codes name them.

@@ -5,6 +5,11 @@
 //! no exponential, no logarithm, no root before a code is known. Where a group is a scale and a whole number, the file says
 //! so; conversions to f16 round to nearest, of two to the even one.
 //!
+//! A vector may have any number of values ([`Codec::any`]), and none is added to it: its last group has what is left (72 values
+//! are groups of 32, 32 and 8, each with its own scale), the row of each plane ends in a whole word, whose unused bits are 0
+//! and are never read, and a rotation is of blocks, the largest power of two that divides the dimension. [`CacheType::bits`]
+//! counts all that is stored, and whoever states a size of a cache has it from there. Devices hold [`HEAD_DIMS`].
+//!
 //! [`Codec`] encodes and decodes, [`quality`] says what that costs in an attention, [`center`] and [`rotation`] make it cost
 //! less.
 
@@ -31,7 +36,7 @@ use std::str::FromStr;
 use crate::io::quoted;
 use crate::{Error, Result};
 
-/// The head dimensions that caches are made for.
+/// The head dimensions that caches on a device are made for.
 pub const HEAD_DIMS: [usize; 6] = [32, 64, 80, 96, 128, 256];
 
 /// The ranks of latents that caches are made for: vectors that are keys and values at once (multi-head latent attention).

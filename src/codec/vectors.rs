@@ -1,5 +1,6 @@
 //! A cache type for the keys or the values of a head.
 
+use super::lloyd_max::LEAST_DIM;
 use super::rotation::Rotation;
 use super::turbo::Table;
 use super::{CacheType, GROUP, check_head_dim, check_latent_dim, f16, fp8, kivi, pack, q4_0, q8_0};
@@ -67,6 +68,21 @@ impl Codec {
     /// [`Error::Input`] for a head dimension that is not one of [`super::HEAD_DIMS`].
     pub fn new(ty: CacheType, side: Side, head_dim: usize) -> Result<Self> {
         check_head_dim(head_dim)?;
+        Self::any(ty, side, head_dim)
+    }
+
+    /// The same of any head dimension; only those of [`super::HEAD_DIMS`] has a device.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a dimension of 0, and one that TurboQuant has no centroids for, below
+    /// [`super::lloyd_max::LEAST_DIM`].
+    pub fn any(ty: CacheType, side: Side, head_dim: usize) -> Result<Self> {
+        let least = if ty.is_turbo() { LEAST_DIM } else { 1 };
+        if head_dim < least {
+            return Err(Error::Input(format!(
+                "{ty} has vectors of {least} values or more; found {head_dim}"
+            )));
+        }
         let scale = if side == Side::Keys { Scale::Unbiased } else { Scale::Norm };
         Ok(Self::of(ty, side, head_dim, scale))
     }

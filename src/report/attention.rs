@@ -1,11 +1,19 @@
 //! What cache types cost in a model's attention, type by type, and the smallest that costs little enough.
+//!
+//! **What is recommended** is the best of the table: of the types whose mean KL and output L2 are both within their limits, the
+//! one that takes the fewest bytes; of those that take as few the one with the least output L2, then with the least KL, both
+//! as they are shown, then as they are. So no other type within the limits is better in one of the three and as good in the
+//! others. Times do not count: they are of one device, and of one run. Of the forms of a type the row has one within the
+//! limits if there is any, of those the one of the least KL, then of the least output L2, then the simplest.
+
+use std::cmp::Ordering;
 
 use serde::Serialize;
 
 use super::decode::percent;
 use super::geometry::{Attention, Layer, Layers};
 use super::table;
-use crate::codec::quality::{Inputs, Options, Quality, compare};
+use crate::codec::quality::{ByLayer, Inputs, Options, Quality, compare};
 use crate::codec::{CacheType, GROUP, Pair};
 use crate::{Error, Result};
 
@@ -29,7 +37,7 @@ const PAIRS: [[CacheType; 2]; 4] = [
 pub struct EvaluationOptions {
     /// The types; every one and a few pairs if there are none.
     pub types: Vec<Pair>,
-    /// Token t sees tokens 0 to t; else each sees all.
+    /// A query sees the tokens up to its own position, and queries have the newest positions; else each sees all.
     pub causal: bool,
     /// So many first tokens are kept in f16.
     pub sinks: usize,
@@ -87,9 +95,13 @@ pub struct Evaluation {
     pub kv_heads: usize,
     /// Tokens.
     pub tokens: usize,
-    /// The head dimension.
+    /// Queries of a head: with `causal` those of the newest positions.
+    pub queries: usize,
+    /// The head dimension of queries and keys.
     pub head_dim: usize,
-    /// Whether token t sees tokens 0 to t only.
+    /// The head dimension of values.
+    pub value_dim: usize,
+    /// Whether a query sees the tokens up to its own position only.
     pub causal: bool,
     /// First tokens that are kept in f16.
     pub sinks: usize,
@@ -122,13 +134,13 @@ pub struct Choice {
     pub form: Form,
 }
 
-/// A pair of types in its best form: that of the least mean divergence, of equals the simplest.
+/// A pair of types in its best form, as the module's page says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TypeRow {
     /// The type, or those of keys and of values.
     #[serde(rename = "type", serialize_with = "as_text")]
     pub types: Pair,
-    /// Bits of a value, scales included, where none stays f16.
+    /// Bits of a value, with scales and what fills up words, where none stays f16.
     pub bits_per_value: f64,
     /// Bytes of all layers and heads at the context; the first and newest tokens count as f16.
     pub bytes: u64,
@@ -180,15 +192,15 @@ pub(super) fn as_text<S: serde::Serializer>(of: &Pair, to: S) -> std::result::Re
 /// Measures every type, in every form unless one is given. `progress` hears how many of how many heads are done.
 ///
 /// # Errors
-/// [`Error::Input`] if a type is given twice, if first and newest tokens leave none to quantize, if what is allowed
-/// is no number of 0 or more, or if the cache's size is beyond a u64. A type that cannot hold these keys and values
+/// [`Error::Input`] if a type is given twice, if first and newest tokens leave none to quantize, if there are more queries than
+/// tokens and each has a position, if what is allowed is no number of 0 or more, or if the cache's size is beyond a u64. A type that cannot hold these keys and values
 /// is refused in its row.
 pub fn evaluate(
     inputs: &Inputs,
     options: &EvaluationOptions,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Evaluation> {
-    let Inputs { layers, heads, kv_heads, tokens, head_dim, .. } = *inputs;
+    let Inputs { layers, heads, kv_heads, tokens, queries, head_dim, value_dim, .. } = *inputs;
     let EvaluationOptions { causal, sinks, window, max_kl, max_l2, .. } = *options;
     for (limit, what) in [(max_kl, "divergence"), (max_l2, "relative L2")] {
         if let Some(limit) = limit.filter(|&limit| !(limit >= 0.0 && f64::is_finite(limit))) {
@@ -196,6 +208,12 @@ pub fn evaluate(
                 "a {what} of {limit} cannot be allowed: give a number of 0 or more"
             )));
         }
+    }
+    if causal && queries > tokens {
+        return Err(Error::Input(format!(
+            "{queries} queries have no positions among {tokens} tokens: give keys and values of all of them, or leave causal \
+             attention out"
+        )));
     }
     let left = tokens.saturating_sub(sinks.saturating_add(window));
     if left == 0 {
@@ -215,7 +233,7 @@ pub fn evaluate(
             attention: Attention::Heads {
                 kv_heads: kv_heads as u64,
                 key_dim: head_dim as u64,
-                value_dim: head_dim as u64,
+                value_dim: value_dim as u64,
             },
             window: None,
             shared: false,
@@ -236,7 +254,7 @@ pub fn evaluate(
     for (&types, bytes) in types.iter().zip(bytes) {
         let mut row = TypeRow {
             types,
-            bits_per_value: types.bits_per_value(head_dim),
+            bits_per_value: types.bits_per_value_of(head_dim, value_dim),
             bytes,
             refused: few(types).then(|| {
                 format!("its keys are quantized {GROUP} tokens at a time, and only {left} do not stay f16")
@@ -249,9 +267,7 @@ pub fn evaluate(
             untimed: None,
         };
         if row.refused.is_none() {
-            for (form, found) in forms(types).into_iter().zip(&mut measured) {
-                row.add(form, found.map(|found| (found.all, found.layers)));
-            }
+            row.choose(forms(types).into_iter().zip(&mut measured), [max_kl, max_l2]);
         }
         rows.push(row);
     }
@@ -261,7 +277,9 @@ pub fn evaluate(
         heads,
         kv_heads,
         tokens,
+        queries,
         head_dim,
+        value_dim,
         causal,
         sinks,
         window,
@@ -282,21 +300,30 @@ fn usual() -> Vec<Pair> {
 }
 
 impl TypeRow {
-    fn add(&mut self, form: Form, found: Result<(Quality, Vec<Quality>)>) {
-        let (quality, refused) = match found {
-            Ok((quality, layers)) => {
-                if self.quality.is_none_or(|best| quality.kl.mean < best.kl.mean) {
-                    (self.form, self.quality, self.layers) = (Some(form), Some(quality), layers);
+    /// Takes what was measured of each form, and the best of them.
+    fn choose(&mut self, found: impl Iterator<Item = (Form, Result<ByLayer>)>, limits: Limits) {
+        let mut best: Option<(Form, ByLayer)> = None;
+        // Of equals the first stays, which is the simplest.
+        let key = |of: &Quality| (!within(of, limits), Ordered(of.kl.mean), Ordered(of.output_error));
+        for (form, found) in found {
+            let (quality, refused) = match found {
+                Ok(found) => {
+                    let quality = found.all;
+                    if best.as_ref().is_none_or(|(_, best)| key(&quality) < key(&best.all)) {
+                        best = Some((form, found));
+                    }
+                    (Some(quality), None)
                 }
-                (Some(quality), None)
+                Err(error) => (None, Some(error.to_string())),
+            };
+            self.forms.push(FormRow { form, refused, quality });
+        }
+        match best {
+            Some((form, of)) => {
+                (self.form, self.quality, self.layers) = (Some(form), Some(of.all), of.layers)
             }
-            Err(error) => (None, Some(error.to_string())),
-        };
-        self.forms.push(FormRow { form, refused, quality });
-        self.refused = match self.quality {
-            Some(_) => None,
-            None => self.forms[0].refused.clone(),
-        };
+            None => self.refused = self.forms.first().and_then(|form| form.refused.clone()),
+        }
     }
 
     /// The name, and what is done in front of it.
@@ -308,26 +335,51 @@ impl TypeRow {
     }
 }
 
-/// The smallest type within the limits of mean KL and relative L2; of two that are as small, the one that diverges less.
-fn recommended(rows: &[TypeRow], limits: [Option<f64>; 2]) -> Option<&TypeRow> {
-    let figures = |row: &TypeRow| row.quality.map(|of| [of.kl.mean, of.output_error]);
-    let within = |row: &&TypeRow| {
-        let figures = figures(row);
-        figures
-            .is_some_and(|of| of.iter().zip(limits).all(|(of, limit)| limit.is_none_or(|most| *of <= most)))
-    };
-    let kl = |row: &TypeRow| row.quality.map_or(f64::INFINITY, |of| of.kl.mean);
-    rows.iter().filter(within).min_by(|a, b| a.bytes.cmp(&b.bytes).then(kl(a).total_cmp(&kl(b))))
+/// The largest mean KL and relative L2.
+type Limits = [Option<f64>; 2];
+
+fn within(of: &Quality, limits: Limits) -> bool {
+    [of.kl.mean, of.output_error].iter().zip(limits).all(|(of, limit)| limit.is_none_or(|most| *of <= most))
 }
 
-fn recommendation(rows: &[TypeRow], best: Option<&TypeRow>, [max_kl, max_l2]: [Option<f64>; 2]) -> String {
+/// A number in its total order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ordered(f64);
+
+impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// The best row, as the module's page says.
+fn recommended(rows: &[TypeRow], limits: Limits) -> Option<&TypeRow> {
+    // What is shown, as a number again: that it can be parsed is what makes two of them comparable.
+    let shown = |text: String| Ordered(text.parse().unwrap_or(f64::INFINITY));
+    let order = |row: &TypeRow, of: &Quality| {
+        let as_shown = [shown(share(of.output_error)), shown(short(of.kl.mean))];
+        (row.bytes, as_shown, [Ordered(of.output_error), Ordered(of.kl.mean)])
+    };
+    let fitting = rows.iter().filter_map(|row| Some((row, row.quality.filter(|of| within(of, limits))?)));
+    fitting.min_by_key(|(row, of)| order(row, of)).map(|(row, _)| row)
+}
+
+fn recommendation(rows: &[TypeRow], best: Option<&TypeRow>, [max_kl, max_l2]: Limits) -> String {
     let limits = [
         max_kl.map(|most| format!("a mean KL of at most {most}")),
         max_l2.map(|most| format!("an output L2 of at most {} %", (most * 1e8).round() / 1e6)),
     ];
     let limits: Vec<String> = limits.into_iter().flatten().collect();
     let limits = if limits.is_empty() { "any error".into() } else { limits.join(" and ") };
-    let figures = |of: &Quality| format!("{} and {:.2} %", short(of.kl.mean), of.output_error * 100.0);
+    let figures = |of: &Quality| format!("{} and {} %", short(of.kl.mean), share(of.output_error));
     if let Some((row, quality)) = best.and_then(|row| Some((row, row.quality?))) {
         let (name, bits) = (row.full_name(), row.bits_per_value);
         return format!(
@@ -350,14 +402,23 @@ impl Evaluation {
     /// The evaluation for a terminal.
     pub fn text(&self) -> String {
         let count = |n: usize, of: &str| format!("{n} {of}{}", if n == 1 { "" } else { "s" });
+        let (key_dim, value_dim) = (self.head_dim, self.value_dim);
         let mut text = format!(
-            "{}, {}, {}, {} of {} values; {}",
+            "{}, {}, {}, {} of {}; {}",
             count(self.layers, "layer"),
             count(self.heads, "query head"),
             count(self.kv_heads, "kv head"),
             count(self.tokens, "token"),
-            self.head_dim,
-            if self.causal { "causal" } else { "each query sees all tokens" },
+            match key_dim == value_dim {
+                true => format!("{key_dim} values"),
+                false => format!("{key_dim} values in keys and {value_dim} in values"),
+            },
+            match (self.causal, self.queries == self.tokens) {
+                (true, true) => "causal".into(),
+                (true, false) => format!("causal: the {} have the newest positions", queries(self.queries)),
+                (false, true) => "each query sees all tokens".into(),
+                (false, false) => format!("{}, which see all tokens", queries(self.queries)),
+            },
         );
         if self.sinks + self.window > 0 {
             text += &format!("; the first {} and the newest {} tokens stay f16", self.sinks, self.window);
@@ -374,11 +435,13 @@ impl Evaluation {
         text += &table::render(&header, self.types.iter().map(|row| row.cells(unit, timed)).collect());
         let tokens = count(usize::try_from(self.context).unwrap_or(usize::MAX), "token");
         text += &format!(
-            "bits: of a value, scales included; {unit}: of {tokens}, all layers and kv heads; K, V error: squared, relative\n\
+            "bits: of a value, with scales and what fills up words; {unit}: of {tokens}, all layers and kv heads\n\
+             K, V error: squared, relative\n\
              logits: error less its mean, root mean square; KL in nats, of the attention: values do not change it, see output L2\n"
         );
         if self.types.iter().any(|row| row.forms.len() > 1) {
-            text += "form: with the least mean KL of plain, centred keys, and for q8_0 and q4_0 rotated, or both\n";
+            text += "form: with the least mean KL of plain, centred keys, and for q8_0 and q4_0 rotated, or both; one within the \
+                     limits if there is any\n";
         }
         for row in &self.types {
             let refused = row.refused.as_deref();
@@ -394,6 +457,7 @@ impl Evaluation {
         if let Some(why) = &self.untimed {
             text += &format!("no decode times: {why}\n");
         }
+        text += "recommended: the fewest bytes within the limits; of equals the least output L2, then KL; times do not count\n";
         text + &format!("\nrecommended: {}\n", self.recommendation)
     }
 }
@@ -411,7 +475,7 @@ impl TypeRow {
                 let numbers =
                     [of.keys_error, of.values_error, of.logit_error, of.kl.mean, of.kl.p99, of.kl.max];
                 cells.extend(numbers.map(short));
-                cells.extend([format!("{:.5}", of.cosine), format!("{:.2} %", of.output_error * 100.0)]);
+                cells.extend([format!("{:.5}", of.cosine), format!("{} %", share(of.output_error))]);
             }
         }
         let shift = if unit == "KiB" { 10 } else { 20 };
@@ -430,7 +494,7 @@ pub const HEADER: [&str; 9] =
     ["type", "form", "bits", "KL mean", "KL p99", "output L2, %", "KiB", "us a token", "% of read roof"];
 
 /// What the columns mean.
-pub const NOTE: &str = "bits: of a value, scales included; KL in nats, of the attention against f64; output L2 relative; us a \
+pub const NOTE: &str = "bits: of a value, with scales; KL in nats, of the attention against f64; output L2 relative; us a \
                         token: the attention of one more; read roof: keys and values read once";
 
 impl TypeRow {
@@ -445,12 +509,21 @@ impl TypeRow {
             format!("{:.3}", self.bits_per_value),
             quality(&|of| short(of.kl.mean)),
             quality(&|of| short(of.kl.p99)),
-            quality(&|of| format!("{:.2}", of.output_error * 100.0)),
+            quality(&|of| share(of.output_error)),
             format!("{:.1}", self.bytes as f64 / 1024.0),
             decode(&|of| format!("{:.1}", of.us_per_token)),
             decode(&|of| percent(of.share)),
         ]
     }
+}
+
+/// A share in percent.
+fn share(x: f64) -> String {
+    format!("{:.2}", x * 100.0)
+}
+
+fn queries(count: usize) -> String {
+    format!("{count} quer{} of a head", if count == 1 { "y" } else { "ies" })
 }
 
 /// Two digits and an exponent, which spans what types differ by; plainly what is large.

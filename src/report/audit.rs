@@ -1,7 +1,7 @@
 //! An audit as tables.
 
 use super::table;
-use crate::audit::{Audit, Status};
+use crate::audit::{Audit, Bound, Status};
 
 /// The audit for a terminal.
 pub fn text(audit: &Audit) -> String {
@@ -32,7 +32,7 @@ pub fn text(audit: &Audit) -> String {
             .iter()
             .map(|check| {
                 vec![
-                    check.name.into(),
+                    check.label(),
                     figure(check.value),
                     format!("{} {}", check.relation, check.limit),
                     outcome(check.pass).into(),
@@ -42,7 +42,7 @@ pub fn text(audit: &Audit) -> String {
             .collect(),
     );
     text += &format!(
-        "\n{} rows, {} of them positive; standard error of the drop {:.5} (DeLong, paired)\n",
+        "\n{} rows, {} of them positive; standard error of the AUC drop {:.5} (DeLong, paired)\n",
         audit.rows, audit.positives, audit.standard_error
     );
     if let Some(cases) = audit.rule_of_three {
@@ -51,13 +51,25 @@ pub fn text(audit: &Audit) -> String {
             audit.confidence
         );
     }
+    let by = |bound: Bound| match bound {
+        Bound::Delong => "DeLong",
+        Bound::AdjustedWald => "adjusted Wald error, paired",
+        Bound::Bootstrap => "the bootstrap",
+        Bound::RuleOfThree => "the rule of three",
+    };
+    text += &format!(
+        "upper bounds at {} %: F1 by {}, recall by {}\n",
+        (audit.confidence * 1e6).round() / 1e4,
+        by(audit.f1.upper_bound_by),
+        by(audit.recall.upper_bound_by)
+    );
     if let Some(found) = &audit.bootstrap {
         let redrawn = match found.redrawn {
             0 => String::new(),
             n => format!(", {n} of one class drawn again"),
         };
         text += &format!(
-            "upper bound by DeLong {:.5}, by a bootstrap of {} groups {:.5} ({} samples{redrawn})\n",
+            "upper bound of the AUC drop by DeLong {:.5}, by a bootstrap of {} groups {:.5} ({} samples{redrawn})\n",
             audit.upper_bound_delong, found.groups, found.upper_bound, found.replicates
         );
     }

@@ -179,7 +179,7 @@ pub fn cells(row: &ClassifierRow) -> [String; 10] {
         format!("{:.5}", audit.auc_int8_quantized),
         format!("{:.5}", audit.auc_degradation_gap),
         format!("{:.5}", audit.upper_bound),
-        if audit.point { "drop" } else { "drop + bound" }.into(),
+        if audit.point { "drops" } else { "drops + bounds" }.into(),
         match audit.status {
             Status::Pass => "PASS",
             Status::Fail => "FAIL",
@@ -199,9 +199,9 @@ pub fn text(rows: &[ClassifierRow]) -> String {
 }
 
 /// What the columns mean.
-pub const NOTE: &str = "entropy calibration; upper bound of the drop at 95 %, by DeLong; where the gate is the drop alone, the \
-                        test set is too small for a bound; times and shares: f32, INT8; share of the read roof in batches \
-                        of 65,536";
+pub const NOTE: &str = "entropy calibration; upper bound of the AUC's drop at 95 %, by DeLong; the verdict is over AUC, F1, recall, \
+                        saturation and flips; where the gate is the drops alone, the test set is too small for bounds; times \
+                        and shares: f32, INT8; share of the read roof in batches of 65,536";
 
 /// Fails if a classifier's gate does.
 ///

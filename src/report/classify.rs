@@ -114,11 +114,23 @@ fn tensors(rows: &[TensorRow]) -> String {
             short(row.scale),
             row.clipped.map_or("-".into(), percent),
             row.saturated.to_string(),
-            percent(row.saturated as f64 / row.codes.max(1) as f64),
+            percent(row.share_cut_off()),
+            row.largest.to_string(),
         ]
     };
-    let header = ["int8 tensor", "calibrated", "threshold", "scale", "clipped %", "saturated", "% of codes"];
-    table::render(&header, rows.iter().map(row).collect())
+    let header = [
+        "int8 tensor",
+        "calibrated",
+        "threshold",
+        "scale",
+        "clipped %",
+        "saturated",
+        "cut off %",
+        "largest code",
+    ];
+    let mut text = table::render(&header, rows.iter().map(row).collect());
+    text += "clipped: of the calibration data; saturated: codes of the test set at the ends; cut off: those of values beyond them\n";
+    text
 }
 
 /// An audit for a terminal: the verdict, then where the drop comes from.

@@ -246,9 +246,10 @@ impl Comparison {
     /// The gate.
     ///
     /// # Errors
-    /// [`Error::Gate`] if a kernel has become slower.
-    pub fn check(&self) -> Result<()> {
-        let slower = self.rows.iter().filter(|row| row.verdict == Verdict::Slower);
+    /// [`Error::Gate`] if a kernel has become slower, and has lost more than this share of its speed.
+    pub fn check(&self, max_drop: f64) -> Result<()> {
+        let lost = |row: &Row| 1.0 - row.old_us / row.new_us;
+        let slower = self.rows.iter().filter(|row| row.verdict == Verdict::Slower && lost(row) > max_drop);
         let names: Vec<_> = slower.map(|row| format!("{} {}", row.kernel, row.case)).collect();
         match names.as_slice() {
             [] => Ok(()),
@@ -339,8 +340,10 @@ mod tests {
         let verdicts: Vec<_> = comparison.rows.iter().map(|row| (row.kernel.as_str(), row.verdict)).collect();
         assert_eq!(verdicts, [("c", Verdict::Faster), ("b", Verdict::Same), ("a", Verdict::Slower)]);
         assert_eq!((comparison.only_old[0].0.as_str(), comparison.only_new[0].0.as_str()), ("gone", "new"));
-        assert!(comparison.check().unwrap_err().to_string().contains("1 of 3 kernels slower: a n = 3"));
-        assert!(compare(&old, &old).unwrap().check().is_ok());
+        assert!(comparison.check(0.0).unwrap_err().to_string().contains("1 of 3 kernels slower: a n = 3"));
+        assert!(compare(&old, &old).unwrap().check(0.0).is_ok());
+        // It takes twice as long: half of the speed is lost.
+        assert!(comparison.check(0.49).is_err() && comparison.check(0.5).is_ok());
         assert!(compare(&results(&[("a", 1.0)]), &results(&[("b", 1.0)])).is_err());
         let text = comparison.text();
         for line in ["a n = 3 1.0 2.0 2.000 SLOWER", "gone n = 3 - - - only in the old file"] {

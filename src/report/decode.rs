@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::attention::{Decode, Evaluation, Form};
 use super::table;
 use crate::codec::quality::Inputs;
-use crate::codec::{CacheType, Pair};
+use crate::codec::{CacheType, Pair, check_head_dim};
 use crate::gpu::{Context, Timing};
 use crate::kv::Layout;
 use crate::kv::timing::{Noise, Source, Timed, Trial};
@@ -215,11 +215,25 @@ impl Source for Model<'_> {
     }
 }
 
+/// Why no decode step over such vectors can be timed, if none can: what a cache on a device cannot hold.
+///
+/// # Errors
+/// [`Error::Input`] for a head dimension that none is made for, and for keys and values of two dimensions.
+pub fn check_timed(inputs: &Inputs) -> Result<()> {
+    let &Inputs { head_dim, value_dim, .. } = inputs;
+    if head_dim != value_dim {
+        return Err(Error::Input(format!(
+            "a cache on a device has one head dimension, and here keys have {head_dim} values and values {value_dim}"
+        )));
+    }
+    check_head_dim(head_dim)
+}
+
 /// Times the types of an evaluation that `chosen` has, each in the form of its row, over the vectors that were evaluated, repeated up
 /// to the context. A type that the device has no room for says so in its row.
 ///
 /// # Errors
-/// The device's.
+/// Those of [`check_timed`]; the device's.
 pub fn add_times(
     gpu: &Context,
     roofs: &Roofs,
@@ -230,6 +244,7 @@ pub fn add_times(
     progress: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let Evaluation { layers, heads, kv_heads, head_dim, context, sinks, window, .. } = *evaluation;
+    check_timed(inputs)?;
     let means = inputs.means();
     for row in evaluation.types.iter_mut().filter(|row| chosen(row.types)) {
         let Some(Form { center, rotate }) = row.form else { continue };

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::table;
 use crate::Result;
-use crate::classify::starnet::{self, Accuracy, calibrated};
+use crate::audit::Paired;
+use crate::classify::starnet::{self, Accuracy, Limits, calibrated};
 use crate::gpu::Context;
 use crate::io::{npy, onnx, quoted};
 use crate::network::low_bit::Budgets;
@@ -136,22 +137,42 @@ pub fn text(rows: &[StarNetRow]) -> String {
     format!("{table}{NOTE}\n")
 }
 
-/// Fails if a sum can leave its register.
+/// Fails if a sum can leave its register, or if too much of the accuracy is lost.
 ///
 /// # Errors
-/// [`crate::Error::Gate`] with the budget, the layer and the channel.
+/// [`crate::Error::Gate`] with the budget, the layer and the channel; those of [`Accuracy::gate`].
 pub fn gate(rows: &[StarNetRow]) -> Result<()> {
-    rows.iter().try_for_each(|row| check(&row.proofs))
+    rows.iter().try_for_each(|row| {
+        check(&row.proofs)?;
+        row.accuracy.gate(&Limits::default())
+    })
 }
 
-/// What the bits cost.
-pub fn accuracy(accuracy: &Accuracy) -> String {
-    let Accuracy { rows, right_f32, right_low_bit, changed, stream } = accuracy;
+/// What the bits cost, and what they may.
+pub fn accuracy(accuracy: &Accuracy, limits: &Limits) -> String {
+    let Accuracy { rows, right_f32, right_low_bit, changed, stream, .. } = accuracy;
     let mut text = format!(
         "right of {rows} rows: {right_f32} in f32 ({:.2} %), {right_low_bit} in few bits ({:.2} %); {changed} get another class\n",
         accuracy.f32() * 100.0,
         accuracy.low_bit() * 100.0
     );
+    let Limits { max_drop, max_flipped, confidence, point } = *limits;
+    let Paired { drop, upper_bound, .. } = accuracy.drop(confidence);
+    let check = |name: &str, value: f64, limit: f64, gates: bool| {
+        let outcome = if value <= limit { "holds" } else { "FAILS" };
+        let gates = if gates { "yes" } else { "no" };
+        vec![name.into(), format!("{value:.5}"), format!("<= {limit}"), outcome.into(), gates.into()]
+    };
+    text += "\n";
+    text += &table::render(
+        &["check", "value", "limit", "outcome", "decides"],
+        vec![
+            check("accuracy drop", drop, max_drop, true),
+            check("accuracy drop, upper bound", upper_bound, max_drop, !point),
+            check("another class", accuracy.changed(), max_flipped, true),
+        ],
+    );
+    text += "\n";
     if let Some(time) = stream {
         text += &format!(
             "{:.0} frames/s in a stream: {:.1} us a frame, the first layer on the CPU {:.1}, the others on the GPU {:.1} beside it\n",

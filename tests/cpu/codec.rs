@@ -292,18 +292,30 @@ fn latents_are_kept_as_values_with_the_scale_of_keys() {
     }
 }
 
+/// Head dimensions of caches, of models, and odd ones.
+const DIMS: [usize; 18] = [1, 3, 4, 8, 17, 24, 33, 40, 65, 72, 100, 112, 160, 192, 255, 288, 512, 576];
+
 #[test]
 fn every_type_keeps_every_head_dimension() {
-    for dim in HEAD_DIMS {
+    for dim in HEAD_DIMS.into_iter().chain(DIMS) {
         let x = gaussian(96 * dim, dim as u64);
         for ty in CacheType::ALL {
             for side in SIDES {
                 for rotate in [false, true] {
-                    let codec = Codec::new(ty, side, dim).unwrap().rotate(rotate);
+                    let codec = Codec::any(ty, side, dim).map(|codec| codec.rotate(rotate));
+                    if ty.is_turbo() && dim < 4 {
+                        let error = codec.unwrap_err();
+                        assert!(error.exit_code() == 2 && error.to_string().contains("4 values or more"));
+                        continue;
+                    }
+                    let codec = codec.unwrap();
                     let encoded = codec.encode(&x).unwrap();
                     let found = relative_error(&x, &codec.decode(&encoded).unwrap());
-                    assert!(found <= most(ty), "{ty} {side:?} {dim}: {found:e}");
+                    // Small blocks are far from the rotation that centroids are made for.
+                    let most = if dim < 32 { 2.0 * most(ty) } else { 1.1 * most(ty) };
+                    assert!(found <= most, "{ty} {side:?} {dim}: {found:e}");
                     assert_eq!(encoded.codes.len(), 96 * codec.words());
+                    // What is stored is what every size of a cache is counted by.
                     let bits = 32 * encoded.codes.len() + 16 * encoded.scales.len();
                     assert_eq!(bits as u64, 96 * ty.bits(side, dim), "{ty} {side:?} {dim}");
                     // The kept basis is the rotated one.
@@ -314,6 +326,56 @@ fn every_type_keeps_every_head_dimension() {
                     assert_eq!(kept, codec.decode(&encoded).unwrap());
                 }
             }
+        }
+    }
+    assert!(Codec::any(CacheType::F16, Side::Keys, 0).is_err());
+}
+
+/// A value of a group by its definition, in f64: of so many bits, symmetric or from the least value on.
+fn rounded(group: &[f64], bits: u32, x: f64) -> f64 {
+    let half = |x: f64| half::f16::from_f64(x).to_f64();
+    let largest = group.iter().fold(0.0f64, |most, x| if x.abs() > most.abs() { *x } else { most });
+    match bits {
+        // q8_0.
+        8 => half(largest.abs() / 127.0) * (x / (largest.abs() / 127.0)).round(),
+        // q4_0: the largest is code 0.
+        4 => half(largest / -8.0) * ((x / (largest / -8.0) + 8.5).floor().clamp(0.0, 15.0) - 8.0),
+        _ => {
+            let ends = group.iter().fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+            let (low, step) = (half(ends.0), half((ends.1 - ends.0) / 3.0));
+            low + step * ((x - low) / step).round().clamp(0.0, 3.0)
+        }
+    }
+}
+
+#[test]
+fn a_last_group_has_what_is_left_and_nothing_is_added_to_it() {
+    // Values far from 0, so that zeros behind them would be seen by a group's least value.
+    for dim in [72, 40, 33, 100, 112, 65] {
+        let x: Vec<f32> = gaussian(64 * dim, 31).iter().map(|x| x + 8.0).collect();
+        for (name, bits, side) in [
+            ("q8_0", 8, Side::Keys),
+            ("q4_0", 4, Side::Values),
+            ("kivi2", 2, Side::Values),
+            ("kivi2", 2, Side::Keys),
+        ] {
+            let found = back(&Codec::any(name.parse().unwrap(), side, dim).unwrap(), &x);
+            let mut apart = 0;
+            for (at, &found) in found.iter().enumerate() {
+                let (token, channel) = (at / dim, at % dim);
+                let group: Vec<f64> = if (name, side) == ("kivi2", Side::Keys) {
+                    let first = token / 32 * 32;
+                    (first..first + 32).map(|token| f64::from(x[token * dim + channel])).collect()
+                } else {
+                    let first = channel / 32 * 32;
+                    let end = (first + 32).min(dim);
+                    x[token * dim + first..token * dim + end].iter().map(|&x| f64::from(x)).collect()
+                };
+                let expected = rounded(&group, bits, f64::from(x[at]));
+                // A value between two codes may fall to either side in f32.
+                apart += u32::from((f64::from(found) - expected).abs() > 1e-4 * expected.abs());
+            }
+            assert!(apart as usize * 500 <= x.len(), "{name} {side:?} {dim}: {apart} of {}", x.len());
         }
     }
 }
@@ -546,8 +608,8 @@ fn grouped_queries_share_a_head_of_keys() {
     let mut bad = k.clone();
     bad.values[(40 * 32) * 3 + 7 * 32 + 5] = f32::NAN;
     assert!(refused(&q, &bad, &v).contains("k: layer 1, head 1, token 7, channel 5 is NaN"));
-    let odd = Tensor { shape: vec![1, 2, 48], values: vec![0.0; 96] };
-    assert!(refused(&odd, &odd, &odd).contains("the nearest"));
+    let empty = Tensor { shape: vec![1, 2, 0], values: Vec::new() };
+    assert!(refused(&empty, &empty, &empty).contains("[1, 2, 0]"));
 }
 
 #[test]

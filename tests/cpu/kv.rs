@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lowbit::codec::quality::{Inputs, Options, Tensor, measure};
-use lowbit::codec::{CacheType, Pair};
+use lowbit::codec::{CacheType, Codec, Pair, Side};
 use lowbit::random::Random;
 use lowbit::report::attention::{Evaluation, EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
 
@@ -195,6 +195,174 @@ fn a_type_that_cannot_hold_the_keys_is_refused_in_its_row() {
         assert!(quality.kl.max.is_finite() && quality.output_error == 0.0, "{}: {quality:?}", row.types);
     }
     assert!(found.recommended.is_some());
+}
+
+/// A query's attention in f64, the plain way: shares and output.
+fn plain(q: &[f32], k: &[f32], v: &[f32], value_dim: usize) -> (Vec<f64>, Vec<f64>) {
+    let dim = q.len();
+    let dot = |key: &[f32]| q.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
+    let logits: Vec<f64> = k.chunks(dim).map(|key| dot(key) / (dim as f64).sqrt()).collect();
+    let most = logits.iter().copied().fold(f64::MIN, f64::max);
+    let sizes: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
+    let all: f64 = sizes.iter().sum();
+    let shares: Vec<f64> = sizes.iter().map(|size| size / all).collect();
+    let channel = |c: usize| {
+        shares.iter().zip(v.chunks(value_dim)).map(|(share, value)| share * f64::from(value[c])).sum()
+    };
+    let output = (0..value_dim).map(channel).collect();
+    (shares, output)
+}
+
+#[test]
+fn any_dimensions_and_fewer_queries_are_what_plain_arithmetic_gives() {
+    let mut random = Random::new(8);
+    let (layers, heads, kv_heads, tokens) = (2, 6, 2, 70);
+    for (dim, value_dim, queries, causal) in [
+        (72, 72, 70, true),
+        (192, 128, 1, true),
+        (65, 40, 7, true),
+        (112, 17, 70, false),
+        (80, 576, 5, false),
+        (24, 24, 90, false),
+    ] {
+        let mut tensor = |heads: usize, tokens: usize, dim: usize| Tensor {
+            shape: vec![layers, heads, tokens, dim],
+            values: random.floats(layers * heads * tokens * dim),
+        };
+        let (q, k, v) =
+            (tensor(heads, queries, dim), tensor(kv_heads, tokens, dim), tensor(kv_heads, tokens, value_dim));
+        let inputs = Inputs::new(q.clone(), k.clone(), v.clone()).unwrap();
+        for name in ["f16", "q8_0", "q4_0:turbo3", "kivi4:kivi2"] {
+            let types: Pair = name.parse().unwrap();
+            let options = Options { causal, sinks: 2, window: 3, ..Options::default() };
+            let found = measure(&inputs, &[types], &options).unwrap()[0];
+            let (mut kl, mut error, mut size, mut count) = (0.0, 0.0, 0.0, 0);
+            for head in 0..layers * heads {
+                let kv = head / heads * kv_heads + head % heads / (heads / kv_heads);
+                let keys = &k.values[kv * tokens * dim..][..tokens * dim];
+                let values = &v.values[kv * tokens * value_dim..][..tokens * value_dim];
+                let kept_keys = cached(types.keys, Side::Keys, keys, dim);
+                let kept_values = cached(types.values, Side::Values, values, value_dim);
+                for query in 0..queries {
+                    let q = &q.values[(head * queries + query) * dim..][..dim];
+                    let seen = if causal { tokens - queries + query + 1 } else { tokens };
+                    let (shares, output) =
+                        plain(q, &keys[..seen * dim], &values[..seen * value_dim], value_dim);
+                    let (kept_shares, kept) =
+                        plain(q, &kept_keys[..seen * dim], &kept_values[..seen * value_dim], value_dim);
+                    kl += shares.iter().zip(&kept_shares).map(|(p, q)| p * (p / q).ln()).sum::<f64>();
+                    error += output.iter().zip(&kept).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+                    size += output.iter().map(|a| a * a).sum::<f64>();
+                    count += 1;
+                }
+            }
+            let (kl, l2) = (kl / f64::from(count), (error / size).sqrt());
+            let what = format!("{name} {dim} {value_dim} {queries}: {found:?}, {kl:e} {l2:e}");
+            assert!((found.kl.mean - kl).abs() <= 1e-9 * kl + 1e-12, "{what}");
+            assert!((found.output_error - l2).abs() <= 1e-9 * l2, "{what}");
+            assert_eq!(found.bits_per_value, types.bits_per_value_of(dim, value_dim));
+        }
+        let refused = Inputs::new(q, v.clone(), v).is_err();
+        assert_eq!(refused, dim != value_dim, "keys of the queries' dimension");
+    }
+}
+
+/// What a cache gives back with two sinks and a window of three; keys of KIVI have whole groups of 32 tokens.
+fn cached(ty: CacheType, side: Side, x: &[f32], dim: usize) -> Vec<f32> {
+    let tokens = x.len() / dim;
+    let codec = Codec::any(ty, side, dim).unwrap();
+    let end = 2 + (tokens - 5) / codec.tokens_together() * codec.tokens_together();
+    let through = |codec: &Codec, x: &[f32]| codec.decode(&codec.encode(x).unwrap()).unwrap();
+    let plain = Codec::any(CacheType::F16, side, dim).unwrap();
+    [
+        through(&plain, &x[..2 * dim]),
+        through(&codec, &x[2 * dim..end * dim]),
+        through(&plain, &x[end * dim..]),
+    ]
+    .concat()
+}
+
+#[test]
+fn queries_without_a_position_are_refused_where_positions_matter() {
+    let mut random = Random::new(9);
+    let mut tensor =
+        |tokens: usize| Tensor { shape: vec![1, tokens, 72], values: random.floats(tokens * 72) };
+    let inputs = Inputs::new(tensor(41), tensor(40), tensor(40)).unwrap();
+    let error = evaluate(&inputs, &options("q8_0"), &|_, _| ()).unwrap_err();
+    assert!(error.exit_code() == 2 && error.to_string().contains("41 queries"), "{error}");
+    let found = evaluated(&inputs, &EvaluationOptions { causal: false, ..options("q8_0") });
+    assert!(found.text().contains("41 queries of a head, which see all tokens"), "{}", found.text());
+    let inputs = Inputs::new(tensor(1), tensor(40), tensor(40)).unwrap();
+    let found = evaluated(&inputs, &options("q8_0"));
+    assert!(found.text().contains("causal: the 1 query of a head"), "{}", found.text());
+}
+
+#[test]
+fn no_type_within_the_limits_is_better_than_the_recommended_one() {
+    let real = inputs();
+    let mut random = Random::new(10);
+    let mut tensor = |dim: usize| tensor(1, 64, random.floats(64 * dim));
+    // At 32 channels q4_0 and turbo4 take the same bits, and so do others.
+    let drawn: Vec<Inputs> = [32, 64, 72, 128]
+        .into_iter()
+        .map(|dim| Inputs::new(tensor(dim), tensor(dim), tensor(dim)).unwrap())
+        .collect();
+    for inputs in std::iter::once(&real).chain(&drawn) {
+        let mut found = Vec::new();
+        for limits in [
+            (None, None),
+            (Some(0.01), None),
+            (None, Some(0.1)),
+            (Some(MAX_KL), Some(MAX_L2)),
+            (Some(1e-3), Some(0.3)),
+        ] {
+            let options = EvaluationOptions { max_kl: limits.0, max_l2: limits.1, ..options("") };
+            found.push(evaluated(inputs, &options));
+        }
+        for found in found {
+            let Some(choice) = found.recommended else { continue };
+            let figures = |row: &lowbit::report::attention::TypeRow| {
+                let of = row.quality.unwrap();
+                (row.bytes, of.output_error, of.kl.mean)
+            };
+            let best = figures(found.types.iter().find(|row| row.types == choice.types).unwrap());
+            let limits = (found.max_kl.unwrap_or(f64::MAX), found.max_l2.unwrap_or(f64::MAX));
+            assert!(best.2 <= limits.0 && best.1 <= limits.1);
+            for row in &found.types {
+                let of = figures(row);
+                if of.2 > limits.0 || of.1 > limits.1 {
+                    continue;
+                }
+                assert!(of.0 >= best.0, "{} takes fewer bytes: {}", row.types, found.text());
+                // Of as many bytes none is better in what is shown of the output, and none in all.
+                let shown = |error: f64| format!("{:.2}", error * 100.0).parse::<f64>().unwrap();
+                assert!(of.0 > best.0 || shown(of.1) >= shown(best.1), "{}: {}", row.types, found.text());
+                let better = of.0 <= best.0 && of.1 <= best.1 && of.2 <= best.2 && of != best;
+                assert!(!better, "{} is better: {}", row.types, found.text());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_form_within_the_limits_comes_before_one_of_less_divergence() {
+    let inputs = inputs();
+    for types in ["q4_0", "q4_0:turbo2", "q8_0:q4_0"] {
+        let all = evaluated(&inputs, &EvaluationOptions { max_kl: None, ..options(types) });
+        let forms: Vec<_> = all.types[0].forms.iter().map(|form| form.quality.unwrap()).collect();
+        // Each form's own output is a limit that it keeps, and that others may not.
+        for limit in forms.iter().map(|form| form.output_error) {
+            let found = evaluated(
+                &inputs,
+                &EvaluationOptions { max_kl: None, max_l2: Some(limit), ..options(types) },
+            );
+            let within = |error: f64| error <= limit;
+            let row = found.types[0].quality.unwrap();
+            assert!(within(row.output_error), "{types} {limit}");
+            let least = forms.iter().filter(|form| within(form.output_error)).map(|form| form.kl.mean);
+            assert_eq!(row.kl.mean, least.fold(f64::MAX, f64::min));
+        }
+    }
 }
 
 #[test]

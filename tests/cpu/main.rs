@@ -11,6 +11,7 @@ mod comparer;
 mod csv;
 mod duet;
 mod format;
+mod gate;
 mod geometry;
 mod gguf;
 mod identify;

@@ -105,11 +105,9 @@ fn a_range_twenty_times_too_small_fails_the_audit() {
     assert!(ran.err.contains("error: the audit failed: the AUC drops by 0.02"), "{ran:?}");
     let document: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&document["status"], &document["method"]), (&"FAIL".into(), &Value::Null));
-    let warnings = document["warnings"].to_string();
-    assert!(
-        warnings.contains("'scaled' are saturated") && warnings.contains("without a manifest"),
-        "{warnings}"
-    );
+    let (verdict, warnings) = (document["verdict"].to_string(), document["warnings"].to_string());
+    assert!(verdict.contains("'scaled' are saturated, more than 5 %"), "{verdict}");
+    assert!(warnings.contains("without a manifest"), "{warnings}");
     // The whole one passes, as text.
     let text = done(
         folder,
@@ -155,6 +153,52 @@ fn synthetic_telemetry_is_written_and_passes() {
     assert_eq!((&audit["status"], &audit["calibration_rows"]), (&"PASS".into(), &100_000.into()));
     assert!(audit["bootstrap"]["groups"].as_u64().unwrap() > 30, "{audit}");
     assert_eq!(audit["warnings"].as_array().unwrap().len(), 0, "{audit}");
+
+    // Calibrated in another unit: the AUC rises, and nothing is found any more.
+    let rows = npy::read_matrix(&folder.join("t/calibration.npy")).unwrap();
+    let small: Vec<f32> = rows.values.iter().map(|x| x * 0.1).collect();
+    npy::write_matrix(&folder.join("small.npy"), rows.rows, rows.cols, &small).unwrap();
+    done(folder, &["classify", "calibrate", &model, "small.npy", "-o", "dead", "-q"]);
+    let test = ["--test", "t/test.npy", "--labels", "t/labels.npy"];
+    let dead = |more: &[&str]| {
+        let all = [&["classify", "audit", &model, "--cache", "dead"], &test[..], more].concat();
+        run(&mut lowbit(folder, &all))
+    };
+    let ran = dead(&["--json"]);
+    assert_eq!(ran.code, Some(GATE), "{ran:?}");
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(number(&found, "auc_degradation_gap") < 0.0 && found["int8"]["recall"] == 0.0, "{found}");
+    let fails = |part: &str| {
+        let mut checks = found["checks"].as_array().unwrap().iter();
+        checks.any(|check| check["part"] == part && check["pass"] == false && check["gates"] == true)
+    };
+    assert_eq!(["auc", "f1", "recall", "saturation", "flips"].map(fails), [false, true, true, true, true]);
+    let ran = dead(&["--only", "auc"]);
+    assert!(ran.code == Some(0) && ran.out.contains("the gate was narrowed to auc"), "{ran:?}");
+    let ran = dead(&["--only", "auc,saturation"]);
+    assert!(ran.code == Some(GATE) && ran.err.contains("narrowed to auc and saturation"), "{ran:?}");
+    let wide = ["--max-f1-drop", "1", "--max-recall-drop", "1", "--max-flipped", "1", "--max-saturated", "1"];
+    let ran = dead(&wide);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for (option, value, words) in [
+        ("--max-saturated", "0.1", "of the codes of 'input_features' are saturated"),
+        ("--max-recall-drop", "0.5", "the recall at 0.5 drops by"),
+        ("--max-f1-drop", "0.5", "F1 at 0.5 drops by"),
+        ("--max-flipped", "0.05", "flip at 0.5"),
+    ] {
+        let at = wide.iter().position(|of| *of == option).unwrap();
+        let mut limits = wide;
+        limits[at + 1] = value;
+        let ran = dead(&limits);
+        assert!(ran.code == Some(GATE) && ran.err.contains(words), "{ran:?}");
+        assert!(ran.err.matches(';').count() <= 1, "{ran:?}");
+    }
+    let ran = dead(&["--only", "auk"]);
+    assert!(
+        ran.code == Some(BAD_INPUT) && ran.err.contains("no part of the gate is called 'auk'"),
+        "{ran:?}"
+    );
+
     fs::write(folder.join("file"), "").unwrap();
     refused(
         &mut lowbit(folder, &["classify", "telemetry", "-o", "file"]),

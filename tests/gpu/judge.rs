@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lowbit::audit::telemetry::{self, Telemetry};
-use lowbit::audit::{Options, Status};
+use lowbit::audit::{Audit, Options, Part, Status};
 use lowbit::calibration::{Method, Range};
 use lowbit::classify::calibrate;
 use lowbit::classify::engine::{Engine, Keep};
@@ -101,14 +101,100 @@ fn an_engine_with_the_scales_of_two_channels_swapped_fails() {
         panic!("no scales")
     };
     scale.swap(0, 1);
+    // The larger probabilities are those of positives, but none is above a half.
+    let options = Options { threshold: 0.3, ..Options::default() };
     let status = |engine: &Network| {
-        let found = compare(&gpu, &network, engine, &test_of(&data), &Options::default(), &mut |_| ());
+        let found = compare(&gpu, &network, engine, &ranges, &test_of(&data), &options, &mut |_| ());
         found.unwrap().audit
     };
     assert_eq!(status(&good).status, Status::Pass);
     let verdict = status(&broken);
     assert_eq!(verdict.status, Status::Fail, "{}", verdict.verdict);
     assert_eq!(verdict.gate().unwrap_err().exit_code(), 1);
+}
+
+fn failing(audit: &Audit) -> Vec<Part> {
+    let fails = audit.checks.iter().filter(|check| check.gates && !check.pass);
+    let mut parts: Vec<Part> = fails.map(|check| check.part).collect();
+    parts.dedup();
+    parts
+}
+
+#[test]
+fn a_model_calibrated_on_rows_of_another_unit_fails_though_its_auc_rises() {
+    let gpu = crate::harness::device();
+    let network = perceptron(4, &[(&WEIGHTS, -1.2, Unary::Sigmoid)]);
+    let data = telemetry::test();
+    for (unit, parts) in [
+        (0.1, vec![Part::F1, Part::Recall, Part::Flips, Part::Saturation]),
+        (0.2, vec![Part::F1, Part::Recall, Part::Flips, Part::Saturation]),
+        (0.5, vec![Part::Flips]),
+    ] {
+        let rows: Vec<f32> = telemetry::calibration().features.values.iter().map(|x| x * unit).collect();
+        let ranges = calibrate::ranges(&gpu, &network, &rows, Method::Entropy).unwrap();
+        let scale = scale_of(&ranges);
+        let found = judge(&gpu, &network, &ranges, &scale, &test_of(&data), &Options::default(), &mut |_| ())
+            .unwrap();
+        let audit = &found.audit;
+        assert!(audit.auc_degradation_gap < 0.0, "{unit}: {}", audit.auc_degradation_gap);
+        assert_eq!((audit.status, failing(audit)), (Status::Fail, parts), "{unit}: {}", audit.verdict);
+        let [tensor] = found.tensors.as_slice() else { panic!("{:?}", found.tensors) };
+        assert!(tensor.cut_off <= tensor.saturated && tensor.largest >= 127, "{tensor:?}");
+    }
+}
+
+#[test]
+fn engines_broken_in_any_way_fail_by_some_part() {
+    let gpu = crate::harness::device();
+    // A probability of a half lies among most rows, so that few codes and wrong ones are seen.
+    let network =
+        perceptron(4, &[(&scaled(&[1.0, -1.0]), 0.0, Unary::Relu), (&[8.0, -8.0], 0.0, Unary::Sigmoid)]);
+    let data = telemetry::test();
+    let ranges = ranges(&gpu, &network, Method::Entropy);
+    let audit = |engine: &Network| {
+        let options = Options::default();
+        let found = compare(&gpu, &network, engine, &ranges, &test_of(&data), &options, &mut |_| ());
+        found.unwrap().audit
+    };
+    let scales =
+        |factor: f32| quantize(&network, |name| scale_of(&ranges)(name).map(|s| s * factor), |_| true);
+    let good = scales(1.0).network;
+    let found = audit(&good);
+    println!("good: {}", found.verdict);
+    assert_eq!((found.status, failing(&found)), (Status::Pass, vec![]), "{}", found.verdict);
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Network));
+    let integer = |of: &mut Network, at: usize, change: &dyn Fn(&mut lowbit::network::Integer)| {
+        let layers = of.layers.iter_mut().filter_map(|layer| match &mut layer.op {
+            Op::Integer(integer) => Some(integer),
+            _ => None,
+        });
+        change(layers.into_iter().nth(at).unwrap());
+    };
+    let changes: [Change; 4] = [
+        ("the sign of a channel", &|of| {
+            integer(of, 0, &|layer| layer.weights[..4].iter_mut().for_each(|w| *w = -*w));
+        }),
+        ("a channel's scale", &|of| {
+            integer(of, 0, &|layer| {
+                let Output::Scaled { scale } = &mut layer.output else { panic!("no scales") };
+                scale[0] *= 2.0;
+            });
+        }),
+        ("a bias", &|of| integer(of, 1, &|layer| layer.bias[0] += 100_000)),
+        ("a constant output", &|of| integer(of, 1, &|layer| layer.weights.fill(0))),
+    ];
+    for (what, change) in changes {
+        let mut broken = good.clone();
+        change(&mut broken);
+        let found = audit(&broken);
+        println!("{what}: {}", found.verdict);
+        assert_eq!(found.status, Status::Fail, "{what}: {}", found.verdict);
+    }
+    for factor in [0.1, 0.2, 0.5, 2.0, 5.0, 10.0] {
+        let found = audit(&scales(factor).network);
+        println!("{factor}: {}", found.verdict);
+        assert_eq!(found.status, Status::Fail, "scales times {factor}: {}", found.verdict);
+    }
 }
 
 /// A model of assets/classifier, its ranges by `method`, its test set.

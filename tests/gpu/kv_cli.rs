@@ -104,6 +104,37 @@ fn grouped_heads_of_layers_and_odd_vectors_work() {
 }
 
 #[test]
+fn heads_of_any_size_and_a_few_queries_are_evaluated() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let shapes = |q: [usize; 3], k: [usize; 3], v: [usize; 3]| {
+        for (name, shape) in [("q.npy", q), ("k.npy", k), ("v.npy", v)] {
+            write(&folder.join(name), &shape, |_| ());
+        }
+    };
+    // The newest three queries, keys and values of two dimensions, which no device has.
+    shapes([4, 3, 192], [2, 40, 192], [2, 40, 128]);
+    let text = done(folder, &eval(&["--types", "q8_0,f16", "--causal"]));
+    for words in [
+        "192 values in keys and 128 in values",
+        "the 3 queries of a head have the newest positions",
+        "keys have 192 values",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let found = json(folder, &eval(&["--types", "q8_0", "--causal", "--no-time", "--json"]));
+    let number = |key: &str| found[key].as_u64().unwrap();
+    assert_eq!(["head_dim", "value_dim", "tokens", "queries"].map(number), [192, 128, 40, 3]);
+    // 2 heads of 40 tokens and 320 values of 8.5 bits.
+    assert_eq!(found["types"][0]["bytes"], 2 * 40 * 320 * 17 / 16);
+    // 72 values are groups of 32, 32 and 8.
+    shapes([2, 40, 72], [2, 40, 72], [2, 40, 72]);
+    let found = json(folder, &eval(&["--types", "q8_0,turbo3", "--json"]));
+    assert_eq!(found["types"][0]["bits_per_value"].as_f64(), Some((8 * 72 + 3 * 16) as f64 / 72.0));
+    assert!(found["untimed"].as_str().unwrap().contains("72 is not supported"), "{found}");
+}
+
+#[test]
 fn bad_tensors_are_refused_by_their_file() {
     let folder = folder();
     let folder = folder.path();
@@ -115,10 +146,12 @@ fn bad_tensors_are_refused_by_their_file() {
         refused(&mut lowbit(folder, &arguments), BAD_INPUT, &[&["bad.npy"], words].concat());
     };
     let whole = [4, 256, 32];
-    with("--q", &[4, 255, 32], &|_| (), &["[4, 255, 32]", "k.npy [4, 256, 32]", "as many layers and tokens"]);
+    with("--q", &[4, 255, 33], &|_| (), &["[4, 255, 33]", "k.npy [4, 256, 32]", "and their head dimension"]);
+    with("--q", &[2, 4, 255, 32], &|_| (), &["as many layers as keys"]);
+    with("--v", &[4, 255, 32], &|_| (), &["keys and values have as many layers, heads and tokens"]);
     with("--q", &[6, 256, 32], &|_| (), &["heads of queries are a multiple"]);
     with("--q", &[2, 256, 32], &|_| (), &["heads of queries are a multiple"]);
-    with("--v", &[2, 256, 32], &|_| (), &["keys and values have one shape"]);
+    with("--v", &[2, 256, 32], &|_| (), &["as many layers, heads and tokens"]);
     with("--k", &[256, 32], &|_| (), &["[256, 32]", "expected [heads, tokens, head_dim]"]);
     with("--k", &whole, &|k| k[32 * 3 + 7] = f32::NAN, &["layer 0, head 0, token 3, channel 7 is NaN"]);
     with("--v", &whole, &|v| v[256 * 32] = f32::INFINITY, &["head 1, token 0, channel 0 is inf"]);
@@ -130,10 +163,9 @@ fn bad_tensors_are_refused_by_their_file() {
     arguments[3] = "big.npy";
     done(folder, &arguments);
 
-    for name in ["q.npy", "k.npy", "v.npy"] {
-        write(&folder.join(name), &[2, 40, 100], |_| ());
-    }
-    refused(&mut lowbit(folder, &eval(&[])), BAD_INPUT, &["k.npy", "dimension of 100", "is 96"]);
+    // More queries than there are positions.
+    write(&folder.join("q.npy"), &[4, 257, 32], |_| ());
+    refused(&mut lowbit(folder, &eval(&["--causal"])), BAD_INPUT, &["257 queries", "256 tokens"]);
     fs::remove_file(folder.join("v.npy")).unwrap();
     refused(&mut lowbit(folder, &eval(&[])), BAD_INPUT, &["v.npy"]);
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lowbit::classify::engine::{Engine, Keep};
-use lowbit::classify::starnet::{Hybrid, accuracy, calibrated};
+use lowbit::classify::starnet::{Accuracy, Hybrid, Limits, accuracy, calibrated};
 use lowbit::gpu::Context;
 use lowbit::io::{npy, onnx};
 use lowbit::network::low_bit::Budgets;
@@ -116,6 +116,12 @@ fn starnets_keep_their_accuracy_in_few_bits_and_cannot_overflow() {
         assert!(integers >= 6, "{name}");
         let found = accuracy(&gpu, &network, &low_bit, &test, &classes).unwrap();
         assert!(found.f32() - found.low_bit() <= 0.02, "{name}: {found:?}");
+        found.gate(&Limits::default()).unwrap();
+        // One that names nothing rightly, and one that is right as often, of other rows.
+        let dead = Accuracy { right_low_bit: 0, lost: found.right_f32, changed: found.rows, ..found };
+        assert!(dead.gate(&Limits::default()).unwrap_err().to_string().contains("the accuracy drops by 0.9"));
+        let other = Accuracy { right_low_bit: found.right_f32, changed: 400, ..found };
+        assert!(other.gate(&Limits::default()).unwrap_err().to_string().contains("get another class"));
         // onnxruntime's answers are within rounding of these: a row on the edge may tip.
         let right = expected[name]["right_in_onnxruntime"].as_u64().unwrap() as usize;
         assert!(found.right_f32.abs_diff(right) <= 1, "{name}: {found:?}");
@@ -155,11 +161,23 @@ fn budget_says_what_is_proven_and_what_is_not() {
     assert_eq!((&found["proven"], &found["biases_known"]), (&true.into(), &true.into()));
     assert_eq!(found["layers"].as_array().unwrap().len(), 6);
     assert_eq!(found["accuracy"]["rows"], 899);
+    assert_eq!(found["accuracy_kept"], true, "{found}");
     let text = done(folder, &all);
     assert!(
         text.contains("no input can make a sum leave its register") && text.contains("frames/s"),
         "{text}"
     );
+    // What is proven may still have lost its accuracy.
+    for (more, words) in [
+        (&["--max-drop", "0"][..], "the accuracy drops by 0.00"),
+        (&["--max-drop", "0.008"], "899 rows are too few to be certain"),
+        (&["--max-flipped", "0.001"], "of 899 rows get another class"),
+    ] {
+        let ran = super::cli::run(&mut lowbit(folder, &[&all[..], more].concat()));
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.out.contains("FAILS") && ran.err.contains(words), "{ran:?}");
+    }
+    done(folder, &[&all[..], &["--max-drop", "0.008", "--point"]].concat());
     // Smaller registers cannot hold it: the table is shown, and the gate fails by layer and channel.
     let ran = super::cli::run(&mut lowbit(folder, &["classify", "budget", model, "--register-bits", "6"]));
     assert_eq!(ran.code, Some(1), "{ran:?}");

@@ -6,9 +6,10 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::super::place;
+use super::gate::Gate;
 use super::{Calibrated, Loaded, ModelArguments, Session, Traced, about, check_outputs, files, method};
 use lowbit::Error;
-use lowbit::audit::{Options, check_groups, check_labels};
+use lowbit::audit::{check_groups, check_labels};
 use lowbit::calibration::{Manifest, Method, Range};
 use lowbit::classify::calibrate;
 use lowbit::classify::judge::{Judgement, Test, judge};
@@ -48,21 +49,11 @@ pub struct Arguments {
     /// How ranges are chosen: entropy, min-max, percentile:99.99 or mse [default: entropy]
     #[arg(long, value_parser = method, conflicts_with = "cache")]
     method: Option<Method>,
-    /// The largest drop of the AUC that passes
-    #[arg(long, default_value_t = Options::default().max_drop, allow_negative_numbers = true)]
-    max_drop: f64,
-    /// The confidence of the drop's upper bound
-    #[arg(long, default_value_t = Options::default().confidence, allow_negative_numbers = true)]
-    confidence: f64,
-    /// A probability above it is a positive
-    #[arg(long, default_value_t = Options::default().threshold, allow_negative_numbers = true)]
-    threshold: f32,
+    #[command(flatten)]
+    gate: Gate,
     /// Which output is the probability of a positive, from 0 [default: the only one, or the second of two]
     #[arg(long)]
     class: Option<usize>,
-    /// Gate on the drop alone, however uncertain it is
-    #[arg(long)]
-    point: bool,
     /// A column of the tables that is no feature
     #[arg(long, value_name = "COLUMN")]
     without: Vec<String>,
@@ -125,14 +116,7 @@ struct Scales {
 }
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
-    let options = Options {
-        max_drop: arguments.max_drop,
-        confidence: arguments.confidence,
-        threshold: arguments.threshold,
-        point: arguments.point,
-        ..Options::default()
-    };
-    options.check()?;
+    let options = arguments.gate.options()?;
     let inputs = [&arguments.model.model, &arguments.test, &arguments.labels.path].into_iter();
     let cache: Vec<PathBuf> = files(arguments.cache.as_ref()).collect();
     let inputs = inputs.chain(&arguments.calibration).chain(&cache);

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::super::share;
 use super::{ModelArguments, Session, Traced, about, check_outputs};
-use lowbit::classify::starnet::{self, Accuracy};
+use lowbit::classify::starnet::{self, Accuracy, Limits};
 use lowbit::gpu::Context;
 use lowbit::io::labels::Column;
 use lowbit::io::table::check_left;
@@ -48,9 +49,23 @@ pub struct Arguments {
     /// A column of the tables that is no feature
     #[arg(long, value_name = "COLUMN", requires = "calibration")]
     without: Vec<String>,
+    /// The largest drop of the accuracy, and of its upper bound at 95 %, that passes
+    #[arg(long, value_name = "X", default_value_t = Limits::default().max_drop, value_parser = share, requires = "test")]
+    max_drop: f64,
+    /// The largest share of rows that may get another class
+    #[arg(long, value_name = "X", default_value_t = Limits::default().max_flipped, value_parser = share, requires = "test")]
+    max_flipped: f64,
+    /// Gate on the drop alone, however uncertain it is
+    #[arg(long, requires = "test")]
+    point: bool,
 }
 
 impl Arguments {
+    fn limits(&self) -> Limits {
+        let &Self { max_drop, max_flipped, point, .. } = self;
+        Limits { max_drop, max_flipped, point, ..Limits::default() }
+    }
+
     fn budgets(&self) -> Budgets {
         Budgets {
             first: Budget {
@@ -120,16 +135,18 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         let problem = "it has no layer with weights: no Gemm, MatMul or Conv";
         return Err(Error::file(&arguments.model.model, problem).into());
     }
-    let verdict = check(&found.proofs);
+    let (verdict, limits) = (check(&found.proofs), arguments.limits());
+    let kept = found.accuracy.as_ref().map(|accuracy| accuracy.gate(&limits));
     let document = json!({
         "model": arguments.model.model, "model_sha256": loaded.model.sha256, "budgets": budgets,
         "proven": verdict.is_ok(), "biases_known": found.notice.is_none(), "layers": found.proofs,
-        "accuracy": found.accuracy, "version": env!("CARGO_PKG_VERSION"),
+        "accuracy": found.accuracy, "accuracy_kept": kept.as_ref().map(|kept| kept.is_ok()),
+        "limits": found.accuracy.map(|_| limits), "version": env!("CARGO_PKG_VERSION"),
     });
     session.terminal.result(&document, || {
         let mut text = proofs(&found.proofs);
         if let Some(accuracy) = &found.accuracy {
-            text += &report::starnet::accuracy(accuracy);
+            text += &report::starnet::accuracy(accuracy, &limits);
         }
         if verdict.is_ok() {
             text += match found.notice {
@@ -143,7 +160,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         }
         text
     })?;
-    Ok(verdict?)
+    verdict?;
+    Ok(kept.unwrap_or(Ok(()))?)
 }
 
 /// Of layers of integers all is known; of those of floats what their products are.

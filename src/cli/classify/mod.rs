@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod budget;
 mod calibrate;
+mod gate;
 mod run;
 mod telemetry;
 mod watch;
@@ -29,13 +30,13 @@ pub enum Command {
     Calibrate(calibrate::Arguments),
     /// Run an ONNX classifier, in f32 or in INT8
     Run(run::Arguments),
-    /// Judge whether INT8 costs too much: exit code 1 where the AUC drops by more than the limit
+    /// Judge whether INT8 costs too much: exit code 1 where AUC, F1, recall, saturation or flips are beyond their limits
     Audit(Box<audit::Arguments>),
     /// Measure latency and throughput, in f32 and in INT8
     Bench(bench::Arguments),
     /// Answer rows as they come, with a probability and a level for each
     Watch(watch::Arguments),
-    /// Prove that no sum can leave small registers, layer by layer: exit code 1 where one can
+    /// Prove that no sum can leave small registers, layer by layer: exit code 1 where one can, or where accuracy is lost
     Budget(Box<budget::Arguments>),
     /// Write synthetic telemetry of a 3D printer, to try calibration and audits with
     Telemetry(telemetry::Arguments),

@@ -21,19 +21,20 @@ const BUDGET: Duration = Duration::from_millis(300);
 /// where there is a GPU; a software device, which compiles each type for seconds, times them only with --time.
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// The queries, [heads, tokens, head_dim] or [layers, heads, tokens, head_dim]: .npy or .npz, of any numbers
+    /// The queries, [heads, tokens, head_dim] or [layers, heads, tokens, head_dim], of any head_dim: .npy or .npz, of any
+    /// numbers. Fewer tokens than keys have (a decode step, a prompt's chunk) are the newest ones
     #[arg(long, value_name = "Q.npy")]
     q: PathBuf,
     /// The keys, as they are cached (after RoPE); fewer heads than queries have is grouped-query attention
     #[arg(long, value_name = "K.npy")]
     k: PathBuf,
-    /// The values, of the keys' shape
+    /// The values, of the keys' shape, but for the head_dim, which may be another
     #[arg(long, value_name = "V.npy")]
     v: PathBuf,
     /// Types, such as q8_0,q8_0:turbo3 (keys:values); all nine and a few pairs if none is given
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     types: Vec<Pair>,
-    /// A token sees itself and those before it; without this, each sees all
+    /// A token sees itself and those before it, and queries are the newest tokens; without this, each query sees all
     #[arg(long)]
     causal: bool,
     /// Keep the W newest tokens in f16; queries still see the others
@@ -87,7 +88,11 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         (None, None) => (Some(MAX_KL), Some(MAX_L2)),
         given => given,
     };
-    let gpu = device(arguments, session)?;
+    let gpu = match decode::check_timed(&inputs) {
+        Ok(()) => device(arguments, session)?,
+        Err(_) if arguments.no_time => Timing::Off(None),
+        Err(why) => Timing::Off(Some(why.to_string())),
+    };
     let options = EvaluationOptions {
         types: arguments.types.clone(),
         causal: arguments.causal,

@@ -11,14 +11,14 @@ impl Inputs {
     /// Keys and values of a layer at these positions, each `[positions, kv_heads, head_dim]`; behind the last token the first one
     /// comes again.
     pub fn tokens(&self, layer: usize, positions: Range<u64>) -> [Vec<f16>; 2] {
-        let Self { kv_heads, tokens, head_dim, .. } = *self;
-        [&self.k, &self.v].map(|vectors| {
+        let Self { kv_heads, tokens, head_dim, value_dim, .. } = *self;
+        [(&self.k, head_dim), (&self.v, value_dim)].map(|(vectors, dim)| {
             let mut list = Vec::new();
             for position in positions.clone() {
                 let token = (position % tokens as u64) as usize;
                 for head in 0..kv_heads {
-                    let first = ((layer * kv_heads + head) * tokens + token) * head_dim;
-                    list.extend(vectors[first..][..head_dim].iter().map(|&x| f16::from_f32(x)));
+                    let first = ((layer * kv_heads + head) * tokens + token) * dim;
+                    list.extend(vectors[first..][..dim].iter().map(|&x| f16::from_f32(x)));
                 }
             }
             list
@@ -27,8 +27,8 @@ impl Inputs {
 
     /// The queries of a layer's newest token, `[heads, head_dim]`.
     pub fn newest_queries(&self, layer: usize) -> Vec<f32> {
-        let Self { heads, tokens, head_dim, .. } = *self;
-        let of = |head: usize| ((layer * heads + head + 1) * tokens - 1) * head_dim;
+        let Self { heads, queries, head_dim, .. } = *self;
+        let of = |head: usize| ((layer * heads + head + 1) * queries - 1) * head_dim;
         (0..heads).flat_map(|head| self.q[of(head)..][..head_dim].iter().copied()).collect()
     }
 
