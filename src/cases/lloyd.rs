@@ -41,7 +41,7 @@ fn tests() -> Vec<Box<dyn Case>> {
         (0..FOLDED).map(|i| Deciding::new(1, u32::from(i % 5 == 0), i % 3 == 0, true, i as u32 % 7, 100.0));
     let problems = states.flat_map(|state| state.problems).collect();
     cases.push(Box::new(Deciding { problems, relocate: true }));
-    cases.push(Box::new(Committing::new((1, FOLDED, 1), Metric::Euclidean, true, false)));
+    cases.push(Box::new(Committing::new((1, FOLDED, 1), true, false)));
     for (problems, k, d) in [(1, 1, 1), (1, 15, 3), (1, 16, 64), (1, 17, 300), (3, 5, 2), (70, 1, 9)] {
         for (accept, always) in [(true, false), (false, false), (false, true)] {
             cases.push(Box::new(Committing::new((problems, k, d), accept, always)));

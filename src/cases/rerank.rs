@@ -24,7 +24,8 @@ pub const ENTRY: Entry = Entry {
 
 fn tests() -> Vec<Box<dyn Case>> {
     let mut cases: Vec<Reranking> = Vec::new();
-    for size in [(1, 1, 1), (63, 3, 3), (64, 64, 4), (65, 65, 5), (513, 130, 7), (1031, 20, 2), (40, 9, 385)] {
+    for size in [(1, 1, 1), (63, 3, 3), (64, 64, 4), (65, 65, 5), (513, 130, 7), (1031, 20, 2), (40, 9, 385)]
+    {
         for kind in [Kind::Apart, Kind::Ties, Kind::Equal, Kind::Far, Kind::Wide, Kind::Tiny] {
             cases.push(Reranking::new(size, kind, Metric::Euclidean));
         }

@@ -15,7 +15,9 @@ use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Outcome};
 use super::points::{Points, Room, Statistics, Transform, bytes_besides};
 use super::views::Window;
-use super::{Fitted, Init, KMeans, Metric, Progress, Reranked, Source, balance, rows_of, sample, seed, to_labels};
+use super::{
+    Fitted, Init, KMeans, Metric, Progress, Reranked, Source, balance, rows_of, sample, seed, to_labels,
+};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;

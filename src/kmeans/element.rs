@@ -88,7 +88,7 @@ impl Layout {
         let values = random.floats(n as usize * d).into_iter().map(|value| match self.element {
             Element::U8 => 127.0 + 127.0 * value,
             Element::I8 => 127.0 * value,
-            Element::F16 | Element::F32 | Element::I32 => value,
+            Element::F16 | Element::F32 => value,
         });
         let values = unpack(&pack(&values.collect::<Vec<_>>(), self.element), self.element);
         Ok((Stored::upload(gpu, &values, d, self.element, &transform)?, transform.apply(&values, d)))

@@ -366,7 +366,11 @@ impl MiniBatchKMeans {
             let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
             let fitted = scaled.fit_whole(gpu, &Scaled { of: data, factor }, &mut progress)?;
             let cluster_centers = fitted.cluster_centers.scaled(1.0 / factor);
-            return Ok(Fitted { inertia: fitted.inertia / KMeans::measure(factor), cluster_centers, ..fitted });
+            return Ok(Fitted {
+                inertia: fitted.inertia / KMeans::measure(factor),
+                cluster_centers,
+                ..fitted
+            });
         }
         let transform = base.map_of(&statistics, None)?;
         let scales = Scales::new(base.size_of(&statistics, &transform), None).reaching(&statistics);

@@ -49,8 +49,8 @@ pub mod points;
 mod predict;
 pub mod product;
 pub mod radix_sort;
-pub mod rerank;
 mod relocate;
+pub mod rerank;
 pub mod seed;
 mod source;
 mod statistics;
@@ -70,8 +70,8 @@ use centroid::{Scales, power_below};
 pub use checkpoint::Checkpoints;
 use checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
 use first::{rows_of, sample};
-use lloyd::Lloyd;
 pub use labeller::Reranked;
+use lloyd::Lloyd;
 pub use lloyd::Progress;
 pub use mini_batch::MiniBatchKMeans;
 pub use points::Source;
@@ -445,7 +445,8 @@ impl KMeans {
             _ => {
                 drop(lloyd);
                 drop(points);
-                let labelled = self.label(gpus, whole, &statistics.scaled(1.0 / factor), weights, &cluster_centers)?;
+                let labelled =
+                    self.label(gpus, whole, &statistics.scaled(1.0 / factor), weights, &cluster_centers)?;
                 reranked = [reranked, labelled.reranked].into_iter().sum();
                 inertia = labelled.inertia;
                 labelled.labels

@@ -249,7 +249,10 @@ mod tests {
     #[test]
     fn steps_are_the_lowest_bits() {
         assert_eq!([1.0, 3.0, 0.75, -96.0, 1e30].map(step_of), [0, 0, -2, 5, 76]);
-        assert_eq!([f32::from_bits(1), f32::MIN_POSITIVE, 1.0 + f32::EPSILON].map(step_of), [-149, -126, -23]);
+        assert_eq!(
+            [f32::from_bits(1), f32::MIN_POSITIVE, 1.0 + f32::EPSILON].map(step_of),
+            [-149, -126, -23]
+        );
     }
 
     #[test]
@@ -269,7 +272,11 @@ mod tests {
             let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
             let centre = extent.centre(mean);
             for &value in &values {
-                assert_eq!(f64::from(value - centre), f64::from(value) - f64::from(centre), "{value} {centre}");
+                assert_eq!(
+                    f64::from(value - centre),
+                    f64::from(value) - f64::from(centre),
+                    "{value} {centre}"
+                );
             }
             if centre != 0.0 {
                 centred += 1;

@@ -43,9 +43,12 @@ pub fn rerank(points: &[f32], centroids: &[f32], d: usize, dot: bool) -> Vec<u32
         let mut rows = (0..).zip(centroids.chunks(d));
         let first = rows.next();
         first.map(|first| {
-            rows.fold(first, |best, row| {
-                if compare(x, row.1, best.1, dot) == Ordering::Less { row } else { best }
-            })
+            rows.fold(
+                first,
+                |best, row| {
+                    if compare(x, row.1, best.1, dot) == Ordering::Less { row } else { best }
+                },
+            )
         })
     };
     points.chunks(d).map(|x| nearest(x).map_or(0, |(label, _)| label)).collect()

@@ -28,7 +28,9 @@ fn nearest_without_rounding() {
     for d in [1, 2, 5] {
         // Whole numbers, which i64 ranks without rounding.
         let (points, centroids) = (random.integers(40 * d, 50), random.integers(30 * d, 50));
-        let far = |x: &[f32], c: &[f32]| -> i64 { x.iter().zip(c).map(|(x, c)| (*x as i64 - *c as i64).pow(2)).sum() };
+        let far = |x: &[f32], c: &[f32]| -> i64 {
+            x.iter().zip(c).map(|(x, c)| (*x as i64 - *c as i64).pow(2)).sum()
+        };
         for (x, label) in points.chunks(d).zip(rerank::rerank(&points, &centroids, d, false)) {
             let best = (0u32..).zip(centroids.chunks(d)).min_by_key(|(_, c)| far(x, c));
             assert_eq!(best.map(|(label, _)| label), Some(label));

@@ -91,7 +91,8 @@ fn a_sentinel_costs_no_label() {
 fn a_sentinel_costs_no_label_of_batches_and_mini_batches() {
     let gpu = device();
     let (n, d) = (200, 2);
-    let parts: Vec<Matrix> = (0..3).map(|i| far_groups(n, d, 3.0, 10f32.powi(2 + 2 * i), 4 + i as u64)).collect();
+    let parts: Vec<Matrix> =
+        (0..3).map(|i| far_groups(n, d, 3.0, 10f32.powi(2 + 2 * i), 4 + i as u64)).collect();
     let mut all: Vec<f32> = parts.iter().flat_map(|part| part.values.clone()).collect();
     all[n * d] = 1e13;
     let x = Matrix { rows: 3 * n, cols: d, values: all };

@@ -366,27 +366,39 @@ fn empty_clusters_of_inner_products_and_of_a_centroid_at_the_origin_are_filled()
 }
 
 #[test]
-fn data_too_small_for_squares_is_refused_and_a_batch_scales_it() {
+fn data_of_any_size_has_the_labels_of_the_same_data_near_1() {
     let gpu = device();
-    let x = times(&cloud(2), |_| -80);
-    let first = matrix(D, &x.values[..K * D]);
+    let (whole, n) = (cloud(2), D * K);
+    let first = matrix(D, &whole.values[..n]);
     for metric in [Metric::Euclidean, Metric::Dot] {
         let kmeans = KMeans::new(K).metric(metric);
-        let problems = [
-            kmeans.fit(&gpu, &x, |_| ()).map(|_| ()),
-            kmeans.predict(&gpu, &x, &first).map(|_| ()),
-            kmeans.transform(&gpu, &x, &first).map(|_| ()),
-            MiniBatchKMeans::new(K).metric(metric).fit(&gpu, &x, |_| ()).map(|_| ()),
-        ];
-        for problem in problems {
-            let error = problem.unwrap_err();
-            assert!(error.exit_code() == 2 && error.to_string().contains("scale the data up"), "{error}");
+        let mini = MiniBatchKMeans::new(K).metric(metric);
+        let (fitted, learnt) =
+            (kmeans.fit(&gpu, &whole, |_| ()).unwrap(), mini.fit(&gpu, &whole, |_| ()).unwrap());
+        let distances = kmeans.transform(&gpu, &whole, &first).unwrap();
+        let batch = kmeans.fit_batch(&gpu, &whole, 2, |_| ()).unwrap();
+        // Squares of these would vanish in f32, or overflow it.
+        for power in [-80, 100] {
+            let x = times(&whole, |_| power);
+            let scaled = |values: &[f32], power: i32| -> Vec<f32> {
+                values.iter().map(|value| (f64::from(*value) * f64::from(power).exp2()) as f32).collect()
+            };
+            let small = kmeans.fit(&gpu, &x, |_| ()).unwrap();
+            assert_eq!((&small.labels, small.n_iter), (&fitted.labels, fitted.n_iter));
+            assert_eq!(small.cluster_centers.values, scaled(&fitted.cluster_centers.values, power));
+            let inertia = fitted.inertia * f64::from(2 * power).exp2();
+            assert!((small.inertia / inertia - 1.0).abs() < 1e-12, "{} {inertia}", small.inertia);
+            let centers = matrix(D, &scaled(&first.values, power));
+            let power_of_distance = if metric == Metric::Dot { 2 * power } else { power };
+            let found = kmeans.transform(&gpu, &x, &centers).unwrap();
+            if power_of_distance > -126 && power_of_distance < 120 {
+                assert_eq!(found.values, scaled(&distances.values, power_of_distance));
+            }
+            let small = mini.fit(&gpu, &x, |_| ()).unwrap();
+            assert_eq!(small.labels, learnt.labels);
+            let small = kmeans.fit_batch(&gpu, &x, 2, |_| ()).unwrap();
+            assert_eq!((&small.labels, &small.n_iter), (&batch.labels, &batch.n_iter));
         }
-        let (small, own) = (
-            kmeans.fit_batch(&gpu, &x, 2, |_| ()).unwrap(),
-            kmeans.fit_batch(&gpu, &cloud(2), 2, |_| ()).unwrap(),
-        );
-        assert_eq!((&small.labels, &small.n_iter), (&own.labels, &own.n_iter));
     }
     // Directions have a size of their own, and points that are all equal have none to lose.
     KMeans::new(K).metric(Metric::Cosine).fit(&gpu, &x, |_| ()).unwrap();

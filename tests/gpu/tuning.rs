@@ -5,7 +5,7 @@ use lowbit::codec::{CacheType, Codec, Side};
 use lowbit::format::Format;
 use lowbit::gpu::{Context, Options};
 use lowbit::kmeans::assign;
-use lowbit::kmeans::centroid::Centroid;
+use lowbit::kmeans::centroid::{Centroid, Scales};
 use lowbit::kmeans::element::{Element, Layout};
 use lowbit::kmeans::points::Transform;
 use lowbit::kmeans::seed::Seed;
@@ -43,7 +43,7 @@ fn sums_and_seeds_are_tried_in_every_frame() {
         (Element::F16, Transform::Plain),
     ] {
         let layout = Layout::new(element, &transform);
-        Centroid::tuned(&gpu, layout, 8).unwrap();
+        Centroid::tuned(&gpu, layout, 8, Scales::new(1.0, None)).unwrap();
         Seed::tuned(&gpu, layout, 1000, 8, 20).unwrap();
     }
     all_were_right(&gpu);
