@@ -401,6 +401,7 @@ fn data_of_any_size_has_the_labels_of_the_same_data_near_1() {
         }
     }
     // Directions have a size of their own, and points that are all equal have none to lose.
+    let x = times(&whole, |_| -80);
     KMeans::new(K).metric(Metric::Cosine).fit(&gpu, &x, |_| ()).unwrap();
     KMeans::new(1).fit(&gpu, &matrix(2, &[1e-30; 8]), |_| ()).unwrap();
 }
