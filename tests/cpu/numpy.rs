@@ -535,6 +535,8 @@ fn nothing_is_taken_for_values_that_is_something_else() {
     ] {
         assert_eq!(Kind::sniff(text.as_bytes(), false), kind, "{text}");
     }
+    assert_eq!(Kind::of(&folder.file("small.csv", "1,2")).unwrap(), Kind::Text);
+    assert_eq!(Kind::of(&folder.file("small.bin", "1,2")).unwrap(), Kind::Unknown);
     // Random values are no text and no archive.
     let mut random = Random::new(1);
     for _ in 0..2000 {
