@@ -103,7 +103,10 @@ impl Kind {
         let (file, size) = super::open(path)?;
         let mut begin = Vec::new();
         file.take(PEEK).read_to_end(&mut begin).map_err(|e| Error::io(path, e))?;
-        Ok(Self::sniff(&begin, size > PEEK))
+        let (kind, more) = (Self::sniff(&begin, size > PEEK), size > PEEK);
+        // A table of a few bytes may as well be values, but for its name.
+        let table = Self::promised(path).is_some_and(|name| name.ends_with("text"));
+        Ok(if kind == Self::Unknown && table && is_text(&begin, more, 1) { Self::Text } else { kind })
     }
 
     /// What begins so; `more` if more follows.
@@ -131,7 +134,7 @@ impl Kind {
         if is_wide_text(begin) {
             return Self::Foreign("text in UTF-16");
         }
-        if !is_text(begin, more) {
+        if !is_text(begin, more, LEAST_TEXT) {
             return Self::Unknown;
         }
         // Names of columns may stand in brackets of any kind.
@@ -166,8 +169,8 @@ impl Kind {
     }
 }
 
-/// Whether bytes are UTF-8 without control characters but white space.
-fn is_text(begin: &[u8], more: bool) -> bool {
+/// Whether bytes are UTF-8 without control characters but white space: at least so many, or with the end of a line.
+fn is_text(begin: &[u8], more: bool, least: usize) -> bool {
     let text = match str::from_utf8(begin) {
         Ok(text) => text,
         // A character may be cut in two at the end of what is looked at.
@@ -177,15 +180,16 @@ fn is_text(begin: &[u8], more: bool) -> bool {
         Err(_) => return false,
     };
     let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\x0c');
-    (text.len() >= LEAST_TEXT || text.contains('\n')) && !text.contains(control)
+    (text.len() >= least || text.contains('\n')) && !text.contains(control)
 }
 
 /// Whether bytes are UTF-16 of mostly Latin text, with its mark.
 fn is_wide_text(begin: &[u8]) -> bool {
-    let (high, low) = match begin {
-        [0xff, 0xfe, text @ ..] => (text.iter().skip(1), text.len()),
-        [0xfe, 0xff, text @ ..] => (text.iter().skip(0), text.len()),
+    // The upper bytes of characters.
+    let (upper, length) = match begin {
+        [0xff, 0xfe, text @ ..] => (text.get(1..).unwrap_or_default(), text.len()),
+        [0xfe, 0xff, text @ ..] => (text, text.len()),
         _ => return false,
     };
-    low >= 4 && high.step_by(2).take(16).all(|&byte| byte == 0)
+    length >= 4 && upper.iter().step_by(2).take(16).all(|&byte| byte == 0)
 }

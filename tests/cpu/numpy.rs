@@ -437,7 +437,7 @@ fn labels_of_any_two_values_have_a_positive() {
     let bools = arrays(array("|b1", false, &[2], &[1, 0]), Some("false")).unwrap();
     assert_eq!(bools, (vec![no, yes], "False".into()));
     let text = |big: bool| -> Vec<u8> {
-        let codes = "ja\0\0neinja\0\0".chars().map(|c| u32::from(c));
+        let codes = "ja\0\0neinja\0\0".chars().map(u32::from);
         codes.flat_map(|code| if big { code.to_be_bytes() } else { code.to_le_bytes() }).collect()
     };
     assert_eq!(
@@ -535,6 +535,8 @@ fn nothing_is_taken_for_values_that_is_something_else() {
     ] {
         assert_eq!(Kind::sniff(text.as_bytes(), false), kind, "{text}");
     }
+    assert_eq!(Kind::of(&folder.file("small.csv", "1,2")).unwrap(), Kind::Text);
+    assert_eq!(Kind::of(&folder.file("small.bin", "1,2")).unwrap(), Kind::Unknown);
     // Random values are no text and no archive.
     let mut random = Random::new(1);
     for _ in 0..2000 {

@@ -210,7 +210,7 @@ fn what_cannot_be_quantized_is_refused() {
     writer.write(&folder.join("nan.gguf"), |_, out| out.write(&[0xff; 256])).unwrap();
     let whole = fs::read(folder.join("nan.gguf")).unwrap();
     fs::write(folder.join("short.gguf"), &whole[..whole.len() - 33]).unwrap();
-    write_npy(&folder.join("f8.npy"), "<f8", false, "(2, 2)", &[0; 32]);
+    write_npy(&folder.join("c8.npy"), "<c8", false, "(2, 2)", &[0; 32]);
     write_npy(&folder.join("cube.npy"), "<f4", false, "(2, 2, 2)", &[0; 32]);
     let mut values = vec![0.5; 64];
     values[40] = f32::INFINITY;
@@ -245,7 +245,7 @@ fn what_cannot_be_quantized_is_refused() {
         ("empty.gguf", "out.gguf", &["--to", "F16"], &["empty.gguf", "the file is empty"]),
         ("cut.gguf", "out.gguf", &["--to", "F16"], &["cut.gguf", "truncated"]),
         ("short.gguf", "out.gguf", &["--to", "F16"], &["short.gguf", "truncated"]),
-        ("f8.npy", "out.gguf", &["--to", "F16"], &["f8.npy", "float64"]),
+        ("c8.npy", "out.gguf", &["--to", "F16"], &["c8.npy", "complex64"]),
         ("cube.npy", "out.gguf", &["--to", "F16"], &["cube.npy", "3-D"]),
         ("nan.gguf", "out.gguf", &["--to", "F16", "--name", "w"], &["tensors of a GGUF file have names"]),
         (

@@ -12,6 +12,7 @@
 //! bounded header, does not recurse, and says in one line what is wrong.
 
 mod array;
+mod fortran;
 mod header;
 mod labels;
 mod matrix;
