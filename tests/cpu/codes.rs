@@ -389,7 +389,11 @@ fn integers_that_look_like_codes_are_refused_and_others_are_not() {
         ("a.int_weight", "I8", vec![32], 1),
     ] {
         let codes = tensor(name, dtype, &shape, vec![1; 32 * bytes]);
-        doubted(&folder, &[codes.clone()], &[&format!("tensor '{name}'"), dtype, "scale is missing"]);
+        doubted(
+            &folder,
+            std::slice::from_ref(&codes),
+            &[&format!("tensor '{name}'"), dtype, "scale is missing"],
+        );
         // The user may know better.
         let source = folder.open(&[codes.clone(), tensor("y", "F32", &[2, 2], f32s([1.0; 4]))]);
         let dropped = Options { drop: vec![name.into()], ..options("F32") };
