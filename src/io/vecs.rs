@@ -15,7 +15,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::npy::{self, Values};
-use super::safetensors::{Safetensors, Tensor, is_safetensors};
+use super::safetensors::{Safetensors, Tensor, is_safetensors, scale_names};
 use super::{Positioned, quoted, swap_bytes};
 use crate::{Error, Result};
 
@@ -202,6 +202,13 @@ impl Vectors {
                 )));
             }
         };
+        let scale = scale_names(&tensor.name).into_iter().find(|scale| file.tensor(scale).is_ok());
+        if let Some(scale) = scale.filter(|_| matches!(element, Element::U8 | Element::I8)) {
+            let scale = quoted(&scale);
+            return Err(error(format!(
+                "tensor {name} has codes, whose scale is {scale}, and no values: give the model's F16, BF16 or F32"
+            )));
+        }
         if rows == 0 || cols == 0 {
             return Err(error(format!("tensor {name} is empty: its shape is {shape:?}")));
         }

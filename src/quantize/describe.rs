@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::codes::{Codes, are_codes, no_scale, unknown_beside, unread_kind};
 use super::config::{Method, Scaled};
 use super::packed::Packed;
-use super::scales::{Scales, scale_names};
+use super::scales::Scales;
 use super::source::{Doubt, LeftOut};
 use crate::Result;
 use crate::io::gguf::{Tensor, TensorType};
 use crate::io::quoted;
-use crate::io::safetensors::{self, Safetensors};
+use crate::io::safetensors::{self, Safetensors, scale_names};
 
 /// The longest description of codes that ComfyUI's files have, in bytes.
 const LONGEST_DESCRIPTION: u64 = 4096;
