@@ -82,6 +82,7 @@ pub(super) fn describe(file: &Safetensors, method: Option<&Method>) -> Result<Ch
     for (from, fate) in fates {
         let left =
             |why| LeftOut { name: from.name.clone(), ty: from.dtype.name, shape: from.shape.clone(), why };
+        let fate = check_alone(from, &names).map_or_else(Fate::Refused, |()| fate);
         let (name, shape, ty, way) = match fate {
             Fate::Left(why) => {
                 found.left_out.push(left(why));
@@ -98,9 +99,6 @@ pub(super) fn describe(file: &Safetensors, method: Option<&Method>) -> Result<Ch
             }
             Fate::Read(name, shape, ty, way) => (name, shape, ty, way),
         };
-        if let Err(problem) = check_alone(from, &names) {
-            return Ok(Err(problem));
-        }
         let refused = found.doubts.last().is_some_and(|doubt| doubt.tensor.name == from.name);
         match tensor(&name, &shape, ty, from.offset) {
             Ok(tensor) => {

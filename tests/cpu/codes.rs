@@ -429,6 +429,8 @@ fn scales_without_codes_are_refused() {
     let scale = |name: &str| tensor(name, "F32", &[1], f32s([0.5]));
     for name in ["x.weight_scale", "x.weight_scale_inv", "x.scale_weight"] {
         doubted(&folder, &[scale(name)], &[name, "'x.weight'", "is missing"]);
+        let source = folder.open(&[scale(name), tensor("y", "F32", &[1], f32s([1.0]))]);
+        plan(source.as_ref(), &Options { drop: vec![name.into()], ..options("F32") }).unwrap();
         let floats = tensor("x.weight", "BF16", &[2, 2], bf16s([1.0; 4]));
         doubted(&folder, &[floats, scale(name)], &["'x.weight'", name, "BF16 are no codes"]);
     }
