@@ -19,7 +19,7 @@ use std::str::FromStr;
 use super::kind::Kind;
 use super::npy::Array;
 use super::number::Number;
-use super::safetensors::{Safetensors, Tensor};
+use super::safetensors::{Safetensors, Tensor, scale_names};
 use super::{Positioned, quoted, split_part, swap_bytes};
 use crate::{Error, Result};
 
@@ -264,6 +264,13 @@ impl Vectors {
                 "tensor {name} is {other}: convert it to a type of numbers such as F32"
             )));
         };
+        let scale = scale_names(&tensor.name).into_iter().find(|scale| file.tensor(scale).is_ok());
+        if let Some(scale) = scale.filter(|_| !number.is_float()) {
+            let scale = quoted(&scale);
+            return Err(error(format!(
+                "tensor {name} has codes, whose scale is {scale}, and no values: give the model's F16, BF16 or F32"
+            )));
+        }
         if rows == 0 || cols == 0 {
             return Err(error(format!("tensor {name} is empty: its shape is {shape:?}")));
         }

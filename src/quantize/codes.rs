@@ -8,10 +8,10 @@
 use std::ops::Bound;
 
 use super::describe::{Checked, Names};
-use super::scales::{room, scale_names};
+use super::scales::room;
 use crate::Result;
 use crate::io::quoted;
-use crate::io::safetensors::{Safetensors, Tensor};
+use crate::io::safetensors::{Safetensors, Tensor, scale_names};
 
 /// What the codes of a kind are stored as: the end of their name, the end of the name of what lies beside them, and whose
 /// kind it is. The first row that fits counts.

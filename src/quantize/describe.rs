@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::codes::{Codes, are_codes, no_scale, unknown_beside, unread_kind};
 use super::config::{Method, Scaled};
 use super::packed::Packed;
-use super::scales::{Scales, scale_names};
+use super::scales::Scales;
 use super::source::{Doubt, LeftOut};
 use crate::Result;
 use crate::io::gguf::{Tensor, TensorType};
 use crate::io::quoted;
-use crate::io::safetensors::{self, Safetensors};
+use crate::io::safetensors::{self, Safetensors, scale_names};
 
 /// The longest description of codes that ComfyUI's files have, in bytes.
 const LONGEST_DESCRIPTION: u64 = 4096;
@@ -82,6 +82,7 @@ pub(super) fn describe(file: &Safetensors, method: Option<&Method>) -> Result<Ch
     for (from, fate) in fates {
         let left =
             |why| LeftOut { name: from.name.clone(), ty: from.dtype.name, shape: from.shape.clone(), why };
+        let fate = check_alone(from, &names).map_or_else(Fate::Refused, |()| fate);
         let (name, shape, ty, way) = match fate {
             Fate::Left(why) => {
                 found.left_out.push(left(why));
@@ -98,9 +99,6 @@ pub(super) fn describe(file: &Safetensors, method: Option<&Method>) -> Result<Ch
             }
             Fate::Read(name, shape, ty, way) => (name, shape, ty, way),
         };
-        if let Err(problem) = check_alone(from, &names) {
-            return Ok(Err(problem));
-        }
         let refused = found.doubts.last().is_some_and(|doubt| doubt.tensor.name == from.name);
         match tensor(&name, &shape, ty, from.offset) {
             Ok(tensor) => {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::describe::{Checked, Names};
 use crate::format::Format;
 use crate::io::quoted;
-use crate::io::safetensors::{Safetensors, Tensor};
+use crate::io::safetensors::{Safetensors, Tensor, scale_names};
 use crate::{Error, Result};
 
 /// The sides of the blocks that have scales of their own, where no config.json says otherwise.
@@ -93,13 +93,6 @@ impl Scales {
         }
         of_scales
     }
-}
-
-/// The names that the scales of `name` may have.
-pub(super) fn scale_names(name: &str) -> Vec<String> {
-    let own = [format!("{name}_scale_inv"), format!("{name}_scale")];
-    let of_comfy = name.strip_suffix(".weight").map(|stem| format!("{stem}.scale_weight"));
-    own.into_iter().chain(of_comfy).collect()
 }
 
 /// How many values of each dimension share a scale, if these shapes say so.

@@ -29,7 +29,8 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Codes that could only be written as values, which they are not: a plan with one is refused.
+/// Codes that could only be written as values, which they are not, or a part of codes that are not there: a plan with one is
+/// refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
     /// What is to be said of it, and with it why.

@@ -63,7 +63,9 @@ impl Folder {
     #[track_caller]
     pub(super) fn refused(&self, tensors: &[Described], problem: &str) {
         let path = self.file(tensors, &[]);
-        let error = source::open(&path, None).expect_err("this should have been refused");
+        let plan = source::open(&path, None)
+            .and_then(|source| Plan::new(source.as_ref(), &options("F32")).map(drop));
+        let error = plan.expect_err("this should have been refused");
         assert!(matches!(error, Error::File { .. }), "{error:?}");
         assert_eq!(error.to_string(), format!("{}: {problem}", path.display()));
     }

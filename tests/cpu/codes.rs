@@ -1,6 +1,7 @@
 //! Codes of checkpoints: what they are worth with every scale that there can be, and that those whose scale is not known
 //! are refused, by their names and that of their kind.
 
+use lowbit::io::vecs::{How, Vectors};
 use lowbit::quantize::source::{self, Source};
 use lowbit::quantize::{Options, Plan};
 use lowbit::random::Random;
@@ -389,7 +390,11 @@ fn integers_that_look_like_codes_are_refused_and_others_are_not() {
         ("a.int_weight", "I8", vec![32], 1),
     ] {
         let codes = tensor(name, dtype, &shape, vec![1; 32 * bytes]);
-        doubted(&folder, &[codes.clone()], &[&format!("tensor '{name}'"), dtype, "scale is missing"]);
+        doubted(
+            &folder,
+            std::slice::from_ref(&codes),
+            &[&format!("tensor '{name}'"), dtype, "scale is missing"],
+        );
         // The user may know better.
         let source = folder.open(&[codes.clone(), tensor("y", "F32", &[2, 2], f32s([1.0; 4]))]);
         let dropped = Options { drop: vec![name.into()], ..options("F32") };
@@ -424,11 +429,29 @@ fn scales_without_codes_are_refused() {
     let scale = |name: &str| tensor(name, "F32", &[1], f32s([0.5]));
     for name in ["x.weight_scale", "x.weight_scale_inv", "x.scale_weight"] {
         doubted(&folder, &[scale(name)], &[name, "'x.weight'", "is missing"]);
+        let source = folder.open(&[scale(name), tensor("y", "F32", &[1], f32s([1.0]))]);
+        plan(source.as_ref(), &Options { drop: vec![name.into()], ..options("F32") }).unwrap();
         let floats = tensor("x.weight", "BF16", &[2, 2], bf16s([1.0; 4]));
         doubted(&folder, &[floats, scale(name)], &["'x.weight'", name, "BF16 are no codes"]);
     }
     let codes = tensor("x.weight", "F8_E4M3", &[2, 2], vec![0x38; 4]);
     doubted(&folder, &[codes, scale("x.weight_scale"), scale("x.scale_weight")], &["scales twice"]);
+}
+
+/// K-means reads integers as points, but not codes.
+#[test]
+fn points_are_values_and_no_codes() {
+    let folder = Folder::new();
+    let points = |name: &str| tensor(name, "I8", &[4, 2], vec![2; 8]);
+    let open = |tensors: &[Described]| Vectors::open(&folder.file(tensors, &[]), &How::default());
+    assert_eq!(open(&[points("x.weight"), tensor("y_scale", "F32", &[1], f32s([0.5]))]).unwrap().rows(), 4);
+    for name in ["x.weight_scale", "x.weight_scale_inv", "x.scale_weight"] {
+        let error = open(&[points("x.weight"), tensor(name, "F32", &[1], f32s([0.5]))]).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("tensor 'x.weight' has codes, whose scale is '{name}'")),
+            "{error}"
+        );
+    }
 }
 
 /// Files of the field with the answers of others.

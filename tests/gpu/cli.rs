@@ -736,7 +736,10 @@ fn inspect_refuses_what_it_does_not_know() {
     for (name, _, words) in files {
         refused(&mut lowbit(folder.path(), &["inspect", name]), BAD_INPUT, &[name, words]);
     }
-    refused(&mut lowbit(folder.path(), &["inspect", "."]), BAD_INPUT, &["folder"]);
+    // A folder stands for the model in it.
+    refused(&mut lowbit(folder.path(), &["inspect", "."]), BAD_INPUT, &["cut.safetensors", "truncated"]);
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    refused(&mut lowbit(folder.path(), &["inspect", "empty"]), BAD_INPUT, &["empty: this folder has no"]);
     refused(&mut lowbit(folder.path(), &["inspect", "none.gguf"]), BAD_INPUT, &["none.gguf"]);
 }
 

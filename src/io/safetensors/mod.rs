@@ -303,6 +303,13 @@ pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Part<'_>]) -
     })
 }
 
+/// The names that the scales of the codes `name` may have: `X.weight_scale_inv`, `X.weight_scale` and `X.scale_weight`.
+pub(crate) fn scale_names(name: &str) -> Vec<String> {
+    let own = [format!("{name}_scale_inv"), format!("{name}_scale")];
+    let of_comfy = name.strip_suffix(".weight").map(|stem| format!("{stem}.scale_weight"));
+    own.into_iter().chain(of_comfy).collect()
+}
+
 /// Whether a path is what [`Safetensors::open`] can open, by how it begins: a safetensors file, an index, or a folder.
 ///
 /// # Errors
