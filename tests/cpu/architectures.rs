@@ -433,6 +433,8 @@ fn what_is_not_counted_is_named() {
     assert!(of(r#"{"model_type": "falcon_h1"}"#).contains("Mamba mixers"));
     assert!(of(r#"{"model_type": "deepseek_v32"}"#).contains("indexer"));
     assert_eq!(of(r#"{"model_type": "llama"}"#), "");
+    // It is called by the name of its row, also where the file has none.
+    assert_eq!(geometry(r#"{"model_type": "llava", "text_config": {}}"#).unwrap().kind, "llama");
     // No cache at all.
     assert_eq!(geometry(r#"{"model_type": "rwkv"}"#).unwrap().kept_layers(), 0);
 }

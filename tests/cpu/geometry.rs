@@ -129,9 +129,11 @@ fn windows_are_those_of_the_file_or_of_the_architecture() {
     }
 }
 
+type Case = (&'static str, Vec<(&'static str, Value)>, Vec<Layers>);
+
 /// The layers that each architecture of llama.cpp has, of six with four heads of 128, windows of 9 where it can have them,
 /// and latents of 512 and 64: names, what more a file needs, and the layers.
-fn ggml() -> Vec<(&'static str, Vec<(&'static str, Value)>, Vec<Layers>)> {
+fn ggml() -> Vec<Case> {
     let (usual, none) = (heads(4, 128, 128), Attention::None);
     let (full, window) = (|count| layers(count, usual, None), |count| layers(count, usual, Some(9)));
     let swa = || ("attention.sliding_window", Value::U32(9));

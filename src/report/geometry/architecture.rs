@@ -92,6 +92,11 @@ pub(super) struct Shared {
 }
 
 impl Architecture {
+    /// The `model_type`, or the first of several.
+    pub fn name(&self) -> &str {
+        self.model_type.first().map_or("", String::as_str)
+    }
+
     /// Whether the cache depends on this key.
     pub fn reads(&self, key: &str) -> bool {
         let is = |own: &str| own == key || own.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));

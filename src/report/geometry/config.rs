@@ -192,8 +192,7 @@ impl<'a> Config<'a> {
             layers.iter_mut().enumerate().filter(reads).for_each(|(_, layer)| layer.shared = true);
         }
         not_counted.extend(row.not_counted.clone());
-        let name = self.own.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        Ok(Geometry::new(name, &layers, notices, not_counted))
+        Ok(Geometry::new(row.name(), &layers, notices, not_counted))
     }
 
     fn layers(&self, notices: &mut Vec<String>, not_counted: &mut Vec<String>) -> Found<Vec<Layer>> {
