@@ -20,7 +20,7 @@ pub struct Rotation {
 impl Rotation {
     /// That of a dimension, which is not 0.
     pub fn new(dim: usize) -> Self {
-        let block = 1 << dim.trailing_zeros();
+        let block = Self::block_of(dim);
         let words = Self::sign_words(dim);
         let sign = |v: usize| if words[v / 32] >> (v % 32) & 1 == 1 { -1.0 } else { 1.0 };
         Self { signs: (0..dim).map(sign).collect(), block, norm: (1.0 / (block as f64).sqrt()) as f32 }
@@ -29,6 +29,11 @@ impl Rotation {
     /// The signs as bits: that of value v is bit `v % 32` of word `v / 32`, 1 for a minus.
     pub fn sign_words(dim: usize) -> Vec<u32> {
         Random::new(SEED).words(dim.div_ceil(32))
+    }
+
+    /// Values that are rotated together in a dimension, which is not 0: the largest power of two that divides it.
+    pub fn block_of(dim: usize) -> usize {
+        1 << dim.trailing_zeros()
     }
 
     /// Values that are rotated together.

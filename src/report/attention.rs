@@ -14,6 +14,7 @@ use super::decode::percent;
 use super::geometry::{Attention, Layer, Layers};
 use super::table;
 use crate::codec::quality::{ByLayer, Inputs, Options, Quality, compare};
+use crate::codec::rotation::Rotation;
 use crate::codec::{CacheType, GROUP, Pair};
 use crate::{Error, Result};
 
@@ -23,6 +24,9 @@ pub const MAX_KL: f64 = 0.01;
 
 /// The relative L2 of the output that is allowed along with it. No divergence shows what values cost.
 pub const MAX_L2: f64 = 0.1;
+
+/// Rotations of fewer values are said to be so: it is the least of those that devices have.
+const WHOLE_BLOCK: usize = 16;
 
 /// Pairs that are compared along with every type if none are asked for: keys in more bits than values.
 const PAIRS: [[CacheType; 2]; 4] = [
@@ -326,6 +330,12 @@ impl TypeRow {
         }
     }
 
+    /// Whether its keys or values are rotated as shown.
+    fn rotates(&self) -> bool {
+        let turbo = [self.types.keys, self.types.values].iter().any(|ty| ty.is_turbo());
+        self.form.is_some_and(|form| form.rotate || turbo)
+    }
+
     /// The name, and what is done in front of it.
     fn full_name(&self) -> String {
         match self.form {
@@ -442,6 +452,15 @@ impl Evaluation {
         if self.types.iter().any(|row| row.forms.len() > 1) {
             text += "form: with the least mean KL of plain, centred keys, and for q8_0 and q4_0 rotated, or both; one within the \
                      limits if there is any\n";
+        }
+        for (dim, what) in [(key_dim, "keys"), (value_dim, "values")] {
+            let block = Rotation::block_of(dim);
+            if block < WHOLE_BLOCK && self.types.iter().any(|row| row.rotates()) {
+                text += &format!(
+                    "rotated {what} are so by blocks of {block} of their {dim} values, the largest power of two that divides \
+                     them: it spreads outliers little\n"
+                );
+            }
         }
         for row in &self.types {
             let refused = row.refused.as_deref();

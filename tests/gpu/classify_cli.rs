@@ -485,6 +485,13 @@ fn data_that_does_not_fit_is_refused() {
     audit("y.npy", &["--class", "0", "--confidence", "1"], &["the confidence is 1"]);
     audit("y.npy", &["--class", "0", "--max-drop", "-1"], &["the largest drop is -1"]);
     audit("y.npy", &["--class", "0", "--threshold", "1"], &["the threshold is 1"]);
+    audit("y.npy", &["--class", "0", "--max-flipped", "2"], &["the largest share of flipped decisions is 2"]);
+    // One class is audited against the rest, and the flips are those of all of them too.
+    let all = ["classify", "audit", model, "--calibration", "x.npy", "--test", "x.npy", "--labels", "y.npy"];
+    let ran = run(&mut lowbit(folder, &[&all[..], &["--class", "0", "--json"]].concat()));
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    let mut checks = found["checks"].as_array().unwrap().iter();
+    assert!(checks.any(|check| check["name"] == "another class" && check["part"] == "flips"), "{found}");
 }
 
 #[test]

@@ -129,6 +129,8 @@ fn heads_of_any_size_and_a_few_queries_are_evaluated() {
     assert_eq!(found["types"][0]["bytes"], 2 * 40 * 320 * 17 / 16);
     // 72 values are groups of 32, 32 and 8.
     shapes([2, 40, 72], [2, 40, 72], [2, 40, 72]);
+    let text = done(folder, &eval(&["--types", "turbo3", "--no-time"]));
+    assert!(text.contains("rotated keys are so by blocks of 8 of their 72 values"), "{text}");
     let found = json(folder, &eval(&["--types", "q8_0,turbo3", "--json"]));
     assert_eq!(found["types"][0]["bits_per_value"].as_f64(), Some((8 * 72 + 3 * 16) as f64 / 72.0));
     assert!(found["untimed"].as_str().unwrap().contains("72 is not supported"), "{found}");
