@@ -6,7 +6,7 @@ use super::Weights;
 use crate::Result;
 use crate::format::Format;
 use crate::gpu::verify::{Expected, Sample};
-use crate::gpu::{Context, Spec};
+use crate::gpu::{Bound, Context, Spec};
 use crate::oracle::{matmul_matrix, matvec, matvec_integer};
 use crate::random::Random;
 
@@ -41,8 +41,7 @@ pub(crate) struct Known {
     weights: Vec<f32>,
     /// `[n, cols]`.
     pub x: Vec<f32>,
-    /// The rows of the product that are compared.
-    pub sample: Sample,
+    sample: Sample,
     answers: BTreeMap<Kind, Expected>,
 }
 
@@ -60,6 +59,16 @@ impl Known {
         format.dequantize(&blocks, &mut weights)?;
         let (x, sample) = (random.floats((n * cols) as usize), Sample::of(rows as usize, []));
         Ok(Self { format, rows, cols, blocks, weights, x, sample, answers: BTreeMap::new() })
+    }
+
+    /// The rows of the product that are compared: the ends, and some by chance.
+    pub fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// The same with those rows compared at which `pass` can go wrong too.
+    pub fn around(self, pass: &Bound) -> Self {
+        Self { sample: Sample::of(self.rows as usize, [pass]), answers: BTreeMap::new(), ..self }
     }
 
     /// The weights, uploaded.

@@ -173,7 +173,7 @@ impl Trial {
     fn attempt(&mut self, gpu: &Context, spec: &Spec) -> Result<tune::Score> {
         let on = Operands { weights: &self.weights, x: &self.x, bias: &self.bias, y: &self.y };
         let bound = bind(gpu, spec, &on)?;
-        let sample = self.known.sample.clone();
+        let sample = self.known.sample().clone();
         let expected = self.known.expected(spec);
         let answer = Answer { name: "y", buffer: &self.y, sample: Some(&sample), expected };
         tune::trial(gpu, spec, &[&bound], &[answer], &[&bound], Duration::from_millis(20))

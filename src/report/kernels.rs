@@ -143,6 +143,7 @@ fn row(
             }
         };
         prepared.check(gpu, &format!("{} {}", spec.label(), small.name()), sample, expected)?;
+        // It was checked, which a case does by itself: it knows what its outputs hold before a run.
         tune::trial(gpu, spec, &[], &[], &run_of(&prepared), Duration::ZERO)
     })?;
     // What is timed is verified: this very pipeline, at this very size.

@@ -8,7 +8,7 @@ use super::table;
 use crate::Result;
 use crate::cases::REGISTRY;
 use crate::format::Format;
-use crate::gpu::verify::{Answer, Sample, check};
+use crate::gpu::verify::{Answer, check};
 use crate::gpu::{Bound, Buffer, Context, OpKind, Spec, Timing, time};
 use crate::matmul::known::Known;
 use crate::matmul::{Activations, Operands, Path, Weights, bind, tuned};
@@ -78,7 +78,7 @@ struct Trial {
 impl Trial {
     /// Of random operands in `format` on `path`.
     fn new(gpu: &Context, format: &'static Format, Shape { m, k, n }: Shape, path: Path) -> Result<Self> {
-        let mut known = Known::new(format, m, k, n)?;
+        let known = Known::new(format, m, k, n)?;
         let x = Activations::upload(gpu, &known.x, k as usize)?;
         let bias = Buffer::new(gpu, "bias", 0, 4)?;
         let first = known.upload(gpu)?;
@@ -90,8 +90,8 @@ impl Trial {
         };
         let (bound, y) = bind(&first)?;
         // This very pipeline, at this very size.
-        known.sample = Sample::of(m as usize, [&bound]);
-        let (what, sample) = (format!("{} m={m} k={k} n={n}", spec.label()), known.sample.clone());
+        let mut known = known.around(&bound);
+        let (what, sample) = (format!("{} m={m} k={k} n={n}", spec.label()), known.sample().clone());
         let answer = Answer { name: "y", buffer: &y, sample: Some(&sample), expected: known.expected(&spec) };
         check(gpu, &what, [&bound], &[answer])?;
         let mut bounds = vec![bound];
@@ -138,7 +138,7 @@ pub fn measure(
     let trial = Trial::new(gpu, format, shape, path)?;
     let known = &trial.known;
     let (mut error, mut size) = (0.0, 0.0);
-    for &row in known.sample.rows() {
+    for &row in known.sample().rows() {
         let y: Vec<f32> = trial.y.read_rows(gpu, row as u64..row as u64 + 1)?;
         for (x, &y) in known.x.chunks(k as usize).zip(&y) {
             let exact = product(known.row(row), x, 0.0);

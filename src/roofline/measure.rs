@@ -79,6 +79,9 @@ const ARITHMETIC_US: f64 = 2000.0;
 const FMA: [f32; 2] = [255.0 / 256.0, 1.0 / 256.0];
 const WEIGHT: u32 = 0x7f81_35fb;
 
+/// An oracle of chains of multiply-adds: values and bounds.
+type Chains = fn(&[f32], f32, f32, u64) -> (Vec<f64>, Vec<f64>);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Copy,
@@ -240,7 +243,7 @@ impl Pool {
     ) -> Result<()> {
         let sample = Sample::of(self.arithmetic_out.rows() as usize, [run]);
         let (factor, addend, batches) = (FMA[0], FMA[1], u64::from(batches));
-        let chains = |oracle: fn(&[f32], f32, f32, u64) -> (Vec<f64>, Vec<f64>)| {
+        let chains = |oracle: Chains| {
             let x = sample.read::<f32>(gpu, &self.floats)?;
             let (values, bounds) = oracle(&x, factor, addend, fma_f32::STEPS * batches);
             Ok::<_, Error>(Expected::Within { values, bounds })

@@ -220,7 +220,8 @@ fn a_lost_device_is_an_error_and_no_panic() {
     let submitted = record.submit();
     let read = s.distances.read::<f32>(&gpu);
     let made = Buffer::new(&gpu, "late", 1, 4);
-    assert_eq!(submitted.unwrap_err().exit_code(), 3);
+    // The news can arrive with the next call only.
+    assert!(submitted.is_ok() || submitted.is_err_and(|error| error.exit_code() == 3));
     assert_eq!(read.unwrap_err().exit_code(), 3);
     assert_eq!(made.unwrap_err().exit_code(), 3);
 }
