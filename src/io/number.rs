@@ -104,12 +104,13 @@ impl Number {
         })
     }
 
-    /// Whether the user is to be told that values become f32: of smaller types f32 holds every value, and such files have
-    /// always been points and weights.
+    /// Whether it has values between whole numbers.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F16 | Self::Bf16 | Self::F32 | Self::F64)
     }
 
+    /// Whether the user is to be told that values become f32: of smaller types f32 holds every value, and such files have
+    /// always been points and weights.
     pub fn is_converted(self) -> bool {
         !matches!(self, Self::F32 | Self::F16 | Self::Bf16 | Self::U8 | Self::I8)
     }
