@@ -247,7 +247,10 @@ impl<'a> Points<'a> {
         }
         let chunk = chunk.min(n);
         let chunks = n.div_ceil(chunk);
-        let resident = if all { chunks } else { (room.bytes / each / chunk).saturating_sub(2).min(chunks) };
+        // Two blocks for what goes through, and one for a last chunk that is smaller.
+        let through = 2 * chunk + n % chunk;
+        let resident =
+            if all { chunks } else { ((room.bytes / each).saturating_sub(through) / chunk).min(chunks) };
         let mut points = Self {
             reader: Reader { source, transform, layout, n, chunk },
             weights,

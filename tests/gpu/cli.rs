@@ -367,7 +367,6 @@ fn data_that_cannot_be_clustered_is_refused_by_name() {
         values[250 * D] = value;
         npy::write_matrix(&folder.join(name), N, D, &values).unwrap();
     }
-    npy::write_matrix(&folder.join("far.npy"), 2, 1, &[-3e38, 3e38]).unwrap();
 
     let cases: &[(&str, &[&str])] = &[
         ("missing.npy", &["No such file"]),
@@ -392,7 +391,6 @@ fn data_that_cannot_be_clustered_is_refused_by_name() {
         let fit = ["kmeans", "fit", name, "-k", "2", "--labels", "l.npy", "--centroids", "c.npy"];
         refused(&mut lowbit(folder, &fit), BAD_INPUT, &words);
     }
-    refused(&mut lowbit(folder, &["kmeans", "fit", "far.npy", "-k", "2"]), BAD_INPUT, &["row 0", "scale"]);
     // The same reader serves the others.
     let predict = ["kmeans", "predict", "x.npy", "--centroids", "nan.npy", "-o", "l.npy"];
     refused(&mut lowbit(folder, &predict), BAD_INPUT, &["nan.npy: row 200"]);

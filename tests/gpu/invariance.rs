@@ -291,6 +291,9 @@ fn moving_the_origin_changes_no_label() {
                 "{here} {there}"
             );
         }
+        // And so is the inertia, which is that of the centroids as they are returned.
+        let (here, there) = (expected.inertia.remove(0), found.inertia.remove(0));
+        assert!((here / there - 1.0).abs() < 1e-7, "{here} {there}");
         (expected.centres, found.centres) = (vec![], vec![]);
         assert_eq!(found, expected);
     }
@@ -298,9 +301,13 @@ fn moving_the_origin_changes_no_label() {
         let batch = kmeans.fit_batch(&gpu, x, 4, |_| ()).unwrap();
         let small = MiniBatchKMeans::new(K).batch_size(64).max_iter(4).fit(&gpu, x, |_| ()).unwrap();
         let codes = ProductQuantizer::new(2).bits(4).max_iter(9).fit(&gpu, x, |_, _| ()).unwrap().codes;
-        (batch.labels, batch.n_iter, batch.inertia, small.labels, small.inertia, codes)
+        let inertias = [batch.inertia, vec![small.inertia]].concat();
+        (inertias, (batch.labels, batch.n_iter, small.labels, codes))
     });
-    assert_eq!(both[0], both[1]);
+    let [(here, of_here), (there_too, of_there)] = both;
+    assert_eq!(of_here, of_there);
+    let alike = |(here, there): (&f64, &f64)| (here / there - 1.0).abs() < 1e-7;
+    assert!(here.iter().zip(&there_too).all(alike), "{here:?} {there_too:?}");
     let distances = [(&x, first.clone()), (&there, moved(&first))]
         .map(|(x, first)| kmeans.transform(&gpu, x, &first).unwrap().values);
     assert_eq!(distances[0], distances[1]);

@@ -263,8 +263,6 @@ fn wrong_input_is_refused_by_name() {
     assert!(error(KMeans::new(1), &nan).starts_with("Input X contains NaN: row 1, column 0 "));
     let infinite = matrix(2, &[0.0, f32::INFINITY]);
     assert!(error(KMeans::new(1), &infinite).contains("infinity (inf): row 0, column 1"));
-    let huge = matrix(1, &[0.0, 1.0, 1e30]);
-    assert!(error(KMeans::new(1), &huge).contains("overflow"));
     let init = Init::Centroids(matrix(2, &[0.0; 6]));
     assert!(error(KMeans::new(2).init(init), &x).contains("does not match the number of clusters 2"));
     let init = Init::Centroids(matrix(3, &[0.0; 6]));
@@ -401,15 +399,15 @@ fn points_that_do_not_stay_on_the_device_give_the_same_bits() {
     assert_eq!(bits_of(&cut), bits_of(&whole));
 
     let error = KMeans::new(3).memory(100).fit(&gpu, &x, |_| ()).unwrap_err().to_string();
-    assert!(error.contains("at least 232 are needed"), "{error}");
+    assert!(error.contains("at least 248 are needed"), "{error}");
 }
 
 #[test]
 fn streamed_points_take_no_more_memory_than_they_are_given() {
     let gpu = device();
     let x = blobs(2000, 5, 3, 4.0, 17);
-    // A point in two vec4s, 24 bytes of labels, keys, places and distances, and one for each vec4.
-    let each = 32 + 24 + 2;
+    // A point in two vec4s, 28 bytes of labels, keys, places, distances and near ties, and one for each vec4.
+    let each = 32 + 28 + 2;
     for (bytes, chunk) in [(60_000, 100), (40_000, 64), (20_000, 40), (100_000, 1000), (each * 4, 1)] {
         let room = Room { bytes, chunk };
         let points = Points::new(&gpu, &x, None, &Transform::Plain, room).unwrap();
