@@ -135,10 +135,16 @@ impl Case for Reranking {
         })
     }
 
-    fn expected(&self, _: &Sample) -> Vec<Expected> {
+    fn rows(&self) -> usize {
+        self.n()
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let n = self.n() as u32;
         let dot = self.metric != Metric::Euclidean;
-        let labels = oracle::rerank::rerank(&self.points.clustered, &self.centroids, self.d, dot);
+        let points = sample.rows().iter().flat_map(|&row| &self.points.clustered[row * self.d..][..self.d]);
+        let points: Vec<f32> = points.copied().collect();
+        let labels = oracle::rerank::rerank(&points, &self.centroids, self.d, dot);
         vec![
             Expected::Exact(labels),
             Expected::Exact(vec![n]),
