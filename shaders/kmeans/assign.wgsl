@@ -121,11 +121,11 @@ fn assign(
                 most = max(most, square);
                 for (var i = 0u; i < POINTS; i++) {
                     let score = norm - 2.0 * product[c * POINTS + i];
-                    second_score[i] = min(second_score[i], max(score, best_score[i]));
-                    if (score < best_score[i]) {
-                        best_score[i] = score;
-                        best_label[i] = centroid;
-                    }
+                    let better = score < best_score[i];
+                    let second = select(second_score[i], score, score < second_score[i]);
+                    second_score[i] = select(second, best_score[i], better);
+                    best_score[i] = select(best_score[i], score, better);
+                    best_label[i] = select(best_label[i], centroid, better);
                 }
             }
         }

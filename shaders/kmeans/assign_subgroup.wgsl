@@ -67,6 +67,7 @@ fn assign_subgroup(
         best_label[i] = 0u;
     }
     var most = 0.0;
+    var square: array<f32, POINTS>;
     let mine = subgroup_lane % 8u;
     for (var tile = 0u; tile < params.k; tile += 8u * BLOCKS) {
         var source: array<u32, BLOCKS>;
@@ -77,10 +78,17 @@ fn assign_subgroup(
         for (var p = 0u; p < POINTS * 8u * BLOCKS; p++) {
             product[p] = 0.0;
         }
+        for (var i = 0u; i < POINTS; i++) {
+            square[i] = 0.0;
+        }
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, POINTS>;
             for (var i = 0u; i < POINTS; i++) {
                 x[i] = point(row[i], at);
+            }
+            // Again for every tile: loads are what this kernel is bound by, and a branch in this loop would cost more.
+            for (var i = 0u; i < POINTS; i++) {
+                square[i] = add_product(square[i], x[i], x[i]);
             }
             for (var block = 0u; block < BLOCKS; block++) {
                 let loaded = bitcast<vec4<f32>>(words(centroids[source[block] * params.d4 + at]));
@@ -94,20 +102,20 @@ fn assign_subgroup(
             }
         }
         for (var block = 0u; block < BLOCKS; block++) {
-            let square = norms[source[block]];
-            most = max(most, square);
+            let of_centroid = norms[source[block]];
+            most = max(most, of_centroid);
             // Nothing is nearer to a centroid behind the last.
-            let norm_or_0 = select(0.0, square, params.metric == EUCLIDEAN);
+            let norm_or_0 = select(0.0, of_centroid, params.metric == EUCLIDEAN);
             let loaded = select(HUGE, norm_or_0, tile + block * 8u + mine < params.k);
             for (var c = 0u; c < 8u; c++) {
                 let norm = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < POINTS; i++) {
                     let score = norm - 2.0 * product[(block * 8u + c) * POINTS + i];
-                    second_score[i] = min(second_score[i], max(score, best_score[i]));
-                    if (score < best_score[i]) {
-                        best_score[i] = score;
-                        best_label[i] = tile + block * 8u + c;
-                    }
+                    let better = score < best_score[i];
+                    let second = select(second_score[i], score, score < second_score[i]);
+                    second_score[i] = select(second, best_score[i], better);
+                    best_score[i] = select(best_score[i], score, better);
+                    best_label[i] = select(best_label[i], tile + block * 8u + c, better);
                 }
             }
         }
@@ -121,13 +129,8 @@ fn assign_subgroup(
     for (var i = 0u; i < POINTS; i++) {
         let point_of_lane = first + i * WG;
         if (point_of_lane < end) {
-            var square = 0.0;
-            for (var at = 0u; at < params.d4; at++) {
-                let x = point(point_of_lane, at);
-                square = add_product(square, x, x);
-            }
             let label = first_centroid + best_label[i];
-            if (undecided(best_score[i], second_score[i], norms[label], most, square)) {
+            if (undecided(best_score[i], second_score[i], norms[label], most, square[i])) {
                 list(point_of_lane);
             } else {
                 changes += select(0u, 1u, labels[point_of_lane] != label);

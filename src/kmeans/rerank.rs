@@ -11,9 +11,11 @@ pub const SPEC: Spec = Spec::new("kmeans/rerank").slot("wide", "lib/wide32");
 
 /// Words in front of the points of a list (shaders/lib/near_tie.wgsl).
 pub(super) const HEAD: u64 = 4;
-/// Workgroups, each with every so manieth point of the list: enough to fill a large device, and few where the list is
-/// short, as it is for most data.
+/// Workgroups, each with every so manieth point of the list: enough to fill a large device, and few, since the list is short for
+/// most data.
 const WORKGROUPS: u64 = 512;
+/// The same in software, where a workgroup without a point costs a microsecond or two.
+const WORKGROUPS_SOFTWARE: u64 = 16;
 
 params! {
     /// Mirrors `Params` of the shader.
@@ -69,8 +71,9 @@ impl Rerank {
     /// Binds what follows an assignment in `d` dimensions.
     pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, d: u64, metric: Metric) -> Result<Bound> {
         let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
+        let most = if gpu.adapter.is_software() { WORKGROUPS_SOFTWARE } else { WORKGROUPS };
         let params = RerankParams {
-            rows: to_u32(n.min(WORKGROUPS), "the number of points")?,
+            rows: to_u32(n.min(most), "the number of points")?,
             n: to_u32(n, "the number of points")?,
             each: to_u32(n / problems, "the number of points")?,
             problems: to_u32(problems, "the number of problems")?,
