@@ -90,7 +90,7 @@ pub struct ByLayer {
 /// Measures each pair of types, in f64, by the definition.
 ///
 /// # Errors
-/// [`Error::Input`] for a vector whose scale no f16 holds.
+/// [`Error::Input`](crate::Error::Input) for a vector whose scale no f16 holds.
 pub fn measure(inputs: &Inputs, types: &[Pair], options: &Options) -> Result<Vec<Quality>> {
     let ways: Vec<(Pair, Options)> = types.iter().map(|&types| (types, *options)).collect();
     compare(inputs, &ways, &|_, _| ()).into_iter().map(|found| found.map(|found| found.all)).collect()
@@ -99,7 +99,7 @@ pub fn measure(inputs: &Inputs, types: &[Pair], options: &Options) -> Result<Vec
 /// Measures pairs of types, each with options of its own, against one true attention. All cores take part, and the bits of
 /// the result do not depend on how many there are. `progress` hears how many of how many heads are done.
 ///
-/// What is refused is so for its pair alone: [`Error::Input`] for a vector that f16 does not hold once it is centred, or
+/// What is refused is so for its pair alone: [`Error::Input`](crate::Error::Input) for a vector that f16 does not hold once it is centred, or
 /// whose scale it does not hold.
 pub fn compare(
     inputs: &Inputs,

@@ -268,7 +268,7 @@ impl Geometry {
     }
 }
 
-/// Reads a JSON document of at most [`MAX_BYTES`].
+/// Reads a JSON document of at most 16 MiB.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be read; [`Error::File`] if it is larger, or no JSON.
