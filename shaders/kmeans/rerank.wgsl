@@ -122,7 +122,6 @@ fn rerank(
             }
         }
         lane_upper[lane] = upper;
-        lane_lower[lane] = min(lower, others);
         lane_label[lane] = label;
         workgroupBarrier();
         if (lane == 0u) {

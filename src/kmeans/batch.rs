@@ -130,6 +130,9 @@ impl Source for Group<'_> {
     }
 }
 
+/// Given centroids that lie farther away than so many times the size of a problem are not scaled to it.
+const FAR: f64 = 1e9;
+
 /// The best start of a problem.
 struct Best {
     inertia: f64,
@@ -315,8 +318,11 @@ impl KMeans {
         for ((best, labels), inertia) in
             bests.iter_mut().zip(labelled.labels.chunks(n.max(1))).zip(labelled.inertia)
         {
-            best.labels = labels.iter().map(|&label| label as u32).collect();
-            best.inertia = inertia;
+            // The others stay what they would be alone.
+            if !best.kept {
+                best.labels = labels.iter().map(|&label| label as u32).collect();
+                best.inertia = inertia;
+            }
         }
         Ok(Some(labelled.reranked))
     }
@@ -383,9 +389,11 @@ impl KMeans {
             let statistics = self.statistics(&window, "X")?;
             let transform = self.map_of(&statistics, given.as_ref())?;
             // Values of very different sizes need sums of their own kind, or a size of their own.
-            let fits = !statistics.wide() && self.factor(&statistics, n as u64, given.as_ref()) == 1.0;
-            let factor = Scales::new(self.size_of(&statistics, &transform), None).points
-                / Scales::new(1.0, None).points;
+            let size = self.size_of(&statistics, &transform);
+            let near = given.as_ref().is_none_or(|given| given.size <= FAR * size);
+            let plain = self.factor(&statistics, n as u64, given.as_ref()) == 1.0;
+            let fits = !statistics.wide() && (near || self.metric == Metric::Cosine) && plain;
+            let factor = Scales::new(size, None).points / Scales::new(1.0, None).points;
             Ok(Problem { transform, factor, variance: statistics.variance, fits })
         };
         let problems = range

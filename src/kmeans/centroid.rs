@@ -119,9 +119,10 @@ impl Scales {
         Self { points: scale(most), weights: weight.map(scale), levels: LEVELS }
     }
 
-    /// The same for points of such statistics, of which some may be so large that the digits of others need more steps.
-    pub(super) fn reaching(self, statistics: &Statistics) -> Self {
-        let levels = if statistics.wide() { WIDE_LEVELS } else { LEVELS };
+    /// The same for points of such statistics, of which some may be so large that the digits of others need more steps; as do
+    /// those that count least, if the `lightest` weight is small beside a heaviest one of 1.
+    pub(super) fn reaching(self, statistics: &Statistics, lightest: f64) -> Self {
+        let levels = if statistics.wide() || lightest < LIGHT { WIDE_LEVELS } else { LEVELS };
         Self { levels, ..self }
     }
 
@@ -182,6 +183,9 @@ pub fn add_step(sums: &mut [u32], low: usize, steps: i64) {
     let sum = read_step(sums, low).wrapping_add(steps);
     (sums[low], sums[low + 4]) = (sum as u32, (sum >> 32) as u32);
 }
+
+/// Weights below this, of a heaviest one of 1, leave a value too few of the steps of two levels.
+const LIGHT: f64 = 1e-6;
 
 /// The compiled stages.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::centroid::Scales;
 use super::element::Element;
 use super::labeller::Labeller;
 use super::lloyd::{Lloyd, Progress};
-use super::points::{Points, Transform};
+use super::points::{Points, Statistics, Transform};
 use super::views::Scaled;
 use super::{Fitted, Init, KMeans, Metric, Predicted, Rows, Source, balance, sample};
 use crate::gpu::Context;
@@ -360,7 +360,11 @@ impl MiniBatchKMeans {
         let statistics = base.statistics(data, "X")?;
         base.check(n as usize, d)?;
         self.check()?;
-        let factor = base.factor(&statistics, n, None);
+        let given = match &base.init {
+            Init::Centroids(given) => Some(Statistics::of(given, "init")?),
+            _ => None,
+        };
+        let factor = base.factor(&statistics, n, given.as_ref());
         if factor != 1.0 {
             let scaled = Self { base: base.scaled(factor), ..self.clone() };
             let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
@@ -372,8 +376,9 @@ impl MiniBatchKMeans {
                 ..fitted
             });
         }
-        let transform = base.map_of(&statistics, None)?;
-        let scales = Scales::new(base.size_of(&statistics, &transform), None).reaching(&statistics);
+        let transform = base.map_of(&statistics, given.as_ref())?;
+        let scales =
+            Scales::new(base.size_of(&statistics, &transform), None).reaching(&statistics, f64::INFINITY);
         let mut random = Random::new(base.seed);
         let first = self.first(gpu, data, &transform, &mut random, progress)?;
         let mut state = State::new(transform.clone(), random, first, (k, d));
@@ -482,13 +487,14 @@ impl MiniBatchKMeans {
         };
         let transform = state.transform.clone();
         // A scale of one batch would not be that of the next.
-        if self.base.factor(&statistics, n, None) < 1.0 {
+        if self.base.factor(&statistics, n, None) != 1.0 {
             return Err(Error::Input(format!(
-                "X has values of {:.3e}: sums of squared distances would overflow; scale the data down",
+                "X has values of {:.3e}: squared distances would overflow, or vanish; scale the data",
                 statistics.size
             )));
         }
-        let scales = Scales::new(self.base.size_of(&statistics, &transform), None).reaching(&statistics);
+        let scales = Scales::new(self.base.size_of(&statistics, &transform), None)
+            .reaching(&statistics, f64::INFINITY);
         let points = Points::new(gpu, batch, None, &transform, self.base.room)?;
         let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, &[0.0])?;
         let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;

@@ -357,7 +357,9 @@ impl KMeans {
         let weights: Option<Vec<f32>> =
             weights.map(|weights| weights.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect());
         let weights = weights.as_deref();
-        let heaviest = weights.map(|weights| check_weights(weights, n, k)).transpose()?;
+        let heaviest = weights.map(|weights| f64::from(weights.iter().copied().fold(0.0, f32::max)));
+        let lightest = weights.into_iter().flatten().copied().filter(|&weight| weight > 0.0);
+        let lightest = f64::from(lightest.fold(f32::INFINITY, f32::min));
         let given = match &self.init {
             Init::Centroids(given) => Some(Statistics::of(given, "init")?),
             _ => None,
@@ -382,7 +384,7 @@ impl KMeans {
         let gpu = parts[0].gpu;
         let points = adapters::place(&parts, &transform, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
-        let scales = Scales::new(size, heaviest).reaching(&statistics);
+        let scales = Scales::new(size, heaviest).reaching(&statistics, lightest);
         let loops = parts
             .iter()
             .zip(&points)
@@ -437,9 +439,10 @@ impl KMeans {
         inertia /= measure;
         let there = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
         let cluster_centers = there.scaled(1.0 / factor);
+        let kept = transform.keeps(&centroids, &cluster_centers.scaled(factor));
         reranked = [reranked, lloyd.reranked()?].into_iter().sum();
         let labels = match labels {
-            Some(labels) if transform.keeps(&centroids, &there) => to_labels(labels)?,
+            Some(labels) if kept => to_labels(labels)?,
             // Labels are those of the centroids that are returned; and a checkpoint, from which the best start may have been
             // resumed, has none.
             _ => {
@@ -448,7 +451,9 @@ impl KMeans {
                 let labelled =
                     self.label(gpus, whole, &statistics.scaled(1.0 / factor), weights, &cluster_centers)?;
                 reranked = [reranked, labelled.reranked].into_iter().sum();
-                inertia = labelled.inertia;
+                if !kept {
+                    inertia = labelled.inertia;
+                }
                 labelled.labels
             }
         };
@@ -606,7 +611,16 @@ impl KMeans {
         if let (Metric::Cosine, Some(row)) = (self.metric, statistics.zero) {
             return Err(Error::Input(format!("row {row} of {what} is 0 throughout: it has no direction")));
         }
-        let centroids = transform.apply(&given.values, given.cols);
+        let mut centroids = transform.apply(&given.values, given.cols);
+        if let Transform::Unit = transform {
+            // Directions of a fit are those that points were ranked by: rounding them again would rank other ones.
+            let width = given.cols.next_multiple_of(4);
+            for (row, target) in given.values.chunks(given.cols).zip(centroids.chunks_mut(width)) {
+                if (points::norm(row) - 1.0).abs() < OF_UNIT_LENGTH {
+                    target[..row.len()].copy_from_slice(row);
+                }
+            }
+        }
         Ok(centroids)
     }
 }
@@ -618,6 +632,9 @@ fn keep(keeper: &mut Option<&mut Keeper>, stand: &Stand) -> Result<()> {
     let due = keeping.due();
     keeping.reach(None, due)
 }
+
+/// How far the norm of a direction of f32, as fits return it, is from 1 at most: some units of the last place.
+const OF_UNIT_LENGTH: f64 = 4e-7;
 
 /// How many of `k` clusters have points, and how unequal they are ([`Fitted::imbalance`]).
 fn balance(k: usize, labels: impl Iterator<Item = usize>) -> (usize, f64) {
