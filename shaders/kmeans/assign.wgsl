@@ -117,7 +117,7 @@ fn assign(
             let centroid = tile + c * SIDE + column;
             if (centroid < params.k) {
                 let square = norms[first_centroid + centroid];
-                let norm = select(0.0, square, params.metric == EUCLIDEAN);
+                let norm = select(0.0, square, params.metric != DOT);
                 most = max(most, square);
                 for (var i = 0u; i < POINTS; i++) {
                     let score = norm - 2.0 * product[c * POINTS + i];

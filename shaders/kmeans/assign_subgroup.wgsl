@@ -105,7 +105,7 @@ fn assign_subgroup(
             let of_centroid = norms[source[block]];
             most = max(most, of_centroid);
             // Nothing is nearer to a centroid behind the last.
-            let norm_or_0 = select(0.0, of_centroid, params.metric == EUCLIDEAN);
+            let norm_or_0 = select(0.0, of_centroid, params.metric != DOT);
             let loaded = select(HUGE, norm_or_0, tile + block * 8u + mine < params.k);
             for (var c = 0u; c < 8u; c++) {
                 let norm = subgroupShuffle(loaded, c);

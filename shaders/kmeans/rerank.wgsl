@@ -1,4 +1,4 @@
-//! rerank: label[i] = argmin_c |x_i - centroid_c|^2, or of -x_i . centroid_c, for the points that assign could not decide
+//! rerank: label[i] = argmin_c |x_i - centroid_c|^2, or for products of -x_i . centroid_c, for the points that assign could not decide
 //! One workgroup = every rows-th point of the list, one at a time. Its lanes share the centroids: by f32 differences (or
 //! products) with their error bounds; where those overlap, by exact sums of the centroids that are left.
 //!
@@ -54,7 +54,7 @@ fn bounds(row: u32, centroid: u32) -> Bounds {
     for (var at = 0u; at < params.d4; at++) {
         let x = point(row, at);
         let c = centroids[centroid * params.d4 + at];
-        if (params.metric == EUCLIDEAN) {
+        if (params.metric != DOT) {
             sum = add_product(sum, x - c, x - c);
         } else {
             sum = add_product(sum, -x, c);
@@ -74,7 +74,7 @@ fn nearer(row: u32, a: u32, b: u32) -> bool {
         let q = centroids[b * params.d4 + at];
         for (var i = 0u; i < 4u; i++) {
             if (bitcast<u32>(p[i]) != bitcast<u32>(q[i])) {
-                if (params.metric == EUCLIDEAN) {
+                if (params.metric != DOT) {
                     add_exact(&sum, p[i], p[i], 0u, false);
                     add_exact(&sum, q[i], q[i], 0u, true);
                 }

@@ -1,4 +1,5 @@
-// Which points scores of f32 cannot decide. A score is |c|^2 - 2 x.c, or -2 x.c; its error is at most RELATIVE times
+// Which points scores of f32 cannot decide. A score is |c|^2 - 2 x.c (of directions too: their lengths are not quite 1, and
+// differences tell nearly parallel ones apart where products do not), or -2 x.c for products; its error is at most RELATIVE times
 // (|c|^2 + 2 |x| |c|), by the roundings of add_product, of the norm and of the score itself. A centroid nearer than the one
 // found, at distance D, is no longer than |x| + D, which bounds its error without a look at it.
 
@@ -23,7 +24,7 @@ fn undecided(best: f32, second: f32, norm: f32, most: f32, square: f32) -> bool 
     let x = sqrt(square);
     var c = sqrt(most);
     var squares = 0.0;
-    if (params.metric == EUCLIDEAN) {
+    if (params.metric != DOT) {
         let error = relative * (square + norm + 2.0 * x * sqrt(norm)) + lost();
         c = min(c, x + sqrt(max(best + square + error, 0.0)));
         squares = c * c;

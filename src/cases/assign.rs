@@ -158,7 +158,7 @@ impl Case for Assigning {
         let all = &self.points.clustered;
         let (n, k) = (all.len() / self.problems, self.centroids.len() / self.problems);
         let changed = vec![(n / self.d) as u32; self.problems];
-        let dot = self.metric != Metric::Euclidean;
+        let dot = self.metric == Metric::Dot;
         let label = |&row: &usize| {
             let problem = row * self.d / n;
             let (point, centroids) = (&all[row * self.d..][..self.d], &self.centroids[problem * k..][..k]);

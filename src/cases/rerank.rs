@@ -1,7 +1,7 @@
 //! Cases of `rerank`.
 
 use super::laid::{Points, layouts};
-use super::{Case, Entry, Expected, Prepared, Random, Sample};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::Metric;
@@ -30,6 +30,9 @@ fn tests() -> Vec<Box<dyn Case>> {
             cases.push(Reranking::new(size, kind, Metric::Euclidean));
         }
     }
+    // More workgroups than a row of a grid has.
+    let many = Reranking::new((FOLDED, 2, 1), Kind::Apart, Metric::Euclidean);
+    cases.push(Reranking { workgroups: FOLDED as u64, ..many });
     for kind in [Kind::Apart, Kind::Ties, Kind::Equal, Kind::Wide] {
         cases.push(Reranking::new((130, 71, 6), kind, Metric::Dot));
     }
@@ -72,6 +75,7 @@ struct Reranking {
     d: usize,
     kind: Kind,
     metric: Metric,
+    workgroups: u64,
 }
 
 impl Reranking {
@@ -98,7 +102,7 @@ impl Reranking {
                 row.iter_mut().zip(a.iter().zip(b)).for_each(|(value, (a, b))| *value = (a + b) / 2.0);
             }
         }
-        Self { points: Points::plain(points, d), centroids, d, kind, metric }
+        Self { points: Points::plain(points, d), centroids, d, kind, metric, workgroups: 17 }
     }
 
     fn n(&self) -> usize {
@@ -121,7 +125,12 @@ impl Case for Reranking {
         let rerank = Rerank::load(gpu, self.points.layout())?;
         let n = self.n() as u32;
         Ok(Prepared {
-            passes: vec![rerank.bind(gpu, &trial.assignment(), self.d as u64, self.metric)?],
+            passes: vec![rerank.bind_in(
+                gpu,
+                &trial.assignment(),
+                (self.d as u64, self.metric),
+                self.workgroups,
+            )?],
             outputs: vec![("labels", trial.labels), ("changed", trial.changed), ("ties", trial.ties)],
             others: [trial.centroids, trial.norms, trial.control]
                 .into_iter()
@@ -141,7 +150,7 @@ impl Case for Reranking {
 
     fn expected(&self, sample: &Sample) -> Vec<Expected> {
         let n = self.n() as u32;
-        let dot = self.metric != Metric::Euclidean;
+        let dot = self.metric == Metric::Dot;
         let points = sample.rows().iter().flat_map(|&row| &self.points.clustered[row * self.d..][..self.d]);
         let points: Vec<f32> = points.copied().collect();
         let labels = oracle::rerank::rerank(&points, &self.centroids, self.d, dot);

@@ -29,6 +29,9 @@ pub struct MiniBatchKMeans {
     state: Option<State>,
 }
 
+/// Where no value is as large, squared distances vanish in f32.
+const LEAST_SIZE: f64 = 1e-15;
+
 /// What one batch hands to the next.
 #[derive(Clone, Debug)]
 struct State {
@@ -487,7 +490,9 @@ impl MiniBatchKMeans {
         };
         let transform = state.transform.clone();
         // A scale of one batch would not be that of the next.
-        if self.base.factor(&statistics, n, None) != 1.0 {
+        let vanish =
+            self.base.metric != Metric::Cosine && statistics.size > 0.0 && statistics.size < LEAST_SIZE;
+        if vanish || self.base.factor(&statistics, n, None) < 1.0 {
             return Err(Error::Input(format!(
                 "X has values of {:.3e}: squared distances would overflow, or vanish; scale the data",
                 statistics.size

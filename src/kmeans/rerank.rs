@@ -70,10 +70,21 @@ impl Rerank {
 
     /// Binds what follows an assignment in `d` dimensions.
     pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, d: u64, metric: Metric) -> Result<Bound> {
+        let workgroups = if gpu.adapter.is_software() { WORKGROUPS_SOFTWARE } else { WORKGROUPS };
+        self.bind_in(gpu, on, (d, metric), workgroups)
+    }
+
+    /// The same in so many workgroups, but not more than points.
+    pub fn bind_in(
+        &self,
+        gpu: &Context,
+        on: &Assignment<'_>,
+        (d, metric): (u64, Metric),
+        workgroups: u64,
+    ) -> Result<Bound> {
         let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
-        let most = if gpu.adapter.is_software() { WORKGROUPS_SOFTWARE } else { WORKGROUPS };
         let params = RerankParams {
-            rows: to_u32(n.min(most), "the number of points")?,
+            rows: to_u32(n.min(workgroups), "the number of points")?,
             n: to_u32(n, "the number of points")?,
             each: to_u32(n / problems, "the number of points")?,
             problems: to_u32(problems, "the number of problems")?,

@@ -162,3 +162,33 @@ fn scores_decide_nearly_all_of_ordinary_data() {
     assert_eq!((found.reranked.points, found.reranked.of), (4000, 4000));
     assert!(found.labels.iter().all(|&label| label == 0));
 }
+
+#[test]
+fn narrow_cones_are_told_apart_and_predicted_as_they_were_fitted() {
+    let gpu = device();
+    let mut random = Random::new(12);
+    let shifted = |values: Vec<f32>, by: f32| values.into_iter().map(|value| value + by).collect::<Vec<_>>();
+    for by in [0.0, 1e2, 1e3] {
+        let x = matrix(6, &shifted(random.floats(6 * 150), by));
+        let centroids = matrix(6, &shifted(random.floats(6 * 8), by));
+        let kmeans = KMeans::new(8).metric(Metric::Cosine);
+        let found = kmeans.predict(&gpu, &x, &centroids).unwrap();
+        // 1 - cosine as differences of f64 directions.
+        let unit = |row: &[f32]| -> Vec<f64> {
+            let norm = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            row.iter().map(|&value| f64::from(value) / norm).collect()
+        };
+        let far = |x: &[f64], c: &[f64]| x.iter().zip(c).map(|(x, c)| (x - c).powi(2)).sum::<f64>();
+        for (row, &label) in x.values.chunks(6).zip(&found.labels) {
+            let row = unit(row);
+            let distances: Vec<f64> =
+                centroids.values.chunks(6).map(|c| far(&row, &unit(c)).sqrt()).collect();
+            let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
+            // Directions of f32 are off by half a unit of the last place in each of six values.
+            assert!(distances[label as usize] - least <= 4.0 * 3f64.sqrt() * f64::from(f32::EPSILON), "{by}");
+        }
+        let fitted = kmeans.seed(1).fit(&gpu, &x, |_| ()).unwrap();
+        let again = KMeans::new(8).metric(Metric::Cosine).predict(&gpu, &x, &fitted.cluster_centers).unwrap();
+        assert_eq!(again.labels, fitted.labels, "{by}");
+    }
+}
