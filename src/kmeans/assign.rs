@@ -36,9 +36,9 @@ const SUBGROUP: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wid
 const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide64");
 
 params! {
-    /// Mirrors `Params` of the shader.
+    /// Mirrors `Params` of `assign` in each variant, and of `rerank`.
     pub struct AssignParams {
-        /// Points of all workgroups, those that have none counted too.
+        /// Points of all workgroups, those that have none counted too; of `rerank`, workgroups.
         rows: u32,
         /// Points.
         n: u32,
@@ -76,6 +76,23 @@ pub struct Assignment<'a> {
     pub changed: &'a Buffer,
 }
 
+impl Assignment<'_> {
+    /// The parameters of a kernel with so many `rows`, in `d` dimensions.
+    pub(super) fn params(&self, rows: u64, d: u64, metric: Metric) -> Result<AssignParams> {
+        let (n, clusters, problems) = (self.points.rows(), self.centroids.rows(), self.control.rows());
+        Ok(AssignParams {
+            rows: to_u32(rows, "the number of points")?,
+            n: to_u32(n, "the number of points")?,
+            each: to_u32(n / problems, "the number of points")?,
+            problems: to_u32(problems, "the number of problems")?,
+            clusters: to_u32(clusters, "the number of centroids")?,
+            k: to_u32(clusters / problems, "the number of centroids")?,
+            d4: to_u32(d.div_ceil(4), "the dimension")?,
+            metric: metric as u32,
+        })
+    }
+}
+
 /// The kernel, as one of [`VARIANTS`] with its slot filled.
 #[derive(Debug)]
 pub struct Assign(Kernel<AssignParams>);
@@ -91,16 +108,7 @@ impl Assign {
         let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
         let (each, k) = (n / problems, clusters / problems);
         let group_rows = u64::from(self.0.reflection().rows_per_group.unwrap_or(1));
-        let params = AssignParams {
-            rows: to_u32(problems * each.next_multiple_of(group_rows), "the number of points")?,
-            n: to_u32(n, "the number of points")?,
-            each: to_u32(each, "the number of points")?,
-            problems: to_u32(problems, "the number of problems")?,
-            clusters: to_u32(clusters, "the number of centroids")?,
-            k: to_u32(k, "the number of centroids")?,
-            d4: to_u32(d.div_ceil(4), "the dimension")?,
-            metric: metric as u32,
-        };
+        let params = on.params(problems * each.next_multiple_of(group_rows), d, metric)?;
         // Each point and centroid once, each label read and written.
         let work = Work { bytes: 4 * (n * d + clusters * d + 2 * n), ops: 2 * n * k * d };
         let buffers = on.points.bindings(&[

@@ -367,7 +367,7 @@ impl KMeans {
         let factor = self.factor(&statistics, n as u64, given.as_ref());
         let (settings, statistics) = (self.scaled(factor), statistics.scaled(factor));
         let scaled = Scaled { of: data, factor };
-        let (whole, data): (_, &dyn Source) = (data, if factor == 1.0 { data } else { &scaled });
+        let (whole, data) = (data, scaled.source());
         let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
         let given = given.map(|given| given.scaled(factor));
         let transform = self.map_of(&statistics, given.as_ref())?;
@@ -389,10 +389,11 @@ impl KMeans {
             .iter()
             .zip(&points)
             .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
-        let plain = matches!(self.metric, Metric::Euclidean) && weights.is_none();
-        let squares = plain.then(|| statistics.squares(n as f64, &statistics.centre(given.as_ref())));
+        let squares = match (&transform, weights) {
+            (Transform::Centred(centre), None) => Some(statistics.squares(n as f64, centre)),
+            _ => None,
+        };
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
-        let mut reranked = Reranked::default();
         while stand.start < starts {
             lloyd.forget_labels()?;
             let mut history = Vec::new();
@@ -440,7 +441,7 @@ impl KMeans {
         let there = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
         let cluster_centers = there.scaled(1.0 / factor);
         let kept = transform.keeps(&centroids, &cluster_centers.scaled(factor));
-        reranked = [reranked, lloyd.reranked()?].into_iter().sum();
+        let mut reranked = lloyd.reranked()?;
         let labels = match labels {
             Some(labels) if kept => to_labels(labels)?,
             // Labels are those of the centroids that are returned; and a checkpoint, from which the best start may have been

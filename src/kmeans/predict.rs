@@ -50,7 +50,7 @@ impl KMeans {
         let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
         let Prepared { factor, transform, first } = self.prepare(data, statistics, centroids)?;
         let scaled = Scaled { of: data, factor };
-        let data: &dyn Source = if factor == 1.0 { data } else { &scaled };
+        let data = scaled.source();
         let parts = adapters::share(gpus, data, weights)?;
         let points = adapters::place(&parts, &transform, self.room)?;
         let labellers = parts.iter().zip(&points);

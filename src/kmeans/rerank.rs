@@ -1,10 +1,10 @@
 //! Host of `rerank`: the nearest centroid, exactly, of the points that `assign` could not decide.
 
 use super::Metric;
-use super::assign::Assignment;
+use super::assign::{AssignParams, Assignment};
 use super::element::Layout;
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work};
 
 /// The shader, whose slot `points` is to be filled ([`Layout::fill`]).
 pub const SPEC: Spec = Spec::new("kmeans/rerank").slot("wide", "lib/wide32");
@@ -16,28 +16,6 @@ pub(super) const HEAD: u64 = 4;
 const WORKGROUPS: u64 = 512;
 /// The same in software, where a workgroup without a point costs a microsecond or two.
 const WORKGROUPS_SOFTWARE: u64 = 16;
-
-params! {
-    /// Mirrors `Params` of the shader.
-    pub struct RerankParams {
-        /// Workgroups.
-        rows: u32,
-        /// Points.
-        n: u32,
-        /// Points of one problem.
-        each: u32,
-        /// Problems.
-        problems: u32,
-        /// Centroids.
-        clusters: u32,
-        /// Centroids of one problem.
-        k: u32,
-        /// Dimension in vec4s.
-        d4: u32,
-        /// A [`Metric`].
-        metric: u32,
-    }
-}
 
 /// An empty list for up to `n` points.
 ///
@@ -60,7 +38,7 @@ pub fn listed(gpu: &Context, list: &Buffer) -> Result<u64> {
 
 /// The compiled kernel.
 #[derive(Debug)]
-pub struct Rerank(Kernel<RerankParams>);
+pub struct Rerank(Kernel<AssignParams>);
 
 impl Rerank {
     /// Compiles it for points so laid.
@@ -82,17 +60,7 @@ impl Rerank {
         (d, metric): (u64, Metric),
         workgroups: u64,
     ) -> Result<Bound> {
-        let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
-        let params = RerankParams {
-            rows: to_u32(n.min(workgroups), "the number of points")?,
-            n: to_u32(n, "the number of points")?,
-            each: to_u32(n / problems, "the number of points")?,
-            problems: to_u32(problems, "the number of problems")?,
-            clusters: to_u32(clusters, "the number of centroids")?,
-            k: to_u32(clusters / problems, "the number of centroids")?,
-            d4: to_u32(d.div_ceil(4), "the dimension")?,
-            metric: metric as u32,
-        };
+        let params = on.params(on.points.rows().min(workgroups), d, metric)?;
         let buffers = on.points.bindings(&[
             ("centroids", on.centroids),
             ("ties", on.ties),

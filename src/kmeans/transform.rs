@@ -93,7 +93,7 @@ impl KMeans {
         let Prepared { factor, transform, first } =
             self.prepare(data, &Statistics::of(data, "X")?, centroids)?;
         let scaled = Scaled { of: data, factor };
-        let data: &dyn Source = if factor == 1.0 { data } else { &scaled };
+        let data = scaled.source();
         let by = match self.metric {
             Metric::Euclidean => 1.0 / factor,
             // A product of two.

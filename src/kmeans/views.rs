@@ -71,6 +71,13 @@ pub(super) struct Scaled<'a> {
     pub factor: f32,
 }
 
+impl Scaled<'_> {
+    /// The rows themselves where the factor is 1: they may have a type of their own.
+    pub fn source(&self) -> &dyn Source {
+        if self.factor == 1.0 { self.of } else { self }
+    }
+}
+
 impl Source for Scaled<'_> {
     fn rows(&self) -> u64 {
         self.of.rows()
