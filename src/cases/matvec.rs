@@ -2,7 +2,7 @@
 
 use super::activation::Column;
 use super::quantized::{Quantized, SHOWN, filling, format};
-use super::{Case, Entry, Expected, Prepared, Random, Sample};
+use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS, Format};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
@@ -23,7 +23,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn tests() -> Vec<Box<dyn Case>> {
-    shapes(ALL).map(|product| Box::new(product) as Box<dyn Case>).collect()
+    shapes(ALL).chain([tall()]).map(|product| Box::new(product) as Box<dyn Case>).collect()
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
@@ -42,6 +42,11 @@ pub(super) fn shapes<'a>(formats: impl IntoIterator<Item = &'a Format>) -> impl 
         ("Q4_K", 70, 256, 9, 1e6),
     ]);
     cases.into_iter().map(|(name, rows, cols, n, size)| Product::new(name, rows, cols, n, size))
+}
+
+/// More rows than a dimension of a grid has workgroups.
+pub(super) fn tall() -> Product {
+    Product::new("Q4_0", FOLDED, 32, 1, 1.0)
 }
 
 /// The formats that the report shows, at a size that fills a device.
@@ -115,6 +120,11 @@ impl Case for Product {
 
     fn decoder(&self) -> Option<&'static str> {
         Some(self.weights.format.decoder)
+    }
+
+    fn turn(&self) -> Option<usize> {
+        // The variant with a workgroup for each row.
+        (self.weights.rows == FOLDED).then_some(1)
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

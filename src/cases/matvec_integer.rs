@@ -1,6 +1,6 @@
 //! Cases of `matvec_integer`; those of `matmul_integer` are made of the same products.
 
-use super::matvec::{Product, filled, shapes};
+use super::matvec::{Product, filled, shapes, tall};
 use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::Result;
 use crate::format::{ALL, INTEGER_DECODERS};
@@ -23,7 +23,7 @@ pub const ENTRY: Entry = Entry {
 
 fn tests() -> Vec<Box<dyn Case>> {
     let formats = ALL.iter().filter(|format| format.integer);
-    shapes(formats).map(|product| Box::new(Rounded(product)) as Box<dyn Case>).collect()
+    shapes(formats).chain([tall()]).map(|product| Box::new(Rounded(product)) as Box<dyn Case>).collect()
 }
 
 fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
@@ -40,6 +40,10 @@ impl Case for Rounded {
 
     fn decoder(&self) -> Option<&'static str> {
         Some(self.0.weights.format.decoder)
+    }
+
+    fn turn(&self) -> Option<usize> {
+        self.0.turn()
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
