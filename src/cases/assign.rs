@@ -3,9 +3,10 @@
 use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::Metric;
-use crate::kmeans::assign::{Assign, Trial, VARIANTS};
+use crate::kmeans::assign::{self, Assign, Trial, VARIANTS};
 use crate::kmeans::element::{Element, FILES};
 use crate::kmeans::lloyd::NO_LABEL;
 use crate::kmeans::rerank::Rerank;
@@ -124,6 +125,12 @@ impl Case for Assigning {
             self.centroids.len() / self.d / self.problems,
         );
         format!("{batch}n={n} k={k} d={} {:?}{}", self.d, self.metric, self.points.label())
+    }
+
+    fn class(&self) -> Class {
+        let points = self.points.clustered.len() / self.d;
+        let [each, k] = [points, self.centroids.len() / self.d].map(|count| (count / self.problems) as u64);
+        assign::class(self.points.layout(), each, k, self.d as u64)
     }
 
     fn decoder(&self) -> Option<&'static str> {

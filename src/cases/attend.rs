@@ -3,9 +3,10 @@
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::codec::{CacheType, Codec, Encoded, GROUP, Pair, Side, center};
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Bound, Buffer, Context, OpKind, Spec};
 use crate::kv::attend::{
-    Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, fits, partial_width, sizes,
+    self, Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, fits, partial_width, sizes,
 };
 use crate::kv::layout::Page;
 use crate::kv::rotate::Rotate;
@@ -304,6 +305,10 @@ impl Case for Attending {
             name += &format!(" ring={ring:?}");
         }
         name
+    }
+
+    fn class(&self) -> Class {
+        attend::class(self.types.keys, self.types.values, self.heads)
     }
 
     fn turn(&self) -> Option<usize> {

@@ -3,8 +3,9 @@
 use super::laid::{Points, layouts};
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::kmeans::centroid::{Centroid, Means, STAGES, Scales, VARIANTS, Weighted};
+use crate::kmeans::centroid::{self, Centroid, Means, STAGES, Scales, VARIANTS, Weighted};
 use crate::kmeans::element::FILES;
 use crate::kmeans::points::pad;
 use crate::kmeans::radix_sort::RadixSort;
@@ -106,6 +107,10 @@ impl Case for Updating {
             self.d,
             self.blocks
         )
+    }
+
+    fn class(&self) -> Class {
+        centroid::class(self.points.layout(), self.d as u64)
     }
 
     fn decoder(&self) -> Option<&'static str> {

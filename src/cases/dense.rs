@@ -6,6 +6,7 @@ use crate::classify::dense::{self, Operands};
 use crate::classify::layout::Layout;
 use crate::classify::steps::{Step, With};
 use crate::classify::window::Geometry;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::network::{Dense, Element, Value, Window};
 use crate::oracle;
@@ -132,6 +133,10 @@ impl Convolving {
 impl Case for Convolving {
     fn name(&self) -> String {
         name(&self.geometry)
+    }
+
+    fn class(&self) -> Class {
+        self.geometry.class()
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

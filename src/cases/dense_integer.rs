@@ -8,6 +8,7 @@ use crate::classify::dense_integer;
 use crate::classify::layout::Layout;
 use crate::classify::steps::Step;
 use crate::classify::window::Geometry;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::network::{Affine, Element, FixedPoint, Integer, Op, Output, Window};
 use crate::oracle;
@@ -99,6 +100,10 @@ impl Case for Convolving {
         };
         let (from, to) = (self.geometry.input.element, self.geometry.output.element);
         format!("{} {from:?} to {to:?}{register}{zeros}", name(&self.geometry))
+    }
+
+    fn class(&self) -> Class {
+        self.geometry.class()
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -1,6 +1,7 @@
 //! Points of every type that k-means takes, for its kernels.
 
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Context, Spec};
 use crate::kmeans::element::{Element, Layout, Stored, file};
 use crate::kmeans::points::Transform;
@@ -80,7 +81,8 @@ impl Points {
 
     /// What distinguishes it from f32, for a case's name.
     pub(super) fn label(&self) -> String {
-        self.layout().class()
+        let class = self.layout().class(Class::default()).to_string();
+        if class.is_empty() { class } else { format!(" {class}") }
     }
 }
 

@@ -5,9 +5,10 @@ use super::matvec::Product;
 use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS};
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::matmul::Operands;
 use crate::matmul::matmul_matrix::{MatmulMatrix, Scaled, VARIANTS};
+use crate::matmul::{Operands, Path};
 use crate::oracle::matmul_matrix::bound;
 use crate::oracle::row_scale::scale;
 
@@ -38,6 +39,10 @@ struct Half(Product);
 impl Case for Half {
     fn name(&self) -> String {
         self.0.label()
+    }
+
+    fn class(&self) -> Class {
+        self.0.class(Path::Half)
     }
 
     fn decoder(&self) -> Option<&'static str> {

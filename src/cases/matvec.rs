@@ -5,10 +5,11 @@ use super::quantized::{Quantized, SHOWN, filling, format};
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS, Format};
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::matmul::matmul::Matmul;
 use crate::matmul::matvec::{Matvec, VARIANTS};
-use crate::matmul::{Activations, Operands, Weights};
+use crate::matmul::{self, Activations, Operands, Path, Weights};
 use crate::oracle::matvec::{bound, product};
 
 /// The kernel's place in the registry.
@@ -77,6 +78,12 @@ impl Product {
         }
     }
 
+    /// What the choice of a variant on this path depends on.
+    pub(super) fn class(&self, path: Path) -> Class {
+        let weights = &self.weights;
+        matmul::class(path, weights.format, [weights.rows as u64, weights.cols as u64, self.x.n as u64])
+    }
+
     pub(super) fn label(&self) -> String {
         format!("{} n={}", self.weights.name(), self.x.n)
     }
@@ -116,6 +123,10 @@ impl Product {
 impl Case for Product {
     fn name(&self) -> String {
         self.label()
+    }
+
+    fn class(&self) -> Class {
+        self.class(Path::Float)
     }
 
     fn decoder(&self) -> Option<&'static str> {

@@ -4,10 +4,11 @@ use super::matvec::{Product, filled, shapes, tall};
 use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::Result;
 use crate::format::{ALL, INTEGER_DECODERS};
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::matmul::Operands;
 use crate::matmul::matmul_integer::MatmulInteger;
 use crate::matmul::matvec_integer::{MatvecInteger, VARIANTS};
+use crate::matmul::{Operands, Path};
 use crate::oracle::matvec_integer::rounded;
 
 /// The kernel's place in the registry.
@@ -36,6 +37,10 @@ pub(super) struct Rounded(pub(super) Product);
 impl Case for Rounded {
     fn name(&self) -> String {
         self.0.label()
+    }
+
+    fn class(&self) -> Class {
+        self.0.class(Path::Integer)
     }
 
     fn decoder(&self) -> Option<&'static str> {

@@ -43,6 +43,7 @@ pub mod softmax;
 pub mod transform;
 pub mod write;
 
+use crate::gpu::dispatch::Class;
 pub use crate::gpu::verify::{Expected, Measured, Sample, compare};
 use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Work};
 pub use crate::random::Random;
@@ -52,7 +53,7 @@ use crate::{Error, Result};
 pub struct Entry {
     /// The stem that its shader, host, oracle, case, test and bench share.
     pub stem: &'static str,
-    /// Interchangeable implementations; the tuner picks one.
+    /// Interchangeable implementations; one is taken by class ([`Case::class`]).
     pub variants: &'static [Spec],
     /// Further shaders of the same operation that have no alternative.
     pub stages: &'static [Spec],
@@ -158,6 +159,10 @@ pub trait Case {
     /// The file that its variants need in the slot `format` or `element`.
     fn decoder(&self) -> Option<&'static str> {
         None
+    }
+    /// What the choice of a variant depends on, where there is one.
+    fn class(&self) -> Class {
+        Class::default()
     }
     /// Whether a variant can run it, on any adapter.
     fn suits(&self, _: &Spec) -> bool {

@@ -3,9 +3,10 @@
 use super::laid::Points;
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Bound, Context, OpKind, Spec};
 use crate::kmeans::element::{Element, FILES};
-use crate::kmeans::seed::{Pick, STAGES, Seed, State, VARIANTS, trials};
+use crate::kmeans::seed::{self, Pick, STAGES, Seed, State, VARIANTS, trials};
 use crate::oracle;
 
 /// The kernel's place in the registry.
@@ -129,6 +130,10 @@ impl Case for Step {
         let (n, label) = (self.before.len(), self.points.label());
         let batch = if self.problems > 1 { format!("B={} ", self.problems) } else { String::new() };
         format!("{batch}{which} n={n} k={} d={} step={}{weighted}{label}", self.k, self.d, self.step)
+    }
+
+    fn class(&self) -> Class {
+        seed::class(self.points.layout(), self.d as u64, self.k as u64)
     }
 
     fn decoder(&self) -> Option<&'static str> {

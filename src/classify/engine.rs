@@ -281,10 +281,7 @@ impl Engine {
     }
 }
 
-/// Products in a batch from which on it pays to try variants: below, compiling them takes longer than they save.
-const MOST_UNTRIED: u64 = 1 << 28;
-
-/// Bound as the variant that is fastest on these shapes.
+/// Bound as the variant for these shapes.
 fn fastest(gpu: &Context, variants: &[Spec], layer: Layer<'_>, on: &dense::Operands<'_>) -> Result<Bound> {
     let geometry = on.geometry;
     let bind = |spec: &Spec| match layer {
@@ -292,23 +289,18 @@ fn fastest(gpu: &Context, variants: &[Spec], layer: Layer<'_>, on: &dense::Opera
         Layer::Integer(integer) => dense_integer::bind(gpu, spec, integer, on),
     };
     let list = candidates(gpu, geometry, variants)?;
-    match list.as_slice() {
-        [first, _, ..] if geometry.products() > MOST_UNTRIED => {
-            let (k, n) = (geometry.products() / geometry.batch, geometry.output.elements());
-            let class = format!("{} b{} k{k} n{n}", first.label(), geometry.batch.next_power_of_two());
-            let mut trial = None;
-            let chosen = tune::choose(gpu, &list, &class, |spec| {
-                let trial = match &mut trial {
-                    Some(trial) => trial,
-                    none => none.insert(Trial::new(gpu, layer, on)?),
-                };
-                trial.attempt(gpu, spec, &bind(spec)?)
-            })?;
-            bind(chosen)
-        }
-        [first, ..] => bind(first),
-        [] => Err(Error::Input(format!("no kernel computes {}", geometry.output.name))),
+    if list.is_empty() {
+        return Err(Error::Input(format!("no kernel computes {}", geometry.output.name)));
     }
+    let mut trial = None;
+    let chosen = tune::choose(gpu, &list, geometry.class(), |spec| {
+        let trial = match &mut trial {
+            Some(trial) => trial,
+            none => none.insert(Trial::new(gpu, layer, on)?),
+        };
+        trial.attempt(gpu, spec, &bind(spec)?)
+    })?;
+    bind(chosen)
 }
 
 /// Binds a pass.

@@ -1,6 +1,7 @@
 //! The places of a convolution: what its kernels are told of shapes, and the order of its weights.
 
 use super::layout::Layout;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Context, Reflection, Spec, params, to_u32, tune};
 use crate::network::{Value, Window};
 use crate::{Error, Result};
@@ -140,6 +141,12 @@ impl Geometry {
     /// Whether each place is computed from the same place alone.
     pub fn is_point(&self) -> bool {
         self.window == Window::POINT && self.input.picture() == self.output.picture()
+    }
+
+    /// What the choice of a variant depends on.
+    pub fn class(&self) -> Class {
+        let (k, n) = (self.products() / self.batch.max(1), self.output.elements() as u64);
+        Class::new(&[("b", self.batch), ("k", k), ("n", n)])
     }
 
     /// Multiply-adds for a batch.

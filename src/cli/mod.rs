@@ -16,6 +16,7 @@ mod quantize;
 mod report;
 mod roofline;
 mod terminal;
+mod tune;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,6 +76,8 @@ enum Command {
         #[command(subcommand)]
         command: bench::Command,
     },
+    /// Measure the variants of every kernel here, and keep those that are faster than what lowbit takes by itself
+    Tune(tune::Arguments),
     /// Show what is in a .gguf, .safetensors or .npy file: metadata, tensors, types, shapes, bits per weight
     Inspect(inspect::Arguments),
     /// Put the weights of a .gguf, .safetensors or .npy file into another number format, as a .gguf file
@@ -171,6 +174,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Roofline(arguments) => roofline::run(arguments, session),
         Command::Report(arguments) => report::run(arguments, session),
         Command::Bench { command } => bench::run(command, session),
+        Command::Tune(arguments) => tune::run(arguments, session),
         Command::Quantize(arguments) => quantize::run(arguments, session),
         Command::Inspect(arguments) => inspect::run(arguments, session),
         Command::Matmul(arguments) => matmul::run(arguments, session),
@@ -234,7 +238,7 @@ impl Session {
             adapter: adapter.map(str::to_owned),
             guarded: false,
             fold: None,
-            fresh: false,
+            measure: false,
             profile: traced.trace.is_some(),
             listener: Some(Listener::new(move |news| terminal.notice(news))),
         }

@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::dispatch::Row;
 use super::kernel::{Compiled, MOST_GROUPS};
 use super::record::PassRecord;
 use super::stop::Stop;
-use super::{self_test, trusted};
+use super::tune::Choice;
+use super::{self_test, table, trusted};
 use crate::{Error, Result};
 
 /// Where news of the device goes while it is at work.
@@ -34,14 +36,13 @@ impl std::fmt::Debug for Listener {
 pub struct Options {
     /// Part of the adapter's name, in any case; otherwise `WGPU_ADAPTER_NAME`, otherwise the best there is.
     pub adapter: Option<String>,
-    /// Surround every buffer with guard words and fill it with a poison pattern: for verification. Of a kernel's variants,
-    /// the first that runs is taken, not the fastest.
+    /// Surround every buffer with guard words and fill it with a poison pattern: for verification. No table of the user's counts.
     pub guarded: bool,
     /// Most workgroups side by side in a grid, where they are to be fewer than the backends allow (65,535): so that small cases
     /// fold as large ones do. For verification.
     pub fold: Option<u32>,
-    /// Try every variant that runs, whatever is remembered or switched off, and remember nothing: for tests of the trials.
-    pub fresh: bool,
+    /// Time every variant that runs wherever one is chosen, and take the fastest: see [`Context::take_choices`].
+    pub measure: bool,
     /// Time every pass and keep its record for a trace.
     pub profile: bool,
     /// Hears the notices as they come, and what takes long.
@@ -123,6 +124,26 @@ impl AdapterReport {
         }
     }
 
+    /// One for tests.
+    #[cfg(test)]
+    pub(crate) fn sample(kind: &'static str) -> Self {
+        Self {
+            name: "Card".into(),
+            backend: "vulkan".into(),
+            kind,
+            driver: "driver 1".into(),
+            max_buffer_bytes: 1 << 30,
+            max_binding_bytes: 1 << 30,
+            max_workgroup_invocations: 256,
+            max_workgroup_bytes: 1 << 15,
+            subgroup_size: None,
+            shader_f16: false,
+            shader_int64: false,
+            timestamps: false,
+            cooperative_matrix: Vec::new(),
+        }
+    }
+
     /// Whether it has cooperative matrices of f16, `side` by `side`, with sums in f32.
     pub fn has_matrices(&self, side: u32) -> bool {
         let wanted = format!("{side}x{side}x{side} f16 -> f32");
@@ -188,13 +209,15 @@ pub struct Context {
     pub(super) guarded: bool,
     /// Most workgroups in the first dimension of a grid.
     pub(super) fold: u64,
-    pub(crate) fresh: bool,
+    pub(super) measure: bool,
+    /// The user's own table of variants.
+    pub(super) table: Vec<Row>,
+    /// What was measured.
+    pub(super) choices: Mutex<Vec<Choice>>,
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
     /// Compiled kernels by the names of their variants: a driver takes up to a second for one.
     pub(super) kernels: Mutex<HashMap<String, Arc<Compiled>>>,
-    /// What the tuner chose, by its keys: reading its file again for each product takes longer than some products.
-    pub(super) answers: Mutex<HashMap<String, String>>,
     notices: Mutex<Vec<String>>,
     listener: Option<Listener>,
     pub(super) stop: Stop,
@@ -292,6 +315,7 @@ impl Context {
                 lock(&lost).get_or_insert_with(|| format!("given up after {error}"));
             }
         }));
+        let (table, news) = if options.guarded { Default::default() } else { table::load()? };
         let mut context = Self {
             device,
             queue,
@@ -299,17 +323,21 @@ impl Context {
             integer_dot: false,
             guarded: options.guarded,
             fold: options.fold.map_or(MOST_GROUPS, u64::from).clamp(1, MOST_GROUPS),
-            fresh: options.fresh,
+            measure: options.measure,
+            table,
+            choices: Mutex::default(),
             profile: options.profile,
             passes: Mutex::new(Vec::new()),
             kernels: Mutex::default(),
-            answers: Mutex::default(),
             notices: Mutex::new(Vec::new()),
             listener: options.listener.clone(),
             stop: Stop::default(),
             opened: Instant::now(),
             lost,
         };
+        if let Some(news) = news {
+            context.notice(news);
+        }
         if context.adapter.is_software() {
             context.notice(format!(
                 "{} is a software device (it runs on the processor): right answers, not GPU speed",
@@ -372,8 +400,8 @@ impl Context {
         lock(&self.lost).clone().map(Error::DeviceLost)
     }
 
-    /// What the user should know before trusting a number: a software device, a broken integer dot product, a tuning
-    /// cache that could not be used. Oldest first.
+    /// What the user should know before trusting a number: a software device, a broken integer dot product, a table of
+    /// variants that could not be used. Oldest first.
     pub fn notices(&self) -> Vec<String> {
         lock(&self.notices).clone()
     }
@@ -397,6 +425,11 @@ impl Context {
     /// The passes recorded so far under [`Options::profile`], oldest first; the list starts anew.
     pub fn take_passes(&self) -> Vec<PassRecord> {
         std::mem::take(&mut *lock(&self.passes))
+    }
+
+    /// What was measured so far under [`Options::measure`], oldest first; the list starts anew.
+    pub fn take_choices(&self) -> Vec<Choice> {
+        std::mem::take(&mut *lock(&self.choices))
     }
 
     /// Drops the device's hold on the GPU, as a crash of the driver would: for tests of what follows.

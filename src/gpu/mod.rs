@@ -2,12 +2,14 @@
 
 pub mod buffer;
 pub mod context;
+pub mod dispatch;
 pub mod kernel;
 pub mod record;
 pub mod reflect;
 mod self_test;
 pub mod source;
 mod stop;
+pub mod table;
 pub mod timing;
 mod trusted;
 pub mod tune;

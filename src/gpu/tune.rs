@@ -1,22 +1,17 @@
-//! Which variant of a kernel is fastest here: measured once per adapter, driver, kernel and shape, then remembered. On a
-//! guarded device nothing is timed: it is there for verification, whose variants should not depend on a moment's speed.
+//! The choice among a kernel's variants, and its measurement.
 //!
-//! A variant is timed only once its results were right ([`trial`]): one that is wrong is left out, with a notice, however fast.
+//! [`choose`] takes the one that [`super::dispatch`] names. On a device that was opened to measure ([`super::Options::measure`])
+//! it times all of them, once their results were right ([`trial`]), and keeps what it found ([`Context::take_choices`]).
 
-use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::context::lock;
-use super::source::FILES;
+use super::dispatch::{self, Class, Row, SHIPPED};
 use super::verify::{Answer, check};
 use super::{Bound, Context, Reflection, Spec, time};
-use crate::{Error, Result, io};
-
-/// Set to `off`, no variant is timed and no cache is used: the first that the adapter can run is taken.
-pub const VARIABLE: &str = "LOWBIT_TUNE";
+use crate::{Error, Result};
 
 /// The variants of `list` that this adapter can run, in their order.
 pub fn supported<'a>(gpu: &Context, list: &'a [Spec]) -> Result<Vec<&'a Spec>> {
@@ -58,136 +53,186 @@ pub fn trial(
     Ok(Score(time(gpu, &[timed.to_vec()], budget)?.low_us))
 }
 
-/// The fastest of `list` for work of the shape `class`, by `attempt`.
-///
-/// The answer is kept in the user's cache folder. A cache that cannot be read or written costs a notice
-/// ([`Context::notices`]) and a measurement, never a wrong choice; so does a variant whose results are wrong.
+/// Those of `list` that run here, the one to take for work of this class first.
+fn able<'a>(gpu: &Context, list: &'a [Spec], class: &Class) -> impl Iterator<Item = Result<&'a Spec>> {
+    let ranked = dispatch::ranked(&[&gpu.table, &SHIPPED], &gpu.adapter, list, class);
+    // A shader is only read once it is its turn.
+    ranked.into_iter().filter_map(|spec| match Reflection::of(spec) {
+        Ok(shader) => shader.runs_on(gpu).is_ok().then_some(Ok(spec)),
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The variant of `list` for work of this class.
 ///
 /// # Errors
-/// [`Error::NoDevice`] if the adapter can run none; [`Error::Mismatch`] if it runs none rightly; those of `attempt`.
+/// [`Error::NoDevice`] if the adapter can run none.
+pub fn taken<'a>(gpu: &Context, list: &'a [Spec], class: &Class) -> Result<&'a Spec> {
+    able(gpu, list, class).next().unwrap_or_else(|| {
+        Err(Error::NoDevice {
+            adapter: gpu.adapter.name.clone(),
+            reason: "it can run no variant of a kernel".into(),
+        })
+    })
+}
+
+/// The variant of `list` for work of this class: [`taken`], or the fastest by `attempt` where the device was opened to measure.
+///
+/// # Errors
+/// Those of [`taken`]; while measuring, [`Error::Mismatch`] if the adapter runs none rightly, and those of `attempt`.
 pub fn choose<'a>(
     gpu: &Context,
     list: &'a [Spec],
-    class: &str,
+    class: Class,
     attempt: impl FnMut(&Spec) -> Result<Score>,
 ) -> Result<&'a Spec> {
-    let able = supported(gpu, list)?;
-    let Some(&first) = able.first() else {
-        return Err(Error::NoDevice {
-            adapter: gpu.adapter.name.clone(),
-            reason: "it can run no variant of a kernel".into(),
-        });
-    };
-    let (adapter, driver) = (&gpu.adapter.name, &gpu.adapter.driver);
-    let try_all = || {
-        gpu.tell(&format!("trying {} variants of {} (once per adapter and shape)", able.len(), first.file));
-        // What is only tried is nobody's work, and does not belong in a trace.
-        let passes = gpu.take_passes();
-        let best = fastest(&able, attempt, &mut |error| {
-            gpu.notice(format!("this driver ({driver}) gives wrong results, it is not used: {error}"));
-        });
-        *lock(&gpu.passes) = passes;
-        best
-    };
-    if gpu.fresh {
-        return try_all();
+    let taken = taken(gpu, list, &class)?;
+    if !gpu.measure {
+        return Ok(taken);
     }
-    if able.len() == 1 || gpu.guarded || std::env::var(VARIABLE).is_ok_and(|value| value == "off") {
-        return Ok(first);
-    }
-    let fingerprint = *SHADERS;
-    let key = format!("{adapter} | {driver} | {} | {class} | {fingerprint:016x}", first.file);
-    let known = |label: &String| able.iter().find(|spec| spec.label() == *label).copied();
-    if let Some(spec) = lock(&gpu.answers).get(&key).and_then(known) {
-        return Ok(spec);
-    }
-    let path = cache_file();
-    let mut cache = path.as_deref().map_or_else(BTreeMap::new, |path| read(gpu, path));
-    let best = match cache.get(&key).and_then(known) {
-        Some(spec) => spec,
-        None => {
-            let best = try_all()?;
-            keep(&mut cache, key.clone(), best.label());
-            if let Some(Err(error)) = path.map(|path| write(&path, &cache)) {
-                gpu.notice(format!("the tuning result is not kept: {error}"));
-            }
-            best
-        }
-    };
-    lock(&gpu.answers).insert(key, best.label());
+    let able: Vec<&Spec> = able(gpu, list, &class).collect::<Result<_>>()?;
+    gpu.tell(&format!("measuring {} variants of {} for {class}", able.len(), taken.file));
+    // What is only tried is nobody's work, and does not belong in a trace.
+    let passes = gpu.take_passes();
+    let tried = try_all(&able, attempt, &mut |error| {
+        let driver = &gpu.adapter.driver;
+        gpu.notice(format!("this driver ({driver}) gives wrong results, it is not used: {error}"));
+    });
+    *lock(&gpu.passes) = passes;
+    let tried = tried?;
+    let kernel = list.first().map_or(taken.file, |spec| spec.file);
+    let choice = Choice::of(kernel, class, &taken.label(), list, tried);
+    let best = able.into_iter().find(|spec| spec.label() == choice.best).unwrap_or(taken);
+    lock(&gpu.choices).push(choice);
     Ok(best)
 }
 
-/// The one with the best of two scores, so that a slow moment of the machine decides nothing. What gives wrong results once is
-/// left out and told of.
-fn fastest<'a>(
-    able: &[&'a Spec],
+/// How often each variant is timed, all of them in turn.
+const ROUNDS: usize = 5;
+
+/// What a variant took in each round, in microseconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tried {
+    /// Its label.
+    pub variant: String,
+    /// Its times.
+    pub us: Vec<f64>,
+}
+
+impl Tried {
+    fn median(&self) -> f64 {
+        let mut us = self.us.clone();
+        us.sort_by(f64::total_cmp);
+        us.get(us.len() / 2).copied().unwrap_or(f64::INFINITY)
+    }
+}
+
+/// Times every variant in turn, so that a slow moment of the machine is everyone's. What gives wrong results once is left out
+/// and told of.
+fn try_all(
+    able: &[&Spec],
     mut attempt: impl FnMut(&Spec) -> Result<Score>,
     wrong: &mut dyn FnMut(&Error),
-) -> Result<&'a Spec> {
-    let mut scores = vec![Some(f64::INFINITY); able.len()];
+) -> Result<Vec<Tried>> {
+    let mut times = vec![Some(Vec::new()); able.len()];
     let mut last = None;
-    for at in (0..able.len()).chain(0..able.len()) {
-        let Some(score) = scores[at] else { continue };
+    for at in (0..ROUNDS).flat_map(|_| 0..able.len()) {
+        let Some(us) = &mut times[at] else { continue };
         match attempt(able[at]) {
-            Ok(Score(us)) => scores[at] = Some(us.min(score)),
+            Ok(Score(score)) => us.push(score),
             Err(error @ Error::Mismatch { .. }) => {
                 wrong(&error);
-                scores[at] = None;
+                times[at] = None;
                 last = Some(error);
             }
             Err(error) => return Err(error),
         }
     }
-    let right = able.iter().zip(&scores).filter_map(|(spec, score)| Some((*spec, (*score)?)));
-    let best = right.min_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(spec, _)| spec);
-    best.ok_or_else(|| last.unwrap_or_else(|| Error::Input("there is no variant to try".into())))
-}
-
-/// A fingerprint of every shader: a change to any of them makes all answers stale.
-static SHADERS: LazyLock<u64> = LazyLock::new(|| {
-    let mut hasher = DefaultHasher::new();
-    FILES.hash(&mut hasher);
-    hasher.finish()
-});
-
-/// Adds an answer; those for other shaders than its own are of no more use to anyone.
-fn keep(cache: &mut BTreeMap<String, String>, key: String, label: String) {
-    let fingerprint = key.rsplit(' ').next().unwrap_or_default().to_owned();
-    cache.retain(|key, _| key.ends_with(&fingerprint));
-    cache.insert(key, label);
-}
-
-fn cache_file() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = variable("XDG_CACHE_HOME")
-        .or_else(|| variable("LOCALAPPDATA"))
-        .or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
-    Some(folder.join("lowbit").join("tune.json"))
-}
-
-fn read(gpu: &Context, path: &Path) -> BTreeMap<String, String> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return BTreeMap::new(),
-        Err(error) => {
-            gpu.notice(format!("{}: the tuning cache is not used: {error}", path.display()));
-            return BTreeMap::new();
-        }
-    };
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        gpu.notice(format!("{}: the tuning cache is broken and is made anew: {error}", path.display()));
-        BTreeMap::new()
-    })
-}
-
-fn write(path: &Path, cache: &BTreeMap<String, String>) -> Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+    let right =
+        able.iter().zip(times).filter_map(|(spec, us)| Some(Tried { variant: spec.label(), us: us? }));
+    let right: Vec<Tried> = right.collect();
+    if right.is_empty() {
+        return Err(last.unwrap_or_else(|| Error::Input("there is no variant to try".into())));
     }
-    io::output::write_whole(path, |out| {
-        serde_json::to_writer_pretty(out, cache).map_err(std::io::Error::from)
-    })
+    Ok(right)
+}
+
+/// A variant counts as faster from this share of time on, and only if it was in every round.
+const LEAST_GAIN: f64 = 1.03;
+
+/// What was measured for one piece of work.
+#[derive(Clone, Debug, Serialize)]
+pub struct Choice {
+    /// The file of the first variant of its list.
+    pub kernel: String,
+    /// The work.
+    #[serde(flatten)]
+    pub class: Class,
+    /// What is taken without the measurement.
+    pub taken: String,
+    /// What should be: the same, but where another one was faster in every round.
+    pub best: String,
+    /// How many times as long as the fastest of all the one that is taken needed: median, least, most of the rounds. None if its
+    /// results are wrong.
+    pub cost: Option<[f64; 3]>,
+    /// All that ran rightly, the fastest first.
+    pub tried: Vec<Tried>,
+    /// Words that name `best` in a table: those of its label that not all variants of the list have.
+    pub words: String,
+    /// All variants.
+    #[serde(skip)]
+    pub list: Vec<Spec>,
+}
+
+impl Choice {
+    /// From what all that ran rightly took; there is at least one.
+    pub(crate) fn of(kernel: &str, class: Class, taken: &str, list: &[Spec], mut tried: Vec<Tried>) -> Self {
+        tried.sort_by(|a, b| a.median().total_cmp(&b.median()));
+        let fastest = &tried[0];
+        let own = tried.iter().find(|tried| tried.variant == taken);
+        let cost = own.map(|own| {
+            let mut ratios: Vec<f64> = own.us.iter().zip(&fastest.us).map(|(own, best)| own / best).collect();
+            ratios.sort_by(f64::total_cmp);
+            [ratios[ratios.len() / 2], ratios[0], ratios[ratios.len() - 1]]
+        });
+        let stays = cost.is_some_and(|[median, least, _]| least <= 1.0 || median < LEAST_GAIN);
+        let best = if stays { taken.to_owned() } else { fastest.variant.clone() };
+        let labels: Vec<String> = list.iter().map(Spec::label).collect();
+        let common = |word: &str| labels.iter().all(|label| label.split(' ').any(|own| own == word));
+        let own: Vec<&str> = best
+            .split(' ')
+            .enumerate()
+            .filter(|(i, word)| *i == 0 || !common(word))
+            .map(|(_, word)| word)
+            .collect();
+        Self {
+            kernel: kernel.to_owned(),
+            class,
+            taken: taken.to_owned(),
+            words: own.join(" "),
+            best,
+            cost,
+            tried,
+            list: list.to_vec(),
+        }
+    }
+
+    /// Its row in a table for the adapters called `on`.
+    pub fn row(&self, on: &str) -> Row {
+        Row {
+            on: on.to_owned(),
+            kernel: self.kernel.clone(),
+            of: self.class.of.clone(),
+            sizes: self.class.sizes.clone(),
+            variant: self.words.clone(),
+        }
+    }
+
+    /// How many times as long as the fastest a variant took, by the medians.
+    pub fn cost_of(&self, spec: &str) -> Option<f64> {
+        let own = self.tried.iter().find(|tried| tried.variant == spec)?;
+        Some(own.median() / self.tried[0].median())
+    }
 }
 
 #[cfg(test)]
@@ -202,27 +247,20 @@ mod tests {
         Error::Mismatch { case: spec.file.into(), problem: "[0] is 1, 2 expected".into() }
     }
 
+    fn tried(times: &[(&str, [f64; 5])]) -> Vec<Tried> {
+        times.iter().map(|(name, us)| Tried { variant: (*name).to_owned(), us: us.to_vec() }).collect()
+    }
+
     #[test]
-    fn each_variant_is_tried_twice_and_its_better_time_counts() {
-        let (mut tried, mut slow) = (Vec::new(), true);
-        let best = fastest(
-            &[&A, &B],
-            |spec| {
-                tried.push(spec.file);
-                // B is the faster one, but for its first moment.
-                let us = if *spec == A {
-                    2.0
-                } else if std::mem::take(&mut slow) {
-                    9.0
-                } else {
-                    1.0
-                };
-                Ok(Score(us))
-            },
-            &mut |_| panic!("nothing is wrong"),
-        );
-        assert_eq!(best.unwrap(), &B);
-        assert_eq!(tried, ["x/a", "x/b", "x/a", "x/b"]);
+    fn variants_are_timed_in_turn() {
+        let mut order = String::new();
+        let attempt = |spec: &Spec| {
+            order += &spec.label();
+            Ok(Score(order.len() as f64))
+        };
+        let tried = try_all(&[&A, &B], attempt, &mut |_| panic!("nothing is wrong")).unwrap();
+        assert_eq!(order, "ab".repeat(ROUNDS));
+        assert_eq!(tried[1], Tried { variant: "b".into(), us: vec![2.0, 4.0, 6.0, 8.0, 10.0] });
     }
 
     #[test]
@@ -238,24 +276,41 @@ mod tests {
             }
             _ => Ok(Score(7.0)),
         };
-        let best = fastest(&[&A, &B, &C], attempt, &mut |error| told.push(error.to_string()));
-        assert_eq!(best.unwrap(), &C);
+        let tried = try_all(&[&A, &B, &C], attempt, &mut |error| told.push(error.to_string())).unwrap();
+        assert_eq!(tried, [Tried { variant: "c".into(), us: vec![7.0; ROUNDS] }]);
         assert_eq!(told.len(), 2);
         assert!(told[0].starts_with("x/a: wrong result") && told[1].starts_with("x/b"), "{told:?}");
-        let none = fastest(&[&A, &B], |spec| Err(mismatch(spec)), &mut |_| ());
+        // What was taken is among the wrong ones.
+        let choice = Choice::of("x/a", Class::default(), "a", &[A, B, C], tried);
+        assert_eq!((choice.best.as_str(), choice.cost), ("c", None));
+        let none = try_all(&[&A, &B], |spec| Err(mismatch(spec)), &mut |_| ());
         assert!(matches!(none, Err(Error::Mismatch { .. })));
-        let other = fastest(&[&A], |_| Err(Error::Input("no room".into())), &mut |_| ());
+        let other = try_all(&[&A], |_| Err(Error::Input("no room".into())), &mut |_| ());
         assert_eq!(other.unwrap_err().to_string(), "no room");
     }
 
     #[test]
-    fn answers_for_other_shaders_are_forgotten() {
-        let mut cache = BTreeMap::new();
-        keep(&mut cache, "card | driver | x/a | k1 | 0001".into(), "a".into());
-        keep(&mut cache, "card | driver | x/a | k2 | 0001".into(), "b".into());
-        assert_eq!(cache.len(), 2);
-        keep(&mut cache, "card | driver | x/a | k1 | 0002".into(), "c".into());
-        let left: Vec<_> = cache.into_iter().collect();
-        assert_eq!(left, [("card | driver | x/a | k1 | 0002".to_owned(), "c".to_owned())]);
+    fn what_is_taken_stays_unless_another_was_faster_in_every_round() {
+        let choice =
+            |times: &[(&str, [f64; 5])]| Choice::of("x/a", Class::default(), "a", &[A, B, C], tried(times));
+        let noise = choice(&[("a", [3.0, 3.0, 1.0, 3.0, 3.0]), ("b", [2.0; 5])]);
+        assert_eq!((noise.best.as_str(), noise.cost), ("a", Some([1.5, 0.5, 1.5])));
+        let little = choice(&[("a", [2.02; 5]), ("b", [2.0; 5])]);
+        assert_eq!(little.best, "a");
+        let clear = choice(&[("a", [3.0; 5]), ("b", [2.0; 5]), ("c", [2.5; 5])]);
+        assert_eq!((clear.best.as_str(), clear.tried[1].variant.as_str()), ("b", "c"));
+        assert_eq!(clear.cost_of("c"), Some(1.25));
+    }
+
+    #[test]
+    fn a_row_names_what_tells_its_variant_from_the_others() {
+        const WIDE: Spec = Spec::new("x/a").slot("wide", "lib/wide64").slot("format", "format/q4_0");
+        let list = [WIDE, WIDE.consts(&[("ROWS", 2)]), WIDE.consts(&[("ROWS", 2), ("LANES", 8)])];
+        let times: Vec<Tried> =
+            list.iter().map(|spec| Tried { variant: spec.label(), us: vec![1.0; 5] }).collect();
+        let class = Class::new(&[("n", 4)]).of("Q4_0");
+        let row = Choice::of("x/a", class, &list[1].label(), &list, times).row("gpu");
+        assert_eq!(row.variant, "a ROWS=2");
+        assert_eq!(dispatch::named(&list, &row.variant), Some(&list[1]));
     }
 }

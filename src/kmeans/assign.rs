@@ -8,6 +8,7 @@ use super::lloyd::{Control, NO_LABEL};
 use super::points::pad;
 use super::rerank::{self, Rerank};
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::verify::{Answer, Expected, Sample};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32, tune};
 use crate::oracle;
@@ -178,18 +179,31 @@ impl Trial {
 const TRIAL_OPS: u64 = 40_000_000_000;
 const TRIAL_OPS_SOFTWARE: u64 = 100_000_000;
 
-/// The fastest of [`VARIANTS`] for problems of `each` points, `k` centroids and `d` dimensions on this adapter; large shapes
-/// are tried at a smaller size, where the same variant wins.
+/// Problems of more points fill their workgroups in every variant.
+const FEW_POINTS: u64 = 256;
+
+/// The sizes by which variants differ.
+fn sizes(k: u64, d: u64) -> [u64; 2] {
+    [k.next_power_of_two().clamp(16, 1024), d.next_multiple_of(4).next_power_of_two().min(512)]
+}
+
+/// What the choice of a variant depends on.
+pub fn class(layout: Layout, each: u64, k: u64, d: u64) -> Class {
+    let [k, d] = sizes(k, d);
+    let class = layout.class(Class::new(&[("k", k), ("d", d)]));
+    if each < FEW_POINTS { class.of("few points") } else { class }
+}
+
+/// The one of [`VARIANTS`] for problems of `each` points, `k` centroids and `d` dimensions on this adapter; where they are
+/// measured, large shapes are tried at a smaller size, where the same variant wins.
 pub fn tuned(gpu: &Context, layout: Layout, each: u64, k: u64, d: u64) -> Result<Spec> {
-    let k = k.next_power_of_two().clamp(16, 1024);
-    let d = d.next_multiple_of(4).next_power_of_two().min(512);
+    let [k, d] = sizes(k, d);
     let ops = if gpu.adapter.is_software() { TRIAL_OPS_SOFTWARE } else { TRIAL_OPS };
     let n = (ops / (2 * k * d)).clamp(1024, 1 << 16).next_multiple_of(64);
-    // Problems of more points fill their workgroups in every variant.
-    let (class, problems) = if each < 256 { ("B ", n / 64) } else { ("", 1) };
+    let problems = if each < FEW_POINTS { n / 64 } else { 1 };
     let mut trial = None;
     let variants = layout.fill_all(VARIANTS);
-    tune::choose(gpu, &variants, &format!("{class}k{k} d{d}{}", layout.class()), |spec| {
+    tune::choose(gpu, &variants, class(layout, each, k, d), |spec| {
         let trial = match &mut trial {
             Some(trial) => trial,
             none => {

@@ -9,6 +9,7 @@ use super::element::{Laid, Layout, Stored};
 use super::points::Statistics;
 use super::radix_sort::{RadixSort, Sort};
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::verify::{Answer, Expected};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32, tune};
 use crate::oracle;
@@ -263,6 +264,16 @@ fn run_length(n: u64, d4: u64) -> u64 {
     (n * d4 / ENOUGH_INVOCATIONS).next_power_of_two().clamp(SHORTEST_RUN, LONGEST_RUN)
 }
 
+/// The number of dimensions by which variants differ.
+fn size(d: u64) -> u64 {
+    d.next_multiple_of(4).next_power_of_two().min(512)
+}
+
+/// What the choice of a variant depends on.
+pub fn class(layout: Layout, d: u64) -> Class {
+    layout.class(Class::new(&[("d", size(d))]))
+}
+
 impl Centroid {
     /// Compiles the stages for `d` dimensions, the partial sums as `spec`, one of [`VARIANTS`] with its slot
     /// filled.
@@ -280,17 +291,17 @@ impl Centroid {
         })
     }
 
-    /// Compiles the variant that is fastest on this adapter for `d` dimensions, or the one for sums of so many levels.
+    /// Compiles the variant for `d` dimensions on this adapter, or the one for sums of so many levels.
     pub fn tuned(gpu: &Context, layout: Layout, d: u64, scales: Scales) -> Result<Self> {
         if scales.levels != LEVELS {
             return Self::load(gpu, &layout.fill(&WIDE), d);
         }
-        let (whole, d) = (d, d.next_multiple_of(4).next_power_of_two().min(512));
+        let (whole, d) = (d, size(d));
         let (n, k) = (TRIAL_VALUES.div_ceil(d), 64);
         let mut random = Random::new(0);
         let mut trial = None;
         let variants = layout.fill_all(VARIANTS);
-        let spec = tune::choose(gpu, &variants, &format!("d{d}{}", layout.class()), |spec| {
+        let spec = tune::choose(gpu, &variants, class(layout, d), |spec| {
             let kernels = Self::load(gpu, spec, d)?;
             let Trial { points, labels, scales, means: expected } = match &mut trial {
                 Some(trial) => trial,

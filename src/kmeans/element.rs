@@ -6,6 +6,7 @@ use half::f16;
 
 use super::points::{self, Transform};
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, Spec};
 use crate::random::Random;
 
@@ -94,9 +95,10 @@ impl Layout {
         Ok((Stored::upload(gpu, &values, d, self.element, &transform)?, transform.apply(&values, d)))
     }
 
-    /// What distinguishes shape classes of the tuner.
-    pub(crate) fn class(self) -> String {
-        if self.framed() { format!(" {:?} {:?}", self.element, self.frame) } else { String::new() }
+    /// Work of this class on such points.
+    pub(crate) fn class(self, class: Class) -> Class {
+        let words = [format!("{:?}", self.element), format!("{:?}", self.frame)];
+        if self.framed() { words.into_iter().fold(class, Class::of) } else { class }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::element::{Laid, Layout};
 use super::lloyd::{Batch, Progress};
 use crate::Result;
+use crate::gpu::dispatch::Class;
 use crate::gpu::verify::{Answer, Expected};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Work, params, to_u32, tune};
 use crate::oracle;
@@ -97,6 +98,16 @@ pub fn most_points(bytes: u64, d: u64, k: u64) -> u64 {
     (bytes / (16 * d.div_ceil(4)).max(4 * trials(k))).min(1 << 24)
 }
 
+/// The number of dimensions by which variants differ.
+fn size(d: u64) -> u64 {
+    d.next_multiple_of(4).next_power_of_two().min(512)
+}
+
+/// What the choice of a variant depends on.
+pub fn class(layout: Layout, d: u64, k: u64) -> Class {
+    layout.class(Class::new(&[("d", size(d)), ("trials", trials(k))]))
+}
+
 impl Seed {
     /// Compiles the stages for problems of `each` points, the distances as `spec`, one of [`VARIANTS`]
     /// with its slot filled.
@@ -107,14 +118,13 @@ impl Seed {
         Ok(Self { distance, pick: Kernel::load(gpu, &STAGES[usize::from(few)])? })
     }
 
-    /// Compiles the variant that is fastest on this adapter for `d` dimensions and `k` seeds of problems of `each` points.
+    /// Compiles the variant on this adapter for `d` dimensions and `k` seeds of problems of `each` points.
     pub fn tuned(gpu: &Context, layout: Layout, each: u64, d: u64, k: u64) -> Result<Self> {
-        let d = d.next_multiple_of(4).next_power_of_two().min(512);
+        let d = size(d);
         let n = if gpu.adapter.is_software() { 4096 } else { ((1 << 24) / d).max(1 << 15) };
         let mut trial = None;
         let variants = layout.fill_all(VARIANTS);
-        let class = format!("d{d} trials{}{}", trials(k), layout.class());
-        let spec = tune::choose(gpu, &variants, &class, |spec| {
+        let spec = tune::choose(gpu, &variants, class(layout, d, k), |spec| {
             let kernels = Self::load(gpu, spec, n)?;
             let (points, expected) = match &mut trial {
                 Some(trial) => trial,

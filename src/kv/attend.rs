@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::layout::Page;
 use crate::codec::lloyd_max::Centroids;
 use crate::codec::{CacheType, Codec, Side};
+use crate::gpu::dispatch::Class;
 use crate::gpu::verify::{Answer, Expected, Sample};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Reflection, Spec, Work, params, to_u32, tune};
 use crate::oracle;
@@ -154,8 +155,12 @@ pub struct Splits {
     pub tokens: u64,
 }
 
-/// The variant for these types and heads: the fastest as measured, or in software, where each takes seconds to compile, the one
-/// that the heads suggest.
+/// What the choice of a variant depends on.
+pub fn class(keys: CacheType, values: CacheType, heads: Heads) -> Class {
+    Class::new(&[("dim", heads.dim), ("each", heads.each)]).of(format!("{keys}:{values}"))
+}
+
+/// The variant for these types and heads; where nothing is known of the adapter, the one that the heads suggest.
 ///
 /// # Errors
 /// The device's.
@@ -171,10 +176,6 @@ pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Res
     }
     list.sort_by_key(|&(own, tokens, _)| std::cmp::Reverse((own, tokens)));
     let list: Vec<Spec> = list.into_iter().map(|(.., spec)| spec).collect();
-    if gpu.adapter.is_software() && !gpu.fresh {
-        return Ok(list[0]);
-    }
-    let class = format!("{}:{} d={} G={}", keys.ty(), values.ty(), heads.dim, heads.each);
     let mut trial = None;
     let attempt = |spec: &Spec| {
         let trial = match &mut trial {
@@ -183,7 +184,7 @@ pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Res
         };
         trial.attempt(gpu, spec)
     };
-    tune::choose(gpu, &list, &class, attempt).copied()
+    tune::choose(gpu, &list, class(keys.ty(), values.ty(), heads), attempt).copied()
 }
 
 /// Tokens of a trial, of a block, and pages that differ; the others repeat them.

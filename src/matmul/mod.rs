@@ -1,7 +1,7 @@
 //! Products with quantized weights: y = W x + b, at the speed of memory.
 //!
 //! [`Weights`] lie on the device as planes (see [`crate::format::planes`]); [`Activations`] are laid out, or quantized to
-//! int8, once for all products that use them. [`Weights::times`] chooses among all kernels by measuring them.
+//! int8, once for all products that use them. [`Weights::times`] chooses among all kernels.
 
 pub mod activation;
 pub mod dequantize;
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use known::Known;
 
+use crate::format::Format;
+use crate::gpu::dispatch::Class;
 use crate::gpu::verify::Answer;
 use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, tune};
 use crate::{Error, Result};
@@ -32,7 +34,7 @@ pub const PAD_COLUMNS: u64 = 8;
 /// What may be multiplied: weights with f32, codes with int8, or weights with f16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Path {
-    /// The fastest of all, as measured on this adapter; f16 only for many columns.
+    /// The fastest of all on such adapters; f16 only for many columns.
     #[default]
     Auto,
     /// f32 products: as exact as f32 is.
@@ -83,14 +85,14 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
     }
 }
 
-/// Every variant for `n` columns and weights of this format on this path, with the decoder in its slot.
-pub fn variants(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Vec<Spec> {
+/// Every variant for `n` columns of x and weights of this format on this path, with the decoder in its slot.
+pub fn variants(gpu: &Context, format: &Format, n: u64, path: Path) -> Vec<Spec> {
     let many = n > MATVEC_COLUMNS;
     let mut list: Vec<&Spec> = Vec::new();
     if matches!(path, Path::Auto | Path::Float) {
         list.extend(if many { matmul::VARIANTS } else { matvec::VARIANTS });
     }
-    if matches!(path, Path::Auto | Path::Integer) && weights.format.integer && gpu.integer_dot {
+    if matches!(path, Path::Auto | Path::Integer) && format.integer && gpu.integer_dot {
         if many {
             list.extend(matmul_integer::VARIANTS);
         }
@@ -101,7 +103,7 @@ pub fn variants(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Vec<Spe
     if matrices && (path == Path::Half || (path == Path::Auto && many)) {
         list.extend(matmul_matrix::VARIANTS);
     }
-    list.iter().map(|spec| spec.slot("format", weights.format.decoder)).collect()
+    list.iter().map(|spec| spec.slot("format", format.decoder)).collect()
 }
 
 /// Up to so many columns, weights are multiplied as they are read; above, in tiles.
@@ -111,33 +113,42 @@ const MATVEC_COLUMNS: u64 = 8;
 const TRIAL_BYTES: u64 = 96 << 20;
 const TRIAL_BYTES_SOFTWARE: u64 = 8 << 20;
 
-/// The fastest variant on this path for weights of this format and shape with `n` columns, as measured on this adapter
-/// with the activations already laid out.
+/// The number of columns by which variants differ.
+fn columns(n: u64) -> u64 {
+    if n <= PAD_COLUMNS { n } else { n.next_power_of_two().min(512) }
+}
+
+/// What the choice of a variant for `[m, k]` weights and `n` columns depends on.
+pub fn class(path: Path, format: &Format, [m, k, n]: [u64; 3]) -> Class {
+    let sizes = [("m", m.next_power_of_two()), ("k", k.next_power_of_two()), ("n", columns(n))];
+    Class::new(&sizes).of(format!("{path:?}")).of(format.name)
+}
+
+/// The variant on this path for `[m, k]` weights of this format and `n` columns of x on this adapter; they are measured, if at
+/// all, with the activations already laid out.
 ///
 /// # Errors
 /// [`Error::Input`] for the integer path of a format that has none, or on an adapter whose integer dot product is wrong;
 /// for the half path on an adapter without cooperative matrices.
-pub fn tuned(gpu: &Context, weights: &Weights, n: u64, path: Path) -> Result<Spec> {
-    let list = variants(gpu, weights, n, path);
+pub fn tuned(gpu: &Context, format: &'static Format, [m, k, n]: [u64; 3], path: Path) -> Result<Spec> {
+    let list = variants(gpu, format, n, path);
     if list.is_empty() {
-        let (name, adapter) = (weights.format.name, &gpu.adapter.name);
+        let (name, adapter) = (format.name, &gpu.adapter.name);
         return Err(Error::Input(if path == Path::Half {
             format!("{adapter} has no cooperative matrices of f16; take the float path")
-        } else if weights.format.integer {
+        } else if format.integer {
             format!("{adapter}: its integer dot product gives wrong answers; take the float path")
         } else {
             format!("{name} weights have no integer path: their codes do not fit int8; take the float path")
         }));
     }
-    // Shapes of one class share their answer.
-    let (rows, cols) = (weights.rows.next_power_of_two(), weights.cols.next_power_of_two());
-    let n = if n <= PAD_COLUMNS { n } else { n.next_power_of_two().min(512) };
-    let class = format!("{} {path:?} m{rows} k{cols} n{n}", weights.format.name);
+    let n = columns(n);
+    let class = class(path, format, [m, k, n]);
     let mut trial = None;
-    let spec = tune::choose(gpu, &list, &class, |spec| {
+    let spec = tune::choose(gpu, &list, class, |spec| {
         let trial = match &mut trial {
             Some(trial) => trial,
-            none => none.insert(Trial::new(gpu, weights, n)?),
+            none => none.insert(Trial::new(gpu, format, [m, k, n])?),
         };
         trial.attempt(gpu, spec)
     })?;
@@ -154,15 +165,15 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(gpu: &Context, like: &Weights, n: u64) -> Result<Self> {
+    fn new(gpu: &Context, format: &'static Format, [m, k, n]: [u64; 3]) -> Result<Self> {
         let bytes = if gpu.adapter.is_software() { TRIAL_BYTES_SOFTWARE } else { TRIAL_BYTES };
-        let row_bytes = (like.bytes() / like.rows).max(1);
+        let row_bytes = (k / format.elements as u64 * format.bytes as u64).max(1);
         // Software takes long for many columns: what is fastest for some rows is for many.
-        let rows = like.rows.min((bytes / row_bytes / n.div_ceil(PAD_COLUMNS)).max(64));
-        let known = Known::new(like.format, rows, like.cols, n)?;
+        let rows = m.min((bytes / row_bytes / n.div_ceil(PAD_COLUMNS)).max(64));
+        let known = Known::new(format, rows, k, n)?;
         let weights = known.upload(gpu)?;
         Ok(Self {
-            x: Activations::upload(gpu, &known.x, like.cols as usize)?,
+            x: Activations::upload(gpu, &known.x, k as usize)?,
             bias: Buffer::new(gpu, "bias", 0, 4)?,
             y: Buffer::new(gpu, "y", weights.rows, 4 * n)?,
             weights,
@@ -215,7 +226,7 @@ pub fn products(
             Path::Auto if !x.are_finite() => Path::Float,
             path => path,
         };
-        let spec = tuned(gpu, weights, x.n, path)?;
+        let spec = tuned(gpu, weights.format, [weights.rows, weights.cols, x.n], path)?;
         let bias = Buffer::from_slice(gpu, "bias", bias.len() as u64, bias)?;
         let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n)?;
         bound.push((bind(gpu, &spec, &Operands { weights, x, bias: &bias, y: &y })?, y, spec.label()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::table;
-use crate::cases::{Case, Entry, Expected, Prepared, REGISTRY, Sample, verify};
+use crate::cases::{Case, Entry, Prepared, REGISTRY, verify};
 use crate::gpu::{Bound, Context, OpKind, Options, Timing, time, tune};
 use crate::roofline::{Effort, Roofs, Share};
 use crate::{Error, Result};
@@ -17,7 +17,7 @@ pub struct KernelRow {
     pub kernel: &'static str,
     /// Its size.
     pub case: String,
-    /// The variant that was fastest.
+    /// The variant that is taken for it.
     pub variant: String,
     /// How many cases, over all variants, agreed with the oracle, that which is timed among them.
     pub verified: usize,
@@ -78,7 +78,6 @@ pub fn measure(
     for entry in
         REGISTRY.iter().filter(|entry| !entry.variants.iter().all(|spec| spec.file.starts_with("roofline/")))
     {
-        let small = (entry.benches)(sizes.case / 16);
         let cases = (entry.benches)(sizes.case);
         if !runs(gpu, entry, &cases)? {
             progress(&format!("{}: this adapter cannot run it", entry.stem));
@@ -86,9 +85,9 @@ pub fn measure(
         }
         progress(&format!("verifying {}", entry.stem));
         let verified = verify_all(&guarded, entry, &cases, effort)?;
-        for (small, case) in small.iter().zip(&cases) {
+        for case in &cases {
             progress(&format!("timing {} {}", entry.stem, case.name()));
-            rows.push(row(gpu, roofs, entry, (small.as_ref(), case.as_ref()), sizes.all, verified)?);
+            rows.push(row(gpu, roofs, entry, case.as_ref(), sizes.all, verified)?);
         }
     }
     Ok(rows)
@@ -125,27 +124,12 @@ fn row(
     gpu: &Context,
     roofs: &Roofs,
     entry: &Entry,
-    (small, case): (&dyn Case, &dyn Case),
+    case: &dyn Case,
     all_bytes: u64,
     verified: usize,
 ) -> Result<KernelRow> {
     let variants = entry.variants_of(case);
-    let class = format!("bench {}", case.decoder().unwrap_or_default());
-    let mut answers: Option<(Sample, Vec<Expected>)> = None;
-    let spec = tune::choose(gpu, &variants, &class, |spec| {
-        let prepared = small.prepare(gpu, spec)?;
-        let (sample, expected) = match &mut answers {
-            Some(answers) => answers,
-            none => {
-                let sample = small.sample(&prepared.passes);
-                let expected = small.expected(&sample);
-                none.insert((sample, expected))
-            }
-        };
-        prepared.check(gpu, &format!("{} {}", spec.label(), small.name()), sample, expected)?;
-        // It was checked, which a case does by itself: it knows what its outputs hold before a run.
-        tune::trial(gpu, spec, &[], &[], &run_of(&prepared), Duration::ZERO)
-    })?;
+    let spec = tune::taken(gpu, &variants, &case.class())?;
     // What is timed is verified: this very pipeline, at this very size.
     let first = case.prepare(gpu, spec)?;
     let what = format!("{} {}", spec.label(), case.name());

@@ -24,6 +24,7 @@ mod style;
 pub mod svg;
 pub mod table;
 pub mod trace;
+pub mod tuning;
 
 use serde::Serialize;
 

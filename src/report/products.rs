@@ -82,7 +82,7 @@ impl Trial {
         let x = Activations::upload(gpu, &known.x, k as usize)?;
         let bias = Buffer::new(gpu, "bias", 0, 4)?;
         let first = known.upload(gpu)?;
-        let spec = tuned(gpu, &first, n, path)?;
+        let spec = tuned(gpu, format, [m, k, n], path)?;
         let copies = rotation(gpu).div_ceil(first.bytes().max(1)).min(MOST_COPIES);
         let bind = |weights: &Weights| {
             let y = Buffer::new(gpu, "y", m, 4 * n)?;

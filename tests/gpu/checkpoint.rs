@@ -275,7 +275,7 @@ fn what_is_damaged_or_of_another_clustering_is_refused() {
 #[cfg(unix)]
 mod command_line {
     use std::fs;
-    use std::io::{BufRead, BufReader, Read};
+    use std::io::{BufRead, BufReader};
     use std::path::Path;
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
@@ -399,25 +399,6 @@ mod command_line {
         let ended = child.wait_with_output().unwrap();
         assert!([Some(130), Some(143)].contains(&ended.status.code()), "{ended:?}");
         assert!(ended.stderr.is_empty() && !path.exists());
-
-        // While variants of kernels are tried for the first time, too: what is not tried is not remembered.
-        let mut trying = lowbit(folder, &[&FIT[..], &["--checkpoint", "state.safetensors"]].concat());
-        let cache = folder.join("untried");
-        trying.env_remove("LOWBIT_TUNE").env("XDG_CACHE_HOME", &cache).stderr(Stdio::piped());
-        let mut child = trying.stdout(Stdio::null()).spawn().unwrap();
-        let mut news = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("trying") {
-            line.clear();
-            assert!(news.read_line(&mut line).unwrap() > 0, "nothing is tried");
-        }
-        signal(&child, "-INT");
-        let mut text = String::new();
-        news.read_to_string(&mut text).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
-        assert!(text.contains("interrupted") && !cache.join("lowbit/tune.json").exists(), "{text}");
-        assert!(text.contains("resume from the checkpoint") && path.exists(), "{text}");
-        fs::remove_file(&path).unwrap();
 
         // Without a checkpoint it ends as ever.
         let child = lowbit(folder, &FIT).spawn().unwrap();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use half::f16;
+use lowbit::gpu::dispatch::Row;
+use lowbit::gpu::table;
 use lowbit::io::gguf::{self, Array, TensorType, Writer};
 use lowbit::io::npy::{self, Matrix};
 use lowbit::io::picture::{self, Picture};
@@ -578,10 +580,10 @@ fn a_reader_that_leaves_is_no_failure() {
 }
 
 #[test]
-fn a_broken_tuning_cache_is_a_warning() {
+fn a_table_of_variants_is_used_where_it_is_whole() {
     let (temporary, _) = folder_with_blobs();
     let folder = temporary.path();
-    let cache = folder.join("cache").join("lowbit").join("tune.json");
+    let cache = folder.join("cache").join("lowbit").join("variants.json");
     fs::create_dir_all(cache.parent().unwrap()).unwrap();
     let fit = |tune: Option<&str>| {
         let mut command = lowbit(folder, &["kmeans", "fit", "x.npy", "-k", "3", "--labels", "l.npy"]);
@@ -589,30 +591,44 @@ fn a_broken_tuning_cache_is_a_warning() {
             Some(value) => command.env("LOWBIT_TUNE", value),
             None => command.env_remove("LOWBIT_TUNE"),
         };
-        let ran = run(&mut command);
-        assert_eq!(ran.code, Some(DONE), "{ran:?}");
-        (ran.err, fs::read(folder.join("l.npy")).unwrap(), fs::read_to_string(&cache).unwrap())
+        run(&mut command)
     };
-    let entries = |text: &str| serde_json::from_str::<BTreeMap<String, String>>(text).unwrap();
+    let done = |tune: Option<&str>| {
+        let ran = fit(tune);
+        assert_eq!(ran.code, Some(DONE), "{ran:?}");
+        (ran.err, fs::read(folder.join("l.npy")).unwrap())
+    };
+    let (said, labels) = done(None);
+    assert!(!said.contains("variants"), "{said}");
 
-    // Off: not even read.
+    // Broken: a notice in the cache folder, an error where it was asked for by name; off, it is not even read.
     fs::write(&cache, "{ broken").unwrap();
-    let (said, labels, kept) = fit(Some("off"));
-    assert!(!said.contains("tune.json") && kept == "{ broken", "{said}");
+    let (said, same) = done(None);
+    assert!(said.contains("variants.json: it is no table of variants") && labels == same, "{said}");
+    let (said, same) = done(Some("off"));
+    assert!(!said.contains("variants.json") && labels == same, "{said}");
+    let ran = fit(Some(cache.to_str().unwrap()));
+    assert!(ran.code == Some(BAD_INPUT) && ran.err.contains("it is no table of variants"), "{ran:?}");
+    let ran = fit(Some("missing.json"));
+    assert!(ran.code == Some(BAD_INPUT) && ran.err.contains("missing.json: No such file"), "{ran:?}");
 
-    let (said, tuned, made) = fit(None);
-    assert!(said.contains("tune.json: the tuning cache is broken"), "{said}");
-    assert!(!entries(&made).is_empty());
-    let (said, again, kept) = fit(None);
-    assert!(!said.contains("tune.json") && kept == made, "{said}");
-    assert!(labels == tuned && labels == again, "a variant changes the time, not the answer");
-
-    // The name of a variant that is no more: measured anew.
-    let stale: BTreeMap<_, _> = entries(&made).into_keys().map(|key| (key, "gone".to_owned())).collect();
-    fs::write(&cache, serde_json::to_string(&stale).unwrap()).unwrap();
-    let (said, again, renewed) = fit(None);
-    assert!(!said.contains("error") && labels == again, "{said}");
-    assert!(entries(&renewed).values().all(|variant| variant != "gone"), "{renewed}");
+    // Another variant takes another time, and gives the same answer; one that is no more does not count.
+    let row = |variant: &str| Row {
+        on: "software".into(),
+        kernel: "kmeans/assign".into(),
+        of: Vec::new(),
+        sizes: [("k".to_owned(), 16), ("d".to_owned(), 4)].into(),
+        variant: variant.into(),
+    };
+    for variant in ["assign CENTROIDS=1 DEPTH=1", "gone"] {
+        table::write(&cache, &[row(variant)]).unwrap();
+        let (said, same) = done(None);
+        assert!(!said.contains("variants.json") && labels == same, "{said}");
+    }
+    let other = fs::read_to_string(&cache).unwrap().replacen("\"shaders\": \"", "\"shaders\": \"0", 1);
+    fs::write(&cache, other).unwrap();
+    let (said, same) = done(None);
+    assert!(said.contains("measured with other shaders") && labels == same, "{said}");
 }
 
 /// Runs where no device is, because looking at a file needs none.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lowbit::Error;
 use lowbit::cases::{Case, Expected, Prepared, Sample, verify};
+use lowbit::gpu::dispatch::Class;
 use lowbit::gpu::tune::Score;
 use lowbit::gpu::verify::{Answer, check};
 use lowbit::gpu::{Bound, Buffer, Context, Kernel, Options, Recorder, Spec, Work, params, tune};
@@ -255,8 +256,8 @@ fn profiling_keeps_every_pass_with_its_time() {
 }
 
 #[test]
-fn the_tuner_takes_the_fastest_variant_that_runs() {
-    let gpu = Context::open(&Options::default()).unwrap();
+fn where_it_is_measured_the_fastest_variant_that_runs_is_taken() {
+    let gpu = Context::open(&Options { measure: true, ..Options::default() }).unwrap();
     let list = [
         Spec::new("gpu/dot_check").overrides(&[("WG", 32.0)]),
         Spec::new("gpu/dot_check"),
@@ -264,34 +265,31 @@ fn the_tuner_takes_the_fastest_variant_that_runs() {
     ];
     assert_eq!(tune::supported(&gpu, &list).unwrap().len(), 2);
     let fastest = |spec: &Spec| Ok(Score::forged(if spec.overrides.is_empty() { 1.0 } else { 2.0 }));
-    // The cache is the user's: the class is this test's own.
-    let class = format!("test {}", std::process::id());
-    // Switched off, the first that runs is taken, as on a guarded device.
-    let off = std::env::var(tune::VARIABLE).is_ok_and(|value| value == "off");
-    let chosen = if off { &list[0] } else { &list[1] };
-    assert_eq!(tune::choose(&gpu, &list, &class, fastest).unwrap(), chosen);
-    assert_eq!(tune::choose(&device(), &list, &class, fastest).unwrap(), &list[0]);
-    // What is known is not tried again.
-    let known = |_: &Spec| Err(Error::Input("it is tried again".into()));
-    assert_eq!(tune::choose(&gpu, &list, &class, known).unwrap(), chosen);
+    let class = Class::new(&[("n", 1)]);
+    assert_eq!(tune::choose(&gpu, &list, class.clone(), fastest).unwrap(), &list[1]);
+    let [choice] = gpu.take_choices().try_into().unwrap();
+    assert_eq!((choice.taken.as_str(), choice.best.as_str()), ("dot_check WG=32", "dot_check"));
+    assert_eq!(choice.cost, Some([2.0; 3]));
+    // Nothing is timed unless it is asked for, and what does not run is never taken.
+    let untried = |_: &Spec| Err(Error::Input("it is tried".into()));
+    assert_eq!(tune::choose(&device(), &list, class.clone(), untried).unwrap(), &list[0]);
+    assert_eq!(tune::choose(&device(), &[list[2], list[1]], class, untried).unwrap(), &list[1]);
 }
 
 #[test]
 fn a_wrong_variant_is_left_out_with_a_notice_that_names_it_and_the_driver() {
-    let gpu = Context::open(&Options::default()).unwrap();
+    let gpu = Context::open(&Options { measure: true, ..Options::default() }).unwrap();
     let list = [Spec::new("gpu/dot_check").overrides(&[("WG", 32.0)]), Spec::new("gpu/dot_check")];
     let attempt = |spec: &Spec| match spec.overrides {
         // The faster one by far.
         [] => Err(Error::Mismatch { case: spec.label(), problem: "[7] is 1, 2 expected".into() }),
         _ => Ok(Score::forged(9.0)),
     };
-    let class = format!("test of wrong ones {}", std::process::id());
-    assert_eq!(tune::choose(&gpu, &list, &class, attempt).unwrap(), &list[0]);
+    assert_eq!(tune::choose(&gpu, &list, Class::default(), attempt).unwrap(), &list[0]);
     let told = |notice: &String| {
         notice.contains(&gpu.adapter.driver) && notice.contains("dot_check: wrong result: [7] is 1")
     };
-    let off = std::env::var(tune::VARIABLE).is_ok_and(|value| value == "off");
-    assert_eq!(gpu.notices().iter().filter(|notice| told(notice)).count(), usize::from(!off));
+    assert_eq!(gpu.notices().iter().filter(|notice| told(notice)).count(), 1);
 }
 
 #[test]

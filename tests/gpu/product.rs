@@ -36,7 +36,7 @@ fn blocks(format: &Format, rows: usize, cols: usize, random: &mut Random) -> Vec
 
 /// The product by the first variant of a path, without tuning: every variant is compared with the oracle elsewhere.
 fn first(gpu: &Context, weights: &Weights, x: &Activations, path: Path) -> Vec<f32> {
-    let list = variants(gpu, weights, x.n, path);
+    let list = variants(gpu, weights.format, x.n, path);
     let spec = lowbit::gpu::tune::supported(gpu, &list).unwrap()[0];
     let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n).unwrap();
     let bias = Buffer::new(gpu, "bias", 0, 4).unwrap();
