@@ -65,16 +65,17 @@ fn centroid(
         workgroupBarrier();
         if (share == 0u && column < params.columns) {
             let at = (cluster * params.columns + column) * 2u * LEVELS;
-            for (var i = 0u; i < LEVELS; i++) {
-                var all = sum[i];
-                for (var other = 1u; other < share_count; other++) {
+            for (var to = at; to < at + 2u * LEVELS; to += 2u) {
+                let i = (to - at) / 2u;
+                var all = Whole();
+                if (params.first == 0u) {
+                    all = Whole(sums[to], sums[to + 1u]);
+                }
+                for (var other = 0u; other < share_count; other++) {
                     all = add_whole(all, shares[i * WG + other * width + lane]);
                 }
-                if (params.first == 0u) {
-                    all = add_whole(all, Whole(sums[at + 2u * i], sums[at + 2u * i + 1u]));
-                }
-                sums[at + 2u * i] = all.low;
-                sums[at + 2u * i + 1u] = all.high;
+                sums[to] = all.low;
+                sums[to + 1u] = all.high;
             }
         }
         workgroupBarrier();

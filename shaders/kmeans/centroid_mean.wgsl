@@ -75,7 +75,8 @@ fn centroid_mean(
     for (var column = lane; column < params.d4; column += WG) {
         var mean = centroids[old_first + column];
         if (total.high > 0.0) {
-            for (var c = 0u; c < 4u; c++) {
+            for (var at = 4u * column; at < 4u * column + 4u; at++) {
+                let c = at % 4u;
                 mean[c] = quotient(sum_at(first + column, c), total) * (params.step / step);
             }
         }

@@ -37,11 +37,9 @@ fn radix_sort_count(
         atomicStore(&histogram[digit], 0u);
     }
     workgroupBarrier();
-    for (var item = 0u; item < ITEMS; item++) {
-        let at = tile * ROWS_PER_GROUP + item * WG + lane;
-        if (at < params.rows) {
-            atomicAdd(&histogram[(keys[at] >> params.shift) % DIGITS], 1u);
-        }
+    let end = min((tile + 1u) * ROWS_PER_GROUP, params.rows);
+    for (var at = tile * ROWS_PER_GROUP + lane; at < end; at += WG) {
+        atomicAdd(&histogram[(keys[at] >> params.shift) % DIGITS], 1u);
     }
     workgroupBarrier();
     for (var digit = lane; digit < DIGITS; digit += WG) {

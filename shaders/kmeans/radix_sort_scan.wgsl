@@ -22,20 +22,17 @@ fn radix_sort_scan(@builtin(local_invocation_index) lane: u32) {
     var carry = 0u;
     for (var start = 0u; start < params.values; start += WG * ITEMS) {
         let mine = start + lane * ITEMS;
+        let end = min(mine + ITEMS, params.values);
         var sum = 0u;
-        for (var item = 0u; item < ITEMS; item++) {
-            if (mine + item < params.values) {
-                sum += counts[mine + item];
-            }
+        for (var at = mine; at < end; at++) {
+            sum += counts[at];
         }
         let before = scan_exclusive_u32(sum, lane);
         var running = carry + before;
-        for (var item = 0u; item < ITEMS; item++) {
-            if (mine + item < params.values) {
-                let value = counts[mine + item];
-                counts[mine + item] = running;
-                running += value;
-            }
+        for (var at = mine; at < end; at++) {
+            let value = counts[at];
+            counts[at] = running;
+            running += value;
         }
         // The last lane's running sum is the whole block's.
         scan_u32[lane] = running;

@@ -41,24 +41,24 @@ fn radix_sort_scatter(
         return;
     }
     let mine = tile * ROWS_PER_GROUP + lane * ITEMS;
-    for (var digit = 0u; digit < DIGITS; digit++) {
-        place[digit * WG + lane] = 0u;
+    for (var i = lane; i < DIGITS * WG; i += WG) {
+        place[i] = 0u;
     }
-    for (var item = 0u; item < ITEMS; item++) {
-        if (mine + item < params.rows) {
-            place[(keys[mine + item] >> params.shift) % DIGITS * WG + lane] += 1u;
-        }
+    let end = min(mine + ITEMS, params.rows);
+    for (var at = mine; at < end; at++) {
+        place[(keys[at] >> params.shift) % DIGITS * WG + lane] += 1u;
     }
     workgroupBarrier();
     // The exclusive sum over [DIGITS, WG] in memory order: each lane takes DIGITS neighbouring values.
     var sum = 0u;
-    for (var i = 0u; i < DIGITS; i++) {
-        sum += place[lane * DIGITS + i];
+    let last = (lane + 1u) * DIGITS;
+    for (var i = lane * DIGITS; i < last; i++) {
+        sum += place[i];
     }
     var running = scan_exclusive_u32(sum, lane);
-    for (var i = 0u; i < DIGITS; i++) {
-        let count = place[lane * DIGITS + i];
-        place[lane * DIGITS + i] = running;
+    for (var i = lane * DIGITS; i < last; i++) {
+        let count = place[i];
+        place[i] = running;
         running += count;
     }
     workgroupBarrier();
@@ -66,20 +66,17 @@ fn radix_sort_scatter(
         digit_start[lane] = place[lane * WG];
     }
     workgroupBarrier();
-    for (var item = 0u; item < ITEMS; item++) {
-        let at = mine + item;
-        if (at < params.rows) {
-            let key = keys[at];
-            let digit = (key >> params.shift) % DIGITS;
-            let rank = place[digit * WG + lane] - digit_start[digit];
-            place[digit * WG + lane] += 1u;
-            let to = offsets[digit * params.tiles + tile] + rank;
-            sorted_keys[to] = key;
-            if (params.number == 1u) {
-                sorted_values[to] = at;
-            } else {
-                sorted_values[to] = values[at];
-            }
+    for (var at = mine; at < end; at++) {
+        let key = keys[at];
+        let digit = (key >> params.shift) % DIGITS;
+        let rank = place[digit * WG + lane] - digit_start[digit];
+        place[digit * WG + lane] += 1u;
+        let to = offsets[digit * params.tiles + tile] + rank;
+        sorted_keys[to] = key;
+        if (params.number == 1u) {
+            sorted_values[to] = at;
+        } else {
+            sorted_values[to] = values[at];
         }
     }
 }

@@ -72,14 +72,14 @@ fn nearer(row: u32, a: u32, b: u32) -> bool {
         let x = point(row, at);
         let p = centroids[a * params.d4 + at];
         let q = centroids[b * params.d4 + at];
-        for (var i = 0u; i < 4u; i++) {
-            if (bitcast<u32>(p[i]) != bitcast<u32>(q[i])) {
-                if (params.metric != DOT) {
-                    add_exact(&sum, p[i], p[i], 0u, false);
-                    add_exact(&sum, q[i], q[i], 0u, true);
-                }
-                add_exact(&sum, x[i], p[i], 1u, true);
-                add_exact(&sum, x[i], q[i], 1u, false);
+        // Four terms of each of four components, in one loop: p p - q q - 2 x p + 2 x q.
+        for (var term = 16u * at; term < 16u * at + 16u; term++) {
+            let i = term / 4u % 4u;
+            let of_q = term % 2u == 1u;
+            let crossed = term / 2u % 2u == 1u;
+            let centroid = select(p[i], q[i], of_q);
+            if (bitcast<u32>(p[i]) != bitcast<u32>(q[i]) && (crossed || params.metric != DOT)) {
+                add_exact(&sum, select(centroid, x[i], crossed), centroid, select(0u, 1u, crossed), crossed != of_q);
             }
         }
     }

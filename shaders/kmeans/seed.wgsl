@@ -97,8 +97,8 @@ fn seed(
         let aim = unit * total;
         // The last stretch that begins at or below the aim and holds anything.
         var place = 0u;
-        for (var s = 1u; s < WG; s++) {
-            if (stretch_start[s] <= aim && stretch_start[s] < total && s * length < own_groups) {
+        for (var s = 1u; s * length < own_groups; s++) {
+            if (stretch_start[s] <= aim && stretch_start[s] < total) {
                 place = s;
             }
         }

@@ -51,6 +51,8 @@ fn seed_distance(
     let first_point = problem * params.each;
     let first_trial = problem * params.trials;
     let end = first_point + params.each;
+    let first = first_point + place.first + lane;
+    let last_row = min(first_point + place.first + ROWS_PER_GROUP, end);
     // Four trials share each load of a point.
     for (var trial = 0u; trial < params.trials; trial += 4u) {
         let last = params.trials - 1u;
@@ -59,38 +61,27 @@ fn seed_distance(
         let c = first_point + candidates[first_trial + min(trial + 2u, last)];
         let d = first_point + candidates[first_trial + min(trial + 3u, last)];
         var mine = vec4<f32>();
-        for (var item = 0u; item < ITEMS; item++) {
-            let row = first_point + place.first + item * WG + lane;
-            if (row < end) {
-                var least = vec4<f32>();
-                for (var at = 0u; at < params.d4; at++) {
-                    let x = point(row, at);
-                    let to_a = x - point(a, at);
-                    let to_b = x - point(b, at);
-                    let to_c = x - point(c, at);
-                    let to_d = x - point(d, at);
-                    least.x = add_product(least.x, to_a, to_a);
-                    least.y = add_product(least.y, to_b, to_b);
-                    least.z = add_product(least.z, to_c, to_c);
-                    least.w = add_product(least.w, to_d, to_d);
-                }
-                least *= weights[min(row, params.weighted - 1u)];
-                if (pick[problem].step > 0u) {
-                    least = min(least, vec4(nearest[row * params.trials + pick[problem].best]));
-                }
-                let to = row * params.trials + trial;
-                nearest_next[to] = least.x;
-                if (trial + 1u < params.trials) {
-                    nearest_next[to + 1u] = least.y;
-                }
-                if (trial + 2u < params.trials) {
-                    nearest_next[to + 2u] = least.z;
-                }
-                if (trial + 3u < params.trials) {
-                    nearest_next[to + 3u] = least.w;
-                }
-                mine += least;
+        for (var row = first; row < last_row; row += WG) {
+            var least = vec4<f32>();
+            for (var at = 0u; at < params.d4; at++) {
+                let x = point(row, at);
+                let to_a = x - point(a, at);
+                let to_b = x - point(b, at);
+                let to_c = x - point(c, at);
+                let to_d = x - point(d, at);
+                least.x = add_product(least.x, to_a, to_a);
+                least.y = add_product(least.y, to_b, to_b);
+                least.z = add_product(least.z, to_c, to_c);
+                least.w = add_product(least.w, to_d, to_d);
             }
+            least *= weights[min(row, params.weighted - 1u)];
+            if (pick[problem].step > 0u) {
+                least = min(least, vec4(nearest[row * params.trials + pick[problem].best]));
+            }
+            for (var t = trial; t < min(trial + 4u, params.trials); t++) {
+                nearest_next[row * params.trials + t] = least[t % 4u];
+            }
+            mine += least;
         }
         let total = reduce_add_vec4(mine, lane);
         if (lane == 0u) {

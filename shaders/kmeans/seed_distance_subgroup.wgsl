@@ -91,27 +91,26 @@ fn seed_distance_subgroup(
                 if (pick[problem].step > 0u) {
                     before = nearest[row * params.trials + pick[problem].best];
                 }
-                for (var c = 0u; c < 8u; c++) {
-                    let least = min(before, weight * sum[c * ITEMS + i]);
-                    if (trial + c < params.trials) {
-                        nearest_next[row * params.trials + trial + c] = least;
-                    }
-                    if (c < 4u) {
-                        low[c] += least;
-                    } else {
-                        high[c - 4u] += least;
-                    }
+                var least_low: vec4<f32>;
+                var least_high: vec4<f32>;
+                for (var c = 0u; c < 4u; c++) {
+                    least_low[c] = min(before, weight * sum[c * ITEMS + i]);
+                    least_high[c] = min(before, weight * sum[(c + 4u) * ITEMS + i]);
                 }
+                for (var t = trial; t < min(trial + 8u, params.trials); t++) {
+                    let c = t % 8u;
+                    nearest_next[row * params.trials + t] = select(least_high[c % 4u], least_low[c % 4u], c < 4u);
+                }
+                low += least_low;
+                high += least_high;
             }
         }
-        let total_low = reduce_add_vec4(low, lane);
-        let total_high = reduce_add_vec4(high, lane);
-        if (lane < min(8u, params.trials - trial)) {
-            var total = total_low[lane % 4u];
-            if (lane >= 4u) {
-                total = total_high[lane % 4u];
+        // Four sums at a time.
+        for (var part = trial; part < min(trial + 8u, params.trials); part += 4u) {
+            let total = reduce_add_vec4(select(high, low, part == trial), lane);
+            if (lane < min(4u, params.trials - part)) {
+                potential[block * params.trials + part + lane] = total[lane % 4u];
             }
-            potential[block * params.trials + trial + lane] = total;
         }
     }
 }

@@ -1,5 +1,9 @@
 // Reductions over a workgroup of WG invocations (a power of two), in a fixed order: the same bits every time.
 // Every invocation must call; every one gets the result.
+// In two levels, not in log2(WG): barriers and unrolled loops are what takes a software driver's compiler long. A loop that
+// does not begin at a constant is not unrolled; lane / WG is 0.
+const SPAN: u32 = 16u;
+
 var<workgroup> reduce_f32: array<f32, WG>;
 var<workgroup> reduce_u32: array<u32, WG>;
 var<workgroup> reduce_vec4: array<vec4<f32>, WG>;
@@ -7,13 +11,19 @@ var<workgroup> reduce_vec4: array<vec4<f32>, WG>;
 fn reduce_add_f32(value: f32, lane: u32) -> f32 {
     reduce_f32[lane] = value;
     workgroupBarrier();
-    for (var step = WG / 2u; step > 0u; step /= 2u) {
-        if (lane < step) {
-            reduce_f32[lane] += reduce_f32[lane + step];
+    let first = lane * SPAN;
+    if (first < WG) {
+        var sum = reduce_f32[first];
+        for (var i = first + 1u; i < min(first + SPAN, WG); i++) {
+            sum += reduce_f32[i];
         }
-        workgroupBarrier();
+        reduce_f32[first] = sum;
     }
-    let total = reduce_f32[0];
+    workgroupBarrier();
+    var total = reduce_f32[0];
+    for (var i = SPAN + lane / WG; i < WG; i += SPAN) {
+        total += reduce_f32[i];
+    }
     workgroupBarrier();
     return total;
 }
@@ -21,13 +31,19 @@ fn reduce_add_f32(value: f32, lane: u32) -> f32 {
 fn reduce_add_u32(value: u32, lane: u32) -> u32 {
     reduce_u32[lane] = value;
     workgroupBarrier();
-    for (var step = WG / 2u; step > 0u; step /= 2u) {
-        if (lane < step) {
-            reduce_u32[lane] += reduce_u32[lane + step];
+    let first = lane * SPAN;
+    if (first < WG) {
+        var sum = reduce_u32[first];
+        for (var i = first + 1u; i < min(first + SPAN, WG); i++) {
+            sum += reduce_u32[i];
         }
-        workgroupBarrier();
+        reduce_u32[first] = sum;
     }
-    let total = reduce_u32[0];
+    workgroupBarrier();
+    var total = reduce_u32[0];
+    for (var i = SPAN + lane / WG; i < WG; i += SPAN) {
+        total += reduce_u32[i];
+    }
     workgroupBarrier();
     return total;
 }
@@ -35,13 +51,19 @@ fn reduce_add_u32(value: u32, lane: u32) -> u32 {
 fn reduce_add_vec4(value: vec4<f32>, lane: u32) -> vec4<f32> {
     reduce_vec4[lane] = value;
     workgroupBarrier();
-    for (var step = WG / 2u; step > 0u; step /= 2u) {
-        if (lane < step) {
-            reduce_vec4[lane] += reduce_vec4[lane + step];
+    let first = lane * SPAN;
+    if (first < WG) {
+        var sum = reduce_vec4[first];
+        for (var i = first + 1u; i < min(first + SPAN, WG); i++) {
+            sum += reduce_vec4[i];
         }
-        workgroupBarrier();
+        reduce_vec4[first] = sum;
     }
-    let total = reduce_vec4[0];
+    workgroupBarrier();
+    var total = reduce_vec4[0];
+    for (var i = SPAN + lane / WG; i < WG; i += SPAN) {
+        total += reduce_vec4[i];
+    }
     workgroupBarrier();
     return total;
 }
