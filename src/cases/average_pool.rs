@@ -3,7 +3,7 @@
 use super::examples::{Values, pack, space};
 use super::max_pool::{global, halving, name, windows};
 use super::{Case, Entry, Expected, Prepared, Random, Sample};
-use crate::classify::average_pool::{AveragePool, VARIANTS};
+use crate::classify::average_pool::{self, AveragePool, VARIANTS};
 use crate::classify::pooling::Pooling;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::network::{Element, Window};
@@ -60,6 +60,10 @@ impl Case for Mean {
     fn name(&self) -> String {
         let counts = if self.include_pad { " include_pad" } else { "" };
         format!("{}{counts}", name(self.rows, &self.pooling))
+    }
+
+    fn taken(&self, _: &Context, _: &[Spec]) -> Result<Spec> {
+        Ok(average_pool::spec(&self.pooling))
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

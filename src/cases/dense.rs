@@ -5,9 +5,8 @@ use crate::Result;
 use crate::classify::dense::{self, Operands};
 use crate::classify::layout::Layout;
 use crate::classify::steps::{Step, With};
-use crate::classify::window::Geometry;
-use crate::gpu::dispatch::Class;
-use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::classify::window::{Geometry, candidates};
+use crate::gpu::{Buffer, Context, OpKind, Spec, tune};
 use crate::network::{Dense, Element, Value, Window};
 use crate::oracle;
 
@@ -135,8 +134,9 @@ impl Case for Convolving {
         name(&self.geometry)
     }
 
-    fn class(&self) -> Class {
-        self.geometry.class()
+    fn taken(&self, gpu: &Context, variants: &[Spec]) -> Result<Spec> {
+        let list = candidates(gpu, &self.geometry, variants)?;
+        tune::taken(gpu, &list, &self.geometry.class()).copied()
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -7,9 +7,8 @@ use crate::classify::dense::Operands;
 use crate::classify::dense_integer;
 use crate::classify::layout::Layout;
 use crate::classify::steps::Step;
-use crate::classify::window::Geometry;
-use crate::gpu::dispatch::Class;
-use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::classify::window::{Geometry, candidates};
+use crate::gpu::{Buffer, Context, OpKind, Spec, tune};
 use crate::network::{Affine, Element, FixedPoint, Integer, Op, Output, Window};
 use crate::oracle;
 
@@ -102,8 +101,9 @@ impl Case for Convolving {
         format!("{} {from:?} to {to:?}{register}{zeros}", name(&self.geometry))
     }
 
-    fn class(&self) -> Class {
-        self.geometry.class()
+    fn taken(&self, gpu: &Context, variants: &[Spec]) -> Result<Spec> {
+        let list = candidates(gpu, &self.geometry, variants)?;
+        tune::taken(gpu, &list, &self.geometry.class()).copied()
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -1,7 +1,7 @@
 //! Cases of `extent`, and the tensors that those of `histogram` share.
 
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
-use crate::classify::extent::{Extent, START, VARIANTS, value_of};
+use crate::classify::extent::{Extent, START, VARIANTS, choose, value_of};
 use crate::classify::layout::Layout;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::{Result, oracle};
@@ -125,6 +125,10 @@ struct Bounding(Tensor, [u32; 3]);
 impl Case for Bounding {
     fn name(&self) -> String {
         self.0.name()
+    }
+
+    fn taken(&self, _: &Context, variants: &[Spec]) -> Result<Spec> {
+        Ok(*choose(self.0.layout, variants))
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

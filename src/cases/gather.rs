@@ -2,7 +2,7 @@
 
 use super::examples::{PARTED, Values, space};
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
-use crate::classify::gather::{Gather, VARIANTS, physical_index};
+use crate::classify::gather::{self, Gather, VARIANTS, physical_index};
 use crate::classify::layout::{ELEMENTS, Layout};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::network::Element;
@@ -99,6 +99,10 @@ impl Case for Chosen {
 
     fn decoder(&self) -> Option<&'static str> {
         Some(self.inputs[0].1.decoder())
+    }
+
+    fn taken(&self, _: &Context, _: &[Spec]) -> Result<Spec> {
+        gather::spec(self.output, self.element())
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -3,6 +3,7 @@
 use super::extent::{Tensor, filling};
 use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::calibration::{BINS, Histogram};
+use crate::classify::extent::choose;
 use crate::classify::histogram::{Count, VARIANTS};
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::{Result, oracle};
@@ -50,6 +51,10 @@ impl Counting {
 impl Case for Counting {
     fn name(&self) -> String {
         format!("{} amax={}", self.tensor.name(), self.amax)
+    }
+
+    fn taken(&self, _: &Context, variants: &[Spec]) -> Result<Spec> {
+        Ok(*choose(self.tensor.layout(), variants))
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

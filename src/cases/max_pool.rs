@@ -4,7 +4,7 @@ use super::examples::{PARTED, Values, space};
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::classify::layout::ELEMENTS;
-use crate::classify::max_pool::{MaxPool, VARIANTS};
+use crate::classify::max_pool::{self, MaxPool, VARIANTS};
 use crate::classify::pooling::Pooling;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::network::{Element, Window};
@@ -131,6 +131,10 @@ impl Case for Largest {
 
     fn decoder(&self) -> Option<&'static str> {
         Some(self.values.decoder())
+    }
+
+    fn taken(&self, _: &Context, _: &[Spec]) -> Result<Spec> {
+        max_pool::spec(&self.pooling, self.values.element())
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -45,7 +45,7 @@ pub mod write;
 
 use crate::gpu::dispatch::Class;
 pub use crate::gpu::verify::{Expected, Measured, Sample, compare};
-use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Work};
+use crate::gpu::{Bound, Buffer, Context, OpKind, Recorder, Spec, Work, tune};
 pub use crate::random::Random;
 use crate::{Error, Result};
 
@@ -53,7 +53,7 @@ use crate::{Error, Result};
 pub struct Entry {
     /// The stem that its shader, host, oracle, case, test and bench share.
     pub stem: &'static str,
-    /// Interchangeable implementations; one is taken by class ([`Case::class`]).
+    /// Interchangeable implementations; [`Case::taken`] says which.
     pub variants: &'static [Spec],
     /// Further shaders of the same operation that have no alternative.
     pub stages: &'static [Spec],
@@ -160,9 +160,13 @@ pub trait Case {
     fn decoder(&self) -> Option<&'static str> {
         None
     }
-    /// What the choice of a variant depends on, where there is one.
+    /// What the choice of a variant depends on, where a table says which.
     fn class(&self) -> Class {
         Class::default()
+    }
+    /// The one of `variants` that users get.
+    fn taken(&self, gpu: &Context, variants: &[Spec]) -> Result<Spec> {
+        tune::taken(gpu, variants, &self.class()).copied()
     }
     /// Whether a variant can run it, on any adapter.
     fn suits(&self, _: &Spec) -> bool {

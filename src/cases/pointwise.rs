@@ -99,6 +99,10 @@ impl Case for Stepping {
         )
     }
 
+    fn taken(&self, gpu: &Context, _: &[Spec]) -> Result<Spec> {
+        Ok(*pointwise::choose(gpu))
+    }
+
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let elements = self.elements();
         let buffer = |name, element| Buffer::new(gpu, name, self.batch, self.layout.row_bytes(element));

@@ -3,7 +3,7 @@
 use super::examples::{PARTED, Values, pack, space};
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::classify::layout::Layout;
-use crate::classify::softmax::{Softmax, VARIANTS};
+use crate::classify::softmax::{self, Softmax, VARIANTS};
 use crate::gpu::{Context, OpKind, Spec};
 use crate::network::Element;
 use crate::{Result, oracle};
@@ -75,6 +75,10 @@ impl Case for Shares {
     fn name(&self) -> String {
         let Layout { channels, positions } = self.layout;
         format!("rows={} channels={channels} positions={positions} size={}", self.rows, self.size)
+    }
+
+    fn taken(&self, _: &Context, _: &[Spec]) -> Result<Spec> {
+        Ok(softmax::spec(self.layout))
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -29,7 +29,7 @@ params! {
 
 /// Of `variants` from one row for each workgroup to thousands, the one whose workgroups take about 4,096 words:
 /// enough to outweigh what each adds to the whole, few enough for many groups.
-pub(super) fn choose(layout: Layout, variants: &[Spec]) -> &Spec {
+pub(crate) fn choose(layout: Layout, variants: &[Spec]) -> &Spec {
     let place = [2049, 257, 33, 5].partition_point(|&words| layout.words() < words);
     &variants[place.min(variants.len() - 1)]
 }

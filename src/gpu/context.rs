@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::dispatch::Row;
 use super::kernel::{Compiled, MOST_GROUPS};
+use super::pipelines::Pipelines;
 use super::record::PassRecord;
 use super::stop::Stop;
 use super::tune::Choice;
@@ -164,6 +165,7 @@ const OPTIONAL: wgpu::Features = wgpu::Features::SUBGROUP
     .union(wgpu::Features::SHADER_F16)
     .union(wgpu::Features::SHADER_INT64)
     .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 async fn enumerate() -> Vec<wgpu::Adapter> {
@@ -200,6 +202,8 @@ fn preference(kind: wgpu::DeviceType) -> u8 {
 /// Own it in `main` or in a test: some drivers crash when a device outlives `main`.
 #[derive(Debug)]
 pub struct Context {
+    /// Dropped before the device.
+    pub(super) pipelines: Pipelines,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     /// What the adapter can do.
@@ -317,6 +321,7 @@ impl Context {
         }));
         let (table, news) = if options.guarded { Default::default() } else { table::load()? };
         let mut context = Self {
+            pipelines: Pipelines::of(&device, &adapter.get_info()),
             device,
             queue,
             adapter: report,

@@ -159,7 +159,7 @@ impl Compiled {
                         // Every kernel writes its workgroup memory before it reads it (a rule of ARCHITECTURE.md).
                         zero_initialize_workgroup_memory: false,
                     },
-                    cache: None,
+                    cache: gpu.pipelines.next(),
                 });
                 (layout, pipeline)
             })

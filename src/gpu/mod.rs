@@ -4,6 +4,7 @@ pub mod buffer;
 pub mod context;
 pub mod dispatch;
 pub mod kernel;
+mod pipelines;
 pub mod record;
 pub mod reflect;
 mod self_test;

@@ -30,6 +30,11 @@ static SHADERS: LazyLock<String> = LazyLock::new(|| {
     hasher.finish()[..16].to_owned()
 });
 
+/// A fingerprint of all shaders.
+pub(super) fn shaders() -> &'static str {
+    &SHADERS
+}
+
 /// The rows of the table that the environment names or the cache folder holds, and what is to be said of it. None are none.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The crate's only unsafe code: two promises to wgpu.
+//! The crate's only unsafe code: three promises to wgpu.
 #![allow(unsafe_code)]
 
 /// Compiles one of the crate's own shaders without wgpu's loop counters.
@@ -15,6 +15,14 @@ pub(super) fn shader_module(
     // SAFETY: the text is the crate's own, embedded at build time, and a loop in it must end: each counts up to a
     // bound that it does not change (a rule of ARCHITECTURE.md).
     unsafe { device.create_shader_module_trusted(descriptor, checks) }
+}
+
+/// A cache of pipelines, with the `data` of an earlier one.
+pub(super) fn pipeline_cache(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
+    let descriptor = wgpu::PipelineCacheDescriptor { label: Some("lowbit"), data, fallback: true };
+    // SAFETY: the data is what `PipelineCache::get_data` gave to an earlier process: it lies in the user's own cache folder, and
+    // its hash is checked. That it fits the adapter and the driver is checked by wgpu.
+    unsafe { device.create_pipeline_cache(&descriptor) }
 }
 
 /// The consent that wgpu asks for before it offers cooperative matrices.

@@ -129,7 +129,7 @@ fn row(
     verified: usize,
 ) -> Result<KernelRow> {
     let variants = entry.variants_of(case);
-    let spec = tune::taken(gpu, &variants, &case.class())?;
+    let spec = &case.taken(gpu, &variants)?;
     // What is timed is verified: this very pipeline, at this very size.
     let first = case.prepare(gpu, spec)?;
     let what = format!("{} {}", spec.label(), case.name());

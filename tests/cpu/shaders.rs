@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lowbit::cases::REGISTRY;
 use lowbit::codec::CacheType;
+use lowbit::gpu::dispatch::{SHIPPED, named};
 use lowbit::gpu::source::FILES;
 use lowbit::gpu::{ParamType, Params, Reflection, Spec};
 use lowbit::kmeans::element::Frame;
@@ -166,5 +167,19 @@ fn every_variant_translates_to_dx12() {
         let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
         written.unwrap_or_else(|e| panic!("{}: {e}", spec.label()));
         assert!(text.contains("numthreads"));
+    }
+}
+
+#[test]
+fn every_row_of_the_shipped_table_names_a_variant_of_its_domain() {
+    let specs = specs();
+    assert!(!SHIPPED.is_empty());
+    for row in SHIPPED.iter() {
+        assert!(["software", "gpu"].contains(&row.on.as_str()) || row.on.len() > 8, "{row:?}");
+        assert!(FILES.iter().any(|(name, _)| *name == row.kernel), "{row:?}");
+        let found =
+            named(&specs, &row.variant).unwrap_or_else(|| panic!("there is no variant like this: {row:?}"));
+        let domain = |file: &str| file.split('/').next().unwrap().to_owned();
+        assert_eq!(domain(found.file), domain(&row.kernel), "{row:?}");
     }
 }
