@@ -150,27 +150,31 @@ fn rerank(
         }
         var winner = workgroupUniformLoad(&decided);
         if (winner == NONE) {
+            // Each lane finds the nearest of its own, then the first lane that of all lanes: one loop for both, since all of
+            // it is compiled as often as it is written.
             var chosen = NONE;
-            for (var c = lane; c < params.k; c += WG) {
-                if (!(bounds(row, first + c).lower > least)) {
-                    if (chosen == NONE || nearer(row, first + c, first + chosen)) {
-                        chosen = c;
+            let rounds = 2u * min(params.k, 1u);
+            for (var round = 0u; round < rounds; round++) {
+                let last = select(select(0u, WG, lane == 0u), params.k, round == 0u);
+                for (var at = lane; at < last; at += select(1u, WG, round == 0u)) {
+                    var rival = at;
+                    if (round > 0u) {
+                        rival = lane_label[at];
+                    } else if (bounds(row, first + at).lower > least) {
+                        rival = NONE;
                     }
-                }
-            }
-            lane_label[lane] = chosen;
-            workgroupBarrier();
-            if (lane == 0u) {
-                for (var other = 1u; other < WG; other++) {
-                    let rival = lane_label[other];
-                    if (rival != NONE) {
+                    if (rival != NONE && rival != chosen) {
                         if (chosen == NONE || nearer(row, first + rival, first + chosen)) {
                             chosen = rival;
                         }
                     }
                 }
-                winner = chosen;
+                if (round == 0u) {
+                    lane_label[lane] = chosen;
+                }
+                workgroupBarrier();
             }
+            winner = chosen;
         }
         if (lane == 0u) {
             if (labels[row] != first + winner) {

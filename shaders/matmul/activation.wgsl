@@ -34,31 +34,27 @@ fn activation(
     }
     for (var unit = lane; unit < params.pairs * 2u; unit += WG) {
         var most = 0.0;
-        for (var i = 0u; i < 32u; i++) {
-            most = max(most, abs(value(column, unit * 32u + i)));
+        for (var k = unit * 32u; k < unit * 32u + 32u; k++) {
+            most = max(most, abs(value(column, k)));
         }
         let scale = most / 127.0;
         // 0 for a unit of zeros; scales below the smallest normal float are 0 too, so that nothing overflows.
         let inverse = select(0.0, 127.0 / most, most > 1e-35);
-        var sums = vec2<u32>(0u);
-        for (var half = 0u; half < 2u; half++) {
-            let at = place(column, unit / 2u, 4u, unit % 2u * 2u + half) * 4u;
-            var sum = 0;
-            for (var word = 0u; word < 4u; word++) {
-                var packed = 0u;
-                for (var byte = 0u; byte < 4u; byte++) {
-                    let x = value(column, unit * 32u + half * 16u + word * 4u + byte);
-                    let code = i32(clamp(round(x * inverse), -127.0, 127.0));
-                    sum += code;
-                    packed |= (u32(code) & 255u) << (8u * byte);
-                }
-                codes[at + word] = packed;
+        var sums = vec2<i32>();
+        // Four codes to a word, four words to a wide one.
+        for (var word = unit * 8u; word < unit * 8u + 8u; word++) {
+            let half = word / 4u % 2u;
+            var packed = 0u;
+            for (var byte = 0u; byte < 4u; byte++) {
+                let code = i32(clamp(round(value(column, word * 4u + byte) * inverse), -127.0, 127.0));
+                sums[half] += code;
+                packed |= (u32(code) & 255u) << (8u * byte);
             }
-            sums[half] = u32(sum) & 0xffffu;
+            codes[place(column, unit / 2u, 4u, unit % 2u * 2u + half) * 4u + word % 4u] = packed;
         }
         let at = (column * params.pairs + unit / 2u) * 4u + unit % 2u;
         scales[at] = bitcast<u32>(select(0.0, scale, most > 1e-35));
-        scales[at + 2u] = sums.x | (sums.y << 16u);
+        scales[at + 2u] = (u32(sums.x) & 0xffffu) | (u32(sums.y) << 16u);
     }
 }
 
