@@ -72,17 +72,18 @@ pub fn candidates(gpu: &Context, geometry: &Geometry, variants: &[Spec]) -> Resu
         let fits = match places {
             _ if geometry.groups > 1 => columns == 1 && (sites == 1) == (places < FEW),
             0..FEW => sites == 1,
-            _ => sites > 1 && (columns > 1) == (words > 1),
+            _ => sites > 1 && (columns == 1 || words > 1),
         };
         if fits {
-            able.push(*spec);
+            able.push(((columns > 1) != (words > 1), *spec));
         }
     }
     // A processor that plays a GPU loads each component by itself, and the last ones are made for that.
     if gpu.adapter.is_software() {
         able.reverse();
     }
-    Ok(able)
+    able.sort_by_key(|&(narrow, _)| narrow);
+    Ok(able.into_iter().map(|(_, spec)| spec).collect())
 }
 
 /// Below so many places, a device is not filled anyway.
