@@ -114,14 +114,22 @@ struct Measured {
     /// Measure for a short time, at small sizes
     #[arg(long)]
     quick: bool,
+    /// Measure at full sizes: the default but for a report of a software device
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
     /// The datasheet's memory bandwidth in GB/s, to compare the copy roof with
     #[arg(long, value_name = "GB/s", allow_negative_numbers = true, value_parser = bandwidth)]
     peak_gbs: Option<f64>,
 }
 
 impl Measured {
-    fn effort(&self) -> Effort {
-        if self.quick { Effort::Quick } else { Effort::Full }
+    /// What is asked for, or the default.
+    fn effort(&self, default: Effort) -> Effort {
+        match (self.quick, self.full) {
+            (true, _) => Effort::Quick,
+            (_, true) => Effort::Full,
+            _ => default,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Measured, Session, Traced, check_outputs};
 use lowbit::io::output;
 use lowbit::report::{ReportOptions, classifiers, html, make, starnet};
+use lowbit::roofline::Effort;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -24,10 +25,14 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.out).map_err(|error| lowbit::Error::io(&arguments.out, error))?;
     let (json, page) = (arguments.out.join("report.json"), arguments.out.join("report.html"));
     check_outputs(vec![&json, &page], &[], &arguments.traced)?;
-    let options =
-        ReportOptions { effort: arguments.measured.effort(), peak_gbs: arguments.measured.peak_gbs };
     let mut gate = Ok(());
     session.with_device(&arguments.traced, |gpu| {
+        let default = if gpu.adapter.is_software() { Effort::Quick } else { Effort::Full };
+        let effort = arguments.measured.effort(default);
+        if effort == Effort::Quick && !arguments.measured.quick {
+            terminal.notice("a software device: measured quickly, at small sizes (--full: at full ones)");
+        }
+        let options = ReportOptions { effort, peak_gbs: arguments.measured.peak_gbs };
         let spinner = terminal.spinner();
         let report = make(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
         spinner.finish_and_clear();

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Measured, Session, Traced, check_outputs};
 use lowbit::io::output;
 use lowbit::report::{svg, table};
-use lowbit::roofline::{MeasureOptions, measure};
+use lowbit::roofline::{Effort, MeasureOptions, measure};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         .iter()
         .try_for_each(|path| output::check_ending(path, "svg", "an SVG picture is written"))?;
     let options = MeasureOptions {
-        effort: arguments.measured.effort(),
+        effort: arguments.measured.effort(Effort::Full),
         peak_gbs: arguments.measured.peak_gbs,
         sweep: true,
     };
