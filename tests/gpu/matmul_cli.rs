@@ -152,3 +152,22 @@ fn a_bench_can_be_compared_with_itself() {
         wrong(["--shape", shape], shape);
     }
 }
+
+#[test]
+fn a_first_run_times_nothing_and_two_of_them_give_the_same_bytes() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    model(folder);
+    npy::write_matrix(&folder.join("x.npy"), COLS, 12, &Random::new(7).floats(COLS * 12)).unwrap();
+    let outputs = ["a", "b"].map(|name| {
+        let cache = folder.join(name);
+        let mut command = lowbit(folder, &["matmul", "model.gguf", "Q8_0", "x.npy", "-o", "y.npy"]);
+        // As a first one of a user is: nothing is switched off, and the driver remembers no shader.
+        command.env_remove("LOWBIT_TUNE").env("XDG_CACHE_HOME", &cache).env("MESA_SHADER_CACHE_DIR", &cache);
+        let ran = run(&mut command);
+        assert!(ran.code == Some(0) && !ran.err.contains("measuring"), "{ran:?}");
+        assert!(!cache.join("lowbit").join("variants.json").exists());
+        fs::read(folder.join("y.npy")).unwrap()
+    });
+    assert_eq!(outputs[0], outputs[1]);
+}
