@@ -75,10 +75,8 @@ const WORD: f64 = 0.25;
 const PLACE: f64 = 0.0625;
 const ANY_SIZE: f64 = 16.0;
 
-/// How far a row is from work of this class on this adapter; none if it does not speak of it.
-fn distance(row: &Row, adapter: &AdapterReport, kernel: &str, class: &Class) -> Option<f64> {
-    let kind = if adapter.is_software() { "software" } else { "gpu" };
-    let places = [place(adapter), adapter.name.clone(), kind.to_owned()];
+/// How far a row is from work of this class at these places, the nearest first; none if it does not speak of it.
+fn distance(row: &Row, places: &[&str], kernel: &str, class: &Class) -> Option<f64> {
     let near = places.iter().position(|place| *place == row.on)?;
     if row.kernel != kernel || !row.of.iter().all(|word| class.of.contains(word)) {
         return None;
@@ -96,15 +94,18 @@ fn distance(row: &Row, adapter: &AdapterReport, kernel: &str, class: &Class) -> 
 
 /// The variant of `list` that has all of these words in its label and the fewest others.
 pub fn named<'a>(list: &'a [Spec], words: &str) -> Option<&'a Spec> {
-    let extra = |spec: &&Spec| {
-        let label = spec.label();
+    let labels: Vec<String> = list.iter().map(Spec::label).collect();
+    place_of(&labels, words).map(|at| &list[at])
+}
+
+/// Where in a list of labels the one is that has all of these words and the fewest others.
+fn place_of(labels: &[String], words: &str) -> Option<usize> {
+    let count = |label: &String| {
         let own: Vec<&str> = label.split(' ').collect();
         words.split(' ').all(|word| own.contains(&word)).then_some(own.len())
     };
-    list.iter()
-        .filter_map(|spec| extra(&spec).map(|count| (count, spec)))
-        .min_by_key(|(count, _)| *count)
-        .map(|(_, spec)| spec)
+    let able = labels.iter().enumerate().filter_map(|(at, label)| Some((count(label)?, at)));
+    able.min().map(|(_, at)| at)
 }
 
 /// The variants of `list` for work of this class in the order in which they should be taken: those that rows of `tables` name,
@@ -116,9 +117,14 @@ pub fn ranked<'a>(
     class: &Class,
 ) -> Vec<&'a Spec> {
     let kernel = list.first().map_or("", |spec| spec.file);
+    let kind = if adapter.is_software() { "software" } else { "gpu" };
+    let places = [&place(adapter), adapter.name.as_str(), kind];
+    let labels: Vec<String> = list.iter().map(Spec::label).collect();
     let rows = tables.iter().copied().flatten();
     let mut known: Vec<(f64, &Spec)> = rows
-        .filter_map(|row| Some((distance(row, adapter, kernel, class)?, named(list, &row.variant)?)))
+        .filter_map(|row| {
+            Some((distance(row, &places, kernel, class)?, &list[place_of(&labels, &row.variant)?]))
+        })
         .collect();
     known.sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or(Ordering::Equal));
     let mut ranked: Vec<&Spec> = Vec::new();

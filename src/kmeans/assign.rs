@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Metric;
-use super::element::{Laid, Layout, Stored};
+use super::element::{Laid, Layout, Stored, dimensions};
 use super::lloyd::{Control, NO_LABEL};
 use super::points::pad;
 use super::rerank::{self, Rerank};
@@ -184,7 +184,7 @@ const FEW_POINTS: u64 = 256;
 
 /// The sizes by which variants differ.
 fn sizes(k: u64, d: u64) -> [u64; 2] {
-    [k.next_power_of_two().clamp(16, 1024), d.next_multiple_of(4).next_power_of_two().min(512)]
+    [k.next_power_of_two().clamp(16, 1024), dimensions(d)]
 }
 
 /// What the choice of a variant depends on.

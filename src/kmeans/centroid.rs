@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::element::{Laid, Layout, Stored};
+use super::element::{Laid, Layout, Stored, dimensions};
 use super::points::Statistics;
 use super::radix_sort::{RadixSort, Sort};
 use crate::Result;
@@ -264,14 +264,9 @@ fn run_length(n: u64, d4: u64) -> u64 {
     (n * d4 / ENOUGH_INVOCATIONS).next_power_of_two().clamp(SHORTEST_RUN, LONGEST_RUN)
 }
 
-/// The number of dimensions by which variants differ.
-fn size(d: u64) -> u64 {
-    d.next_multiple_of(4).next_power_of_two().min(512)
-}
-
 /// What the choice of a variant depends on.
 pub fn class(layout: Layout, d: u64) -> Class {
-    layout.class(Class::new(&[("d", size(d))]))
+    layout.class(Class::new(&[("d", dimensions(d))]))
 }
 
 impl Centroid {
@@ -296,7 +291,7 @@ impl Centroid {
         if scales.levels != LEVELS {
             return Self::load(gpu, &layout.fill(&WIDE), d);
         }
-        let (whole, d) = (d, size(d));
+        let (whole, d) = (d, dimensions(d));
         let (n, k) = (TRIAL_VALUES.div_ceil(d), 64);
         let mut random = Random::new(0);
         let mut trial = None;

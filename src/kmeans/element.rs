@@ -21,6 +21,11 @@ pub enum Frame {
     Plain = 2,
 }
 
+/// The number of dimensions by which variants of a kernel differ.
+pub(super) fn dimensions(d: u64) -> u64 {
+    d.next_multiple_of(4).next_power_of_two().min(512)
+}
+
 /// The type of points on a device, and what is still to be done to them there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

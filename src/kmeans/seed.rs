@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::element::{Laid, Layout};
+use super::element::{Laid, Layout, dimensions};
 use super::lloyd::{Batch, Progress};
 use crate::Result;
 use crate::gpu::dispatch::Class;
@@ -98,14 +98,9 @@ pub fn most_points(bytes: u64, d: u64, k: u64) -> u64 {
     (bytes / (16 * d.div_ceil(4)).max(4 * trials(k))).min(1 << 24)
 }
 
-/// The number of dimensions by which variants differ.
-fn size(d: u64) -> u64 {
-    d.next_multiple_of(4).next_power_of_two().min(512)
-}
-
 /// What the choice of a variant depends on.
 pub fn class(layout: Layout, d: u64, k: u64) -> Class {
-    layout.class(Class::new(&[("d", size(d)), ("trials", trials(k))]))
+    layout.class(Class::new(&[("d", dimensions(d)), ("trials", trials(k))]))
 }
 
 impl Seed {
@@ -120,7 +115,7 @@ impl Seed {
 
     /// Compiles the variant on this adapter for `d` dimensions and `k` seeds of problems of `each` points.
     pub fn tuned(gpu: &Context, layout: Layout, each: u64, d: u64, k: u64) -> Result<Self> {
-        let d = size(d);
+        let d = dimensions(d);
         let n = if gpu.adapter.is_software() { 4096 } else { ((1 << 24) / d).max(1 << 15) };
         let mut trial = None;
         let variants = layout.fill_all(VARIANTS);

@@ -134,7 +134,7 @@ fn layers(gpu: &Context, effort: Effort) -> Result<()> {
 }
 
 /// Two layers of `width` times `width` weights, of floats and of integers.
-fn network(width: usize) -> Network {
+pub fn network(width: usize) -> Network {
     let mut random = Random::new(4);
     let value = |name: &str, element| Value { name: name.into(), shape: vec![width, 1, 1], element };
     let layer = |name: &str, operator, input, op| Layer {

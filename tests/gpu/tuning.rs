@@ -11,8 +11,7 @@ use lowbit::kmeans::points::Transform;
 use lowbit::kmeans::seed::Seed;
 use lowbit::kv::attend::{self, Heads};
 use lowbit::matmul::{Path, tuned};
-use lowbit::network::{self, Affine, Dense, Integer, Layer, Network, Op, Output, Unary, Value, Window};
-use lowbit::random::Random;
+use lowbit::report::tuning::network;
 
 fn measuring() -> Context {
     Context::open(&Options { measure: true, ..Options::default() }).unwrap()
@@ -69,49 +68,6 @@ fn an_attention_is_tried() {
 #[test]
 fn large_layers_are_tried() {
     let gpu = measuring();
-    let mut random = Random::new(4);
-    let value = |name: &str, element| Value { name: name.into(), shape: vec![64, 1, 1], element };
-    let layer = |name: &str, operator, input, op| Layer {
-        name: name.into(),
-        operator,
-        inputs: vec![input],
-        output: input + 1,
-        op,
-    };
-    let dense = Dense {
-        weights: random.floats(64 * 64),
-        bias: random.floats(64),
-        window: Window::POINT,
-        groups: 1,
-        quantized: None,
-    };
-    let integer = Integer {
-        weights: random.words(64 * 64).iter().map(|&word| word as i8).collect(),
-        weight_zero: vec![0; 64],
-        input_zero: 3,
-        bias: vec![100; 64],
-        window: Window::POINT,
-        groups: 1,
-        register: 32,
-        output: Output::Scaled { scale: vec![0.001; 64] },
-    };
-    let network = Network {
-        values: vec![
-            value("x", network::Element::F32),
-            value("a", network::Element::F32),
-            value("b", network::Element::F32),
-            value("q", network::Element::I8),
-            value("y", network::Element::F32),
-        ],
-        layers: vec![
-            layer("dense", "Gemm", 0, Op::Dense(dense)),
-            layer("tanh", "Tanh", 1, Op::Unary(Unary::Tanh)),
-            layer("quantize", "QuantizeLinear", 2, Op::Quantize(Affine { scale: vec![0.01], zero: vec![3] })),
-            layer("integer", "QLinearMatMul", 3, Op::Integer(integer)),
-        ],
-        input: 0,
-        output: 4,
-    };
-    Engine::new(&gpu, &network, 300, Keep::Output).unwrap();
+    Engine::new(&gpu, &network(64), 300, Keep::Output).unwrap();
     all_were_right(&gpu);
 }
