@@ -26,6 +26,7 @@ struct Params {
     k: u32,         // centroids of one problem
     d4: u32,        // dimension in vec4s, padded with zeros
     metric: u32,
+    square: f32,    // no point has a larger |x|^2, without OWN
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -43,6 +44,8 @@ const SIDE: u32 = 16u;
 const WG: u32 = SIDE * SIDE;
 const ROWS_PER_GROUP: u32 = SIDE * POINTS;
 const CENTROIDS_PER_TILE: u32 = SIDE * CENTROIDS;
+// 1: points are decided by their own |x|^2; 0: all by params.square, which costs nothing where it is near to all.
+override OWN: u32 = 1u;
 const HUGE: f32 = 3.4028234e38;
 
 var<workgroup> point_tile: array<vec4<f32>, DEPTH * ROWS_PER_GROUP>;
@@ -142,7 +145,7 @@ fn assign(
         let point_of_row = first + i * SIDE + row;
         // The lanes of a row share its square.
         var square = 0.0;
-        for (var at = column; at < params.d4; at += SIDE) {
+        for (var at = column; at < params.d4 * OWN; at += SIDE) {
             let x = point(min(point_of_row, end - 1u), at);
             square = add_product(square, x, x);
         }
@@ -166,6 +169,7 @@ fn assign(
                 }
             }
             label += first_centroid;
+            square = select(params.square, square, OWN == 1u);
             if (undecided(score, second, norms[label], most, square)) {
                 list(point_of_row);
             } else {

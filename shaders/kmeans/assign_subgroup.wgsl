@@ -24,6 +24,7 @@ struct Params {
     k: u32,         // centroids of one problem
     d4: u32,        // dimension in vec4s, padded with zeros
     metric: u32,
+    square: f32,    // no point has a larger |x|^2, without OWN
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,6 +39,8 @@ const POINTS: u32 = 4u;
 const BLOCKS: u32 = 2u;
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = WG * POINTS;
+// 1: points are decided by their own |x|^2; 0: all by params.square, which costs nothing where it is near to all.
+override OWN: u32 = 1u;
 const HUGE: f32 = 3.4028234e38;
 
 @compute @workgroup_size(WG)
@@ -79,7 +82,7 @@ fn assign_subgroup(
             product[p] = 0.0;
         }
         for (var i = 0u; i < POINTS; i++) {
-            square[i] = 0.0;
+            square[i] = select(params.square, 0.0, OWN == 1u);
         }
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, POINTS>;
@@ -87,7 +90,7 @@ fn assign_subgroup(
                 x[i] = point(row[i], at);
             }
             // Again for every tile: loads are what this kernel is bound by, and a branch in this loop would cost more.
-            for (var i = 0u; i < POINTS; i++) {
+            for (var i = 0u; i < POINTS * OWN; i++) {
                 square[i] = add_product(square[i], x[i], x[i]);
             }
             for (var block = 0u; block < BLOCKS; block++) {

@@ -22,6 +22,7 @@ struct Params {
     k: u32,         // centroids of one problem
     d4: u32,        // dimension in vec4s, padded with zeros
     metric: u32,
+    square: f32,    // of assign
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -60,9 +60,15 @@ pub fn notice(gpus: &[&Context], parts: &[Part<'_>]) -> Option<String> {
     Some(text)
 }
 
-/// The points of each part, on its adapter; `room` is that of each.
-pub fn place<'a>(parts: &'a [Part<'a>], transform: &'a Transform, room: Room) -> Result<Vec<Points<'a>>> {
-    at_once(parts, |part| Points::new(part.gpu, &part.window, part.weights, transform, room))
+/// The points of each part, on its adapter; `square` as [`Points::within`] takes it, `room` that of each.
+pub fn place<'a>(
+    parts: &'a [Part<'a>],
+    transform: &'a Transform,
+    square: Option<f64>,
+    room: Room,
+) -> Result<Vec<Points<'a>>> {
+    let place = |part: &'a Part<'a>| Points::new(part.gpu, &part.window, part.weights, transform, room);
+    at_once(parts, |part| Ok(place(part)?.within(square)))
 }
 
 /// Does `work` with each, all at the same time; the first error in their order counts.

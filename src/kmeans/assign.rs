@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Metric;
 use super::element::{Laid, Layout, Stored, dimensions};
 use super::lloyd::{Control, NO_LABEL};
-use super::points::pad;
+use super::points::{norm, pad};
 use super::rerank::{self, Rerank};
 use crate::Result;
 use crate::gpu::dispatch::Class;
@@ -36,6 +36,9 @@ const TILES: Spec = Spec::new("kmeans/assign").slot("wide", "lib/wide32");
 const SUBGROUP: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide32");
 const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide64");
 
+/// What a point's sum of squares may gain, relative to it, where its values are rounded once more on the device.
+pub(super) const SQUARE_ROUNDING: f64 = 1e-5;
+
 params! {
     /// Mirrors `Params` of `assign` in each variant, and of `rerank`.
     pub struct AssignParams {
@@ -55,6 +58,8 @@ params! {
         d4: u32,
         /// A [`Metric`].
         metric: u32,
+        /// No point has a larger sum of squares, where that decides.
+        square: f32,
     }
 }
 
@@ -90,26 +95,39 @@ impl Assignment<'_> {
             k: to_u32(clusters / problems, "the number of centroids")?,
             d4: to_u32(d.div_ceil(4), "the dimension")?,
             metric: metric as u32,
+            square: 0.0,
         })
     }
 }
 
+/// The largest sum of squares of these points (`[n, d]`), or a little more.
+pub fn largest_square(values: &[f32], d: usize) -> f32 {
+    let square = values.chunks_exact(d).map(|row| norm(row).powi(2)).fold(0.0, f64::max);
+    ((1.0 + SQUARE_ROUNDING) * square) as f32
+}
+
 /// The kernel, as one of [`VARIANTS`] with its slot filled.
 #[derive(Debug)]
-pub struct Assign(Kernel<AssignParams>);
+pub struct Assign {
+    kernel: Kernel<AssignParams>,
+    square: Option<f32>,
+}
 
 impl Assign {
-    /// Compiles `spec`.
-    pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
-        Kernel::load(gpu, spec).map(Self)
+    /// Compiles `spec` for points of which none has a larger sum of squares than `square`, and few a much smaller one; where
+    /// there is no such bound, it finds that of each.
+    pub fn load(gpu: &Context, spec: &Spec, square: Option<f32>) -> Result<Self> {
+        let spec = if square.is_some() { spec.set("OWN", 0) } else { *spec };
+        Ok(Self { kernel: Kernel::load(gpu, &spec)?, square })
     }
 
     /// Binds the assignment of every point to one of its problem's centroids in `d` dimensions.
     pub fn bind(&self, gpu: &Context, on: &Assignment<'_>, d: u64, metric: Metric) -> Result<Bound> {
         let (n, clusters, problems) = (on.points.rows(), on.centroids.rows(), on.control.rows());
         let (each, k) = (n / problems, clusters / problems);
-        let group_rows = u64::from(self.0.reflection().rows_per_group.unwrap_or(1));
+        let group_rows = u64::from(self.kernel.reflection().rows_per_group.unwrap_or(1));
         let params = on.params(problems * each.next_multiple_of(group_rows), d, metric)?;
+        let params = AssignParams { square: self.square.unwrap_or_default(), ..params };
         // Each point and centroid once, each label read and written.
         let work = Work { bytes: 4 * (n * d + clusters * d + 2 * n), ops: 2 * n * k * d };
         let buffers = on.points.bindings(&[
@@ -120,7 +138,7 @@ impl Assign {
             ("changed", on.changed),
             ("ties", on.ties),
         ]);
-        self.0.bind(gpu, &buffers, params, work)
+        self.kernel.bind(gpu, &buffers, params, work)
     }
 }
 
@@ -147,8 +165,7 @@ impl Trial {
     /// The `points` of so many problems, and their `centroids` (`[clusters, d]`), which it uploads.
     pub fn upload(gpu: &Context, points: Stored, centroids: &[f32], d: usize, problems: u64) -> Result<Self> {
         let (n, clusters) = (points.values.rows(), (centroids.len() / d) as u64);
-        let norm = |row: &[f32]| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() as f32;
-        let norms: Vec<f32> = centroids.chunks(d).map(norm).collect();
+        let norms: Vec<f32> = centroids.chunks(d).map(|row| norm(row).powi(2) as f32).collect();
         let controls = vec![Control::default(); problems as usize];
         Ok(Self {
             points,
@@ -220,12 +237,13 @@ pub fn tuned(gpu: &Context, layout: Layout, each: u64, k: u64, d: u64) -> Result
                     oracle::assign::assign(point, &own[..each * width], width)[0] + (problem * each) as u32
                 });
                 let labels = Expected::Exact(labels.collect());
-                none.insert((Trial::upload(gpu, points, &centroids, width, problems)?, sample, labels))
+                let trial = Trial::upload(gpu, points, &centroids, width, problems)?;
+                none.insert((trial, largest_square(&values, width), sample, labels))
             }
         };
-        let (trial, sample, labels) = trial;
+        let (trial, square, sample, labels) = trial;
         let (on, metric) = (trial.assignment(), Metric::Euclidean);
-        let bound = Assign::load(gpu, spec)?.bind(gpu, &on, d, metric)?;
+        let bound = Assign::load(gpu, spec, Some(*square))?.bind(gpu, &on, d, metric)?;
         let rerank = Rerank::load(gpu, layout)?.bind(gpu, &on, d, metric)?;
         let answer = Answer { name: "labels", buffer: &trial.labels, sample: Some(sample), expected: labels };
         let passes = [&bound, &rerank];

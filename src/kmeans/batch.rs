@@ -83,6 +83,8 @@ struct Problem {
     transform: Transform,
     /// A power of two.
     factor: f32,
+    /// As [`Points::within`] takes it, of points so scaled.
+    square: Option<f64>,
     variance: f64,
     /// Whether it can be scaled to the size that the others have.
     fits: bool,
@@ -108,6 +110,11 @@ impl Problem {
 impl Group<'_> {
     fn fits(&self) -> bool {
         self.problems.iter().all(|problem| problem.fits)
+    }
+
+    /// As [`Points::within`] takes it.
+    fn square(&self) -> Option<f64> {
+        self.problems.iter().try_fold(0.0, |most: f64, problem| Some(most.max(problem.square?)))
     }
 }
 
@@ -284,7 +291,7 @@ impl KMeans {
         let (n, count) = (group.each as usize, group.problems.len());
         let k = centroids.rows / count.max(1);
         let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
-        let points = points.split(count as u64)?;
+        let points = points.within(group.square()).split(count as u64)?;
         let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
         labeller.start_from(&self.given_to(group, centroids, k, 0..count)?)?;
         labeller.label()?;
@@ -389,12 +396,13 @@ impl KMeans {
             let statistics = self.statistics(&window, "X")?;
             let transform = self.map_of(&statistics, given.as_ref())?;
             // Values of very different sizes need sums of their own kind, or a size of their own.
-            let size = self.size_of(&statistics, &transform);
+            let size = statistics.size_of(&transform);
             let near = given.as_ref().is_none_or(|given| given.size <= FAR * size);
             let plain = self.factor(&statistics, n as u64, given.as_ref()) == 1.0;
             let fits = !statistics.wide() && (near || self.metric == Metric::Cosine) && plain;
             let factor = Scales::new(size, None).points / Scales::new(1.0, None).points;
-            Ok(Problem { transform, factor, variance: statistics.variance, fits })
+            let square = statistics.square_of(&transform).map(|square| square * f64::from(factor).powi(2));
+            Ok(Problem { transform, factor, square, variance: statistics.variance, fits })
         };
         let problems = range
             .clone()
@@ -427,7 +435,7 @@ impl KMeans {
     ) -> Result<(f64, Reranked)> {
         let (n, d, k, count) = (group.each as usize, group.cols(), self.k, range.len());
         let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
-        let points = points.split(count as u64)?;
+        let points = points.within(group.square()).split(count as u64)?;
         let tol =
             |problem: &Problem| (f64::from((self.tol * problem.variance) as f32) * problem.squared()) as f32;
         let tol: Vec<f32> = group.problems.iter().map(tol).collect();

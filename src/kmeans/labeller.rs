@@ -98,7 +98,8 @@ impl<'a> Labeller<'a> {
         let distances = Buffer::new(gpu, "distances", points.largest(), 4)?;
         let ties = rerank::list(gpu, points.largest())?;
 
-        let assigner = Assign::load(gpu, &assign::tuned(gpu, points.layout(), points.each(), k, d)?)?;
+        let assigner =
+            Assign::load(gpu, &assign::tuned(gpu, points.layout(), points.each(), k, d)?, points.square())?;
         let reranker = Rerank::load(gpu, points.layout())?;
         let distancer = Distance::load(gpu, points.layout())?;
         let decision = Decision::load(gpu, (k, d))?;

@@ -380,8 +380,7 @@ impl MiniBatchKMeans {
             });
         }
         let transform = base.map_of(&statistics, given.as_ref())?;
-        let scales =
-            Scales::new(base.size_of(&statistics, &transform), None).reaching(&statistics, f64::INFINITY);
+        let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
         let mut random = Random::new(base.seed);
         let first = self.first(gpu, data, &transform, &mut random, progress)?;
         let mut state = State::new(transform.clone(), random, first, (k, d));
@@ -396,6 +395,7 @@ impl MiniBatchKMeans {
         {
             let batch = Drawn::new(data, vec![0; size as usize]);
             let points = Points::new(gpu, &batch, None, &transform, base.room)?;
+            let points = points.within(statistics.square_of(&transform));
             let lloyd = Lloyd::new(gpu, &points, k as u64, base.metric, scales, &[0.0])?;
             while done < steps && !converged {
                 batch.draw(&mut state.random);
@@ -498,9 +498,9 @@ impl MiniBatchKMeans {
                 statistics.size
             )));
         }
-        let scales = Scales::new(self.base.size_of(&statistics, &transform), None)
-            .reaching(&statistics, f64::INFINITY);
+        let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
         let points = Points::new(gpu, batch, None, &transform, self.base.room)?;
+        let points = points.within(statistics.square_of(&transform));
         let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, &[0.0])?;
         let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;
         self.state = Some(state);

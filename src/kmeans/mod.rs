@@ -371,7 +371,7 @@ impl KMeans {
         let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
         let given = given.map(|given| given.scaled(factor));
         let transform = self.map_of(&statistics, given.as_ref())?;
-        let size = self.size_of(&statistics, &transform);
+        let size = statistics.size_of(&transform);
         let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
@@ -382,7 +382,7 @@ impl KMeans {
         }
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
-        let points = adapters::place(&parts, &transform, self.room)?;
+        let points = adapters::place(&parts, &transform, statistics.square_of(&transform), self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
         let scales = Scales::new(size, heaviest).reaching(&statistics, lightest);
         let loops = parts
@@ -574,15 +574,6 @@ impl KMeans {
             }
             (Metric::Cosine, None) => Ok(Transform::Unit),
             (Metric::Dot, _) => Ok(Transform::Plain),
-        }
-    }
-
-    /// The largest size of a value as it lies on the device.
-    fn size_of(&self, statistics: &Statistics, transform: &Transform) -> f64 {
-        match transform {
-            Transform::Centred(centre) => statistics.spread(centre),
-            Transform::Unit => 1.0,
-            Transform::Plain => statistics.size,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::assign::SQUARE_ROUNDING;
 use super::element::{Frame, Laid, Layout, Rows, Stored};
 use super::lloyd::NO_LABEL;
 use super::rerank::HEAD;
@@ -184,6 +185,7 @@ pub struct Points<'a> {
     /// The chunks that stay, then those that others go through: two, and one for a last one that is smaller.
     blocks: Vec<Block>,
     resident: usize,
+    square: Option<f32>,
     /// Labels of the chunks that do not stay.
     labels: Mutex<Vec<u32>>,
 }
@@ -259,6 +261,7 @@ impl<'a> Points<'a> {
             problems: 1,
             blocks: Vec::new(),
             resident: resident as usize,
+            square: None,
             labels: Mutex::new(vec![NO_LABEL; (n - (resident * chunk).min(n)) as usize]),
         };
         let mut rows: Vec<u64> =
@@ -288,6 +291,19 @@ impl<'a> Points<'a> {
             self.write_weights(gpu, block, range)?;
         }
         Ok(())
+    }
+
+    /// The same points, of which none has a larger sum of squares on the device and few a much smaller one, if there is such a
+    /// bound ([`Statistics::square_of`]): labels then cost less.
+    #[must_use]
+    pub fn within(self, square: Option<f64>) -> Self {
+        let square = square.map(|square| ((1.0 + SQUARE_ROUNDING) * square) as f32);
+        Self { square: square.filter(|square| square.is_finite()), ..self }
+    }
+
+    /// That bound.
+    pub fn square(&self) -> Option<f32> {
+        self.square
     }
 
     /// Number of points.

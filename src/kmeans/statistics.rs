@@ -13,6 +13,10 @@ const LEAST_SQUARE: f64 = 1e-16;
 /// The most powers of two from what is usual to the largest value where steps of two levels have the digits of an f32 for both.
 const USUAL_RANGE: f64 = 20.0;
 
+/// By how much the largest sum of squares of a row may exceed the mean one to say something of most: normal values do by 16 to
+/// 30, and the error bound of a score grows with the square root.
+const NEAR_SQUARE: f64 = 64.0;
+
 /// What is known of all rows after reading them once.
 #[derive(Clone, Debug)]
 pub struct Statistics {
@@ -116,19 +120,40 @@ impl Statistics {
         self.range > USUAL_RANGE
     }
 
-    /// The largest difference of a value from its column's `centre`, in size.
-    pub(super) fn spread(&self, centre: &[f32]) -> f64 {
-        let from = |(extent, &centre): (&Extent, &f32)| {
-            let centre = f64::from(centre);
+    /// The largest size of a value of each column, less its `centre` where it has one.
+    fn sizes<'a>(&'a self, centre: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
+        self.extents.iter().enumerate().map(|(at, extent)| {
+            let centre = centre.get(at).copied().map_or(0.0, f64::from);
             (f64::from(extent.high) - centre).max(centre - f64::from(extent.low))
-        };
-        self.extents.iter().zip(centre).map(from).fold(0.0, f64::max)
+        })
     }
 
-    /// The sum of the squares of `n` points, so centred.
+    /// The largest size of a value after `transform`.
+    pub(super) fn size_of(&self, transform: &Transform) -> f64 {
+        match transform {
+            Transform::Centred(centre) => self.sizes(centre).fold(0.0, f64::max),
+            Transform::Unit => 1.0,
+            Transform::Plain => self.size,
+        }
+    }
+
+    /// What no row's sum of squares is larger than after `transform`, if it is near to those of most.
+    pub(super) fn square_of(&self, transform: &Transform) -> Option<f64> {
+        let within = |centre: &[f32]| {
+            let square: f64 = self.sizes(centre).map(|size| size * size).sum();
+            (square <= NEAR_SQUARE * self.squares(1.0, centre)).then_some(square)
+        };
+        match transform {
+            Transform::Centred(centre) => within(centre),
+            Transform::Unit => Some(1.0),
+            Transform::Plain => within(&[]),
+        }
+    }
+
+    /// The sum of the squares of `n` points less their `centre`, where there is one.
     pub(super) fn squares(&self, n: f64, centre: &[f32]) -> f64 {
-        let off: f64 =
-            self.mean.iter().zip(centre).map(|(&mean, &centre)| (mean - f64::from(centre)).powi(2)).sum();
+        let centre = centre.iter().copied().map(f64::from).chain(std::iter::repeat(0.0));
+        let off: f64 = self.mean.iter().zip(centre).map(|(&mean, centre)| (mean - centre).powi(2)).sum();
         n * (self.variance * self.mean.len() as f64 + off)
     }
 
@@ -243,7 +268,9 @@ impl Statistics {
 
 #[cfg(test)]
 mod tests {
-    use super::{Extent, step_of};
+    use super::{Extent, Statistics, step_of};
+    use crate::io::npy::Matrix;
+    use crate::kmeans::points::{Transform, norm};
     use crate::random::Random;
 
     #[test]
@@ -253,6 +280,33 @@ mod tests {
             [f32::from_bits(1), f32::MIN_POSITIVE, 1.0 + f32::EPSILON].map(step_of),
             [-149, -126, -23]
         );
+    }
+
+    #[test]
+    fn bounds_of_squares_hold_and_are_near() {
+        let mut random = Random::new(4);
+        for far in [0.0, 1e4] {
+            for outlier in [1.0, 100.0] {
+                let (rows, cols) = (200, 7);
+                let mut values: Vec<f32> =
+                    random.floats(rows * cols).iter().map(|value| far + value).collect();
+                values[..cols].iter_mut().for_each(|value| *value *= outlier);
+                let data = Matrix { rows, cols, values };
+                let statistics = Statistics::of(&data, "X").unwrap();
+                for transform in [Transform::Plain, Transform::Centred(statistics.centre(None))] {
+                    let mut largest = 0.0f64;
+                    for row in data.values.chunks(cols) {
+                        let mut row = row.to_vec();
+                        transform.apply_to(&mut row);
+                        largest = largest.max(norm(&row).powi(2));
+                    }
+                    match statistics.square_of(&transform) {
+                        Some(square) => assert!(square >= largest && outlier == 1.0, "{far} {outlier}"),
+                        None => assert!(outlier > 1.0, "{far}"),
+                    }
+                }
+            }
+        }
     }
 
     #[test]

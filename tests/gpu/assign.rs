@@ -41,7 +41,7 @@ fn every_variant_gives_the_same_labels_even_where_two_centroids_are_as_near() {
     for spec in tune::supported(&gpu, &Layout::F32.fill_all(VARIANTS)).unwrap() {
         let stored = Stored::upload(&gpu, &points, D, Element::F32, &Transform::Plain).unwrap();
         let trial = Trial::upload(&gpu, stored, &centroids, D, 1).unwrap();
-        let bound = Assign::load(&gpu, spec)
+        let bound = Assign::load(&gpu, spec, None)
             .unwrap()
             .bind(&gpu, &trial.assignment(), D as u64, Metric::Euclidean)
             .unwrap();
