@@ -11,6 +11,8 @@ test: export XDG_CACHE_HOME := $(CURDIR)/target/test-cache
 test: setup
 	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked && cargo test --locked --doc; \
 	else cargo test --locked; fi
+	cargo run --locked --example own_device
+	cargo check --locked --no-default-features
 
 # Every kernel at its bench size, as JSON on standard output.
 bench: setup

@@ -1,11 +1,11 @@
 //! Every kernel at its bench size, as one JSON document on standard output. The sizes are the cases' own.
 
-use lowbit::gpu::Context;
-use lowbit::report::kernels;
-use lowbit::roofline::{self, Effort, MeasureOptions};
+use lowbit::internals::gpu::Context;
+use lowbit::internals::roofline::kernels;
+use lowbit::internals::roofline::{self, Effort, MeasureOptions};
 
-fn main() -> Result<(), lowbit::Error> {
-    let gpu = Context::open(&lowbit::gpu::Options::default())?;
+fn main() -> Result<(), lowbit::internals::Error> {
+    let gpu = Context::open(&lowbit::internals::gpu::Options::default())?;
     let mut say = |step: &str| eprintln!("{step}");
     let roofs = roofline::measure(&gpu, &MeasureOptions::default(), &mut say)?;
     let rows = kernels::measure(&gpu, &roofs, Effort::Full, &mut say)?;

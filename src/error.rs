@@ -28,6 +28,15 @@ pub enum Error {
     /// A value given by the caller does not fit.
     #[error("{0}")]
     Input(String),
+    /// Sizes that do not fit together, or none at all.
+    #[error("{0}")]
+    Shape(String),
+    /// NaN or infinity where there have to be numbers.
+    #[error("{0}")]
+    NotFinite(String),
+    /// What lowbit does not do, or this adapter cannot.
+    #[error("{0}")]
+    Unsupported(String),
     /// There is no adapter that answers to the wanted name, or none at all.
     #[error("{}", no_adapter(wanted.as_deref(), found))]
     NoAdapter {
@@ -121,12 +130,29 @@ impl Error {
         Self::File { path: path.as_ref().to_owned(), problem: problem.into() }
     }
 
+    /// Whether what the caller gave is wrong, and not a file or the device.
+    pub fn is_input(&self) -> bool {
+        matches!(self, Self::Input(_) | Self::Shape(_) | Self::NotFinite(_) | Self::Unsupported(_))
+    }
+
+    /// The same about what the caller gave, in words that `by` makes of its own: where it is, say. Other errors stay as they are.
+    pub(crate) fn reworded(self, by: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Input(text) => Self::Input(by(text)),
+            Self::Shape(text) => Self::Shape(by(text)),
+            Self::NotFinite(text) => Self::NotFinite(by(text)),
+            Self::Unsupported(text) => Self::Unsupported(by(text)),
+            other => other,
+        }
+    }
+
     /// The process exit code that fits: 1 for a failed verification or comparison, 2 for wrong usage or input, 3 for the device
     /// or a peer, 130 for what was interrupted and can be resumed.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Mismatch { .. } | Self::Gate(_) => 1,
-            Self::Io { .. } | Self::File { .. } | Self::Input(_) => 2,
+            Self::Io { .. } | Self::File { .. } => 2,
+            error if error.is_input() => 2,
             Self::NoAdapter { found, .. } if !found.is_empty() => 2,
             Self::Interrupted { .. } => 130,
             _ => 3,

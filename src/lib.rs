@@ -7,7 +7,7 @@
 //! ```
 //! use lowbit::gpu::{Context, Options};
 //! use lowbit::io::npy::Matrix;
-//! use lowbit::kmeans::{KMeans, predict};
+//! use lowbit::kmeans::KMeans;
 //!
 //! fn main() -> lowbit::Result<()> {
 //!     let gpu = Context::open(&Options::default())?;
@@ -19,43 +19,55 @@
 //!     assert_eq!(fitted.labels[0], fitted.labels[1]);
 //!     assert_ne!(fitted.labels[0], fitted.labels[2]);
 //!     assert!(fitted.inertia < 0.1 && fitted.converged);
-//!     assert_eq!(predict(&gpu, &points, &fitted.cluster_centers)?.labels, fitted.labels);
+//!     assert_eq!(fitted.predict(&gpu, &points)?.labels, fitted.labels);
 //!     Ok(())
 //! }
 //! ```
 //!
 //! Where to look:
-//! - [`kmeans`]: exact k-means, of one problem or of many, product quantization, and the palette of a picture;
+//! - [`kmeans`]: exact k-means, of one problem or of many, and product quantization;
 //! - [`matmul`]: products with quantized weights, in the number formats of [`mod@format`];
-//! - [`codec`]: the types of a KV cache, and what they cost in an attention; [`kv`]: the cache itself;
-//! - [`classify`]: quantized classifiers;
+//! - [`kv`]: a KV cache in few bits, and the attention over it;
+//! - [`classify`]: quantized classifiers on a device;
 //! - [`audit`]: what an INT8 classifier lost, and with what certainty;
-//! - [`edge`]: parameters of the flow model of a 3D printer, from a telemetry log, and to its firmware;
 //! - [`quantize`]: the weights of a file in another number format;
+//! - [`io`]: the files that all of these read and write;
 //! - [`roofline`]: what this adapter's memory and arithmetic really give;
-//! - [`report`]: everything verified and timed, as a table, JSON and HTML;
-//! - [`gpu`]: the core on which a kernel stands; ARCHITECTURE.md shows how to add one;
-//! - [`cases`] and [`oracle`]: the known answers behind tests, benches and the report.
+//! - [`gpu`]: the device that everything runs on, opened here or given by a program that has one.
+//!
+//! Everything else serves the command line, tests and benches, and may change at any time: there is no way to add a kernel
+//! of one's own from outside, since what a kernel needs (layouts, registry, oracles) changes with each of them.
 
 pub mod audit;
-pub mod calibration;
-pub mod cases;
+pub(crate) mod calibration;
+pub(crate) mod cases;
 pub mod classify;
-pub mod codec;
-pub mod edge;
+pub(crate) mod codec;
+#[cfg(feature = "cli")]
+pub(crate) mod edge;
 mod error;
 mod feed;
 pub mod format;
 pub mod gpu;
+#[doc(hidden)]
+pub mod internals;
 pub mod io;
 pub mod kmeans;
 pub mod kv;
 pub mod matmul;
-pub mod network;
-pub mod oracle;
+pub(crate) mod network;
+pub(crate) mod oracle;
+mod percentile;
+#[cfg(feature = "cli")]
+pub(crate) mod plan;
+pub(crate) mod quality;
 pub mod quantize;
-pub mod random;
-pub mod report;
+pub(crate) mod random;
+#[cfg(feature = "cli")]
+pub(crate) mod report;
 pub mod roofline;
+pub(crate) mod roofs;
+#[cfg(feature = "cli")]
+pub(crate) mod table;
 
 pub use error::{Error, Result};

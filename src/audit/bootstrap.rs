@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::paired::Decided;
 use super::{Input, Options, unvaried};
+use crate::percentile::{percentile, sorted};
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -135,10 +136,9 @@ pub(super) fn bootstrap(input: &Input, groups: &[i32], options: &Options) -> Res
         f1.push(sample.f1_drop());
         recall.push(sample.recall_drop());
     }
-    let [upper_bound, upper_bound_f1, upper_bound_recall] = [&mut drops, &mut f1, &mut recall].map(|drops| {
-        drops.sort_unstable_by(f64::total_cmp);
-        drops[((confidence * replicates as f64).ceil() as usize).clamp(1, replicates) - 1]
-    });
+    let [drops, f1, recall] = [drops, f1, recall].map(sorted);
+    let [upper_bound, upper_bound_f1, upper_bound_recall] =
+        [&drops, &f1, &recall].map(|drops| percentile(drops, confidence).unwrap_or(f64::NAN));
     let having = |class: usize| classes.iter().filter(|group| group[class] > 0).count();
     let rule_of_three = (drops.first() == drops.last()).then(|| having(0).min(having(1)));
     let upper_bound = rule_of_three.map_or(upper_bound, |groups| unvaried(upper_bound, groups, confidence));

@@ -58,10 +58,10 @@ pub fn areas(labels: &[bool], baseline: &[f32], quantized: &[f32], counts: &mut 
     for (scores, name) in [(baseline, "f32"), (quantized, "INT8")] {
         if scores.len() != labels.len() {
             let (found, rows) = (scores.len(), labels.len());
-            return Err(Error::Input(format!("there are {rows} labels, but {found} {name} scores")));
+            return Err(Error::Shape(format!("there are {rows} labels, but {found} {name} scores")));
         }
         if let Some(row) = scores.iter().position(|score| score.is_nan()) {
-            return Err(Error::Input(format!("row {row} (from 0): the {name} score is NaN")));
+            return Err(Error::NotFinite(format!("row {row} (from 0): the {name} score is NaN")));
         }
     }
     let (positives, negatives) = check_labels(labels)?;
@@ -83,7 +83,7 @@ pub fn areas(labels: &[bool], baseline: &[f32], quantized: &[f32], counts: &mut 
         let (positive, negative) = (part(true), part(false));
         let found = [counts(&positive, &negative)?, counts(&negative, &positive)?];
         if found.each_ref().map(Vec::len) != [positive.len(), negative.len()] {
-            return Err(Error::Input("there has to be a count for each score".into()));
+            return Err(Error::Shape("there has to be a count for each score".into()));
         }
         Ok(found)
     };

@@ -38,7 +38,7 @@ mod delong;
 mod gate;
 mod paired;
 mod scores;
-pub mod telemetry;
+pub(crate) mod telemetry;
 
 use serde::Serialize;
 

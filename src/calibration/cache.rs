@@ -103,7 +103,7 @@ impl Cache {
             None if !accept_missing => {
                 return Err(Error::Input(
                     "the calibration cache has no manifest beside it, so nothing says which model and data it was made \
-                     of; calibrate again, or accept it as it is (--accept-cache)"
+                     of; calibrate again, or accept it as it is (`accept-cache`)"
                         .into(),
                 ));
             }

@@ -47,6 +47,7 @@ impl Method {
     /// # Errors
     /// [`Error::Input`] for a histogram without values, or one whose parts do not agree, or a percentile that is not
     /// above 0 and up to 100.
+    #[doc(hidden)]
     pub fn range(&self, histogram: &Histogram) -> Result<f64> {
         histogram.check()?;
         self.check()?;

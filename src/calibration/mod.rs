@@ -68,7 +68,7 @@ impl Histogram {
     pub fn of(values: &[f32]) -> Result<Self> {
         let strange = values.iter().filter(|value| !value.is_finite()).count();
         if strange > 0 {
-            return Err(Error::Input(format!(
+            return Err(Error::NotFinite(format!(
                 "{strange} values are NaN or infinite; calibration takes finite ones"
             )));
         }
@@ -168,10 +168,9 @@ impl Range {
     /// # Errors
     /// [`Error::Input`] for a histogram without values, or one whose parts do not agree.
     pub fn of(name: &str, histogram: &Histogram, method: Method) -> Result<Self> {
-        let threshold = method.range(histogram).map_err(|error| match error {
-            Error::Input(problem) => Error::Input(format!("tensor {}: {problem}", io::quoted(name))),
-            other => other,
-        })?;
+        let threshold = method
+            .range(histogram)
+            .map_err(|error| error.reworded(|problem| format!("tensor {}: {problem}", io::quoted(name))))?;
         Ok(Self {
             name: name.to_owned(),
             min: histogram.min,

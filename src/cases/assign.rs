@@ -7,8 +7,8 @@ use crate::gpu::dispatch::Class;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::Metric;
 use crate::kmeans::assign::{self, Assign, Trial, VARIANTS};
+use crate::kmeans::control::NO_LABEL;
 use crate::kmeans::element::{Element, FILES};
-use crate::kmeans::lloyd::NO_LABEL;
 use crate::kmeans::rerank::Rerank;
 use crate::oracle;
 

@@ -7,7 +7,7 @@ use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::centroid::{self, Centroid, Means, STAGES, Scales, VARIANTS, Weighted};
 use crate::kmeans::element::FILES;
-use crate::kmeans::points::pad;
+use crate::kmeans::frame::pad;
 use crate::kmeans::radix_sort::RadixSort;
 use crate::oracle;
 

@@ -7,7 +7,7 @@ use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::Metric;
 use crate::kmeans::distance::{Distance, SPEC};
 use crate::kmeans::element::FILES;
-use crate::kmeans::points::pad;
+use crate::kmeans::frame::pad;
 use crate::oracle;
 
 /// The kernel's place in the registry.

@@ -4,7 +4,7 @@ use super::fma_f32::{filling, sizes};
 use super::{Case, Entry};
 use crate::gpu::OpKind;
 use crate::oracle;
-use crate::roofline::fma_f16::VARIANTS;
+use crate::roofs::fma_f16::VARIANTS;
 
 /// The kernel's place in the house.
 pub const ENTRY: Entry = Entry {

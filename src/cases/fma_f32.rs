@@ -2,7 +2,7 @@
 
 use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
-use crate::roofline::fma_f32::{ROW_BYTES, STEPS, VARIANTS, bind};
+use crate::roofs::fma_f32::{ROW_BYTES, STEPS, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.

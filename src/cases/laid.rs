@@ -4,7 +4,7 @@ use crate::Result;
 use crate::gpu::dispatch::Class;
 use crate::gpu::{Context, Spec};
 use crate::kmeans::element::{Element, Layout, Stored, file};
-use crate::kmeans::points::Transform;
+use crate::kmeans::frame::Transform;
 
 /// Points as they are in a file, and as they are clustered.
 pub(super) struct Points {

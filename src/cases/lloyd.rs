@@ -4,8 +4,9 @@ use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::centroid::Means;
-use crate::kmeans::lloyd::{Control, Decision, STAGES};
-use crate::kmeans::points::pad;
+use crate::kmeans::control::Control;
+use crate::kmeans::frame::pad;
+use crate::kmeans::lloyd::{Decision, STAGES};
 use crate::oracle;
 
 /// The kernel's place in the registry.

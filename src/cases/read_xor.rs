@@ -2,7 +2,7 @@
 
 use super::{Case, Entry, Expected, Prepared, Random, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
-use crate::roofline::read_xor::{OUT_ROW_BYTES, ROW_BYTES, VARIANTS, bind};
+use crate::roofs::read_xor::{OUT_ROW_BYTES, ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.

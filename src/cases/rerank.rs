@@ -6,8 +6,8 @@ use crate::Result;
 use crate::gpu::{Context, OpKind, Spec};
 use crate::kmeans::Metric;
 use crate::kmeans::assign::Trial;
+use crate::kmeans::control::NO_LABEL;
 use crate::kmeans::element::FILES;
-use crate::kmeans::lloyd::NO_LABEL;
 use crate::kmeans::rerank::{Rerank, SPEC};
 use crate::oracle;
 

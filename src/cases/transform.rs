@@ -6,7 +6,7 @@ use crate::Result;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::kmeans::Metric;
 use crate::kmeans::element::FILES;
-use crate::kmeans::points::pad;
+use crate::kmeans::frame::pad;
 use crate::kmeans::transform::{Distances, SPEC};
 use crate::oracle;
 

@@ -2,7 +2,7 @@
 
 use super::{Case, Entry, Expected, Prepared, Sample};
 use crate::gpu::{Buffer, Context, Kernel, OpKind, Spec};
-use crate::roofline::write::{ROW_BYTES, VARIANTS, bind};
+use crate::roofs::write::{ROW_BYTES, VARIANTS, bind};
 use crate::{Result, oracle};
 
 /// The kernel's place in the house.

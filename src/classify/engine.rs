@@ -36,13 +36,13 @@ const MOST_BYTES: u64 = 2 << 30;
 fn fitting(batch: u64, bytes: &[u64], binding: u64) -> Result<u64> {
     let largest = bytes.iter().copied().max().unwrap_or(0).max(1);
     if largest > binding {
-        return Err(Error::Input(format!(
+        return Err(Error::Unsupported(format!(
             "a value of {largest} bytes is larger than a binding of this adapter ({binding} bytes)"
         )));
     }
     let all = bytes.iter().sum::<u64>().max(1);
     if all > MOST_BYTES {
-        return Err(Error::Input(format!(
+        return Err(Error::Unsupported(format!(
             "the values of one example take {all} bytes; at most {MOST_BYTES} are supported"
         )));
     }
@@ -243,7 +243,7 @@ impl Engine {
     fn batches<'e>(&self, examples: &'e [f32]) -> Result<std::slice::Chunks<'e, f32>> {
         let elements = self.values[self.input].elements();
         if !examples.len().is_multiple_of(elements) {
-            return Err(Error::Input(format!("{} values are no examples of {elements}", examples.len())));
+            return Err(Error::Shape(format!("{} values are no examples of {elements}", examples.len())));
         }
         Ok(examples.chunks(self.batch as usize * elements))
     }
@@ -290,7 +290,7 @@ fn fastest(gpu: &Context, variants: &[Spec], layer: Layer<'_>, on: &dense::Opera
     };
     let list = candidates(gpu, geometry, variants)?;
     if list.is_empty() {
-        return Err(Error::Input(format!("no kernel computes {}", geometry.output.name)));
+        return Err(Error::Unsupported(format!("no kernel computes {}", geometry.output.name)));
     }
     let mut trial = None;
     let chosen = tune::choose(gpu, &list, geometry.class(), |spec| {
@@ -387,7 +387,7 @@ fn bind(
             AveragePool::load(gpu, &average_pool::spec(&pooling))?.bind(gpu, x, y, &pooling, *include_pad)
         }
         Kind::Layer(Op::Softmax, _) => Softmax::load(gpu, &softmax::spec(layout))?.bind(gpu, x, y, layout),
-        Kind::Layer(..) => Err(Error::Input(format!("{}: no kernel computes it", target.name))),
+        Kind::Layer(..) => Err(Error::Unsupported(format!("{}: no kernel computes it", target.name))),
     }
 }
 

@@ -8,6 +8,7 @@ use super::engine::Engine;
 use crate::gpu::{Bound, Context, Timing, time};
 use crate::network::quantize::{Quantized, quantize};
 use crate::network::{Network, Op};
+use crate::percentile::{percentile, sorted};
 use crate::{Error, Result};
 
 /// Runs before the first that counts.
@@ -84,15 +85,11 @@ impl Times {
 
 impl Latency {
     /// Of times in microseconds. A percentile is the least time that so many do not exceed.
-    fn of(mut times: Vec<f64>) -> Self {
-        times.sort_by(f64::total_cmp);
-        let runs = times.len();
-        let at = |share: f64| {
-            let rank = (share * runs as f64).ceil() as usize;
-            times.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
-        };
+    fn of(times: Vec<f64>) -> Self {
+        let times = sorted(times);
+        let at = |share| percentile(&times, share).unwrap_or_default();
         Self {
-            runs,
+            runs: times.len(),
             p50_us: at(0.5),
             p99_us: at(0.99),
             p999_us: at(0.999),

@@ -16,7 +16,7 @@ pub(super) fn element_file(kernel: &str, element: Element) -> Result<&'static st
     match element {
         Element::F32 => Ok(ELEMENTS[0]),
         Element::I8 => Ok(ELEMENTS[1]),
-        Element::I32 => Err(Error::Input(format!(
+        Element::I32 => Err(Error::Unsupported(format!(
             "{kernel} works on F32 and I8, and was given I32: cast to F32 or requantize to I8 before it"
         ))),
     }

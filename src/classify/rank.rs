@@ -56,7 +56,7 @@ pub fn key(score: f32) -> u32 {
 /// [`Error::Input`] if a score is NaN; the device's.
 pub fn counts(gpu: &Context, x: &[f32], others: &[f32]) -> Result<Vec<u32>> {
     if x.iter().chain(others).any(|score| score.is_nan()) {
-        return Err(Error::Input("a score is NaN: it has no rank".into()));
+        return Err(Error::NotFinite("a score is NaN: it has no rank".into()));
     }
     if x.is_empty() || others.is_empty() {
         return Ok(vec![0; x.len()]);

@@ -133,7 +133,7 @@ impl Hybrid {
     pub fn run(&self, gpu: &Context, frames: &[f32]) -> Result<(Vec<f32>, StreamTime)> {
         let size = self.first.input.elements();
         if !frames.len().is_multiple_of(size) {
-            return Err(Error::Input(format!("{} values are no frames of {size}", frames.len())));
+            return Err(Error::Shape(format!("{} values are no frames of {size}", frames.len())));
         }
         let begun = Instant::now();
         let batch = self.engine.batch() as usize * size;
@@ -322,7 +322,7 @@ pub fn accuracy(
     }
     let elements = network.values[network.input].elements();
     if rows.len() != classes.len() * elements {
-        return Err(Error::Input(format!(
+        return Err(Error::Shape(format!(
             "there are {} rows and {} classes: there has to be one for each row",
             rows.len() / elements.max(1),
             classes.len()

@@ -70,7 +70,7 @@ impl<'a> Trial<'a> {
             }
             (element, _) => {
                 let name = &input.name;
-                return Err(Error::Input(format!("{name}: no dense kernel reads {element:?}")));
+                return Err(Error::Unsupported(format!("{name}: no dense kernel reads {element:?}")));
             }
         };
         let expected = words.expected();

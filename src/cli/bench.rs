@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Session, bench_kmeans, bench_kv, bench_matmul, share};
-use lowbit::Error;
-use lowbit::report::compare::{Results, compare};
+use lowbit::internals::Error;
+use lowbit::internals::report::compare::{Results, compare};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
-use lowbit::report::clustering::{self, Shape};
-use lowbit::roofline::{self, Effort, MeasureOptions};
+use lowbit::internals::report::clustering::{self, Shape};
+use lowbit::internals::roofline::{self, Effort, MeasureOptions};
 
 /// Time to measure a stage in.
 const BUDGET: Duration = Duration::from_millis(500);

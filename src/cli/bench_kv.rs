@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
-use lowbit::Error;
-use lowbit::codec::{Pair, check_head_dim};
-use lowbit::report::decode::{self, Shape};
-use lowbit::roofline::{self, Effort, MeasureOptions};
+use lowbit::internals::Error;
+use lowbit::internals::codec::{Pair, check_head_dim};
+use lowbit::internals::report::decode::{self, Shape};
+use lowbit::internals::roofline::{self, Effort, MeasureOptions};
 
 /// Time to measure an attention in, and an encoding.
 const BUDGET: Duration = Duration::from_millis(300);
@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
                     spinner.set_message(format!("{types} {shape}"));
                     match decode::measure(gpu, &roofs, types, shape, ungrouped, BUDGET) {
                         Ok(row) => rows.push(row),
-                        Err(error @ (Error::Input(_) | Error::OutOfMemory { .. })) => {
+                        Err(error) if error.is_input() || matches!(error, Error::OutOfMemory { .. }) => {
                             skipped.push((format!("{types} {shape}"), error));
                         }
                         Err(error) => return Err(error.into()),

@@ -4,10 +4,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
-use lowbit::format::{ALL, Format};
-use lowbit::matmul::Path;
-use lowbit::report::products::{self, Shape};
-use lowbit::roofline::{self, Effort, MeasureOptions};
+use lowbit::internals::format::{ALL, Format};
+use lowbit::internals::matmul::Path;
+use lowbit::internals::report::products;
+use lowbit::internals::roofline::products::{self as timed, Shape};
+use lowbit::internals::roofline::{self, Effort, MeasureOptions};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -87,7 +88,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
                     terminal.notice(&format!("{} is left out for k={}: {why}", format.name, shape.k));
                     continue;
                 }
-                rows.push(products::measure(gpu, &roofs, format, shape, path)?);
+                rows.push(timed::measure(gpu, &roofs, format, shape, path)?);
             }
         }
         spinner.finish_and_clear();

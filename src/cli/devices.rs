@@ -1,9 +1,9 @@
 //! `lowbit devices`
 
 use super::Session;
-use lowbit::Error;
-use lowbit::gpu::{AdapterReport, adapters};
-use lowbit::report::table;
+use lowbit::internals::Error;
+use lowbit::internals::gpu::{AdapterReport, adapters};
+use lowbit::internals::table;
 
 pub fn run(session: &Session) -> anyhow::Result<()> {
     let wanted = session.adapter.as_deref();

@@ -6,12 +6,12 @@ use clap::Args;
 use serde_json::{Map, json};
 
 use super::Session;
-use lowbit::Error;
-use lowbit::io::gguf::{self, Gguf, Value};
-use lowbit::io::kind::Kind;
-use lowbit::io::npy;
-use lowbit::io::safetensors::{self, Safetensors};
-use lowbit::report::table;
+use lowbit::internals::Error;
+use lowbit::internals::io::gguf::{self, Gguf, Value};
+use lowbit::internals::io::kind::Kind;
+use lowbit::internals::io::npy;
+use lowbit::internals::io::safetensors::{self, Safetensors};
+use lowbit::internals::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::bench_matmul::PathName;
 use super::{Session, Traced, check_outputs};
-use lowbit::Error;
-use lowbit::io::gguf::Gguf;
-use lowbit::io::{arrays, npy};
-use lowbit::matmul::{Activations, Weights};
-use lowbit::report::table;
+use lowbit::internals::Error;
+use lowbit::internals::io::gguf::Gguf;
+use lowbit::internals::io::{arrays, npy};
+use lowbit::internals::matmul::{Activations, Weights};
+use lowbit::internals::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

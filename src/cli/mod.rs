@@ -23,12 +23,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use lowbit::Error;
-use lowbit::gpu::{Context, Listener, Options};
-use lowbit::io::output::{check_ending, check_writable};
-use lowbit::io::{npy, split_part};
-use lowbit::report::trace;
-use lowbit::roofline::{Effort, Roofs};
+use lowbit::internals::Error;
+use lowbit::internals::gpu::{Context, Listener, Options};
+use lowbit::internals::io::output::{check_ending, check_writable};
+use lowbit::internals::io::{npy, split_part};
+use lowbit::internals::report::trace;
+use lowbit::internals::roofline::{Effort, Roofs};
 use terminal::Terminal;
 
 /// Quantization on any GPU: fewer bits, the same answer, at memory speed.
@@ -196,14 +196,11 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
 
 /// Says which file an error is about.
 fn about(path: &Path) -> impl Fn(Error) -> Error {
-    move |error| match error {
-        Error::Input(problem) => Error::file(path, problem),
-        other => other,
-    }
+    move |error| if error.is_input() { Error::file(path, error.to_string()) } else { error }
 }
 
 /// Refuses outputs that cannot be written, that are one file, or that would overwrite an input; the trace is one too. What its
-/// name has to end in, the caller checks behind it: [`lowbit::io::arrays::check`], [`check_ending`].
+/// name has to end in, the caller checks behind it: [`lowbit::internals::io::arrays::check`], [`check_ending`].
 fn check_outputs<'a>(mut outputs: Vec<&'a Path>, inputs: &[&Path], traced: &'a Traced) -> anyhow::Result<()> {
     outputs.extend(traced.trace.as_deref());
     for path in &outputs {
@@ -258,7 +255,7 @@ impl Session {
     }
 
     /// Opens a device for each name, or for each adapter of this machine if the only name is `all`.
-    fn open_several(&self, names: &[String]) -> lowbit::Result<Vec<Context>> {
+    fn open_several(&self, names: &[String]) -> lowbit::internals::Result<Vec<Context>> {
         let options = |name| self.options(name, &Traced::default());
         match names {
             [all] if all == "all" => Context::open_all(&options(None)),

@@ -8,17 +8,17 @@ use serde_json::json;
 
 use super::bench_matmul::format;
 use super::{Session, Traced, about, bandwidth, check_outputs};
-use lowbit::codec::Pair;
-use lowbit::format::Format;
-use lowbit::gpu::Context;
-use lowbit::io::gguf::{Gguf, is_gguf};
-use lowbit::io::safetensors::is_safetensors;
-use lowbit::report::cache::{self, AS_IT_IS, CacheOptions, Weights};
-use lowbit::report::checkpoint::Checkpoint;
-use lowbit::report::geometry::{FORM, Geometry, Layers, read_json};
-use lowbit::report::model::Model;
-use lowbit::report::plan::{PlanOptions, make};
-use lowbit::roofline::{Effort, MeasureOptions, Roofs, measure};
+use lowbit::internals::codec::Pair;
+use lowbit::internals::format::Format;
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::gguf::{Gguf, is_gguf};
+use lowbit::internals::io::safetensors::is_safetensors;
+use lowbit::internals::plan::cache::{self, AS_IT_IS, CacheOptions, Weights};
+use lowbit::internals::plan::checkpoint::Checkpoint;
+use lowbit::internals::plan::geometry::{FORM, Geometry, Layers, read_json};
+use lowbit::internals::plan::model::Model;
+use lowbit::internals::plan::{PlanOptions, make};
+use lowbit::internals::roofline::{Effort, MeasureOptions, Roofs, measure};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -111,7 +111,7 @@ enum Input<'a> {
 
 impl<'a> Input<'a> {
     /// By the content. What is none of these is left to the reader of GGUF files to refuse.
-    fn of(path: &'a Path) -> lowbit::Result<Self> {
+    fn of(path: &'a Path) -> lowbit::internals::Result<Self> {
         if path.is_dir() || is_safetensors(path)? {
             return Ok(Self::Checkpoint(path));
         }
@@ -252,7 +252,7 @@ fn cache_alone(
 }
 
 /// The roofs, with a spinner.
-fn roofs(gpu: &Context, session: &Session) -> lowbit::Result<Roofs> {
+fn roofs(gpu: &Context, session: &Session) -> lowbit::internals::Result<Roofs> {
     let spinner = session.terminal.spinner();
     let options = MeasureOptions { effort: Effort::Quick, peak_gbs: None, sweep: false };
     let roofs = measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::inspect::{CHARACTERS, printable, shape};
 use super::{Session, Traced, check_outputs};
-use lowbit::io::output::check_ending;
-use lowbit::quantize::{Options, Plan, Quantized, format_by_name, source};
-use lowbit::report::table;
+use lowbit::internals::io::output::check_ending;
+use lowbit::internals::quantize::{Options, Plan, Quantized, format_by_name, source};
+use lowbit::internals::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Measured, Session, Traced, check_outputs};
-use lowbit::io::output;
-use lowbit::report::{ReportOptions, classifiers, html, make, starnet};
-use lowbit::roofline::Effort;
+use lowbit::internals::io::output;
+use lowbit::internals::report::{ReportOptions, classifiers, html, make, starnet};
+use lowbit::internals::roofline::Effort;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -22,7 +22,8 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let terminal = &session.terminal;
-    std::fs::create_dir_all(&arguments.out).map_err(|error| lowbit::Error::io(&arguments.out, error))?;
+    std::fs::create_dir_all(&arguments.out)
+        .map_err(|error| lowbit::internals::Error::io(&arguments.out, error))?;
     let (json, page) = (arguments.out.join("report.json"), arguments.out.join("report.html"));
     check_outputs(vec![&json, &page], &[], &arguments.traced)?;
     let mut gate = Ok(());

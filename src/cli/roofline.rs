@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Measured, Session, Traced, check_outputs};
-use lowbit::io::output;
-use lowbit::report::{svg, table};
-use lowbit::roofline::{Effort, MeasureOptions, measure};
+use lowbit::internals::io::output;
+use lowbit::internals::report::{roofs as shown, svg};
+use lowbit::internals::roofline::{Effort, MeasureOptions, measure};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -42,7 +42,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
             output::write_whole(path, |out| out.write_all(picture.as_bytes()))?;
             terminal.notice(&format!("written: {}", path.display()));
         }
-        terminal.result(&roofs, || table::roofs(&roofs))?;
+        terminal.result(&roofs, || shown::text(&roofs))?;
         Ok(Some(roofs))
     })
 }

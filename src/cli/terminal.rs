@@ -1,13 +1,17 @@
 //! What goes where: results on standard output, everything else on standard error.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use lowbit::Error;
+use lowbit::internals::Error;
 
 /// How to speak to whoever called.
 #[derive(Clone, Copy)]
@@ -30,12 +34,8 @@ impl Terminal {
     pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         let print = || -> std::io::Result<()> {
-            if self.json {
-                serde_json::to_writer_pretty(&mut out, value)?;
-                writeln!(out)?;
-            } else {
-                writeln!(out, "{}", text().trim_end())?;
-            }
+            let text = if self.json { serde_json::to_string_pretty(value)? } else { text() };
+            writeln!(out, "{}", with_flags(text.trim_end()))?;
             out.flush()
         };
         match print() {
@@ -48,12 +48,12 @@ impl Terminal {
     /// Something worth knowing that is no result.
     pub fn notice(&self, text: &str) {
         if !self.quiet {
-            say(format_args!("lowbit: {text}"));
+            say(format_args!("lowbit: {}", with_flags(text)));
         }
     }
 
     pub fn error(&self, text: &str) {
-        say(format_args!("error: {text}"));
+        say(format_args!("error: {}", with_flags(text)));
     }
 
     /// A bar over `length` steps where a person watches, nothing elsewhere.
@@ -82,7 +82,50 @@ impl Terminal {
     }
 }
 
+/// The flags of all commands.
+static FLAGS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    fn add(command: &clap::Command, flags: &mut HashSet<String>) {
+        flags.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned));
+        command.get_subcommands().for_each(|command| add(command, flags));
+    }
+    let mut flags = HashSet::new();
+    add(&super::Cli::command(), &mut flags);
+    flags
+});
+
+/// The library calls an option by its name, `max-iter`; here that is a flag.
+fn with_flags(text: &str) -> Cow<'_, str> {
+    if !text.contains('`') {
+        return text.into();
+    }
+    let mut parts = text.split('`').peekable();
+    let mut all = parts.next().unwrap_or_default().to_owned();
+    while let Some(part) = parts.next() {
+        if let (true, Some(rest)) = (FLAGS.contains(part), parts.peek()) {
+            all += &format!("--{part}{rest}");
+            parts.next();
+        } else {
+            all += &format!("`{part}");
+        }
+    }
+    all.into()
+}
+
 /// A line on standard error. If nobody reads it there is nobody to tell, and `eprintln!` would panic.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_flags;
+
+    #[test]
+    fn options_become_flags_and_other_words_stay() {
+        let text = "not converged (`max-iter`), try `raw` f32 `dim` 128; `make setup` and `max-iter";
+        let flags = "not converged (--max-iter), try --raw f32 --dim 128; `make setup` and `max-iter";
+        assert_eq!(with_flags(text), flags);
+        assert_eq!(with_flags("nothing"), "nothing");
+        assert_eq!(with_flags("`x` `dim`"), "`x` --dim");
+    }
 }

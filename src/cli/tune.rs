@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
-use lowbit::gpu::{Context, Options, dispatch, table};
-use lowbit::report::tuning::{self, Domain, Summary};
-use lowbit::roofline::Effort;
+use lowbit::internals::gpu::{Context, Options, dispatch, table};
+use lowbit::internals::report::tuning::{self, Domain, Summary};
+use lowbit::internals::roofline::Effort;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -10,7 +10,7 @@
 //! and are never read, and a rotation is of blocks, the largest power of two that divides the dimension. [`CacheType::bits`]
 //! counts all that is stored, and whoever states a size of a cache has it from there. Devices hold [`HEAD_DIMS`].
 //!
-//! [`Codec`] encodes and decodes, [`quality`] says what that costs in an attention, [`center`] and [`rotation`] make it cost
+//! [`Codec`] encodes and decodes, [`quality`](crate::quality) says what that costs in an attention, [`center`] and [`rotation`] make it cost
 //! less.
 
 pub mod center;
@@ -23,7 +23,6 @@ pub mod pack;
 pub mod projection;
 mod q4_0;
 mod q8_0;
-pub mod quality;
 pub mod rotation;
 mod turbo;
 mod vectors;
@@ -195,6 +194,12 @@ impl Pair {
     }
 }
 
+impl serde::Serialize for Pair {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 impl From<CacheType> for Pair {
     fn from(both: CacheType) -> Self {
         Self { keys: both, values: both }
@@ -242,7 +247,9 @@ fn check_dim(what: &str, known: &[usize], dim: usize) -> Result<()> {
         return Ok(());
     }
     let nearest = known.iter().min_by_key(|known| known.abs_diff(dim)).unwrap_or(&dim);
-    Err(Error::Input(format!("{what} of {dim} is not supported: the nearest of {known:?} is {nearest}")))
+    Err(Error::Unsupported(format!(
+        "{what} of {dim} is not supported: the nearest of {known:?} is {nearest}"
+    )))
 }
 
 /// What the bits of a half stand for.

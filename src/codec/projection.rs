@@ -97,7 +97,7 @@ impl Projection {
         };
         let fits = of.codes.len() == expected && of.codes.iter().all(|&code| code < top);
         if !fits || of.signs.len() != self.dim {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{} codes and {} signs: expected {expected} codes below {top} and {} signs",
                 of.codes.len(),
                 of.signs.len(),

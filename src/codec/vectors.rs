@@ -196,7 +196,7 @@ impl Codec {
     pub fn append(&self, vectors: &[f32], encoded: &mut Encoded) -> Result<()> {
         let (side, dim, together) = (self.name(), self.dim, self.tokens_together());
         if !vectors.len().is_multiple_of(dim * together) {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{side}: {} values are no whole groups of {together} x {dim}, which {} encodes together",
                 vectors.len(),
                 self.ty
@@ -205,7 +205,7 @@ impl Codec {
         self.check(encoded)?;
         let tokens = encoded.tokens;
         if let Some(at) = vectors.iter().position(|x| x.is_nan() || x.abs() > LARGEST) {
-            return Err(Error::Input(format!(
+            return Err(Error::NotFinite(format!(
                 "{side}: token {}, channel {} is {}; a cache holds finite values of at most 65504",
                 tokens + at / dim,
                 at % dim,

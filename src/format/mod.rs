@@ -11,7 +11,7 @@ pub(crate) mod fp8;
 mod group;
 mod iq4_nl;
 mod mxfp4;
-pub mod planes;
+pub(crate) mod planes;
 mod q2_k;
 mod q3_k;
 pub(crate) mod q4_0;
@@ -45,8 +45,10 @@ pub struct Format {
     /// Turns weights, all finite, into one block, which starts as zeros.
     pack: fn(&[f32], &mut [u8]),
     /// The decoder: a file below `shaders/`.
+    #[doc(hidden)]
     pub decoder: &'static str,
     /// What the decoder reads.
+    #[doc(hidden)]
     pub planes: &'static [Plane],
     /// Whether its codes fit int8, so that products can be of integers.
     pub integer: bool,
@@ -83,6 +85,7 @@ pub const ALL: &[Format] = &[
 ];
 
 /// The decoders of [`ALL`], files below `shaders/`.
+#[doc(hidden)]
 pub const DECODERS: &[&str] = &{
     let mut decoders = [""; ALL.len()];
     let mut at = 0;
@@ -94,6 +97,7 @@ pub const DECODERS: &[&str] = &{
 };
 
 /// The decoders of those formats whose codes fit int8.
+#[doc(hidden)]
 pub const INTEGER_DECODERS: &[&str] = &{
     let mut decoders = [""; integers()];
     let (mut at, mut found) = (0, 0);
@@ -156,10 +160,11 @@ impl Format {
     ///
     /// # Errors
     /// [`Error::Input`] unless `blocks` are whole rows, and `cols` whole blocks.
+    #[doc(hidden)]
     pub fn repack(&self, blocks: &[u8], cols: usize) -> Result<Vec<Vec<u32>>> {
         let row_bytes = cols / self.elements * self.bytes;
         if cols == 0 || !cols.is_multiple_of(self.elements) || !blocks.len().is_multiple_of(row_bytes) {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{}: {} bytes are no whole rows of {cols} weights in blocks of {}",
                 self.name,
                 blocks.len(),

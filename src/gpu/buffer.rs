@@ -20,6 +20,8 @@ const PIECE: usize = 64 << 20;
 /// binding the shape `[rows, …]` runs over such a buffer part by part, and its domain never notices.
 #[derive(Debug)]
 pub struct Buffer {
+    /// The context that it is of.
+    context: u64,
     pub(super) label: String,
     pub(super) rows: u64,
     pub(super) row_bytes: u64,
@@ -60,7 +62,7 @@ impl Buffer {
             fit if fit >= rows => rows.max(1),
             fit if fit >= ALIGNED_ROWS => fit / ALIGNED_ROWS * ALIGNED_ROWS,
             _ => {
-                return Err(Error::Input(format!(
+                return Err(Error::Unsupported(format!(
                     "{label}: a row of {row_bytes} bytes is too large for this adapter's bindings of {limit} bytes: \
                      at least {ALIGNED_ROWS} rows must fit"
                 )));
@@ -85,7 +87,7 @@ impl Buffer {
             parts.push(Part { raw, first_row, rows: here, start: guard });
             first_row += here;
             if first_row >= rows {
-                let buffer = Self { label: label.to_owned(), rows, row_bytes, parts };
+                let buffer = Self { context: gpu.id, label: label.to_owned(), rows, row_bytes, parts };
                 if gpu.guarded {
                     buffer.poison(gpu)?;
                 }
@@ -102,6 +104,14 @@ impl Buffer {
         Ok(buffer)
     }
 
+    /// Refuses another context's device.
+    pub(super) fn check(&self, gpu: &Context) -> Result<()> {
+        if self.context == gpu.id {
+            return Ok(());
+        }
+        Err(Error::Input(format!("{}: this buffer is of another context, and not on its device", self.label)))
+    }
+
     /// Its number of rows.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -116,7 +126,7 @@ impl Buffer {
     pub fn write<T: bytemuck::Pod>(&self, gpu: &Context, values: &[T]) -> Result<()> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         if bytes.len() as u64 != self.bytes() {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{}: {} bytes given for a buffer of {}",
                 self.label,
                 bytes.len(),
@@ -128,10 +138,11 @@ impl Buffer {
 
     /// Overwrites whole rows from `first_row` on.
     pub fn write_rows<T: bytemuck::Pod>(&self, gpu: &Context, first_row: u64, values: &[T]) -> Result<()> {
+        self.check(gpu)?;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let rows = bytes.len() as u64 / self.row_bytes;
         if rows * self.row_bytes != bytes.len() as u64 || first_row.saturating_add(rows) > self.rows {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{}: {} bytes from row {first_row} on are not rows of a buffer of {} rows of {} bytes",
                 self.label,
                 bytes.len(),
@@ -159,6 +170,7 @@ impl Buffer {
 
     /// Fills the buffer and its guards with a pattern that is no number and no sensible integer.
     pub fn poison(&self, gpu: &Context) -> Result<()> {
+        self.check(gpu)?;
         gpu.scoped(&self.label, self.bytes(), || {
             for part in &self.parts {
                 write(gpu, &part.raw, 0, bytemuck::cast_slice(&vec![POISON; (part.raw.size() / 4) as usize]));
@@ -176,6 +188,7 @@ impl Buffer {
     /// # Errors
     /// [`Error::Input`] for rows that are not there, or that are no whole values; the device's.
     pub fn read_rows<T: bytemuck::Pod>(&self, gpu: &Context, rows: Range<u64>) -> Result<Vec<T>> {
+        self.check(gpu)?;
         let all = rows.end.saturating_sub(rows.start).saturating_mul(self.row_bytes);
         if rows.start > rows.end || rows.end > self.rows || !all.is_multiple_of(size_of::<T>() as u64) {
             let (label, each, of) = (&self.label, size_of::<T>(), self.rows);
@@ -200,6 +213,8 @@ impl Buffer {
 
     /// Copies everything to the start of `to`, on the device; both must lie in one part.
     pub fn copy_to(&self, gpu: &Context, to: &Self) -> Result<()> {
+        self.check(gpu)?;
+        to.check(gpu)?;
         let ([from_part], [to_part], true) =
             (self.parts.as_slice(), to.parts.as_slice(), self.bytes() <= to.bytes())
         else {
@@ -227,6 +242,7 @@ impl Buffer {
     /// # Errors
     /// [`Error::Input`] for rows that are not there, or a buffer in several parts; the device's.
     pub fn copy_rows(&self, gpu: &Context, runs: &[(Range<u64>, u64)]) -> Result<()> {
+        self.check(gpu)?;
         let count = |rows: &Range<u64>| rows.end.saturating_sub(rows.start);
         let outside = |(rows, to): &(Range<u64>, u64)| {
             rows.end > self.rows || to.saturating_add(count(rows)) > self.rows

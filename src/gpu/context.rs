@@ -1,6 +1,7 @@
 //! An adapter, opened: its device and queue, what it can do, and its errors as values.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -50,6 +51,12 @@ pub struct Options {
     pub listener: Option<Listener>,
 }
 
+/// Contexts that were ever made.
+static CONTEXTS: AtomicU64 = AtomicU64::new(0);
+
+/// The most storage buffers that a kernel binds; every device has as many unless it was requested with fewer.
+pub const MOST_BUFFERS: u32 = 8;
+
 /// What an adapter says of itself.
 #[derive(Clone, Debug, Serialize)]
 pub struct AdapterReport {
@@ -83,7 +90,12 @@ pub struct AdapterReport {
 
 impl AdapterReport {
     fn new(adapter: &wgpu::Adapter) -> Self {
-        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        Self::of(adapter, &adapter.limits(), adapter.features())
+    }
+
+    /// Of an adapter, as far as these limits and features go.
+    fn of(adapter: &wgpu::Adapter, limits: &wgpu::Limits, features: wgpu::Features) -> Self {
+        let info = adapter.get_info();
         let kind = match info.device_type {
             wgpu::DeviceType::DiscreteGpu => "discrete",
             wgpu::DeviceType::IntegratedGpu => "integrated",
@@ -202,6 +214,8 @@ fn preference(kind: wgpu::DeviceType) -> u8 {
 /// Own it in `main` or in a test: some drivers crash when a device outlives `main`.
 #[derive(Debug)]
 pub struct Context {
+    /// Its buffers have it too.
+    pub(super) id: u64,
     /// Dropped before the device.
     pub(super) pipelines: Pipelines,
     pub(super) device: wgpu::Device,
@@ -286,22 +300,8 @@ impl Context {
 
     async fn open_adapter(options: &Options, adapter: &wgpu::Adapter) -> Result<Self> {
         let report = AdapterReport::new(adapter);
-        let features = adapter.features() & OPTIONAL;
-        let experimental = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-            trusted::experimental_features()
-        } else {
-            wgpu::ExperimentalFeatures::disabled()
-        };
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("lowbit"),
-            required_features: features,
-            required_limits: adapter.limits(),
-            experimental_features: experimental,
-            memory_hints: wgpu::MemoryHints::Performance,
-            trace: wgpu::Trace::Off,
-        };
         let (device, queue) = adapter
-            .request_device(&descriptor)
+            .request_device(&Self::descriptor(adapter))
             .await
             .map_err(|e| Error::NoDevice { adapter: report.name.clone(), reason: e.to_string() })?;
         let lost = Arc::new(Mutex::new(None));
@@ -319,9 +319,59 @@ impl Context {
                 lock(&lost).get_or_insert_with(|| format!("given up after {error}"));
             }
         }));
+        Self::on(options, report, &adapter.get_info(), device, queue, lost)
+    }
+
+    /// What to request a device with, so that everything runs on it that can run on this adapter: all its limits, and those
+    /// optional features that it has.
+    pub fn descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'static> {
+        let features = adapter.features() & OPTIONAL;
+        let experimental = if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            trusted::experimental_features()
+        } else {
+            wgpu::ExperimentalFeatures::disabled()
+        };
+        wgpu::DeviceDescriptor {
+            label: Some("lowbit"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            experimental_features: experimental,
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        }
+    }
+
+    /// A context on a device that a program has already, and goes on to use: work is submitted to the same queue. Features and
+    /// limits that the device was not requested with are not used ([`Context::descriptor`] has them all). The program's own
+    /// handlers of errors and of a lost device stay.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a device with too few storage buffers in a shader; the device's.
+    pub fn from_device(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        let limits = device.limits();
+        let given = limits.max_storage_buffers_per_shader_stage;
+        if given < MOST_BUFFERS {
+            return Err(Error::Unsupported(format!(
+                "this device was requested with {given} storage buffers in a shader; {MOST_BUFFERS} are needed"
+            )));
+        }
+        let report = AdapterReport::of(adapter, &limits, device.features());
+        let (options, lost) = (Options::default(), Arc::default());
+        Self::on(&options, report, &adapter.get_info(), device, queue, lost)
+    }
+
+    fn on(
+        options: &Options,
+        report: AdapterReport,
+        info: &wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        lost: Arc<Mutex<Option<String>>>,
+    ) -> Result<Self> {
         let (table, news) = if options.guarded { Default::default() } else { table::load()? };
         let mut context = Self {
-            pipelines: Pipelines::of(&device, &adapter.get_info()),
+            id: CONTEXTS.fetch_add(1, Ordering::Relaxed),
+            pipelines: Pipelines::of(&device, info),
             device,
             queue,
             adapter: report,
@@ -428,11 +478,13 @@ impl Context {
     }
 
     /// The passes recorded so far under [`Options::profile`], oldest first; the list starts anew.
+    #[doc(hidden)]
     pub fn take_passes(&self) -> Vec<PassRecord> {
         std::mem::take(&mut *lock(&self.passes))
     }
 
     /// What was measured so far under [`Options::measure`], oldest first; the list starts anew.
+    #[doc(hidden)]
     pub fn take_choices(&self) -> Vec<Choice> {
         std::mem::take(&mut *lock(&self.choices))
     }
@@ -453,6 +505,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn typed(error: &wgpu::Error, what: &str, bytes: u64) -> Error {
     match error {
         wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { what: what.to_owned(), bytes },
+        // Nobody else says so where the handler of a lost device is the program's own.
+        other if other.to_string().contains("device is lost") => {
+            Error::DeviceLost(format!("{what}: {other}"))
+        }
         other => Error::Validation(format!("{what}: {other}")),
     }
 }

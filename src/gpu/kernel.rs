@@ -54,12 +54,12 @@ macro_rules! lowbit_params {
         #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
         $vis struct $name { $($(#[$field_meta])* pub $field: $ty,)* }
 
-        impl $crate::gpu::Params for $name {
-            const FIELDS: &'static [(&'static str, usize, $crate::gpu::ParamType)] = &[
+        impl $crate::internals::gpu::Params for $name {
+            const FIELDS: &'static [(&'static str, usize, $crate::internals::gpu::ParamType)] = &[
                 $((
                     stringify!($field),
                     std::mem::offset_of!($name, $field),
-                    <$ty as $crate::gpu::kernel::ParamField>::TYPE,
+                    <$ty as $crate::internals::gpu::kernel::ParamField>::TYPE,
                 ),)*
             ];
         }
@@ -228,6 +228,7 @@ impl<P: Params> Kernel<P> {
             let Some((_, buffer)) = buffers.iter().find(|(name, _)| *name == binding.name) else {
                 return Err(fault(&binding.name, "no buffer was given for it".into()));
             };
+            buffer.check(gpu)?;
             let shared = given.iter().find(|(other, used)| {
                 std::ptr::eq(*used, *buffer)
                     && (binding.access == Access::ReadWrite || other.access == Access::ReadWrite)
@@ -339,6 +340,7 @@ impl<P: Params> Kernel<P> {
             edges.extend((0..u64::from(grid[1])).map(|y| first + y * line));
         }
         Ok(Bound {
+            context: gpu.id,
             label: self.compiled.name.clone(),
             pipeline: self.compiled.pipeline.clone(),
             dispatches,
@@ -397,6 +399,8 @@ fn grid(groups: u64, most: u64) -> Option<[u32; 3]> {
 /// A kernel with its buffers and parameters: one entry in a [`super::Recorder`].
 #[derive(Debug)]
 pub struct Bound {
+    /// The context that it is of.
+    pub(super) context: u64,
     pub(super) label: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) dispatches: Vec<(wgpu::BindGroup, [u32; 3])>,

@@ -1,32 +1,34 @@
 //! The GPU core: adapter, shaders, kernels, buffers, submissions, timing, verification, tuning. It knows no domain.
 
-pub mod buffer;
-pub mod context;
-pub mod dispatch;
-pub mod kernel;
+pub(crate) mod buffer;
+pub(crate) mod context;
+pub(crate) mod dispatch;
+pub(crate) mod kernel;
 mod pipelines;
-pub mod record;
-pub mod reflect;
+pub(crate) mod record;
+pub(crate) mod reflect;
 mod self_test;
-pub mod source;
+pub(crate) mod source;
 mod stop;
-pub mod table;
-pub mod timing;
+pub(crate) mod table;
+pub(crate) mod timing;
 mod trusted;
-pub mod tune;
-pub mod verify;
+pub(crate) mod tune;
+pub(crate) mod verify;
 
-pub use buffer::{Buffer, Readback};
+pub use buffer::Buffer;
 pub use context::{AdapterReport, Context, Listener, Options, adapters};
-pub use kernel::{Bound, Kernel, OpKind, ParamType, Params, Work, params};
-pub use record::{PassRecord, Recorder};
-pub use reflect::Reflection;
-pub use source::Spec;
-pub use timing::{Timing, time};
+
+pub(crate) use buffer::Readback;
+pub(crate) use kernel::{Bound, Kernel, OpKind, ParamType, Work, params};
+pub(crate) use record::Recorder;
+pub(crate) use reflect::Reflection;
+pub(crate) use source::Spec;
+pub(crate) use timing::{Timing, time};
 
 use crate::{Error, Result};
 
 /// `n` as the `u32` that shaders count in, or an error that names `what`.
-pub fn to_u32(n: impl TryInto<u32> + Copy + std::fmt::Display, what: &str) -> Result<u32> {
+pub(crate) fn to_u32(n: impl TryInto<u32> + Copy + std::fmt::Display, what: &str) -> Result<u32> {
     n.try_into().map_err(|_| Error::Input(format!("{what} is {n}; at most {} can be handled", u32::MAX)))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::buffer::Readback;
 use super::{Bound, Buffer, Context, Work, context::lock};
-use crate::Result;
+use crate::{Error, Result};
 
 /// One pass as it ran, kept in profile mode.
 #[derive(Clone, Debug, Serialize)]
@@ -111,6 +111,10 @@ pub(super) fn encode(
     stamps: Option<&Stamps>,
     reads: &[(&Buffer, &Readback)],
 ) -> Result<wgpu::CommandBuffer> {
+    if let Some(foreign) = passes.iter().copied().flatten().find(|bound| bound.context != gpu.id) {
+        let problem = format!("{}: this work is of another context, and not for its device", foreign.label);
+        return Err(Error::Input(problem));
+    }
     gpu.scoped("recording", 0, || {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (i, steps) in passes.iter().enumerate() {

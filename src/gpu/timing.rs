@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::record::{self, Stamps};
 use super::{Bound, Context, Work};
 use crate::Result;
+use crate::percentile::{percentile, sorted};
 
 /// The time of one run, from repeated samples.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -61,8 +62,8 @@ pub fn time(gpu: &Context, runs: &[Vec<&Bound>], budget: Duration) -> Result<Tim
         timestamps &= stamped;
         times.push(us);
     }
-    times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    let times = sorted(times);
+    let at = |share| percentile(&times, share).unwrap_or_default();
     Ok(Timing { us: at(0.5), low_us: at(0.1), high_us: at(0.9), samples: times.len(), timestamps })
 }
 

@@ -11,6 +11,7 @@ use super::context::lock;
 use super::dispatch::{self, Class, Row, SHIPPED};
 use super::verify::{Answer, check};
 use super::{Bound, Context, Reflection, Spec, time};
+use crate::percentile::median;
 use crate::{Error, Result};
 
 /// The variants of `list` that this adapter can run, in their order.
@@ -121,9 +122,7 @@ pub struct Tried {
 
 impl Tried {
     fn median(&self) -> f64 {
-        let mut us = self.us.clone();
-        us.sort_by(f64::total_cmp);
-        us.get(us.len() / 2).copied().unwrap_or(f64::INFINITY)
+        median(&self.us).unwrap_or(f64::INFINITY)
     }
 }
 

@@ -102,7 +102,7 @@ pub fn write_pieces<T: Value>(
             count += values.len();
             written.map_err(|e| Error::io(path, e))
         });
-        let wrong = || Error::Input(format!("an array of shape {shape:?} cannot have {count} values"));
+        let wrong = || Error::Shape(format!("an array of shape {shape:?} cannot have {count} values"));
         let filled = filled.and_then(|()| if expected == Some(count) { Ok(()) } else { Err(wrong()) });
         filled.map_err(|error| {
             failed = Some(error);

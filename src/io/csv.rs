@@ -127,7 +127,7 @@ impl Csv {
         optional: bool,
         mut take: impl FnMut(f32) -> Result<()>,
     ) -> Result<usize> {
-        let hint = if optional && self.names.is_some() { "; --without NAME leaves a column out" } else { "" };
+        let hint = if optional && self.names.is_some() { "; `without` NAME leaves a column out" } else { "" };
         self.each(columns, |cell, wrong| {
             // What a comma is the matter with is no column of words.
             let words = !cell.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));

@@ -165,7 +165,7 @@ impl Column {
             None => 1,
             Some(text) => values.iter().position(|value| is(value, text)).ok_or_else(|| {
                 let problem = format!(
-                    "--positive {}: no label is that; there are {} and {}",
+                    "`positive` {}: no label is that; there are {} and {}",
                     quoted(text),
                     values[0],
                     values[1]
@@ -181,7 +181,7 @@ impl Column {
             Some(_) => Some(format!("{self}: {yes} is the positive class, {no} the negative")),
             None => Some(format!(
                 "{self}: {yes} is taken to be the positive class and {no} the negative: sorted, the last is the positive, \
-                 as scikit-learn has it; --positive {} for the other",
+                 as scikit-learn has it; `positive` {} for the other",
                 plain(no).escape_debug()
             )),
         };

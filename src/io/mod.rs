@@ -11,21 +11,22 @@ use std::path::{Path, PathBuf};
 use crate::{Error, Result};
 
 pub mod arrays;
-pub mod csv;
+pub(crate) mod csv;
 pub mod gguf;
-pub mod hash;
-pub mod kind;
-pub mod labels;
+pub(crate) mod hash;
+pub(crate) mod kind;
+pub(crate) mod labels;
 pub mod npy;
 mod number;
-pub mod onnx;
-pub mod output;
+pub(crate) mod onnx;
+pub(crate) mod output;
 mod parts;
-pub mod picture;
+#[cfg(feature = "cli")]
+pub(crate) mod picture;
 pub mod safetensors;
-pub mod saved;
-pub mod stream;
-pub mod table;
+pub(crate) mod saved;
+pub(crate) mod stream;
+pub(crate) mod table;
 pub mod vecs;
 
 /// The most key-value pairs of metadata. Models have about 50.
@@ -132,7 +133,7 @@ impl Positioned {
             )));
         }
         if end - start != out.len() as u64 {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "tensor {}: the bytes {start}..{end} do not fit into {}",
                 name(),
                 out.len()

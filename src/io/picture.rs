@@ -127,7 +127,7 @@ pub fn encode_png(picture: &Picture) -> Result<Vec<u8>> {
     let pixels = u64::from(*width) * u64::from(*height);
     if pixels == 0 || pixels != rgba.len() as u64 {
         let found = rgba.len();
-        return Err(Error::Input(format!("a {width} x {height} picture cannot have {found} pixels")));
+        return Err(Error::Shape(format!("a {width} x {height} picture cannot have {found} pixels")));
     }
     let mut png = Vec::new();
     PngEncoder::new(&mut png)

@@ -67,7 +67,7 @@ impl<R: Read> Rows<R> {
         let kind = Kind::sniff(begin, true);
         let problem = match (format, kind.name()) {
             (Format::F32, Some("text")) => {
-                Some("this is text, and not floats of 32 bits: say --format csv".to_owned())
+                Some("this is text, and not floats of 32 bits: say `format` csv".to_owned())
             }
             (Format::Csv, Some("text")) | (_, None) => None,
             (_, Some(name)) => {
@@ -95,7 +95,7 @@ impl<R: Read> Rows<R> {
         if let Some(name) = without.iter().find(|&name| !cells.contains(name)) {
             let name = quoted(name);
             return Err(Error::Input(format!(
-                "--without {name}: no column is called so; there are {}",
+                "`without` {name}: no column is called so; there are {}",
                 listed(&cells)
             )));
         }
@@ -112,7 +112,7 @@ impl<R: Read> Rows<R> {
             return Err(Error::Input(format!(
                 "the first line names {} features; the model takes {width}{}",
                 rows.columns.len(),
-                if without.is_empty() { "; --without NAME leaves a column out" } else { "" }
+                if without.is_empty() { "; `without` NAME leaves a column out" } else { "" }
             )));
         }
         Ok(rows)

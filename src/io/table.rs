@@ -44,7 +44,7 @@ impl Features {
             _ if found != elements => {
                 let few = if found == 1 { "1 feature".into() } else { format!("{found} features") };
                 let hint = match self.names {
-                    Some(_) => "; --without NAME leaves a column out",
+                    Some(_) => "; `without` NAME leaves a column out",
                     None => "",
                 };
                 format!("it has {few}; the model's input {name} takes {elements}{hint}")
@@ -74,7 +74,7 @@ pub fn check_left(left: &[String], features: Option<&[String]>, read: &[(&Path, 
         let Some((path, first)) = read.first() else { break };
         let problem = if features.is_some_and(|features| features.contains(name)) {
             format!(
-                "--without {quoted}: it is a feature that the model was calibrated with, and cannot be left out; features \
+                "`without` {quoted}: it is a feature that the model was calibrated with, and cannot be left out; features \
                  are {}",
                 listed(features.unwrap_or_default())
             )
@@ -82,9 +82,9 @@ pub fn check_left(left: &[String], features: Option<&[String]>, read: &[(&Path, 
             continue;
         } else if let Some(names) = &first.names {
             let all: Vec<String> = names.iter().chain(&first.left).cloned().collect();
-            format!("--without {quoted}: no column is called so; there are {}", listed(&all))
+            format!("`without` {quoted}: no column is called so; there are {}", listed(&all))
         } else {
-            format!("--without {quoted}: its columns have no names, so that none can be left out by name")
+            format!("`without` {quoted}: its columns have no names, so that none can be left out by name")
         };
         return Err(Error::file(path, problem));
     }

@@ -131,9 +131,9 @@ fn sizes(shape: &[u64], batch: bool) -> Option<[u64; 3]> {
 /// What [`sizes`] accepts, in words.
 fn wanted(batch: bool) -> &'static str {
     if batch {
-        "3-D, [problems, rows, columns], as --batch says"
+        "3-D, [problems, rows, columns], as `batch` says"
     } else {
-        "2-D, [rows, columns], or 3-D with --batch"
+        "2-D, [rows, columns], or 3-D with `batch`"
     }
 }
 
@@ -167,7 +167,7 @@ impl Vectors {
                 .or(with_lengths.map(|_| "rows with their lengths"));
             if let Some(name) = known {
                 return error(format!(
-                    "this is {name}, by its {}: leave out --raw {raw}",
+                    "this is {name}, by its {}: leave out `raw` {raw}",
                     match kind.name() {
                         Some(_) => "content",
                         None => "name",
@@ -177,19 +177,19 @@ impl Vectors {
         }
         if how.tensor.is_some() && !safetensors {
             return error(
-                "this is not a safetensors file, so it has no names of tensors: leave out --tensor".into(),
+                "this is not a safetensors file, so it has no names of tensors: leave out `tensor`".into(),
             );
         }
         if how.batch && (!array || kind == Kind::Text) && !safetensors {
             return error(
                 "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
-                 --batch"
+                 `batch`"
                     .into(),
             );
         }
         if let Some(name) = how.without.first().filter(|_| kind != Kind::Text) {
             let name = quoted(name);
-            return error(format!("--without {name}: only the columns of a table of text have names"));
+            return error(format!("`without` {name}: only the columns of a table of text have names"));
         }
         let vectors = match (how.raw, with_lengths) {
             (Some(raw), _) => return Self::of_raw(path, raw.number(), how.dim),
@@ -205,14 +205,14 @@ impl Vectors {
                     (None, Some(name)) => format!("this is {name} by its name; {POINTS}"),
                     (None, None) => "what is in this file is unknown: it is no .npy, .npz, .csv or .safetensors, and does not \
                                      end in .fvecs, .bvecs or .ivecs; if it is values and nothing else, say of which type \
-                                     and how many a row has, such as --raw f32 --dim 128"
+                                     and how many a row has, such as `raw` f32 `dim` 128"
                         .into(),
                 });
             }
         };
         match how.dim {
             Some(dim) if dim != vectors.cols as u64 => Err(vectors.array.error(format!(
-                "its rows have {} values, not {dim} as --dim says: only raw values need --dim",
+                "its rows have {} values, not {dim} as `dim` says: only raw values need `dim`",
                 vectors.cols
             ))),
             _ => Ok(vectors),
@@ -308,13 +308,13 @@ impl Vectors {
         let Some(dim) = dim else {
             return Err(Error::file(
                 path,
-                "raw values say nothing of themselves: say with --dim how many a row has",
+                "raw values say nothing of themselves: say with `dim` how many a row has",
             ));
         };
         if dim == 0 {
-            return Err(Error::file(path, "a row cannot have 0 values: say with --dim how many it has"));
+            return Err(Error::file(path, "a row cannot have 0 values: say with `dim` how many it has"));
         }
-        Self::of_size(Positioned::new(path, file), size, 0, dim, number, "--dim")
+        Self::of_size(Positioned::new(path, file), size, 0, dim, number, "`dim`")
     }
 
     /// A file of rows from its beginning to its end; `source` is what says how long they are.
@@ -460,7 +460,7 @@ impl Vectors {
         }
         // No larger than the file, or four times that.
         if (end - start).checked_mul(each as u64) != Some(room as u64) {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{}: the rows {start}..{end} of {each} do not fit into {room}",
                 name()
             )));
@@ -540,7 +540,7 @@ fn several(file: &Safetensors, dimensions: usize) -> String {
         names.push(format!("{} more", count - names.len()));
     }
     format!(
-        "it has {count} {dimensions}-D tensors: say with --tensor which one has the points: {}",
+        "it has {count} {dimensions}-D tensors: say with `tensor` which one has the points: {}",
         names.join(", ")
     )
 }

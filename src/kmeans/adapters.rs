@@ -4,11 +4,12 @@
 //! Sums are exact, so the result is that of the first adapter alone, to the bit, wherever all of them rank centroids
 //! alike: the same adapter in the same variant does; another may tell two almost equal distances apart otherwise.
 
-use super::Source;
 use super::centroid::{add_step, read_step};
+use super::frame::Transform;
+use super::iterate::Lloyd;
 use super::labeller::{Labeller, Reranked};
-use super::lloyd::Lloyd;
-use super::points::{Points, Room, Transform};
+use super::points::{Points, Room};
+use super::source::Source;
 use super::views::Window;
 use crate::feed::fault;
 use crate::gpu::Context;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::Metric;
-use super::element::{Laid, Layout, Stored, dimensions};
-use super::lloyd::{Control, NO_LABEL};
-use super::points::{norm, pad};
+use super::assignment::{AssignParams, Assignment, SQUARE_ROUNDING};
+use super::control::{Control, NO_LABEL};
+use super::element::{Layout, Stored, dimensions};
+use super::frame::{norm, pad};
+use super::metric::Metric;
 use super::rerank::{self, Rerank};
 use crate::Result;
 use crate::gpu::dispatch::Class;
 use crate::gpu::verify::{Answer, Expected, Sample};
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32, tune};
+use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, tune};
 use crate::oracle;
 use crate::random::Random;
 
@@ -35,70 +36,6 @@ pub const VARIANTS: &[Spec] = &[
 const TILES: Spec = Spec::new("kmeans/assign").slot("wide", "lib/wide32");
 const SUBGROUP: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide32");
 const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide64");
-
-/// What a point's sum of squares may gain, relative to it, where its values are rounded once more on the device.
-pub(super) const SQUARE_ROUNDING: f64 = 1e-5;
-
-params! {
-    /// Mirrors `Params` of `assign` in each variant, and of `rerank`.
-    pub struct AssignParams {
-        /// Points of all workgroups, those that have none counted too; of `rerank`, workgroups.
-        rows: u32,
-        /// Points.
-        n: u32,
-        /// Points of one problem.
-        each: u32,
-        /// Problems.
-        problems: u32,
-        /// Centroids.
-        clusters: u32,
-        /// Centroids of one problem.
-        k: u32,
-        /// Dimension in vec4s.
-        d4: u32,
-        /// A [`Metric`].
-        metric: u32,
-        /// No point has a larger sum of squares, where that decides.
-        square: f32,
-    }
-}
-
-/// The buffers of an assignment in several problems.
-#[derive(Clone, Copy, Debug)]
-pub struct Assignment<'a> {
-    /// `[n, d4]`, laid as the kernel was compiled for.
-    pub points: Laid<'a>,
-    /// `[problems k, d4]` vec4s.
-    pub centroids: &'a Buffer,
-    /// `[problems k]` squared norms.
-    pub norms: &'a Buffer,
-    /// `[4 + n]` or more: points that `rerank` is to decide, empty before and behind it.
-    pub ties: &'a Buffer,
-    /// `[problems]` the loop's control blocks; a problem that is not running is left alone.
-    pub control: &'a Buffer,
-    /// `[n]` labels, read to count changes, then written: those of problem p begin at p k.
-    pub labels: &'a Buffer,
-    /// `[problems]` counters of changed labels.
-    pub changed: &'a Buffer,
-}
-
-impl Assignment<'_> {
-    /// The parameters of a kernel with so many `rows`, in `d` dimensions.
-    pub(super) fn params(&self, rows: u64, d: u64, metric: Metric) -> Result<AssignParams> {
-        let (n, clusters, problems) = (self.points.rows(), self.centroids.rows(), self.control.rows());
-        Ok(AssignParams {
-            rows: to_u32(rows, "the number of points")?,
-            n: to_u32(n, "the number of points")?,
-            each: to_u32(n / problems, "the number of points")?,
-            problems: to_u32(problems, "the number of problems")?,
-            clusters: to_u32(clusters, "the number of centroids")?,
-            k: to_u32(clusters / problems, "the number of centroids")?,
-            d4: to_u32(d.div_ceil(4), "the dimension")?,
-            metric: metric as u32,
-            square: 0.0,
-        })
-    }
-}
 
 /// The largest sum of squares of these points (`[n, d]`), or a little more.
 pub fn largest_square(values: &[f32], d: usize) -> f32 {

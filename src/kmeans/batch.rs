@@ -10,14 +10,22 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::centroid::{Centroid, Scales};
+use super::choose::{rows_of, sample};
 use super::element::Layout;
+use super::fitted::{Fitted, balance, to_labels};
+use super::frame::Transform;
+use super::iterate::Lloyd;
 use super::labeller::Labeller;
-use super::lloyd::{Lloyd, Outcome};
-use super::points::{Points, Room, Statistics, Transform, bytes_besides};
+use super::labeller::Reranked;
+use super::metric::Metric;
+use super::options::{Init, KMeans};
+use super::points::{Points, Room, bytes_besides};
+use super::progress::Outcome;
+use super::progress::Progress;
+use super::seed;
+use super::source::Source;
+use super::statistics::Statistics;
 use super::views::Window;
-use super::{
-    Fitted, Init, KMeans, Metric, Progress, Reranked, Source, balance, rows_of, sample, seed, to_labels,
-};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
@@ -255,7 +263,7 @@ impl KMeans {
         let n = self.share(data, problems)?;
         let (d, k) = (data.cols(), centroids.rows / problems);
         if k == 0 || !centroids.rows.is_multiple_of(problems) || centroids.cols != d {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "the shape of the centroids ({}, {}) does not match {problems} problems of {d} features",
                 centroids.rows, centroids.cols
             )));
@@ -535,10 +543,7 @@ fn within(label: u32, point: usize, n: usize, k: usize) -> u32 {
 }
 
 fn in_problem(problem: usize, error: Error) -> Error {
-    match error {
-        Error::Input(text) => Error::Input(format!("problem {problem}: {text}")),
-        other => other,
-    }
+    error.reworded(|text| format!("problem {problem}: {text}"))
 }
 
 fn best_of(fitted: Fitted) -> Best {

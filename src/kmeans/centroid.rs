@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::element::{Laid, Layout, Stored, dimensions};
-use super::points::Statistics;
 use super::radix_sort::{RadixSort, Sort};
+use super::statistics::Statistics;
 use crate::Result;
 use crate::gpu::dispatch::Class;
 use crate::gpu::verify::{Answer, Expected};

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::lloyd::{LABELS_UNCHANGED, Outcome, PAUSED, RUNNING, SHIFT_WITHIN_TOL};
-use super::points::Source;
+use super::control::{LABELS_UNCHANGED, PAUSED, RUNNING, SHIFT_WITHIN_TOL};
+use super::progress::Outcome;
+use super::source::Source;
 use crate::io::hash::Hasher;
 use crate::io::output::check_writable;
 use crate::io::quoted;
@@ -48,7 +49,7 @@ static KIND: Kind = Kind {
 pub struct Position {
     /// Iterations completed.
     pub n_iter: u32,
-    /// How the loop has ended, or that it goes on: [`Control::state`](super::lloyd::Control::state).
+    /// How the loop has ended, or that it goes on: [`Control::state`](super::control::Control::state).
     pub state: u32,
     /// The centroids that gave the labels of the last iteration, if there was one.
     pub before: Option<Vec<f32>>,

@@ -1,7 +1,7 @@
 //! Host of `distance`: the distance of every point to the centroid of its label.
 
-use super::Metric;
 use super::element::{Laid, Layout};
+use super::metric::Metric;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 

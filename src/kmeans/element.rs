@@ -4,7 +4,7 @@ pub use crate::io::vecs::Element;
 
 use half::f16;
 
-use super::points::{self, Transform};
+use super::frame::{self, Transform};
 use crate::Result;
 use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, Spec};
@@ -19,6 +19,17 @@ pub enum Frame {
     Scale = 1,
     /// Nothing.
     Plain = 2,
+}
+
+impl Frame {
+    /// What a shader has to know for it.
+    fn of(transform: &Transform) -> Self {
+        match transform {
+            Transform::Centred(_) => Self::Mean,
+            Transform::Unit => Self::Scale,
+            Transform::Plain => Self::Plain,
+        }
+    }
 }
 
 /// The number of dimensions by which variants of a kernel differ.
@@ -42,7 +53,7 @@ impl Layout {
         match element {
             // The host transforms them, and so need the kernels not.
             Element::F32 => Self::F32,
-            Element::F16 | Element::U8 | Element::I8 => Self { element, frame: transform.frame() },
+            Element::F16 | Element::U8 | Element::I8 => Self { element, frame: Frame::of(transform) },
         }
     }
 
@@ -170,7 +181,7 @@ impl Rows {
         let (row, width) = (d * layout.element.bytes(), layout.row_bytes(d as u64) as usize);
         let mut scales = Vec::new();
         if let Transform::Unit = transform {
-            let scale = |row: &[u8]| points::reciprocal(points::norm(&unpack(row, layout.element))) as f32;
+            let scale = |row: &[u8]| frame::reciprocal(frame::norm(&unpack(row, layout.element))) as f32;
             scales.extend(bytes.chunks_exact(row.max(1)).map(scale));
             scales.resize(scales.len().next_multiple_of(4), 0.0);
         }
@@ -187,7 +198,7 @@ impl Stored {
         let frame = match transform {
             _ if !layout.framed() => None,
             Transform::Centred(mean) => {
-                Some(Buffer::from_slice(gpu, "mean", d.div_ceil(4), &points::pad(mean, d as usize))?)
+                Some(Buffer::from_slice(gpu, "mean", d.div_ceil(4), &frame::pad(mean, d as usize))?)
             }
             Transform::Unit => Some(Buffer::new(gpu, "scales", n.div_ceil(4), 16)?),
             Transform::Plain => Some(Buffer::new(gpu, "no frame", 1, 16)?),

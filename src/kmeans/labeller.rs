@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::Metric;
-use super::assign::{self, Assign, Assignment};
+use super::assign::{self, Assign};
+use super::assignment::Assignment;
+use super::control::{Control, RUNNING};
 use super::distance::Distance;
-use super::lloyd::{Control, Decision, RUNNING};
+use super::lloyd::Decision;
+use super::metric::Metric;
 use super::points::Points;
 use super::rerank::{self, Rerank};
 use crate::gpu::{Bound, Buffer, Context, Recorder};
@@ -86,7 +88,7 @@ impl<'a> Labeller<'a> {
         let row_bytes = 16 * d.div_ceil(4);
         let (clusters, most) = (problems * k, gpu.adapter.max_binding_bytes / row_bytes);
         if clusters > most {
-            return Err(Error::Input(format!(
+            return Err(Error::Unsupported(format!(
                 "{clusters} centroids of {d} dimensions are more than this adapter can bind at once: at most {most}"
             )));
         }

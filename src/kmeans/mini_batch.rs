@@ -6,12 +6,20 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use super::centroid::Scales;
+use super::choose::sample;
 use super::element::Element;
+use super::fitted::{Fitted, balance};
+use super::frame::Transform;
+use super::iterate::Lloyd;
 use super::labeller::Labeller;
-use super::lloyd::{Lloyd, Progress};
-use super::points::{Points, Statistics, Transform};
-use super::views::Scaled;
-use super::{Fitted, Init, KMeans, Metric, Predicted, Rows, Source, balance, sample};
+use super::metric::Metric;
+use super::options::{Init, KMeans};
+use super::points::Points;
+use super::predict::Predicted;
+use super::progress::Progress;
+use super::source::Source;
+use super::statistics::Statistics;
+use super::views::{Rows, Scaled};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
@@ -429,7 +437,7 @@ impl MiniBatchKMeans {
             notices.push(format!("{} of the {k} clusters have no point", k - distinct_clusters));
         }
         if !converged {
-            notices.push(format!("not converged after {done} batches (--max-iter)"));
+            notices.push(format!("not converged after {done} batches (`max-iter`)"));
         }
         Ok(Fitted {
             n: n as usize,
@@ -467,7 +475,7 @@ impl MiniBatchKMeans {
             Some(state) => {
                 let before = state.sums.len() / k;
                 if d != before {
-                    return Err(Error::Input(format!(
+                    return Err(Error::Shape(format!(
                         "X has {d} features, but the batches before had {before}"
                     )));
                 }

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Fitted, Init, KMeans, Progress};
+use super::fitted::Fitted;
+use super::options::{Init, KMeans};
+use super::progress::Progress;
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::io::picture::Picture;

@@ -1,13 +1,13 @@
 //! k-means|| (Bahmani, Moseley, Vattani, Kumar and Vassilvitskii 2012): seeding in a few passes over all points, wherever
 //! they lie.
 
+use super::choose::{choose as choose_any, rows_of};
 use super::element::Layout;
-use super::first::choose as choose_any;
 use super::labeller::Labeller;
-use super::lloyd::Progress;
+use super::metric::Metric;
 use super::points::Points;
+use super::progress::Progress;
 use super::seed::{self, Seed};
-use super::{Metric, rows_of};
 use crate::gpu::{Buffer, Context};
 use crate::random::Random;
 use crate::{Error, Result};
@@ -95,8 +95,8 @@ pub fn choose(
     let m = chosen.len() as u64;
     let most = seed::most_points(gpu.adapter.max_binding_bytes, d, k as u64);
     if m > most {
-        return Err(Error::Input(format!(
-            "k-means|| drew {m} candidates, and this adapter can choose among at most {most} of this size: use --init random"
+        return Err(Error::Unsupported(format!(
+            "k-means|| drew {m} candidates, and this adapter can choose among at most {most} of this size: use `init` random"
         )));
     }
     let from = Buffer::from_slice(gpu, "candidates", m, &rows_of(points, &chosen)?)?;

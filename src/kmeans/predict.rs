@@ -2,10 +2,15 @@
 
 use serde::Serialize;
 
+use super::adapters;
+use super::fitted::{Fitted, to_labels};
+use super::frame::Transform;
 use super::labeller::Labeller;
-use super::points::{Statistics, Transform};
+use super::labeller::Reranked;
+use super::options::KMeans;
+use super::source::Source;
+use super::statistics::Statistics;
 use super::views::Scaled;
-use super::{KMeans, Reranked, Source, adapters, to_labels};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
@@ -77,7 +82,7 @@ impl KMeans {
     ) -> Result<Prepared> {
         let (d, cols) = (data.cols(), centroids.cols);
         if d != cols {
-            return Err(Error::Input(format!("X has {d} features, but the centroids have {cols}")));
+            return Err(Error::Shape(format!("X has {d} features, but the centroids have {cols}")));
         }
         let given = Statistics::of(centroids, "centroids")?;
         let factor = self.factor(statistics, data.rows(), Some(&given));
@@ -97,10 +102,12 @@ pub(super) struct Prepared {
     pub first: Vec<f32>,
 }
 
-/// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`).
-///
-/// # Errors
-/// Those of [`KMeans::predict`].
-pub fn predict(gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
-    KMeans::new(centroids.rows).predict(gpu, data, centroids)
+impl Fitted {
+    /// Labels the rows of `data` (`[n, d]`) by the nearest of these centroids, by the metric that they were fitted with.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::predict`].
+    pub fn predict(&self, gpu: &Context, data: &dyn Source) -> Result<Predicted> {
+        KMeans::new(self.k).metric(self.metric).predict(gpu, data, &self.cluster_centers)
+    }
 }

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::points::Statistics;
+use super::options::KMeans;
+use super::progress::Progress;
+use super::source::Source;
+use super::statistics::Statistics;
 use super::views::{Columns, Rows};
-use super::{KMeans, Progress, Source};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
@@ -152,7 +154,7 @@ impl ProductQuantizer {
             return Err(Error::Input(format!("bits={} should be 4 to 8", self.bits)));
         }
         if m == 0 || !d.is_multiple_of(m) {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{d} columns cannot be cut into m={m} sub-spaces of equal width: m should divide {d}"
             )));
         }
@@ -220,7 +222,7 @@ impl Codebooks {
         let wanted = m.checked_mul(*k).and_then(|count| count.checked_mul(*width));
         if wanted != Some(values.len()) || !(1..=256).contains(k) {
             let found = values.len();
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{found} values are no codebooks of shape ({m}, {k}, {width})"
             )));
         }
@@ -235,7 +237,7 @@ impl Codebooks {
         self.check()?;
         let (d, own) = (data.cols(), self.m * self.width);
         if d != own {
-            return Err(Error::Input(format!("X has {d} features, but the codebooks are of {own}")));
+            return Err(Error::Shape(format!("X has {d} features, but the codebooks are of {own}")));
         }
         let (kmeans, statistics) = (KMeans::new(self.k), Statistics::of(data, "X")?);
         Ok(self.label(gpu, data, &statistics, &kmeans)?.0)
@@ -286,7 +288,7 @@ impl Codebooks {
     pub fn decode(&self, codes: &[u8]) -> Result<Matrix> {
         self.check()?;
         if !codes.len().is_multiple_of(self.m.max(1)) {
-            return Err(Error::Input(format!("{} codes are no rows of {}", codes.len(), self.m)));
+            return Err(Error::Shape(format!("{} codes are no rows of {}", codes.len(), self.m)));
         }
         if let Some(code) = codes.iter().find(|&&code| usize::from(code) >= self.k) {
             return Err(Error::Input(format!("there is no centroid {code} among {}", self.k)));

@@ -87,7 +87,7 @@ impl RadixSort {
     pub fn scratch(&self, gpu: &Context, n: u64) -> Result<Scratch> {
         if n * 4 > gpu.adapter.max_binding_bytes {
             let most = gpu.adapter.max_binding_bytes / 4;
-            return Err(Error::Input(format!(
+            return Err(Error::Unsupported(format!(
                 "{n} keys are too many to sort at once on this adapter; {most} fit"
             )));
         }

@@ -6,10 +6,11 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use super::centroid::{Centroid, MOST_STEPS};
+use super::control::{Control, EMPTY_CLUSTERS, LABELS_UNCHANGED, PAUSED, RUNNING};
+use super::frame::norm;
+use super::iterate::Lloyd;
 use super::labeller::Labeller;
-use super::lloyd::{Control, EMPTY_CLUSTERS, LABELS_UNCHANGED, Lloyd, PAUSED, RUNNING};
-use super::points::norm;
-use super::{Empty, Metric};
+use super::metric::{Empty, Metric};
 use crate::Result;
 
 /// A problem with empty clusters.

@@ -1,8 +1,8 @@
 //! Host of `rerank`: the nearest centroid, exactly, of the points that `assign` could not decide.
 
-use super::Metric;
-use super::assign::{AssignParams, Assignment};
+use super::assignment::{AssignParams, Assignment};
 use super::element::Layout;
+use super::metric::Metric;
 use crate::Result;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work};
 

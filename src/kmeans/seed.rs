@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::element::{Laid, Layout, dimensions};
-use super::lloyd::{Batch, Progress};
+use super::progress::{Batch, Progress};
 use crate::Result;
 use crate::gpu::dispatch::Class;
 use crate::gpu::verify::{Answer, Expected};

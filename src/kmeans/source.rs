@@ -7,6 +7,9 @@ use crate::io::npy::Matrix;
 use crate::io::vecs::Vectors;
 use crate::{Error, Result};
 
+/// Rows read at a time where the device does not matter.
+pub(super) const GRAIN: u64 = 4096;
+
 /// Rows of numbers on the host or in a file.
 pub trait Source: Sync {
     /// How many there are.

@@ -1,11 +1,8 @@
 //! What one reading of all points says of them.
 
-use super::Source;
-use super::points::Transform;
+use super::frame::Transform;
+use super::source::{GRAIN, Source};
 use crate::{Error, Result};
-
-/// Rows read at a time where the device does not matter.
-pub(super) const GRAIN: u64 = 4096;
 
 /// Where the square of the largest value is below this, all are scaled up: those of differences are smaller by far.
 const LEAST_SQUARE: f64 = 1e-16;
@@ -211,7 +208,7 @@ impl Statistics {
     fn read(source: &dyn Source, transform: &Transform, what: &str) -> Result<Self> {
         let (n, d) = (source.rows(), source.cols());
         if n == 0 || d == 0 {
-            return Err(Error::Input(format!("{what} is empty: {n} rows of {d} values")));
+            return Err(Error::Shape(format!("{what} is empty: {n} rows of {d} values")));
         }
         let (mut mean, mut squares, mut zero) = (vec![0.0; d], vec![0.0; d], None);
         let mut extents = vec![Extent::NONE; d];
@@ -270,7 +267,7 @@ impl Statistics {
 mod tests {
     use super::{Extent, Statistics, step_of};
     use crate::io::npy::Matrix;
-    use crate::kmeans::points::{Transform, norm};
+    use crate::kmeans::frame::{Transform, norm};
     use crate::random::Random;
 
     #[test]

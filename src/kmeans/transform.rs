@@ -1,10 +1,13 @@
 //! Host of `transform`: the distance of every point to every centroid.
 
 use super::element::{Laid, Layout};
-use super::points::{Points, Room, Statistics, bytes_besides};
+use super::metric::Metric;
+use super::options::KMeans;
+use super::points::{Points, Room, bytes_besides};
 use super::predict::Prepared;
+use super::source::Source;
+use super::statistics::Statistics;
 use super::views::Scaled;
-use super::{KMeans, Metric, Source};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 use crate::io::npy::Matrix;
 use crate::{Error, Result};

@@ -2,8 +2,7 @@
 //!
 //! ```
 //! use lowbit::gpu::{Context, Options};
-//! use lowbit::kv::attend::Rule;
-//! use lowbit::kv::{Capacity, KvCache, Layout};
+//! use lowbit::kv::{Capacity, KvCache, Layout, Rule};
 //!
 //! # fn main() -> lowbit::Result<()> {
 //! let gpu = Context::open(&Options::default())?;
@@ -31,14 +30,17 @@
 //! # }
 //! ```
 
-pub mod append;
-pub mod attend;
-pub mod blocks;
-pub mod cache;
-pub mod extent;
-pub mod keep;
-pub mod layout;
-pub mod rotate;
+pub(crate) mod append;
+pub(crate) mod attend;
+pub(crate) mod blocks;
+pub(crate) mod cache;
+pub(crate) mod extent;
+pub(crate) mod keep;
+pub(crate) mod layout;
+pub(crate) mod rotate;
 
-pub use cache::timing;
+pub(crate) use cache::timing;
+
+pub use crate::codec::{CacheType, Pair, Side};
+pub use attend::Rule;
 pub use cache::{Capacity, KvCache, Layout, Memory, Queries, Sequence, Step};

@@ -1,6 +1,6 @@
 //! Host of `activation`: the columns that weights are multiplied with, in the order that products read them in.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use super::{PAD_COLUMNS, row_scale};
 use crate::format::planes::PAIR;
@@ -30,9 +30,9 @@ pub struct Activations {
     pub cols: u64,
     values: Buffer,
     finite: bool,
-    float: OnceCell<Buffer>,
-    scales: OnceCell<Buffer>,
-    integer: OnceCell<(Buffer, Buffer)>,
+    float: OnceLock<Buffer>,
+    scales: OnceLock<Buffer>,
+    integer: OnceLock<(Buffer, Buffer)>,
 }
 
 impl Activations {
@@ -42,7 +42,7 @@ impl Activations {
     /// [`Error::Input`] for no values, or unequal columns; the device's.
     pub fn upload(gpu: &Context, values: &[f32], cols: usize) -> Result<Self> {
         if cols == 0 || values.is_empty() || !values.len().is_multiple_of(cols) {
-            return Err(Error::Input(format!("{} activations are no columns of {cols}", values.len())));
+            return Err(Error::Shape(format!("{} activations are no columns of {cols}", values.len())));
         }
         let n = (values.len() / cols) as u64;
         Ok(Self {
@@ -50,9 +50,9 @@ impl Activations {
             cols: cols as u64,
             values: Buffer::from_slice(gpu, "activations", n, values)?,
             finite: values.iter().all(|x| x.is_finite()),
-            float: OnceCell::new(),
-            scales: OnceCell::new(),
-            integer: OnceCell::new(),
+            float: OnceLock::new(),
+            scales: OnceLock::new(),
+            integer: OnceLock::new(),
         })
     }
 
@@ -62,6 +62,7 @@ impl Activations {
     }
 
     /// Columns with those that pad them.
+    #[doc(hidden)]
     pub fn padded(&self) -> u64 {
         self.n.next_multiple_of(PAD_COLUMNS)
     }
@@ -71,6 +72,7 @@ impl Activations {
     }
 
     /// `[padded, pairs * 16]` wide words of f32.
+    #[doc(hidden)]
     pub fn float(&self, gpu: &Context) -> Result<&Buffer> {
         if self.float.get().is_none() {
             let wide = Buffer::new(gpu, "activation plane", self.padded(), self.pairs() * 256)?;
@@ -81,6 +83,7 @@ impl Activations {
     }
 
     /// `[padded]` powers of two that bring the columns into the range of f16.
+    #[doc(hidden)]
     pub fn scales(&self, gpu: &Context) -> Result<&Buffer> {
         if self.scales.get().is_none() {
             let scales = Buffer::new(gpu, "column scales", self.padded(), 4)?;
@@ -92,6 +95,7 @@ impl Activations {
     }
 
     /// `[padded, pairs * 4]` wide words of int8, and `[padded, pairs]` of scales and sums.
+    #[doc(hidden)]
     pub fn integer(&self, gpu: &Context) -> Result<(&Buffer, &Buffer)> {
         if self.integer.get().is_none() {
             let codes = Buffer::new(gpu, "activation codes", self.padded(), self.pairs() * 64)?;
@@ -104,6 +108,7 @@ impl Activations {
     }
 
     /// Binds the kernel behind [`Self::float`].
+    #[doc(hidden)]
     pub fn bind_float(&self, gpu: &Context, wide: &Buffer) -> Result<Bound> {
         let work = Work { bytes: 4 * self.n * self.cols + wide.bytes(), ops: 0 };
         Kernel::load(gpu, &FLOAT)?.bind(
@@ -115,6 +120,7 @@ impl Activations {
     }
 
     /// Binds the kernel behind [`Self::integer`].
+    #[doc(hidden)]
     pub fn bind_integer(&self, gpu: &Context, codes: &Buffer, scales: &Buffer) -> Result<Bound> {
         let values = self.n * self.cols;
         let work = Work { bytes: 4 * values + codes.bytes() + scales.bytes(), ops: 4 * values };

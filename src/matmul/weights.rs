@@ -1,7 +1,7 @@
 //! Quantized weights on a device.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use super::row_scale;
 use crate::format::Format;
@@ -21,7 +21,7 @@ pub struct Weights {
     /// The length of a row.
     pub cols: u64,
     planes: Vec<Buffer>,
-    scales: OnceCell<Buffer>,
+    scales: OnceLock<Buffer>,
 }
 
 /// How a matrix of plain values lies in memory.
@@ -43,7 +43,7 @@ impl Weights {
     /// [`Error::Input`] for a shape that the format cannot have; [`Error::OutOfMemory`].
     pub fn new(gpu: &Context, format: &'static Format, rows: u64, cols: u64) -> Result<Self> {
         if rows == 0 || cols == 0 || !cols.is_multiple_of(format.elements as u64) {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{} weights cannot be [{rows}, {cols}]: rows are blocks of {} weights",
                 format.name, format.elements
             )));
@@ -53,7 +53,7 @@ impl Weights {
             Buffer::new(gpu, plane.name, rows, 4 * plane.row_words(pairs) as u64)
         };
         let planes = format.planes.iter().map(plane).collect::<Result<_>>()?;
-        Ok(Self { format, rows, cols, planes, scales: OnceCell::new() })
+        Ok(Self { format, rows, cols, planes, scales: OnceLock::new() })
     }
 
     /// Uploads all rows from their blocks.
@@ -112,7 +112,7 @@ impl Weights {
     ) -> Result<Self> {
         let rows = values.len() as u64 / cols.max(1);
         if rows * cols != values.len() as u64 {
-            return Err(Error::Input(format!("{} values are no rows of {cols}", values.len())));
+            return Err(Error::Shape(format!("{} values are no rows of {cols}", values.len())));
         }
         let weights = Self::new(gpu, format, rows, cols)?;
         for first in (0..rows).step_by(weights.rows_in_a_piece() as usize) {
@@ -144,6 +144,7 @@ impl Weights {
     }
 
     /// `[rows]` powers of two that bring the rows into the range of f16; measured on the first call.
+    #[doc(hidden)]
     pub fn scales(&self, gpu: &Context) -> Result<&Buffer> {
         if self.scales.get().is_none() {
             let scales = Buffer::new(gpu, "row scales", self.rows, 4)?;
@@ -158,16 +159,19 @@ impl Weights {
     }
 
     /// Rows that are best written at a time.
+    #[doc(hidden)]
     pub fn rows_in_a_piece(&self) -> u64 {
         (PIECE / self.row_bytes()).max(1)
     }
 
     /// Bytes of a row's blocks, as a file has them.
+    #[doc(hidden)]
     pub fn row_bytes(&self) -> u64 {
         self.cols / self.format.elements as u64 * self.format.bytes as u64
     }
 
     /// Pairs of 32 weights in a row, padded to a whole one.
+    #[doc(hidden)]
     pub fn pairs(&self) -> u64 {
         self.cols.div_ceil(PAIR as u64)
     }
@@ -178,11 +182,13 @@ impl Weights {
     }
 
     /// The planes, by the names that the decoder binds them with.
+    #[doc(hidden)]
     pub fn buffers(&self) -> Vec<(&str, &Buffer)> {
         self.format.planes.iter().map(|plane| plane.name).zip(&self.planes).collect()
     }
 
     /// The planes' guards, for tests.
+    #[doc(hidden)]
     pub fn into_buffers(self) -> Vec<Buffer> {
         self.planes
     }

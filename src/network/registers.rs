@@ -64,7 +64,9 @@ impl Budget {
         for (what, bits, supported) in checks {
             if !supported.contains(&bits) {
                 let (least, most) = (supported.start(), supported.end());
-                return Err(Error::Input(format!("{what} of {bits} bits: {least} to {most} are supported")));
+                return Err(Error::Unsupported(format!(
+                    "{what} of {bits} bits: {least} to {most} are supported"
+                )));
             }
         }
         Ok(())

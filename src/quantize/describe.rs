@@ -251,7 +251,7 @@ impl Describer<'_> {
         let problem = no_scale(from);
         Ok(Ok(match codes {
             Codes::Float8(_) => Fate::Unscaled(
-                format!("{problem}; if these were cast without one, --unscaled takes them as values"),
+                format!("{problem}; if these were cast without one, `unscaled` takes them as values"),
                 Way::Scaled(codes, None),
             ),
             _ => Fate::Refused(problem),

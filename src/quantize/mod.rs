@@ -306,7 +306,7 @@ impl<'a> Plan<'a> {
 /// Why a tensor is left out, if the user said so.
 fn dropped(options: &Options, name: &str) -> Option<String> {
     let pattern = options.drop.iter().find(|pattern| glob::matches(pattern, name))?;
-    Some(format!("--drop {pattern}"))
+    Some(format!("`drop` {pattern}"))
 }
 
 /// Refuses codes that cannot be read, unless the user said what becomes of them.
@@ -330,7 +330,7 @@ fn action(tensor: &Tensor, options: &Options) -> (Action, String) {
     let keep = |why: String| (Action::Keep, why);
     let matches = |pattern: &&str| glob::matches(pattern, &tensor.name);
     if let Some(pattern) = options.keep.iter().map(String::as_str).find(matches) {
-        return keep(format!("kept: --keep {pattern}"));
+        return keep(format!("kept: `keep` {pattern}"));
     }
     // As ggml counts them: trailing dimensions of 1 are none.
     if tensor.rows() == 1 {
@@ -388,10 +388,10 @@ fn notices(source: &dyn Source, steps: &[Step<'_>], options: &Options) -> Vec<St
     let unscaled =
         source.doubts().iter().filter(|doubt| doubt.unscaled).map(|doubt| doubt.tensor.name.as_str());
     let unscaled = unscaled.filter(|name| steps.iter().any(|step| step.tensor.name == *name));
-    notices.extend(about(unscaled, "8-bit floats without a scale: taken as values (--unscaled)"));
+    notices.extend(about(unscaled, "8-bit floats without a scale: taken as values (`unscaled`)"));
     for pattern in &options.keep {
         if !steps.iter().any(|step| glob::matches(pattern, &step.tensor.name)) {
-            notices.push(format!("--keep {pattern}: no tensor has such a name"));
+            notices.push(format!("`keep` {pattern}: no tensor has such a name"));
         }
     }
     for pattern in &options.drop {
@@ -399,7 +399,7 @@ fn notices(source: &dyn Source, steps: &[Step<'_>], options: &Options) -> Vec<St
         let mut others = source.left_out().iter().chain(source.doubts().iter().map(|doubt| &doubt.tensor));
         let matches = |name: &str| glob::matches(pattern, name);
         if !names.any(matches) && !others.any(|tensor| matches(&tensor.name)) {
-            notices.push(format!("--drop {pattern}: no tensor has such a name"));
+            notices.push(format!("`drop` {pattern}: no tensor has such a name"));
         }
     }
     if steps.iter().all(|step| matches!(step.action, Action::Keep)) {

@@ -239,7 +239,7 @@ fn make(plan: &Plan<'_>, piece: &Piece<'_>) -> Result<Done> {
             let (place, weight, name) = (piece.place(at), weights[at], to.name);
             let what = if super::is_quantized(to) { "it or another one of its block is" } else { "it is" };
             let problem = format!(
-                "{place} is {weight}: {what} too large for {name}; --keep leaves the tensor as it is"
+                "{place} is {weight}: {what} too large for {name}; `keep` leaves the tensor as it is"
             );
             return Err(Error::Input(problem));
         }
@@ -252,8 +252,8 @@ fn check_finite(plan: &Plan<'_>, piece: &Piece<'_>, to: &Format, weights: &[f32]
     let Some(at) = weights.iter().position(|weight| !weight.is_finite()) else { return Ok(true) };
     let (place, weight, name) = (piece.place(at), weights[at], to.name);
     let advice = match (super::is_quantized(to), plan.allow_nonfinite) {
-        (true, _) => format!("{name} cannot hold that; --keep leaves the tensor as it is"),
-        (false, false) => "is that meant? --allow-nonfinite stores it".into(),
+        (true, _) => format!("{name} cannot hold that; `keep` leaves the tensor as it is"),
+        (false, false) => "is that meant? `allow-nonfinite` stores it".into(),
         (false, true) => return Ok(false),
     };
     Err(Error::Input(format!("{place} is {weight}: {advice}")))

@@ -11,11 +11,11 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use super::decode::percent;
-use super::geometry::{Attention, Layer, Layers};
-use super::table;
-use crate::codec::quality::{ByLayer, Inputs, Options, Quality, compare};
 use crate::codec::rotation::Rotation;
 use crate::codec::{CacheType, GROUP, Pair};
+use crate::plan::geometry::{Attention, Layer, Layers};
+use crate::quality::{ByLayer, Inputs, Options, Quality, compare};
+use crate::table;
 use crate::{Error, Result};
 
 /// The divergence that is allowed if none is given, in nats: by Pinsker's inequality at most the root of half of it, 7 % of
@@ -132,7 +132,7 @@ pub struct Evaluation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Choice {
     /// The type, or those of keys and of values.
-    #[serde(rename = "type", serialize_with = "as_text")]
+    #[serde(rename = "type")]
     pub types: Pair,
     /// The form.
     pub form: Form,
@@ -142,7 +142,7 @@ pub struct Choice {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TypeRow {
     /// The type, or those of keys and of values.
-    #[serde(rename = "type", serialize_with = "as_text")]
+    #[serde(rename = "type")]
     pub types: Pair,
     /// Bits of a value, with scales and what fills up words, where none stays f16.
     pub bits_per_value: f64,
@@ -187,10 +187,6 @@ pub struct Decode {
     pub us_per_token: f64,
     /// Share of the read roof.
     pub share: f64,
-}
-
-pub(super) fn as_text<S: serde::Serializer>(of: &Pair, to: S) -> std::result::Result<S::Ok, S::Error> {
-    to.collect_str(of)
 }
 
 /// Measures every type, in every form unless one is given. `progress` hears how many of how many heads are done.

@@ -1,7 +1,7 @@
 //! An audit as tables.
 
-use super::table;
 use crate::audit::{Audit, Bound, Status};
+use crate::table;
 
 /// The audit for a terminal.
 pub fn text(audit: &Audit) -> String {

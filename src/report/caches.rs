@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::attention::{self, Evaluation, EvaluationOptions, HEADER, MAX_KL, MAX_L2, NOTE, TypeRow};
-use super::{decode, table};
+use super::decode;
 use crate::Result;
 use crate::codec::Pair;
-use crate::codec::quality::{Inputs, Tensor};
 use crate::gpu::Context;
 use crate::io::npy;
+use crate::quality::{Inputs, Tensor};
 use crate::roofline::{Effort, Roofs};
+use crate::table;
 
 /// Queries, keys and values of layer 5 of all-MiniLM-L6-v2, Apache-2.0; see assets/README.md.
 static TENSORS: [(&str, &[u8]); 3] = [

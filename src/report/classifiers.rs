@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::classify::{Speed, SpeedOptions, speed};
-use super::{roc, table};
+use super::roc;
 use crate::audit::{Options, Status, telemetry};
 use crate::calibration::Method;
 use crate::classify::calibrate;
@@ -16,6 +16,7 @@ use crate::io::{npy, onnx};
 use crate::network::lower::{Names, lower};
 use crate::network::quantize::quantize;
 use crate::roofline::{Effort, Roofs};
+use crate::table;
 use crate::{Error, Result};
 
 /// The batch whose throughput is shown.

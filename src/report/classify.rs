@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{audit, table};
+use super::audit;
 use crate::Result;
 use crate::calibration::{Contents, Range};
 use crate::classify::calibrate::WANTED_ROWS;
@@ -17,6 +17,7 @@ use crate::network::Network;
 use crate::network::quantize::LayerPlan;
 use crate::random::Random;
 use crate::roofline::{Effort, Roofs, Share};
+use crate::table;
 
 /// What must be known before trusting ranges that come from so many rows.
 pub fn warnings(ranges: &[Range], rows: u64) -> Vec<String> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::table;
 use crate::Result;
 use crate::gpu::verify::{Answer, Expected, Sample, check};
 use crate::gpu::{Bound, Context, OpKind, Timing, Work, time};
@@ -14,11 +13,13 @@ use crate::io::npy::Matrix;
 use crate::kmeans::Metric;
 use crate::kmeans::assign;
 use crate::kmeans::centroid::Scales;
-use crate::kmeans::lloyd::Lloyd;
-use crate::kmeans::points::{Points, Room, Transform};
+use crate::kmeans::frame::Transform;
+use crate::kmeans::iterate::Lloyd;
+use crate::kmeans::points::{Points, Room};
 use crate::oracle;
 use crate::random::Random;
 use crate::roofline::{Effort, Roofs, Share};
+use crate::table;
 
 /// `n` points of `d` dimensions to `k` clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::table;
+use crate::table;
 use crate::{Error, Result, io};
 
 /// How far apart two medians may be, as a part of the older one, to be the same.
@@ -195,7 +195,7 @@ pub fn compare(old: &Results, new: &Results) -> Result<Comparison> {
         rows.push(Row { kernel, case, old_us, new_us, ratio, verdict: Verdict::of(old, new) });
     }
     if rows.is_empty() {
-        return Err(Error::Input(
+        return Err(Error::Unsupported(
             "no kernel is in both files with the same case: there is nothing to compare".into(),
         ));
     }

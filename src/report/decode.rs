@@ -7,13 +7,13 @@ use half::f16;
 use serde::Serialize;
 
 use super::attention::{Decode, Evaluation, Form};
-use super::table;
-use crate::codec::quality::Inputs;
 use crate::codec::{CacheType, Pair, check_head_dim};
 use crate::gpu::{Context, Timing};
 use crate::kv::Layout;
 use crate::kv::timing::{Noise, Source, Timed, Trial};
+use crate::quality::Inputs;
 use crate::roofline::Roofs;
+use crate::table;
 use crate::{Error, Result};
 
 /// A decode step: one token of one sequence, in one layer.
@@ -64,7 +64,7 @@ pub struct DecodeRow {
     /// Type and shape.
     pub case: String,
     /// The type, or those of keys and of values.
-    #[serde(rename = "type", serialize_with = "super::attention::as_text")]
+    #[serde(rename = "type")]
     pub types: Pair,
     /// The shape.
     #[serde(flatten)]
@@ -262,7 +262,7 @@ pub fn add_times(
                 let share = timing.gb_s(work) / roofs.read.value;
                 row.decode = Some(Decode { us_per_token: timing.us, share });
             }
-            Err(error @ (Error::Input(_) | Error::OutOfMemory { .. })) => {
+            Err(error) if error.is_input() || matches!(error, Error::OutOfMemory { .. }) => {
                 row.untimed = Some(error.to_string());
             }
             Err(error) => return Err(error),

@@ -9,11 +9,11 @@ use super::attention::{self, Evaluation, TypeRow};
 use super::caches;
 use super::classifiers::{self, ClassifierRow};
 use super::clustering::{self, ClusteringRow};
-use super::kernels::KernelRow;
 use super::photo::PhotoRow;
 use super::starnet::{self, StarNetRow};
 use super::{Report, svg};
 use crate::Result;
+use crate::roofline::kernels::KernelRow;
 
 const STYLE: &str = "
 :root { color-scheme: light; }

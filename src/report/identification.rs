@@ -4,10 +4,10 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::style::{BLUE, FONT, GRID, RED, TEXT, fault};
-use super::table;
 use crate::Result;
 use crate::edge::identify::residuals::Covariance;
 use crate::edge::identify::{Estimate, Identification, Method, Trace};
+use crate::table;
 
 const SIZE: (u32, u32) = (960, 640);
 /// How much of the height the currents take.

@@ -2,27 +2,22 @@
 
 pub mod attention;
 pub mod audit;
-pub mod cache;
 pub mod caches;
-pub mod checkpoint;
 pub mod classifiers;
 pub mod classify;
 pub mod clustering;
 pub mod compare;
 pub mod decode;
-pub mod geometry;
 pub mod html;
 pub mod identification;
 pub mod kernels;
-pub mod model;
 pub mod photo;
-pub mod plan;
 pub mod products;
 pub mod roc;
+pub mod roofs;
 pub mod starnet;
 mod style;
 pub mod svg;
-pub mod table;
 pub mod trace;
 pub mod tuning;
 
@@ -30,11 +25,11 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::gpu::Context;
+use crate::roofline::kernels::{self as timed, KernelRow};
 use crate::roofline::{self, Effort, MeasureOptions, Roofs};
 use attention::Evaluation;
 use classifiers::ClassifierRow;
 use clustering::ClusteringRow;
-use kernels::KernelRow;
 use photo::PhotoRow;
 use starnet::StarNetRow;
 
@@ -75,7 +70,7 @@ pub struct ReportOptions {
 pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&str)) -> Result<Report> {
     let measure = MeasureOptions { effort: options.effort, peak_gbs: options.peak_gbs, sweep: true };
     let roofs = roofline::measure(gpu, &measure, progress)?;
-    let kernels = kernels::measure(gpu, &roofs, options.effort, progress)?;
+    let kernels = timed::measure(gpu, &roofs, options.effort, progress)?;
     let clusterings = clustering::rows(gpu, &roofs, options.effort, progress)?;
     let kv_cache = caches::evaluate(gpu, &roofs, options.effort, progress)?;
     let classifiers = classifiers::rows(gpu, &roofs, options.effort, progress)?;
@@ -94,7 +89,7 @@ pub fn make(gpu: &Context, options: &ReportOptions, progress: &mut dyn FnMut(&st
 impl Report {
     /// The report for a terminal.
     pub fn text(&self) -> String {
-        let mut text = table::roofs(&self.roofs);
+        let mut text = roofs::text(&self.roofs);
         text += "\n";
         text += &kernels::text(&self.kernels);
         text += "\n";

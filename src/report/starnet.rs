@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::table;
 use crate::Result;
 use crate::audit::Paired;
 use crate::classify::starnet::{self, Accuracy, Limits, calibrated};
@@ -13,6 +12,7 @@ use crate::io::{npy, onnx, quoted};
 use crate::network::low_bit::Budgets;
 use crate::network::lower::{Names, lower};
 use crate::network::registers::{Budget, Conversion, Proof, check, prove};
+use crate::table;
 
 /// A network of assets/starnet: what its registers may be asked for; see assets/README.md.
 struct Asset {

@@ -3,10 +3,10 @@
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use super::kernels::KernelRow;
 use super::style::{BLUE, FONT, GRID, RED, TEXT, fault};
-use super::table::size;
 use crate::roofline::Roofs;
+use crate::roofline::kernels::KernelRow;
+use crate::table::size;
 use crate::{Error, Result};
 
 const WIDTH: u32 = 960;

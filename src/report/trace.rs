@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::kernels::op_of;
 use crate::Result;
-use crate::gpu::{Context, PassRecord, Work};
+use crate::gpu::record::PassRecord;
+use crate::gpu::{Context, Work};
 use crate::io::output::write_whole;
+use crate::roofline::kernels::op_of;
 use crate::roofline::{self, MeasureOptions, Roofs};
 
 /// Writes the passes that `gpu` has recorded to `path`, compared with `roofs`, which are measured if not given.

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::table;
 use crate::Result;
 use crate::classify::engine::{Engine, Keep};
 use crate::codec::{CacheType, Codec, Side};
@@ -13,13 +12,15 @@ use crate::gpu::{AdapterReport, Context};
 use crate::kmeans::assign;
 use crate::kmeans::centroid::{Centroid, Scales};
 use crate::kmeans::element::{Element, Layout};
-use crate::kmeans::points::Transform;
+use crate::kmeans::frame::Transform;
 use crate::kmeans::seed::Seed;
 use crate::kv::attend::{self, Heads};
 use crate::matmul::{self, Path};
 use crate::network::{self, Affine, Dense, Integer, Layer, Network, Op, Output, Unary, Value, Window};
+use crate::percentile::{percentile, sorted};
 use crate::random::Random;
 use crate::roofline::Effort;
+use crate::table;
 
 /// What is measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -233,13 +234,12 @@ pub struct Summary {
 impl Summary {
     /// Of these; none if nothing was measured.
     pub fn of(choices: &[Choice]) -> Option<Self> {
-        let mut costs: Vec<f64> =
-            choices.iter().map(|choice| choice.cost.map_or(f64::INFINITY, |[median, ..]| median)).collect();
-        costs.sort_by(f64::total_cmp);
+        let costs = choices.iter().map(|choice| choice.cost.map_or(f64::INFINITY, |[median, ..]| median));
+        let costs = sorted(costs.collect());
         Some(Self {
             measured: costs.len(),
             changes: choices.iter().filter(|choice| choice.best != choice.taken).count(),
-            median: *costs.get(costs.len() / 2)?,
+            median: percentile(&costs, 0.5)?,
             worst: *costs.last()?,
         })
     }

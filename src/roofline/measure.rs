@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Launch, LaunchPoint, Roof, Roofs, SweepPoint, copy, dot_i8, fma_f32, read_xor, write};
+use super::{Launch, LaunchPoint, Roof, Roofs, SweepPoint};
 use crate::cases::{self, Entry, Random};
 use crate::gpu::verify::{Answer, Expected, Sample, check};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Recorder, Spec, Timing, Work, time, tune};
+use crate::percentile::median;
+use crate::roofs::{copy, dot_i8, fma_f32, read_xor, write};
 use crate::{Error, Result, oracle};
 
 /// How long to measure.
@@ -548,11 +550,10 @@ impl LaunchFit {
             gpu.wait()?;
             trips.push(begun.elapsed().as_secs_f64() * 1e6);
         }
-        trips.sort_by(f64::total_cmp);
         Ok(Launch {
             us: Some(intercept).filter(|&us| us > 0.0),
             gb_s: Some(1e-3 / slope).filter(|&rate| rate > 0.0 && rate.is_finite()),
-            round_trip_us: trips[trips.len() / 2],
+            round_trip_us: median(&trips).unwrap_or_default(),
             points,
         })
     }

@@ -3,13 +3,9 @@
 //! A kernel's time is compared with the shortest that the roofs allow (S. Williams, A. Waterman, D. Patterson:
 //! Roofline, CACM 52(4), 2009). Gigabytes are 10^9 bytes; copy counts what it reads and what it writes.
 
-pub mod copy;
-pub mod dot_i8;
-pub mod fma_f16;
-pub mod fma_f32;
+pub(crate) mod kernels;
 mod measure;
-pub mod read_xor;
-pub mod write;
+pub(crate) mod products;
 
 use serde::Serialize;
 
@@ -147,6 +143,7 @@ impl Roofs {
     }
 
     /// The roof of one kind of arithmetic, if this adapter has it.
+    #[doc(hidden)]
     pub fn arithmetic(&self, kind: OpKind) -> Option<&Roof> {
         match kind {
             OpKind::F32 => Some(&self.fma_f32),
@@ -158,12 +155,14 @@ impl Roofs {
 
     /// The shortest time in which this adapter can do `work`, in microseconds. Arithmetic that has no roof here takes
     /// no time, so that the figure stays a lower bound.
+    #[doc(hidden)]
     pub fn floor_us(&self, work: Work, kind: OpKind) -> f64 {
         let (memory, arithmetic) = self.floors(work, kind);
         memory.max(arithmetic)
     }
 
     /// What part of the time `us` the work had to take.
+    #[doc(hidden)]
     pub fn share(&self, work: Work, kind: OpKind, us: f64) -> Share {
         let (memory, arithmetic) = self.floors(work, kind);
         let value = memory.max(arithmetic) / us;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use lowbit::codec::CacheType;
-use lowbit::report::geometry::{Geometry, known};
+use lowbit::internals::codec::CacheType;
+use lowbit::internals::plan::geometry::{Geometry, known};
 use serde_json::{Map, Value, json};
 
 const T: u64 = 32_768;

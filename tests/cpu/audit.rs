@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::Error;
-use lowbit::audit::{
+use lowbit::internals::Error;
+use lowbit::internals::audit::{
     Areas, Audit, Bound, Input, Options, Part, Parts, Status, area, areas, audit, on_cpu, roc, telemetry,
 };
-use lowbit::io::npy;
-use lowbit::oracle::rank::rank;
-use lowbit::random::Random;
+use lowbit::internals::io::npy;
+use lowbit::internals::oracle::rank::rank;
+use lowbit::internals::random::Random;
 use serde_json::Value;
 
 fn assets() -> PathBuf {
@@ -259,7 +259,7 @@ fn a_few_rows_without_error_fail_by_the_rule_of_three() {
             (&json["upper_bound_by"], &json["rule_of_three"]),
             (&"rule_of_three".into(), &cases.into())
         );
-        assert!(lowbit::report::audit::text(&found).contains(&format!("^(1 / {cases})")));
+        assert!(lowbit::internals::report::audit::text(&found).contains(&format!("^(1 / {cases})")));
         // The drop alone is the gate.
         assert_eq!(
             judge(&labels, &a, &b, &Options { point: true, ..Options::default() }).status,
@@ -347,7 +347,7 @@ fn bad_input_is_named() {
         |labels: &[bool], a: &[f32], b: &[f32], groups: Option<&[i32]>, options: Options, words: &str| {
             let error = audit(&Input { labels, baseline: a, quantized: b, groups }, &options, &mut on_cpu)
                 .unwrap_err();
-            assert!(matches!(error, Error::Input(_)) && error.exit_code() == 2, "{error:?}");
+            assert!(error.is_input() && error.exit_code() == 2, "{error:?}");
             assert!(error.to_string().contains(words), "{error}");
         };
     let standard = Options::default();
@@ -412,13 +412,13 @@ fn curves_end_where_they_must() {
 fn the_table_and_the_picture_say_what_the_audit_found() {
     let (labels, a, b) = fixture("digits");
     let audit = judge(&labels, &a, &b, &Options { max_drop: 0.002, ..Options::default() });
-    let text = lowbit::report::audit::text(&audit);
+    let text = lowbit::internals::report::audit::text(&audit);
     for words in ["FAIL: ", "0.97817", "0.97680", "0.00093", "warning: ", "decisions flipped at 0.85: "] {
         assert!(text.contains(words), "{words} is not in\n{text}");
     }
-    let svg = lowbit::report::roc::svg(&audit, &labels, &a, &b).unwrap();
+    let svg = lowbit::internals::report::roc::svg(&audit, &labels, &a, &b).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("INT8: AUC 0.97680"), "{svg}");
-    assert!(lowbit::report::roc::svg(&audit, &labels, &a, &b[1..]).is_err());
+    assert!(lowbit::internals::report::roc::svg(&audit, &labels, &a, &b[1..]).is_err());
 }
 
 // ---- telemetry

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::calibration::{
+use lowbit::internals::calibration::{
     BINS, Cache, Contents, Data, Header, Histogram, Manifest, Method, Model, Range, channels, manifest_path,
 };
-use lowbit::io::hash::{sha256, sha256_file};
-use lowbit::oracle;
-use lowbit::random::Random;
+use lowbit::internals::io::hash::{sha256, sha256_file};
+use lowbit::internals::oracle;
+use lowbit::internals::random::Random;
 use tempfile::TempDir;
 
 const METHODS: [Method; 4] = [Method::Entropy, Method::MinMax, Method::Percentile(99.99), Method::Mse];
@@ -207,7 +207,7 @@ impl Folder {
         path
     }
 
-    fn cache(&self, text: &str) -> lowbit::Result<Cache> {
+    fn cache(&self, text: &str) -> lowbit::internals::Result<Cache> {
         Cache::read(&self.file("cache", text))
     }
 

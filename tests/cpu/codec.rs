@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::codec::lloyd_max::Centroids;
-use lowbit::codec::projection::Projection;
-use lowbit::codec::quality::{Inputs, Options, Spread, Tensor, measure};
-use lowbit::codec::rotation::Rotation;
-use lowbit::codec::{
+use lowbit::internals::codec::lloyd_max::Centroids;
+use lowbit::internals::codec::projection::Projection;
+use lowbit::internals::codec::rotation::Rotation;
+use lowbit::internals::codec::{
     CacheType, Codec, HEAD_DIMS, LATENT_DIMS, Pair, Scale, Side, center, check_head_dim, check_latent_dim,
     pack,
 };
-use lowbit::oracle::attend::{Rule, attend};
-use lowbit::random::Random;
+use lowbit::internals::oracle::attend::{Rule, attend};
+use lowbit::internals::quality::{Inputs, Options, Spread, Tensor, measure};
+use lowbit::internals::random::Random;
 
 #[test]
 fn names_go_there_and_back_and_others_are_refused() {
@@ -401,7 +401,7 @@ fn a_token_at_a_time_gives_what_a_prompt_gives() {
 fn simple_formats_are_those_of_files() {
     let x = gaussian(8 * 64, 6);
     for (ty, name) in [(CacheType::Q8_0, "Q8_0"), (CacheType::Q4_0, "Q4_0")] {
-        let format = lowbit::format::Format::by_name(name).unwrap();
+        let format = lowbit::internals::format::Format::by_name(name).unwrap();
         let mut blocks = vec![0; x.len() / 32 * format.bytes];
         let mut expected = vec![0.0; x.len()];
         format.quantize(&x, &mut blocks).unwrap();

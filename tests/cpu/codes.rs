@@ -1,10 +1,10 @@
 //! Codes of checkpoints: what they are worth with every scale that there can be, and that those whose scale is not known
 //! are refused, by their names and that of their kind.
 
-use lowbit::io::vecs::{How, Vectors};
-use lowbit::quantize::source::{self, Source};
-use lowbit::quantize::{Options, Plan};
-use lowbit::random::Random;
+use lowbit::internals::io::vecs::{How, Vectors};
+use lowbit::internals::quantize::source::{self, Source};
+use lowbit::internals::quantize::{Options, Plan};
+use lowbit::internals::random::Random;
 use serde_json::{Value, json};
 
 use super::checkpoint::{
@@ -479,7 +479,7 @@ fn shared_codes_of_the_field_are_what_others_read() {
     ] {
         let source = source::open(&field(input), None).unwrap();
         plan(source.as_ref(), &options("F32")).unwrap();
-        let right = lowbit::io::npy::read_matrix(&field(right)).unwrap();
+        let right = lowbit::internals::io::npy::read_matrix(&field(right)).unwrap();
         same(&read_f32(source.as_ref(), name), &right.values);
     }
     for (input, tensors, left_out) in [

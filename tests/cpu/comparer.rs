@@ -1,6 +1,6 @@
 //! The comparer must reject what is wrong; a comparer that accepts everything makes every other test worthless.
 
-use lowbit::cases::{Expected, Measured, compare};
+use lowbit::internals::cases::{Expected, Measured, compare};
 
 const VALUES: [f64; 5] = [1.0, -2.5, 3.25, 1e-3, 1e6];
 

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::io::labels::Column;
-use lowbit::io::table::{check_left, read_features};
-use lowbit::io::{csv, npy};
-use lowbit::{Error, Result};
+use lowbit::internals::io::labels::Column;
+use lowbit::internals::io::table::{check_left, read_features};
+use lowbit::internals::io::{csv, npy};
+use lowbit::internals::{Error, Result};
 use tempfile::TempDir;
 
 struct Folder(TempDir);
@@ -267,7 +267,7 @@ fn other_labels_are_refused_with_row_and_value() {
 fn damaged_tables_are_read_or_refused_but_nothing_else() {
     let folder = Folder::new();
     let whole = b"\xef\xbb\xbf\"a\",b,c\r\n1,\"2\",3\n\n0,5,-7e1\n\"1\",6,7\r\n0,9,.5\n";
-    let mut random = lowbit::random::Random::new(2);
+    let mut random = lowbit::internals::random::Random::new(2);
     let (mut read, mut refused) = (0, 0);
     for _ in 0..1000 {
         let mut bytes = whole.to_vec();

@@ -1,7 +1,7 @@
 //! Every number format against the `gguf` Python package, to the bit.
 
-use lowbit::format::{ALL, Format};
-use lowbit::io::npy::read_matrix;
+use lowbit::internals::format::{ALL, Format};
+use lowbit::internals::io::npy::read_matrix;
 
 fn asset(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/gguf").join(name)
@@ -131,7 +131,7 @@ fn zeros_stay_zeros_and_what_is_not_finite_is_refused_by_place() {
 #[test]
 fn the_file_format_and_the_number_formats_agree_on_every_block() {
     for format in of_ggml() {
-        let ty = lowbit::io::gguf::TensorType::by_id(format.ggml_type.unwrap()).unwrap();
+        let ty = lowbit::internals::io::gguf::TensorType::by_id(format.ggml_type.unwrap()).unwrap();
         assert_eq!(ty.name, format.name);
         assert_eq!((ty.block as usize, ty.bytes as usize), (format.elements, format.bytes), "{}", ty.name);
     }

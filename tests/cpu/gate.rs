@@ -1,7 +1,7 @@
 //! The gate of the audit: broken engines fail by some part of it, a good one by none, whatever the order and the scale of scores.
 
-use lowbit::audit::{Audit, Bound, Check, Options, Paired, Part, Parts, Status};
-use lowbit::random::Random;
+use lowbit::internals::audit::{Audit, Bound, Check, Options, Paired, Part, Parts, Status};
+use lowbit::internals::random::Random;
 
 use super::audit::{compare, good, judge};
 
@@ -44,7 +44,7 @@ fn a_dead_engine_whose_ranks_are_right_fails_by_what_it_decides() {
         let words = format!("the gate was narrowed to {}", names.join(" and "));
         assert!(found.verdict.contains(&words), "{}", found.verdict);
         assert_eq!(found.verdict.contains("does not decide"), only.len() < 3, "{}", found.verdict);
-        assert!(lowbit::report::audit::text(&found).contains(&words));
+        assert!(lowbit::internals::report::audit::text(&found).contains(&words));
     }
     // Each limit is of its own check.
     let wide = Options { max_f1_drop: 1.0, max_recall_drop: 1.0, max_flipped: 1.0, ..Options::default() };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use lowbit::Error;
-use lowbit::codec::{CacheType, Pair};
-use lowbit::io::gguf::{Array, Gguf, TensorType, Value, Writer};
-use lowbit::report::cache::{self, CacheOptions};
-use lowbit::report::geometry::{Attention, Geometry, Layer, Layers, known};
+use lowbit::internals::Error;
+use lowbit::internals::codec::{CacheType, Pair};
+use lowbit::internals::io::gguf::{Array, Gguf, TensorType, Value, Writer};
+use lowbit::internals::plan::cache::{self, CacheOptions};
+use lowbit::internals::plan::geometry::{Attention, Geometry, Layer, Layers, known};
 use serde_json::json;
 
 type Found<T> = std::result::Result<T, String>;

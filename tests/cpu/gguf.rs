@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::io::gguf::{Array, Gguf, TYPES, TensorType, Text, Value, Writer, is_gguf};
-use lowbit::random::Random;
-use lowbit::{Error, Result};
+use lowbit::internals::io::gguf::{Array, Gguf, TYPES, TensorType, Text, Value, Writer, is_gguf};
+use lowbit::internals::random::Random;
+use lowbit::internals::{Error, Result};
 use tempfile::TempDir;
 
 /// The bytes of a GGUF file, written down one by one and not with the writer under test.
@@ -331,7 +331,7 @@ fn what_is_not_within_a_tensor_is_not_read() {
     #[allow(clippy::reversed_empty_ranges)]
     for (range, room) in [(0..35, 35), (34..35, 1), (0..u64::MAX, 1), (5..4, 0), (0..34, 33), (0..1, 2)] {
         let error = gguf.read(up, range, &mut vec![0; room]).unwrap_err();
-        assert!(matches!(error, Error::Input(_)) && error.to_string().contains("'blk.0.ffn_up.weight'"));
+        assert!(error.is_input() && error.to_string().contains("'blk.0.ffn_up.weight'"));
     }
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(up.offset + 33).unwrap();
     let error = gguf.read(up, 0..34, &mut [0; 34]).unwrap_err();
@@ -573,7 +573,7 @@ fn what_could_not_be_read_is_not_taken() {
         ("general.alignment", Value::U64(32), "u32"),
     ] {
         let error = writer.metadata(key, value).unwrap_err();
-        assert!(matches!(error, Error::Input(_)) && error.to_string().contains(words), "{error}");
+        assert!(error.is_input() && error.to_string().contains(words), "{error}");
     }
     let stranger = Box::leak(Box::new(TensorType { id: 0, name: "F32", block: 1, bytes: 2 }));
     for (name, dims, ty, words) in [
@@ -587,7 +587,7 @@ fn what_could_not_be_read_is_not_taken() {
         ("u", &[4], stranger, "none of ggml's"),
     ] {
         let error = writer.tensor(name, dims, ty).unwrap_err();
-        assert!(matches!(error, Error::Input(_)) && error.to_string().contains(words), "{error}");
+        assert!(error.is_input() && error.to_string().contains(words), "{error}");
     }
     // None of them left anything behind.
     let folder = Folder::new();
@@ -605,7 +605,7 @@ fn tensors_that_no_file_holds_together_are_refused() {
     }
     let folder = Folder::new();
     let error = writer.write(&folder.path("a"), |_, _| panic!("too late")).unwrap_err();
-    assert!(matches!(error, Error::Input(_)) && error.to_string().contains("no file is as large"), "{error}");
+    assert!(error.is_input() && error.to_string().contains("no file is as large"), "{error}");
 }
 
 #[test]
@@ -629,7 +629,7 @@ fn a_tensor_gets_exactly_its_bytes_or_there_is_no_file() {
         (34, 17, &["'second'", "more data"]),
     ] {
         let error = write(first, second).unwrap_err();
-        assert!(matches!(error, Error::Input(_)), "{error}");
+        assert!(error.is_input(), "{error}");
         assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
         assert_eq!(fs::read_dir(folder.0.path()).unwrap().count(), 0);
     }

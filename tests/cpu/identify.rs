@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lowbit::Error;
-use lowbit::edge::identify::design::{Design, Term};
-use lowbit::edge::identify::residuals::Covariance;
-use lowbit::edge::identify::{Fix, Identification, Log, Method, Options, Parameter, identify};
-use lowbit::random::Random;
+use lowbit::internals::edge::identify::design::{Design, Term};
+use lowbit::internals::edge::identify::residuals::Covariance;
+use lowbit::internals::edge::identify::{Fix, Identification, Log, Method, Options, Parameter, identify};
+use lowbit::internals::random::Random;
 use serde_json::Value;
 
 fn asset(name: &str) -> PathBuf {
@@ -102,7 +101,7 @@ impl Recipe {
         }
     }
 
-    fn identify(&self, options: &Options) -> lowbit::Result<Identification> {
+    fn identify(&self, options: &Options) -> lowbit::internals::Result<Identification> {
         identify(&self.log(), options)
     }
 }
@@ -290,7 +289,7 @@ fn a_parameter_beyond_its_bound_is_held_there_by_both_methods() {
 fn refusal(recipe: &Recipe, fixed: &[&str]) -> String {
     let fixed: Vec<Fix> = fixed.iter().map(|fix| fix.parse().unwrap()).collect();
     let error = recipe.identify(&Options { fixed, ..Options::default() }).unwrap_err();
-    assert!(matches!(error, Error::Input(_)) && error.exit_code() == 2, "{error:?}");
+    assert!(error.is_input() && error.exit_code() == 2, "{error:?}");
     error.to_string()
 }
 

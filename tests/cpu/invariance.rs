@@ -1,9 +1,9 @@
 //! What must change nothing, to the bit: units of values that are powers of two, and the order of what has none.
 
-use lowbit::calibration::{Contents, Histogram, Method, Range, channels};
-use lowbit::codec::quality::{Inputs, Options, Quality, Tensor, measure};
-use lowbit::codec::{CacheType, Pair};
-use lowbit::random::Random;
+use lowbit::internals::calibration::{Contents, Histogram, Method, Range, channels};
+use lowbit::internals::codec::{CacheType, Pair};
+use lowbit::internals::quality::{Inputs, Options, Quality, Tensor, measure};
+use lowbit::internals::random::Random;
 
 const METHODS: [Method; 5] =
     [Method::Entropy, Method::MinMax, Method::Percentile(99.99), Method::Percentile(60.0), Method::Mse];

@@ -5,10 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::io::npy::{Matrix, read_labels, read_matrix, write_labels, write_matrix};
-use lowbit::io::output::{check_writable, write_whole};
-use lowbit::io::picture::{self, Picture, check_png_path, encode_png, write_png};
-use lowbit::{Error, Result};
+use lowbit::internals::io::npy::{Matrix, read_labels, read_matrix, write_labels, write_matrix};
+use lowbit::internals::io::output::{check_writable, write_whole};
+use lowbit::internals::io::picture::{self, Picture, check_png_path, encode_png, write_png};
+use lowbit::internals::{Error, Result};
 use tempfile::TempDir;
 
 /// A folder for one test, with files made of bytes.
@@ -165,7 +165,7 @@ fn a_matrix_of_another_size_is_not_written() {
     let path = folder.path("a.npy");
     for (rows, cols) in [(2, 2), (usize::MAX, 2)] {
         let error = write_matrix(&path, rows, cols, &SIX).unwrap_err();
-        assert!(matches!(error, Error::Input(_)));
+        assert!(error.is_input());
         assert!(
             error.to_string().contains(&format!("an array of shape [{rows}, {cols}] cannot have 6 values")),
             "{error}"
@@ -636,7 +636,7 @@ fn a_picture_without_its_pixels_is_not_written() {
     for (width, height, pixels) in [(0, 0, 0), (2, 2, 3), (0, 4, 0), (u32::MAX, u32::MAX, 1)] {
         let picture = Picture { width, height, rgba: vec![[0; 4]; pixels] };
         let error = write_png(&folder.path("a.png"), &picture).unwrap_err();
-        assert!(matches!(error, Error::Input(_)));
+        assert!(error.is_input());
         let words = format!("a {width} x {height} picture cannot have {pixels} pixels");
         assert_eq!(error.to_string(), words);
     }

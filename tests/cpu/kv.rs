@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::codec::quality::{Inputs, Options, Tensor, measure};
-use lowbit::codec::{CacheType, Codec, Pair, Side};
-use lowbit::random::Random;
-use lowbit::report::attention::{Evaluation, EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
+use lowbit::internals::codec::{CacheType, Codec, Pair, Side};
+use lowbit::internals::quality::{Inputs, Options, Tensor, measure};
+use lowbit::internals::random::Random;
+use lowbit::internals::report::attention::{Evaluation, EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
 
 fn asset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kv").join(name)
@@ -54,7 +54,7 @@ fn a_row_is_what_measuring_its_form_alone_gives() {
         }
         // The row is the form of the least divergence.
         let best = row.forms.iter().find(|of| Some(of.form) == row.form).unwrap();
-        let kl = |quality: Option<lowbit::codec::quality::Quality>| quality.unwrap().kl.mean;
+        let kl = |quality: Option<lowbit::internals::quality::Quality>| quality.unwrap().kl.mean;
         assert_eq!(row.quality, best.quality);
         assert!(row.forms.iter().all(|of| kl(of.quality) >= kl(row.quality)), "{}", row.types);
         // Of one layer.
@@ -100,7 +100,7 @@ fn the_recommendation_follows_from_the_rows() {
     {
         let options = EvaluationOptions { max_kl, max_l2, ..options("q8_0 kivi4 turbo3 kivi2 kivi4:turbo2") };
         let found = evaluated(&inputs, &options);
-        let within = |row: &&lowbit::report::attention::TypeRow| {
+        let within = |row: &&lowbit::internals::report::attention::TypeRow| {
             let quality = row.quality.unwrap();
             max_kl.is_none_or(|most| quality.kl.mean <= most)
                 && max_l2.is_none_or(|most| quality.output_error <= most)
@@ -321,7 +321,7 @@ fn no_type_within_the_limits_is_better_than_the_recommended_one() {
         }
         for found in found {
             let Some(choice) = found.recommended else { continue };
-            let figures = |row: &lowbit::report::attention::TypeRow| {
+            let figures = |row: &lowbit::internals::report::attention::TypeRow| {
                 let of = row.quality.unwrap();
                 (row.bytes, of.output_error, of.kl.mean)
             };

@@ -1,6 +1,7 @@
 //! Everything that needs no device.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api;
 mod architectures;
 mod audit;
 mod calibration;
@@ -30,4 +31,5 @@ mod safetensors;
 mod seeds;
 mod shaders;
 mod source;
+mod tree;
 mod vecs;

@@ -1,18 +1,13 @@
 //! One stem per kernel, found in every room: `rg --files | rg STEM` shows a whole kernel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use lowbit::cases::REGISTRY;
-use lowbit::gpu::source::FILES;
+use lowbit::internals::cases::REGISTRY;
+use lowbit::internals::gpu::source::FILES;
+use syn::visit::Visit;
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use crate::tree::{Place, Tree, leaves, of_tests, read, root};
 
 #[test]
 fn every_kernel_has_its_shader_host_oracle_case_test_and_bench() {
@@ -69,57 +64,125 @@ fn stems_are_unique() {
     assert_eq!(stems.len(), REGISTRY.len());
 }
 
+/// The rooms of the library from the ground up: each imports from those below it alone. The oracle knows no device, and the core
+/// no domain.
+const FLOORS: &[&str] = &[
+    "error",
+    "percentile",
+    "random",
+    "io",
+    "feed",
+    "table",
+    "format",
+    "calibration",
+    "network",
+    "codec",
+    "oracle",
+    "audit",
+    "quality",
+    "quantize",
+    "edge",
+    "gpu",
+    "kmeans",
+    "matmul",
+    "kv",
+    "classify",
+    "roofs",
+    "cases",
+    "roofline",
+    "plan",
+    "report",
+    "internals",
+];
+
+/// The paths in an item's code that begin with `crate`, and those of `super` that leave the room.
+struct Crossings<'a> {
+    place: &'a Place,
+    rooms: BTreeSet<String>,
+}
+
+impl Crossings<'_> {
+    fn add(&mut self, path: &[String]) {
+        let ups = path.iter().take_while(|part| *part == "super").count();
+        if let [first, room, ..] = path
+            && first == "crate"
+        {
+            self.rooms.insert(room.clone());
+        } else if ups > 0 && ups == self.place.len() {
+            self.rooms.extend(path.get(ups).cloned());
+        }
+    }
+}
+
+impl Visit<'_> for Crossings<'_> {
+    fn visit_item_mod(&mut self, module: &syn::ItemMod) {
+        if !of_tests(&module.attrs) {
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_path(&mut self, path: &syn::Path) {
+        self.add(&path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>());
+        syn::visit::visit_path(self, path);
+    }
+
+    fn visit_item_use(&mut self, import: &syn::ItemUse) {
+        let mut found = Vec::new();
+        leaves(&import.tree, &[], &mut found);
+        found.iter().for_each(|(path, _)| self.add(path));
+    }
+}
+
+/// The rooms that each room imports from.
+fn imports(tree: &Tree) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (place, items) in &tree.0 {
+        let Some(room) = place.first() else { continue };
+        let mut crossings = Crossings { place, rooms: BTreeSet::new() };
+        items.iter().for_each(|item| crossings.visit_item(item));
+        // `crate::Error` and `crate::Result` are names, not rooms.
+        crossings.rooms.retain(|other| other != room && tree.0.contains_key(&vec![other.clone()]));
+        all.entry(room.clone()).or_default().extend(crossings.rooms);
+    }
+    all
+}
+
 #[test]
 fn imports_run_one_way() {
-    // cli -> report -> cases -> domains -> gpu, io; the oracle knows no GPU, and the GPU core no domain. One exception:
-    // the roofline verifies its kernels before it times them, and so knows their cases.
-    let forbidden: &[(&str, &[&str])] = &[
-        (
-            "src/oracle",
-            &["crate::gpu", "crate::report", "crate::kmeans", "crate::kv", "crate::roofline", "wgpu"],
-        ),
-        ("src/gpu", &["crate::kmeans", "crate::matmul", "crate::roofline", "crate::report", "crate::cases"]),
-        ("src/io", &["crate::gpu", "crate::kmeans", "crate::roofline", "crate::report", "wgpu"]),
-        (
-            "src/audit",
-            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
-        ),
-        (
-            "src/edge",
-            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
-        ),
-        (
-            "src/calibration",
-            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::kmeans", "wgpu"],
-        ),
-        (
-            "src/network",
-            &["crate::gpu", "crate::report", "crate::cases", "crate::classify", "crate::audit", "wgpu"],
-        ),
-        (
-            "src/codec",
-            &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::matmul", "wgpu"],
-        ),
-        ("src/format", &["crate::gpu", "crate::kmeans", "crate::io", "crate::report", "wgpu"]),
-        (
-            "src/quantize",
-            &["crate::gpu", "crate::report", "crate::cases", "crate::kmeans", "crate::roofline", "wgpu"],
-        ),
-        ("src/classify", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
-        ("src/kmeans", &["crate::report", "crate::cases", "crate::roofline", "crate::matmul"]),
-        ("src/kv", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans", "crate::matmul"]),
-        ("src/matmul", &["crate::report", "crate::cases", "crate::roofline", "crate::kmeans"]),
-        ("src/roofline", &["crate::report", "crate::kmeans"]),
-        ("src/cases", &["crate::report"]),
-    ];
-    for (room, words) in forbidden {
-        for path in files_below(&root().join(room)) {
-            let text = read(&path);
-            for word in *words {
-                assert!(!text.contains(word), "{} imports {word}", path.display());
+    let tree = Tree::load();
+    let floor = |room: &str| FLOORS.iter().position(|name| *name == room);
+    let mut wrong = Vec::new();
+    for (room, others) in imports(&tree) {
+        let Some(own) = floor(&room) else { panic!("src/{room} is on no floor: add it to FLOORS") };
+        for other in others {
+            if floor(&other).is_none_or(|other| other >= own) {
+                wrong.push(format!("{room} imports {other}, which lies above it"));
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nobody_below_the_core_knows_a_device() {
+    let below: Vec<&str> = FLOORS.iter().copied().take_while(|room| *room != "gpu").collect();
+    for path in below.iter().flat_map(|room| {
+        let folder = root().join("src").join(room);
+        if folder.is_dir() { files_below(&folder) } else { vec![folder.with_extension("rs")] }
+    }) {
+        let text = read(&path);
+        assert!(!text.contains("wgpu::"), "{} knows wgpu", path.display());
+    }
+}
+
+#[test]
+fn imports_are_seen_in_every_form() {
+    let text = "use crate::{gpu::Context, report::{self, svg as picture}}; use super::super::kv; fn a() { crate::matmul::b() } \
+                mod c { fn d() { crate::io::e() } } #[cfg(test)] mod tests { use crate::cases; }";
+    let place: Place = vec!["codec".into(), "pack".into()];
+    let mut crossings = Crossings { place: &place, rooms: BTreeSet::new() };
+    syn::parse_file(text).unwrap().items.iter().for_each(|item| crossings.visit_item(item));
+    assert_eq!(Vec::from_iter(crossings.rooms), ["gpu", "io", "kv", "matmul", "report"]);
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use lowbit::io::labels::Column;
-use lowbit::io::npy::{self, read_columns, read_examples, read_labels, read_matrix};
-use lowbit::io::vecs::{Element, How, Vectors};
-use lowbit::io::{arrays, kind::Kind};
-use lowbit::random::Random;
-use lowbit::{Error, Result};
+use lowbit::internals::io::labels::Column;
+use lowbit::internals::io::npy::{self, read_columns, read_examples, read_labels, read_matrix};
+use lowbit::internals::io::vecs::{Element, How, Vectors};
+use lowbit::internals::io::{arrays, kind::Kind};
+use lowbit::internals::random::Random;
+use lowbit::internals::{Error, Result};
 use tempfile::TempDir;
 
 struct Folder(TempDir);

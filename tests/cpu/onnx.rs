@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::io::onnx;
-use lowbit::network::lower::{Names, lower};
-use lowbit::network::{Network, Op, Output};
-use lowbit::oracle::network::{Values, run};
+use lowbit::internals::io::onnx;
+use lowbit::internals::network::lower::{Names, lower};
+use lowbit::internals::network::{Network, Op, Output};
+use lowbit::internals::oracle::network::{Values, run};
 use prost::Message;
 use tempfile::TempDir;
 

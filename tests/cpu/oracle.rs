@@ -1,7 +1,7 @@
 //! The oracles themselves, on cases small enough to work out by hand.
 
-use lowbit::network::Window;
-use lowbit::oracle::{
+use lowbit::internals::network::Window;
+use lowbit::internals::oracle::{
     assign, average_pool, centroid, distance, gather, lloyd, matvec, max_pool, radix_sort, rerank, seed,
     softmax,
 };
@@ -24,7 +24,7 @@ fn nearest_without_rounding() {
     let step = f32::from_bits(1);
     assert_eq!(assign::assign(&[step], &[2.0 * step, step, 0.0], 1), [1]);
     assert_eq!(assign::nearest(&[1.0, 2.0], &[1.0, 1.0, 3.0, 0.0, 0.0, 1.5 + f32::EPSILON], 2, true), [2]);
-    let mut random = lowbit::random::Random::new(1);
+    let mut random = lowbit::internals::random::Random::new(1);
     for d in [1, 2, 5] {
         // Whole numbers, which i64 ranks without rounding.
         let (points, centroids) = (random.integers(40 * d, 50), random.integers(30 * d, 50));
@@ -81,7 +81,7 @@ fn random_words_are_those_of_the_hash() {
 
 #[test]
 fn the_bound_of_a_product_covers_f32_and_is_not_lax() {
-    let mut random = lowbit::random::Random::new(2);
+    let mut random = lowbit::internals::random::Random::new(2);
     for cols in [32, 256, 4096] {
         let (weights, x) = (random.floats(cols), random.floats(cols));
         let f32_sum: f32 = weights.iter().zip(&x).map(|(w, x)| w * x).sum();
@@ -116,7 +116,7 @@ fn shares_sum_to_one_and_their_bound_is_not_lax() {
         assert!((share - expected).abs() < 1e-7);
     }
     assert_eq!(softmax::softmax(&[1e38, -1e38]), [1.0, 0.0]);
-    let x = lowbit::random::Random::new(1).floats(100);
+    let x = lowbit::internals::random::Random::new(1).floats(100);
     let f32_sum: f32 = x.iter().map(|x| x.exp()).sum();
     let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     for ((x, share), bound) in x.iter().zip(softmax::softmax(&wide)).zip(softmax::bounds(&wide)) {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::io::gguf::{Gguf, TensorType, Value, Writer};
-use lowbit::io::safetensors::Safetensors;
-use lowbit::quantize::source;
+use lowbit::internals::io::gguf::{Gguf, TensorType, Value, Writer};
+use lowbit::internals::io::safetensors::Safetensors;
+use lowbit::internals::quantize::source;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
@@ -47,7 +47,7 @@ fn model(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn values(gguf: &Gguf) -> Vec<(String, f32)> {
-    let value = |tensor: &lowbit::io::gguf::Tensor| {
+    let value = |tensor: &lowbit::internals::io::gguf::Tensor| {
         let mut bytes = [0; 4];
         gguf.read(tensor, 124..128, &mut bytes).unwrap();
         (tensor.name.clone(), f32::from_le_bytes(bytes))
@@ -186,7 +186,7 @@ impl Shards {
     /// The values of the whole model.
     fn read(path: &Path) -> Vec<(String, f32)> {
         let model = Safetensors::open(path).unwrap();
-        let value = |tensor: &lowbit::io::safetensors::Tensor| {
+        let value = |tensor: &lowbit::internals::io::safetensors::Tensor| {
             let mut bytes = [0; 4];
             model.read(tensor, 4..8, &mut bytes).unwrap();
             (tensor.name.clone(), f32::from_le_bytes(bytes))
@@ -310,7 +310,7 @@ fn a_model_in_parts_is_quantized_as_if_it_were_one_file() {
     let folder = TempDir::new().unwrap();
     let written = |input: &Path| {
         let source = source::open(input, None).unwrap();
-        let plan = lowbit::quantize::Plan::new(source.as_ref(), &options("F16")).unwrap();
+        let plan = lowbit::internals::quantize::Plan::new(source.as_ref(), &options("F16")).unwrap();
         let out = folder.path().join("out.gguf");
         let mut written = plan.write(&out, &mut |_| ()).unwrap();
         plan.verify(&mut written, &out, &mut |_| ()).unwrap();

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use lowbit::codec::{CacheType, Pair};
-use lowbit::format::Format;
-use lowbit::io::gguf::{Gguf, TensorType, Value, Writer};
-use lowbit::quantize::fitting;
-use lowbit::random::Random;
-use lowbit::report::cache::{self, CacheOptions, Weights, difference};
-use lowbit::report::geometry::{Attention, Geometry, Layer, Layers};
-use lowbit::report::model::{Matrices, Model};
-use lowbit::report::plan::{AS_IT_IS, FORMATS, PlanRow, advise};
-use lowbit::{Error, Result};
+use lowbit::internals::codec::{CacheType, Pair};
+use lowbit::internals::format::Format;
+use lowbit::internals::io::gguf::{Gguf, TensorType, Value, Writer};
+use lowbit::internals::plan::cache::{self, CacheOptions, Weights, difference};
+use lowbit::internals::plan::geometry::{Attention, Geometry, Layer, Layers};
+use lowbit::internals::plan::model::{Matrices, Model};
+use lowbit::internals::plan::{AS_IT_IS, FORMATS, PlanRow, advise};
+use lowbit::internals::quantize::fitting;
+use lowbit::internals::random::Random;
+use lowbit::internals::{Error, Result};
 use serde_json::json;
 
 fn ty(name: &str) -> &'static TensorType {

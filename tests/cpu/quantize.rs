@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::format::{ALL, Format};
-use lowbit::io::gguf::{Gguf, TensorType, Value, Writer};
-use lowbit::io::npy::{self, Floats};
-use lowbit::quantize::{Options, Plan, Quantized, format_by_name, source};
-use lowbit::random::Random;
-use lowbit::{Error, Result};
+use lowbit::internals::Result;
+use lowbit::internals::format::{ALL, Format};
+use lowbit::internals::io::gguf::{Gguf, TensorType, Value, Writer};
+use lowbit::internals::io::npy::{self, Floats};
+use lowbit::internals::quantize::{Options, Plan, Quantized, format_by_name, source};
+use lowbit::internals::random::Random;
 
 fn options(to: &str) -> Options {
     Options {
@@ -211,7 +211,7 @@ fn weights_that_a_format_cannot_hold_are_refused_by_their_place() {
         with(weight);
         for format in of_ggml() {
             let error = quantize(&input, &out, &options(format.name)).unwrap_err();
-            assert!(matches!(error, Error::Input(_)), "{error:?}");
+            assert!(error.is_input(), "{error:?}");
             let expected = format!("tensor 'in': row 2, column 7 (counted from 0) is {weight}: ");
             assert!(error.to_string().starts_with(&expected), "{error}");
             let allowed = Options { allow_nonfinite: true, ..options(format.name) };

@@ -1,12 +1,14 @@
 //! Proofs that no sum leaves its register, and networks in few bits.
 
-use lowbit::cases::Random;
-use lowbit::network::low_bit::{Budgets, Input, affine, low_bit, weight_codes};
-use lowbit::network::registers::{Budget, Conversion, Overflow, Proof, check, prove, prove_without_data};
-use lowbit::network::{
+use lowbit::internals::cases::Random;
+use lowbit::internals::network::low_bit::{Budgets, Input, affine, low_bit, weight_codes};
+use lowbit::internals::network::registers::{
+    Budget, Conversion, Overflow, Proof, check, prove, prove_without_data,
+};
+use lowbit::internals::network::{
     Affine, Dense, Element, FixedPoint, Integer, Layer, Network, Op, Output, Unary, Value, Window,
 };
-use lowbit::oracle::network::{Values, run};
+use lowbit::internals::oracle::network::{Values, run};
 
 fn value(name: &str, shape: &[usize], element: Element) -> Value {
     Value { name: name.into(), shape: shape.into(), element }
@@ -308,7 +310,7 @@ fn conversions_are_left_out_where_they_change_nothing() {
 #[test]
 fn what_cannot_be_put_into_few_bits_is_refused_by_name() {
     let network = of_floats(vec![0.5; 20], vec![2.0], 0.3);
-    let error = |result: lowbit::Result<Network>| result.unwrap_err().to_string();
+    let error = |result: lowbit::internals::Result<Network>| result.unwrap_err().to_string();
     let text = error(low_bit(&network, &BUDGETS, Input::Pixels, |_| None));
     assert!(
         text.contains("'two'") && text.contains("'relu'") && text.contains("no calibrated range"),

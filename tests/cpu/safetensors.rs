@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::Error;
-use lowbit::io::safetensors::{DTYPES, Dtype, Safetensors, is_safetensors};
-use lowbit::random::Random;
+use lowbit::internals::Error;
+use lowbit::internals::io::safetensors::{DTYPES, Dtype, Safetensors, is_safetensors};
+use lowbit::internals::random::Random;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -195,7 +195,7 @@ fn what_is_not_within_a_tensor_is_not_read() {
         (0..24, 23, "the bytes 0..24 do not fit into 23"),
     ] {
         let error = file.read(tensor, range, &mut vec![0; room]).unwrap_err();
-        assert!(matches!(error, Error::Input(_)), "{error:?}");
+        assert!(error.is_input(), "{error:?}");
         assert_eq!(error.to_string(), format!("tensor 'b.weight': {problem}"));
     }
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(tensor.offset + 23).unwrap();

@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::Result;
-use lowbit::calibration::{Cache, Manifest};
-use lowbit::io::gguf::Gguf;
-use lowbit::io::onnx;
-use lowbit::io::safetensors::Safetensors;
-use lowbit::network::lower::{Names, lower};
+use lowbit::internals::Result;
+use lowbit::internals::calibration::{Cache, Manifest};
+use lowbit::internals::io::gguf::Gguf;
+use lowbit::internals::io::onnx;
+use lowbit::internals::io::safetensors::Safetensors;
+use lowbit::internals::network::lower::{Names, lower};
 
 fn seeds(format: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(format);

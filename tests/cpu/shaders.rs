@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use lowbit::cases::REGISTRY;
-use lowbit::codec::CacheType;
-use lowbit::gpu::dispatch::{SHIPPED, named};
-use lowbit::gpu::source::FILES;
-use lowbit::gpu::{ParamType, Params, Reflection, Spec};
-use lowbit::kmeans::element::Frame;
-use lowbit::kmeans::lloyd::{self, Control};
-use lowbit::kmeans::{Metric, seed::Pick};
-use lowbit::kv::attend::Span;
-use lowbit::kv::keep::Piece;
+use lowbit::internals::cases::REGISTRY;
+use lowbit::internals::codec::CacheType;
+use lowbit::internals::gpu::dispatch::{SHIPPED, named};
+use lowbit::internals::gpu::source::FILES;
+use lowbit::internals::gpu::{ParamType, Params, Reflection, Spec};
+use lowbit::internals::kmeans::control;
+use lowbit::internals::kmeans::control::Control;
+use lowbit::internals::kmeans::element::Frame;
+use lowbit::internals::kmeans::{Metric, seed::Pick};
+use lowbit::internals::kv::attend::Span;
+use lowbit::internals::kv::keep::Piece;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
@@ -73,11 +74,11 @@ fn numbers_of_shaders_are_the_hosts() {
         (
             "lib/lloyd",
             vec![
-                ("RUNNING", lloyd::RUNNING),
-                ("LABELS_UNCHANGED", lloyd::LABELS_UNCHANGED),
-                ("SHIFT_WITHIN_TOL", lloyd::SHIFT_WITHIN_TOL),
-                ("EMPTY_CLUSTERS", lloyd::EMPTY_CLUSTERS),
-                ("PAUSED", lloyd::PAUSED),
+                ("RUNNING", control::RUNNING),
+                ("LABELS_UNCHANGED", control::LABELS_UNCHANGED),
+                ("SHIFT_WITHIN_TOL", control::SHIFT_WITHIN_TOL),
+                ("EMPTY_CLUSTERS", control::EMPTY_CLUSTERS),
+                ("PAUSED", control::PAUSED),
             ],
         ),
         (
@@ -118,7 +119,8 @@ const CACHE_TYPES: [&str; 9] = ["F16", "Q8_0", "Q4_0", "FP8", "KIVI4", "KIVI2", 
 #[test]
 fn headers_name_the_maths_the_contract_and_the_oracle() {
     for spec in specs() {
-        let text = lowbit::gpu::source::FILES.iter().find(|(name, _)| *name == spec.file).unwrap().1;
+        let text =
+            lowbit::internals::gpu::source::FILES.iter().find(|(name, _)| *name == spec.file).unwrap().1;
         let header: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
         let stem = spec.file.rsplit('/').next().unwrap();
         assert!(header[0].starts_with(&format!("//! {stem}: ")), "{}: {}", spec.file, header[0]);

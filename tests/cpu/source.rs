@@ -1,8 +1,8 @@
 //! Includes, slots and constants: what assembles, and what is refused by name.
 
-use lowbit::gpu::Reflection;
-use lowbit::gpu::Spec;
-use lowbit::gpu::source::assemble;
+use lowbit::internals::gpu::Reflection;
+use lowbit::internals::gpu::Spec;
+use lowbit::internals::gpu::source::assemble;
 
 const FILES: &[(&str, &str)] = &[
     ("lib/a", "// a\nfn a() -> u32 { return b(); }"),

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::io::vecs::{Element, How, Vectors};
-use lowbit::random::Random;
-use lowbit::{Error, Result};
+use lowbit::internals::io::vecs::{Element, How, Vectors};
+use lowbit::internals::random::Random;
+use lowbit::internals::{Error, Result};
 use tempfile::TempDir;
 
 /// A folder for one test, with files made of bytes.
@@ -553,7 +553,7 @@ fn what_is_not_in_the_file_is_not_read() {
         ] {
             let problem = format!("{}: {problem}", path.display());
             let error = vectors.read(range.clone(), &mut vec![0.0; room]).unwrap_err();
-            assert!(matches!(error, Error::Input(_)), "{error:?}");
+            assert!(error.is_input(), "{error:?}");
             assert_eq!(error.to_string(), problem);
             assert_eq!(vectors.read_packed(range, &mut vec![0; room]).unwrap_err().to_string(), problem);
         }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lowbit::gpu::Context;
-use lowbit::io::npy::{self, Matrix};
-use lowbit::kmeans::{Checkpoints, Empty, Fitted, Init, KMeans, Metric, Progress};
-use lowbit::random::Random;
-use lowbit::{Error, Result};
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::kmeans::{Checkpoints, Empty, Fitted, Init, KMeans, Metric, Progress};
+use lowbit::internals::random::Random;
+use lowbit::internals::{Error, Result};
 
 use crate::cli::{BAD_INPUT, done, lowbit, refused, run};
 use crate::harness::device;
@@ -162,7 +162,7 @@ fn the_command_line_shares_points_out() {
 #[ignore = "times: cargo test --test gpu adapters -- --ignored --nocapture"]
 fn an_iteration_on_one_adapter_and_on_two() {
     let gpus: Vec<Context> =
-        (0..2).map(|_| Context::open(&lowbit::gpu::Options::default()).unwrap()).collect();
+        (0..2).map(|_| Context::open(&lowbit::internals::gpu::Options::default()).unwrap()).collect();
     let x = Matrix { rows: 65_536, cols: 64, values: Random::new(1).floats(65_536 * 64) };
     let kmeans = KMeans::new(256).init(Init::Random).max_iter(12).tol(0.0);
     for count in [1, 2, 1, 2] {

@@ -1,9 +1,9 @@
 use half::f16;
-use lowbit::codec::{CacheType, Codec, Encoded, Side};
-use lowbit::gpu::{Buffer, Context, Recorder};
-use lowbit::kv::append::{Append, Pages};
-use lowbit::kv::keep::{Keep, Piece, Pieces, Recent};
-use lowbit::random::Random;
+use lowbit::internals::codec::{CacheType, Codec, Encoded, Side};
+use lowbit::internals::gpu::{Buffer, Context, Recorder};
+use lowbit::internals::kv::append::{Append, Pages};
+use lowbit::internals::kv::keep::{Keep, Piece, Pieces, Recent};
+use lowbit::internals::random::Random;
 
 use crate::harness;
 

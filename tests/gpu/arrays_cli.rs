@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use lowbit::io::npy;
-use lowbit::random::Random;
+use lowbit::internals::io::npy;
+use lowbit::internals::random::Random;
 
 use super::cli::{BAD_INPUT, DONE, done, json, lowbit, refused, run, write_npy};
 

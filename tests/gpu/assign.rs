@@ -1,10 +1,10 @@
-use lowbit::cases::{Expected, Measured, compare};
-use lowbit::gpu::{Bound, Context, Recorder, tune};
-use lowbit::kmeans::Metric;
-use lowbit::kmeans::assign::{Assign, Trial, VARIANTS};
-use lowbit::kmeans::element::{Element, Layout, Stored};
-use lowbit::kmeans::points::Transform;
-use lowbit::random::Random;
+use lowbit::internals::cases::{Expected, Measured, compare};
+use lowbit::internals::gpu::{Bound, Context, Recorder, tune};
+use lowbit::internals::kmeans::Metric;
+use lowbit::internals::kmeans::assign::{Assign, Trial, VARIANTS};
+use lowbit::internals::kmeans::element::{Element, Layout, Stored};
+use lowbit::internals::kmeans::frame::Transform;
+use lowbit::internals::random::Random;
 
 use crate::harness::{check, device};
 

@@ -1,9 +1,9 @@
 //! Several problems of equal shape in one call: each as it would be alone.
 
-use lowbit::gpu::Context;
-use lowbit::io::npy::{self, Matrix};
-use lowbit::kmeans::{Empty, FittedBatch, Init, KMeans, Metric};
-use lowbit::random::Random;
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::kmeans::{Empty, FittedBatch, Init, KMeans, Metric};
+use lowbit::internals::random::Random;
 
 use crate::cli::{BAD_INPUT, DONE, lowbit, run};
 use crate::harness::device;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lowbit::gpu::Context;
-use lowbit::io::npy::Matrix;
-use lowbit::io::safetensors::Safetensors;
-use lowbit::kmeans::{Checkpoints, Fitted, Init, KMeans, Metric, Progress};
-use lowbit::random::Random;
-use lowbit::{Error, Result};
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::io::safetensors::Safetensors;
+use lowbit::internals::kmeans::{Checkpoints, Fitted, Init, KMeans, Metric, Progress};
+use lowbit::internals::random::Random;
+use lowbit::internals::{Error, Result};
 
 use crate::harness::device;
 use crate::kmeans::{bits_of, blobs, matrix};
@@ -197,7 +197,7 @@ fn a_checkpoint_is_a_file_for_other_tools_too() {
     let says = |key: &str| &file.metadata().iter().find(|(name, _)| name == key).unwrap().1;
     assert_eq!((says("n_iter").as_str(), says("n_clusters").as_str()), ("1", "4"));
     let bytes: Vec<u8> = x.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    assert_eq!(*says("data_sha256"), lowbit::io::hash::sha256(&bytes));
+    assert_eq!(*says("data_sha256"), lowbit::internals::io::hash::sha256(&bytes));
 }
 
 #[test]
@@ -280,8 +280,8 @@ mod command_line {
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
 
-    use lowbit::io::npy;
-    use lowbit::random::Random;
+    use lowbit::internals::io::npy;
+    use lowbit::internals::random::Random;
 
     use crate::cli::{BAD_INPUT, done, lowbit, run};
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::audit::telemetry;
-use lowbit::calibration::Cache;
-use lowbit::io::npy::{self, Matrix};
-use lowbit::random::Random;
+use lowbit::internals::audit::telemetry;
+use lowbit::internals::calibration::Cache;
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::random::Random;
 use serde_json::Value;
 
 use super::cli::{BAD_INPUT, DONE, done, json, lowbit, refused, run};

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use half::f16;
-use lowbit::gpu::dispatch::Row;
-use lowbit::gpu::table;
-use lowbit::io::gguf::{self, Array, TensorType, Writer};
-use lowbit::io::npy::{self, Matrix};
-use lowbit::io::picture::{self, Picture};
-use lowbit::random::Random;
+use lowbit::internals::gpu::dispatch::Row;
+use lowbit::internals::gpu::table;
+use lowbit::internals::io::gguf::{self, Array, TensorType, Writer};
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::io::picture::{self, Picture};
+use lowbit::internals::random::Random;
 use serde_json::Value;
 use tempfile::TempDir;
 

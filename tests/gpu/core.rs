@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use lowbit::Error;
-use lowbit::cases::{Case, Expected, Prepared, Sample, verify};
-use lowbit::gpu::dispatch::Class;
-use lowbit::gpu::tune::Score;
-use lowbit::gpu::verify::{Answer, check};
-use lowbit::gpu::{Bound, Buffer, Context, Kernel, Options, Recorder, Spec, Work, params, tune};
+use lowbit::internals::Error;
+use lowbit::internals::cases::{Case, Expected, Prepared, Sample, verify};
+use lowbit::internals::gpu::dispatch::Class;
+use lowbit::internals::gpu::tune::Score;
+use lowbit::internals::gpu::verify::{Answer, check};
+use lowbit::internals::gpu::{Bound, Buffer, Context, Kernel, Options, Recorder, Spec, Work, params, tune};
+
+use lowbit::internals::format::Format;
+use lowbit::internals::kv::{Capacity, KvCache, Layout, Rule};
+use lowbit::internals::matmul::{Activations, Order, Path, Weights};
 
 use crate::harness::device;
 
@@ -186,7 +190,7 @@ impl Case for Wrong {
         "wrong".into()
     }
 
-    fn prepare(&self, gpu: &Context, _: &Spec) -> lowbit::Result<Prepared> {
+    fn prepare(&self, gpu: &Context, _: &Spec) -> lowbit::internals::Result<Prepared> {
         let s = Setting::new(gpu, 1, 1 << 20);
         let bound = s.kernel.bind(gpu, &s.buffers(), s.params(), Work::default())?;
         let passes = if self.run { vec![bound] } else { vec![] };
@@ -232,7 +236,7 @@ fn an_unknown_adapter_is_refused_with_the_names_there_are() {
     let options = Options { adapter: Some("no such adapter".into()), ..Options::default() };
     let error = Context::open(&options).unwrap_err();
     assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains(&lowbit::gpu::adapters()[0].name), "{error}");
+    assert!(error.to_string().contains(&lowbit::internals::gpu::adapters()[0].name), "{error}");
 }
 
 #[test]
@@ -349,4 +353,36 @@ fn edges_are_where_windows_and_rows_of_a_grid_begin() {
         let bound = s.kernel.bind(gpu, &s.buffers(), s.params(), Work::default()).unwrap();
         assert_eq!((bound.rows(), bound.grid(), bound.edges()), (1000, grid, edges.as_slice()));
     }
+}
+
+#[test]
+fn what_is_of_another_context_is_refused() {
+    let [one, other] = [device(), device()];
+    let buffer = Buffer::from_slice(&one, "values", 4, &[1u32, 2, 3, 4]).unwrap();
+    let twin = Buffer::new(&other, "twin", 4, 4).unwrap();
+    let refused = |done: lowbit::internals::Result<()>| {
+        let error = done.unwrap_err();
+        assert!(error.is_input() && error.to_string().contains("another context"), "{error:?}");
+    };
+    refused(buffer.read::<u32>(&other).map(drop));
+    refused(buffer.write(&other, &[0u32; 4]));
+    refused(buffer.copy_to(&one, &twin));
+    refused(buffer.copy_rows(&other, &[(0..1, 2)]));
+
+    let format = Format::by_name("Q8_0").unwrap();
+    let weights = Weights::from_values(&one, format, &[0.5; 64], 32, Order::RowMajor).unwrap();
+    let x = Activations::upload(&other, &[1.0; 32], 32).unwrap();
+    refused(weights.times(&one, &x, &[], Path::Auto).map(drop));
+    refused(weights.times(&other, &x, &[], Path::Auto).map(drop));
+
+    let layout = Layout::new(1, 1, 1, 64);
+    let room = Capacity { tokens: 64, sequences: 1 };
+    let mut cache = KvCache::new(&one, &layout, "q8_0".parse().unwrap(), room).unwrap();
+    let sequence = cache.create().unwrap();
+    let mut step = cache.begin(&one, &[(sequence, 1)]).unwrap();
+    refused(cache.append(&other, &mut step, 0, &[0.5; 64], &[0.5; 64]));
+    cache.append(&one, &mut step, 0, &[0.5; 64], &[0.5; 64]).unwrap();
+    // Nothing of it was lost on either device.
+    assert_eq!(buffer.read::<u32>(&one).unwrap(), [1, 2, 3, 4]);
+    assert!(cache.attend(&one, &mut step, 0, &[1.0; 64], &Rule::plain(64)).is_ok());
 }

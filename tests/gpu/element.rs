@@ -4,15 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use half::f16;
-use lowbit::gpu::{Context, Options, time};
-use lowbit::io::npy::{self, Matrix};
-use lowbit::io::vecs::{How, Vectors};
-use lowbit::kmeans::centroid::Scales;
-use lowbit::kmeans::element::Element;
-use lowbit::kmeans::lloyd::Lloyd;
-use lowbit::kmeans::points::{Points, Room, Transform};
-use lowbit::kmeans::{Empty, Init, KMeans, Metric, MiniBatchKMeans, Source};
-use lowbit::random::Random;
+use lowbit::internals::gpu::{Context, Options, time};
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::io::vecs::{How, Vectors};
+use lowbit::internals::kmeans::centroid::Scales;
+use lowbit::internals::kmeans::element::Element;
+use lowbit::internals::kmeans::frame::Transform;
+use lowbit::internals::kmeans::iterate::Lloyd;
+use lowbit::internals::kmeans::points::{Points, Room};
+use lowbit::internals::kmeans::{Empty, Init, KMeans, Metric, MiniBatchKMeans, Source};
+use lowbit::internals::random::Random;
 
 use crate::harness::device;
 use crate::kmeans::{bits_of, matrix};

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lowbit::io::npy::{self, Matrix};
-use lowbit::io::vecs::{How, Vectors};
-use lowbit::kmeans::points::{Points, Room, Transform};
-use lowbit::kmeans::product::ProductQuantizer;
-use lowbit::kmeans::{Checkpoints, Init, KMeans, Metric, MiniBatchKMeans, Source};
-use lowbit::random::Random;
-use lowbit::{Error, Result};
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::io::vecs::{How, Vectors};
+use lowbit::internals::kmeans::frame::Transform;
+use lowbit::internals::kmeans::points::{Points, Room};
+use lowbit::internals::kmeans::product::ProductQuantizer;
+use lowbit::internals::kmeans::{Checkpoints, Init, KMeans, Metric, MiniBatchKMeans, Source};
+use lowbit::internals::random::Random;
+use lowbit::internals::{Error, Result};
 
 use crate::harness::device;
 use crate::kmeans::bits_of;

@@ -1,9 +1,9 @@
 //! Chains of f16 multiply-adds, where the adapter has f16.
 
-use lowbit::Error;
-use lowbit::cases::verify;
-use lowbit::gpu::{Context, Options};
-use lowbit::roofline::fma_f16::VARIANTS;
+use lowbit::internals::Error;
+use lowbit::internals::cases::verify;
+use lowbit::internals::gpu::{Context, Options};
+use lowbit::internals::roofs::fma_f16::VARIANTS;
 
 #[test]
 fn agrees_with_the_oracle() {
@@ -17,6 +17,6 @@ fn the_bound_rejects_one_step_too_few() {
         return;
     }
     let spec = VARIANTS[0].consts(&[("STEPS", 7)]);
-    let case = (lowbit::cases::fma_f16::ENTRY.tests)().pop().unwrap();
+    let case = (lowbit::internals::cases::fma_f16::ENTRY.tests)().pop().unwrap();
     assert!(matches!(verify(&gpu, case.as_ref(), &spec), Err(Error::Mismatch { .. })));
 }

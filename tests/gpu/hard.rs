@@ -1,11 +1,11 @@
 //! K-means on data that f32 scores cannot rank: groups far from each other, sentinels, data far from 0.
 
-use lowbit::io::npy::Matrix;
-use lowbit::kmeans::{Init, KMeans, Metric, MiniBatchKMeans, predict};
-use lowbit::oracle;
-use lowbit::random::Random;
+use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::kmeans::{Init, KMeans, Metric, MiniBatchKMeans};
+use lowbit::internals::oracle;
+use lowbit::internals::random::Random;
 
-use crate::harness::device;
+use crate::harness::{device, predict};
 use crate::kmeans::{blobs, matrix};
 
 fn labels(of: &[u32]) -> Vec<i32> {

@@ -1,8 +1,11 @@
 //! One way to check any kernel: every variant that runs here, at every size, on poisoned and guarded buffers, in grids that fold.
 
-use lowbit::cases::{REGISTRY, Verified, verify};
-use lowbit::gpu::Reflection;
-use lowbit::gpu::{Context, Options, tune};
+use lowbit::internals::Result;
+use lowbit::internals::cases::{REGISTRY, Verified, verify};
+use lowbit::internals::gpu::Reflection;
+use lowbit::internals::gpu::{Context, Options, tune};
+use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::kmeans::{KMeans, Predicted, Source};
 
 /// Workgroups side by side: so few that small cases fold as those do that have more than a dimension's 65,535.
 const FOLD: u32 = 2;
@@ -58,4 +61,9 @@ pub fn check(stem: &str) {
         let folds = rows > 1 || own().any(is_large);
         assert!(folds, "{} has a workgroup for each row: it needs a case of more than 65,535", spec.file);
     }
+}
+
+/// Labels by euclidean distances.
+pub fn predict(gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
+    KMeans::new(centroids.rows).predict(gpu, data, centroids)
 }

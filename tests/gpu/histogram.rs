@@ -1,11 +1,11 @@
 //! Counts of sizes, and the observer that collects them over batches.
 
-use lowbit::calibration::{BINS, Histogram};
-use lowbit::classify::histogram::Observer;
-use lowbit::classify::layout::Layout;
-use lowbit::gpu::{Bound, Buffer, Context, Recorder};
-use lowbit::random::Random;
-use lowbit::{Result, oracle};
+use lowbit::internals::calibration::{BINS, Histogram};
+use lowbit::internals::classify::histogram::Observer;
+use lowbit::internals::classify::layout::Layout;
+use lowbit::internals::gpu::{Bound, Buffer, Context, Recorder};
+use lowbit::internals::random::Random;
+use lowbit::internals::{Result, oracle};
 
 #[test]
 fn agrees_with_the_oracle() {

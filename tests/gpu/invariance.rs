@@ -1,11 +1,11 @@
 //! What must change nothing: units that are powers of two, the length of rows that count by their direction, the place of
 //! the origin, the order of the points. Results are compared to the bit, unless they are sums that follow the order.
 
-use lowbit::gpu::Context;
-use lowbit::io::npy::Matrix;
-use lowbit::kmeans::product::ProductQuantizer;
-use lowbit::kmeans::{Empty, Fitted, Init, KMeans, Metric, MiniBatchKMeans};
-use lowbit::random::Random;
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::kmeans::product::ProductQuantizer;
+use lowbit::internals::kmeans::{Empty, Fitted, Init, KMeans, Metric, MiniBatchKMeans};
+use lowbit::internals::random::Random;
 
 use crate::harness::device;
 use crate::kmeans::matrix;

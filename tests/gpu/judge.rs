@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use lowbit::audit::telemetry::{self, Telemetry};
-use lowbit::audit::{Audit, Options, Part, Status};
-use lowbit::calibration::{Method, Range};
-use lowbit::classify::calibrate;
-use lowbit::classify::engine::{Engine, Keep};
-use lowbit::classify::judge::{Test, compare, judge};
-use lowbit::gpu::Context;
-use lowbit::io::{npy, onnx};
-use lowbit::network::lower::{Names, lower};
-use lowbit::network::quantize::quantize;
-use lowbit::network::{Dense, Element, Layer, Network, Op, Output, Unary, Value, Window};
+use lowbit::internals::audit::telemetry::{self, Telemetry};
+use lowbit::internals::audit::{Audit, Options, Part, Status};
+use lowbit::internals::calibration::{Method, Range};
+use lowbit::internals::classify::calibrate;
+use lowbit::internals::classify::engine::{Engine, Keep};
+use lowbit::internals::classify::judge::{Test, compare, judge};
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::{npy, onnx};
+use lowbit::internals::network::lower::{Names, lower};
+use lowbit::internals::network::quantize::quantize;
+use lowbit::internals::network::{Dense, Element, Layer, Network, Op, Output, Unary, Value, Window};
 
 /// Layers of `[outputs, inputs]` weights without bias, each with an activation behind it.
 fn perceptron(inputs: usize, layers: &[(&[f32], f32, Unary)]) -> Network {
@@ -163,7 +163,7 @@ fn engines_broken_in_any_way_fail_by_some_part() {
     println!("good: {}", found.verdict);
     assert_eq!((found.status, failing(&found)), (Status::Pass, vec![]), "{}", found.verdict);
     type Change<'a> = (&'a str, &'a dyn Fn(&mut Network));
-    let integer = |of: &mut Network, at: usize, change: &dyn Fn(&mut lowbit::network::Integer)| {
+    let integer = |of: &mut Network, at: usize, change: &dyn Fn(&mut lowbit::internals::network::Integer)| {
         let layers = of.layers.iter_mut().filter_map(|layer| match &mut layer.op {
             Op::Integer(integer) => Some(integer),
             _ => None,

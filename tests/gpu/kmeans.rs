@@ -1,13 +1,14 @@
 //! The whole clustering: known answers, scikit-learn's semantics, properties.
 
-use lowbit::gpu::Context;
-use lowbit::io::npy::Matrix;
-use lowbit::kmeans::points::{Block, Points, Room, Transform};
-use lowbit::kmeans::{Fitted, Init, KMeans, Metric, Progress, predict};
-use lowbit::oracle;
-use lowbit::random::Random;
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::kmeans::frame::Transform;
+use lowbit::internals::kmeans::points::{Block, Points, Room};
+use lowbit::internals::kmeans::{Fitted, Init, KMeans, Metric, Progress};
+use lowbit::internals::oracle;
+use lowbit::internals::random::Random;
 
-use crate::harness::device;
+use crate::harness::{device, predict};
 
 pub fn matrix(cols: usize, values: &[f32]) -> Matrix {
     Matrix { rows: values.len() / cols, cols, values: values.to_vec() }
@@ -282,9 +283,9 @@ fn wrong_input_is_refused_by_name() {
 fn real_embeddings_cluster_as_scikit_learn_clusters_them() {
     let gpu = device();
     let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans");
-    let points = lowbit::io::npy::read_matrix(&assets.join("points.npy")).unwrap();
-    let init = lowbit::io::npy::read_matrix(&assets.join("init.npy")).unwrap();
-    let labels = lowbit::io::npy::read_labels(&assets.join("labels.npy")).unwrap();
+    let points = lowbit::internals::io::npy::read_matrix(&assets.join("points.npy")).unwrap();
+    let init = lowbit::internals::io::npy::read_matrix(&assets.join("init.npy")).unwrap();
+    let labels = lowbit::internals::io::npy::read_labels(&assets.join("labels.npy")).unwrap();
     let text = std::fs::read_to_string(assets.join("reference.json")).unwrap();
     let reference: serde_json::Value = serde_json::from_str(&text).unwrap();
     let fitted = fit(&gpu, &KMeans::new(12).init(Init::Centroids(init)).tol(0.0), &points);

@@ -1,13 +1,13 @@
 //! The cache against a plain model of it: every token as a list of floats.
 
 use half::f16;
-use lowbit::codec::{CacheType, Codec, Pair, Side, center};
-use lowbit::gpu::Context;
-use lowbit::kv::attend::Rule;
-use lowbit::kv::extent::{Extent, Places};
-use lowbit::kv::{Capacity, KvCache, Layout, Queries, Sequence};
-use lowbit::oracle;
-use lowbit::random::Random;
+use lowbit::internals::codec::{CacheType, Codec, Pair, Side, center};
+use lowbit::internals::gpu::Context;
+use lowbit::internals::kv::attend::Rule;
+use lowbit::internals::kv::extent::{Extent, Places};
+use lowbit::internals::kv::{Capacity, KvCache, Layout, Queries, Sequence};
+use lowbit::internals::oracle;
+use lowbit::internals::random::Random;
 
 use crate::harness::device;
 
@@ -202,7 +202,7 @@ impl<'a> Both<'a> {
     }
 
     /// Appends to these sequences (by place) and attends, at the newest tokens or, if `every`, at every new one.
-    fn step(&mut self, grow: &[(usize, u64)], every: bool, name: &str) -> lowbit::Result<()> {
+    fn step(&mut self, grow: &[(usize, u64)], every: bool, name: &str) -> lowbit::internals::Result<()> {
         let Layout { layers, heads, kv_heads, head_dim, .. } = self.plan.layout;
         let list: Vec<(Sequence, u64)> =
             grow.iter().map(|&(at, tokens)| (self.sequences[at].0, tokens)).collect();
@@ -469,7 +469,7 @@ fn saved_sequences_come_back_to_the_bit() {
     refused(&plan, 1024, "this is no state of a KV cache");
 }
 
-fn error_of<T>(result: lowbit::Result<T>) -> String {
+fn error_of<T>(result: lowbit::internals::Result<T>) -> String {
     match result {
         Ok(_) => panic!("it was accepted"),
         Err(error) => {
@@ -710,7 +710,7 @@ fn whoever_writes_last_into_a_shared_block_keeps_it() {
 
 #[test]
 fn buffers_of_another_size_are_refused() {
-    use lowbit::gpu::Buffer;
+    use lowbit::internals::gpu::Buffer;
     let gpu = device();
     let plan = Plan::new("q8_0", layout(64, 0, 0, 64));
     let mut cache = plan.cache(&gpu, 64, 1);

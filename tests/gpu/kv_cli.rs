@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lowbit::codec::CacheType;
-use lowbit::io::npy;
-use lowbit::random::Random;
+use lowbit::internals::codec::CacheType;
+use lowbit::internals::io::npy;
+use lowbit::internals::random::Random;
 
 use super::cli::{BAD_INPUT, done, json, lowbit, refused};
 

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use lowbit::cases::Random;
-use lowbit::format::Format;
-use lowbit::io::gguf::{TensorType, Writer};
-use lowbit::io::npy;
-use lowbit::oracle::matvec::product;
+use lowbit::internals::cases::Random;
+use lowbit::internals::format::Format;
+use lowbit::internals::io::gguf::{TensorType, Writer};
+use lowbit::internals::io::npy;
+use lowbit::internals::oracle::matvec::product;
 
 use super::cli::{BAD_INPUT, done, json, lowbit, refused, run};
 

@@ -1,9 +1,9 @@
 //! Products by cooperative matrices, where the adapter has them.
 
-use lowbit::Error;
-use lowbit::format::Format;
-use lowbit::matmul::{Activations, Path, Weights};
-use lowbit::random::Random;
+use lowbit::internals::Error;
+use lowbit::internals::format::Format;
+use lowbit::internals::matmul::{Activations, Path, Weights};
+use lowbit::internals::random::Random;
 
 #[test]
 fn agrees_with_the_oracle() {

@@ -1,8 +1,8 @@
-use lowbit::classify::layout::Layout;
-use lowbit::classify::max_pool::{MaxPool, spec};
-use lowbit::classify::pooling::Pooling;
-use lowbit::gpu::Buffer;
-use lowbit::network::{Element, Window};
+use lowbit::internals::classify::layout::Layout;
+use lowbit::internals::classify::max_pool::{MaxPool, spec};
+use lowbit::internals::classify::pooling::Pooling;
+use lowbit::internals::gpu::Buffer;
+use lowbit::internals::network::{Element, Window};
 
 #[test]
 fn agrees_with_the_oracle() {

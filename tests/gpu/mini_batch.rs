@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use lowbit::io::npy::Matrix;
-use lowbit::kmeans::{Init, KMeans, Metric, MiniBatchKMeans};
+use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::kmeans::{Init, KMeans, Metric, MiniBatchKMeans};
 use serde::Deserialize;
 
 use crate::harness::device;

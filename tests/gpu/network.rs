@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::classify::calibrate;
-use lowbit::classify::engine::{Engine, Keep};
-use lowbit::classify::layout::Layout;
-use lowbit::gpu::{Buffer, Context};
-use lowbit::io::onnx;
-use lowbit::network::lower::{Names, lower};
-use lowbit::network::quantize::quantize;
-use lowbit::network::{Dense, Element, Layer, Network, Op, Unary, Value, Window};
-use lowbit::oracle::network::{Values, run};
-use lowbit::random::Random;
+use lowbit::internals::classify::calibrate;
+use lowbit::internals::classify::engine::{Engine, Keep};
+use lowbit::internals::classify::layout::Layout;
+use lowbit::internals::gpu::{Buffer, Context};
+use lowbit::internals::io::onnx;
+use lowbit::internals::network::lower::{Names, lower};
+use lowbit::internals::network::quantize::quantize;
+use lowbit::internals::network::{Dense, Element, Layer, Network, Op, Unary, Value, Window};
+use lowbit::internals::oracle::network::{Values, run};
+use lowbit::internals::random::Random;
 
 fn assets(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets").join(path)
@@ -110,8 +110,12 @@ fn convolutional() -> Network {
     let first = add(&mut network, &[0], &[6, 9, 9], dense([6, 3], 3, 1, 1));
     let first = add(&mut network, &[first], &[6, 9, 9], Op::Unary(Unary::Relu));
     let second = add(&mut network, &[first], &[6, 9, 9], dense([6, 6], 3, 1, 3));
-    let sum =
-        add(&mut network, &[first, second], &[6, 9, 9], Op::Arithmetic(lowbit::network::Arithmetic::Add));
+    let sum = add(
+        &mut network,
+        &[first, second],
+        &[6, 9, 9],
+        Op::Arithmetic(lowbit::internals::network::Arithmetic::Add),
+    );
     let clip = Op::Unary(Unary::Clip { low: -1.0, high: 4.0 });
     let sum = add(&mut network, &[sum], &[6, 9, 9], clip);
     let half = Window { kernel: [2, 2], strides: [2, 2], dilations: [1, 1], pads: [0, 0], star: false };
@@ -121,7 +125,8 @@ fn convolutional() -> Network {
     let flat = add(&mut network, &[third], &[32], Op::Reshape);
     let left = add(&mut network, &[flat], &[5], dense([5, 32], 1, 1, 1));
     let right = add(&mut network, &[flat], &[5], dense([5, 32], 1, 1, 1));
-    let both = add(&mut network, &[left, right], &[5], Op::Arithmetic(lowbit::network::Arithmetic::Mul));
+    let both =
+        add(&mut network, &[left, right], &[5], Op::Arithmetic(lowbit::internals::network::Arithmetic::Mul));
     network.output = add(&mut network, &[both], &[5], Op::Softmax);
     network
 }
@@ -132,7 +137,8 @@ fn integers_equal_the_oracle_bit_for_bit() {
     let mut random = Random::new(9);
     let network = convolutional();
     let input: Vec<f32> = random.floats(70 * 243);
-    let ranges = calibrate::ranges(&gpu, &network, &input, lowbit::calibration::Method::MinMax).unwrap();
+    let ranges =
+        calibrate::ranges(&gpu, &network, &input, lowbit::internals::calibration::Method::MinMax).unwrap();
     let scale = |name: &str| ranges.iter().find(|range| range.name == name).map(|range| range.scale);
     let quantized = quantize(&network, scale, |_| true);
     assert!(quantized.layers.iter().all(|layer| layer.int8), "{:?}", quantized.layers);
@@ -161,7 +167,7 @@ fn integers_equal_the_oracle_bit_for_bit() {
                 }
             };
             let inputs: Vec<Values> = layer.inputs.iter().map(|&at| part(of(at), at)).collect();
-            let expected = lowbit::oracle::network::example(&quantized.network, layer, &inputs);
+            let expected = lowbit::internals::oracle::network::example(&quantized.network, layer, &inputs);
             match (part(found.clone(), layer.output), expected, &layer.op) {
                 (Values::I(found), Values::I(expected), _) => {
                     assert_eq!(found, expected, "{}", layer.name);

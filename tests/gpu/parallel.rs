@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lowbit::Result;
-use lowbit::io::npy::Matrix;
-use lowbit::kmeans::{Init, KMeans, Metric, Source};
-use lowbit::random::Random;
+use lowbit::internals::Result;
+use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::kmeans::{Init, KMeans, Metric, Source};
+use lowbit::internals::random::Random;
 
 use crate::harness::device;
 use crate::kmeans::{bits_of, blobs, matrix};

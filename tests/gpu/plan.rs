@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use lowbit::io::gguf::{self, TensorType, Writer};
+use lowbit::internals::io::gguf::{self, TensorType, Writer};
 use serde_json::Value;
 
 use crate::cli::{BAD_INPUT, done, json, lowbit, refused, run};

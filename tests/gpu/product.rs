@@ -1,10 +1,11 @@
 //! Products as a user makes them: the acceptance shapes of ggml's test-backend-ops, outliers, batches, large matrices.
 
-use lowbit::cases::Random;
-use lowbit::format::{ALL, Format};
-use lowbit::gpu::{Buffer, Context, Options, Recorder};
-use lowbit::matmul::{Activations, Operands, Order, Path, Weights, bind, products, variants};
-use lowbit::oracle::matvec::product;
+use lowbit::internals::cases::Random;
+use lowbit::internals::format::{ALL, Format};
+use lowbit::internals::gpu::{Buffer, Context, Options, Recorder};
+use lowbit::internals::matmul::choice::{Operands, bind, variants};
+use lowbit::internals::matmul::{Activations, Order, Path, Weights, products};
+use lowbit::internals::oracle::matvec::product;
 
 fn device() -> Context {
     Context::open(&Options::default()).unwrap()
@@ -37,7 +38,7 @@ fn blocks(format: &Format, rows: usize, cols: usize, random: &mut Random) -> Vec
 /// The product by the first variant of a path, without tuning: every variant is compared with the oracle elsewhere.
 fn first(gpu: &Context, weights: &Weights, x: &Activations, path: Path) -> Vec<f32> {
     let list = variants(gpu, weights.format, x.n, path);
-    let spec = lowbit::gpu::tune::supported(gpu, &list).unwrap()[0];
+    let spec = lowbit::internals::gpu::tune::supported(gpu, &list).unwrap()[0];
     let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n).unwrap();
     let bias = Buffer::new(gpu, "bias", 0, 4).unwrap();
     let bound = bind(gpu, spec, &Operands { weights, x, bias: &bias, y: &y }).unwrap();
@@ -164,7 +165,9 @@ fn a_matrix_larger_than_a_binding_is_split() {
 fn what_does_not_fit_is_refused() {
     let gpu = device();
     let format = Format::by_name("Q4_0").unwrap();
-    let say = |result: lowbit::Result<Vec<lowbit::matmul::Product>>| result.unwrap_err().to_string();
+    let say = |result: lowbit::internals::Result<Vec<lowbit::internals::matmul::Product>>| {
+        result.unwrap_err().to_string()
+    };
     let weights = Weights::from_values(&gpu, format, &[1.0; 64], 32, Order::RowMajor).unwrap();
     let short = Activations::upload(&gpu, &[1.0; 31], 31).unwrap();
     assert!(say(products(&gpu, &[(&weights, &short, &[])], Path::Auto)).contains("columns of 31 values"));

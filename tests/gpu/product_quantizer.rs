@@ -1,12 +1,12 @@
 //! Product quantization, and fits to samples.
 
-use lowbit::io::npy::{Matrix, read_matrix};
-use lowbit::kmeans::product::ProductQuantizer;
-use lowbit::kmeans::{Columns, Empty, Init, KMeans, Metric, predict};
-use lowbit::random::Random;
+use lowbit::internals::io::npy::{Matrix, read_matrix};
+use lowbit::internals::kmeans::product::ProductQuantizer;
+use lowbit::internals::kmeans::{Columns, Empty, Init, KMeans, Metric};
+use lowbit::internals::random::Random;
 
 use crate::cli::{BAD_INPUT, DONE, lowbit, run};
-use crate::harness::device;
+use crate::harness::{device, predict};
 
 fn matrix(n: usize, d: usize) -> Matrix {
     Matrix { rows: n, cols: d, values: Random::new(d as u64).floats(n * d) }
@@ -105,8 +105,8 @@ fn the_command_line_writes_what_numpy_reads_and_refuses_what_does_not_fit() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let x = matrix(300, 6);
-    lowbit::io::npy::write_matrix(&folder.join("x.npy"), 300, 6, &x.values).unwrap();
-    lowbit::io::npy::write_matrix(&folder.join("c.npy"), 4, 6, &x.values[..24]).unwrap();
+    lowbit::internals::io::npy::write_matrix(&folder.join("x.npy"), 300, 6, &x.values).unwrap();
+    lowbit::internals::io::npy::write_matrix(&folder.join("c.npy"), 4, 6, &x.values[..24]).unwrap();
     let pq = [
         "kmeans",
         "pq",
@@ -126,7 +126,7 @@ fn the_command_line_writes_what_numpy_reads_and_refuses_what_does_not_fit() {
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert!(document["relative_squared_error"].as_f64().unwrap() < 0.5);
     assert!(document["mean_squared_error"].as_f64().unwrap() > 0.0);
-    let info = |name: &str| lowbit::io::npy::read_info(&folder.join(name)).unwrap();
+    let info = |name: &str| lowbit::internals::io::npy::read_info(&folder.join(name)).unwrap();
     assert_eq!((info("b.npy").dtype.as_str(), info("b.npy").shape), ("<f4", vec![3, 16, 2]));
     assert_eq!((info("q.npy").dtype.as_str(), info("q.npy").shape), ("|u1", vec![300, 3]));
     let ran =

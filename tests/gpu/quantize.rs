@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use lowbit::format::{ALL, Format};
-use lowbit::io::gguf::{self, Gguf, TensorType, Writer};
-use lowbit::io::npy;
+use lowbit::internals::format::{ALL, Format};
+use lowbit::internals::io::gguf::{self, Gguf, TensorType, Writer};
+use lowbit::internals::io::npy;
 use serde_json::{Value, json as value};
 
 use super::cli::{BAD_INPUT, DONE, done, json, lowbit, refused, run, write_npy};

@@ -1,7 +1,7 @@
-use lowbit::audit::{Input, Options, audit, on_cpu};
-use lowbit::classify::rank::counts;
-use lowbit::oracle::rank::rank;
-use lowbit::random::Random;
+use lowbit::internals::audit::{Input, Options, audit, on_cpu};
+use lowbit::internals::classify::rank::counts;
+use lowbit::internals::oracle::rank::rank;
+use lowbit::internals::random::Random;
 
 #[test]
 fn agrees_with_the_oracle() {

@@ -1,8 +1,8 @@
 //! The measured roofs as a whole: what `lowbit roofline` and the report build on.
 
-use lowbit::gpu::OpKind;
-use lowbit::gpu::{Context, Options, Work};
-use lowbit::roofline::{Effort, MeasureOptions, Roof, measure};
+use lowbit::internals::gpu::OpKind;
+use lowbit::internals::gpu::{Context, Options, Work};
+use lowbit::internals::roofline::{Effort, MeasureOptions, Roof, measure};
 use serde_json::Value;
 
 #[test]

@@ -1,9 +1,9 @@
 //! Powers of two that bring rows and columns into the range of f16.
 
-use lowbit::format::Format;
-use lowbit::matmul::{Activations, Weights};
-use lowbit::oracle::row_scale::scale;
-use lowbit::random::Random;
+use lowbit::internals::format::Format;
+use lowbit::internals::matmul::{Activations, Weights};
+use lowbit::internals::oracle::row_scale::scale;
+use lowbit::internals::random::Random;
 
 #[test]
 fn agrees_with_the_oracle() {

@@ -1,7 +1,7 @@
-use lowbit::gpu::{Buffer, Recorder, tune};
-use lowbit::kmeans::element::Layout;
-use lowbit::kmeans::seed::{Seed, VARIANTS};
-use lowbit::random::Random;
+use lowbit::internals::gpu::{Buffer, Recorder, tune};
+use lowbit::internals::kmeans::element::Layout;
+use lowbit::internals::kmeans::seed::{Seed, VARIANTS};
+use lowbit::internals::random::Random;
 
 use crate::harness::device;
 

@@ -2,21 +2,21 @@
 
 use std::path::PathBuf;
 
-use lowbit::audit;
-use lowbit::calibration::Method;
-use lowbit::classify::calibrate;
-use lowbit::classify::engine::{Engine, Keep};
-use lowbit::classify::judge::{Test, judge, probabilities};
-use lowbit::format::Format;
-use lowbit::gpu::{Buffer, Context, Options, Recorder};
-use lowbit::io::gguf::Gguf;
-use lowbit::io::npy::{read_binary_labels, read_columns, read_labels, read_matrix};
-use lowbit::io::onnx;
-use lowbit::kmeans::{Init, KMeans, Metric};
-use lowbit::matmul::{Activations, Path, Weights, dequantize};
-use lowbit::network::Network;
-use lowbit::network::lower::{Names, lower};
-use lowbit::oracle;
+use lowbit::internals::audit;
+use lowbit::internals::calibration::Method;
+use lowbit::internals::classify::calibrate;
+use lowbit::internals::classify::engine::{Engine, Keep};
+use lowbit::internals::classify::judge::{Test, judge, probabilities};
+use lowbit::internals::format::Format;
+use lowbit::internals::gpu::{Buffer, Context, Options, Recorder};
+use lowbit::internals::io::gguf::Gguf;
+use lowbit::internals::io::npy::{read_binary_labels, read_columns, read_labels, read_matrix};
+use lowbit::internals::io::onnx;
+use lowbit::internals::kmeans::{Init, KMeans, Metric};
+use lowbit::internals::matmul::{Activations, Path, Weights, dequantize};
+use lowbit::internals::network::Network;
+use lowbit::internals::network::lower::{Names, lower};
+use lowbit::internals::oracle;
 
 /// The folder that LOWBIT_SHARED names.
 fn shared(path: &str) -> PathBuf {

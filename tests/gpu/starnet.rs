@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use lowbit::classify::engine::{Engine, Keep};
-use lowbit::classify::starnet::{Accuracy, Hybrid, Limits, accuracy, calibrated};
-use lowbit::gpu::Context;
-use lowbit::io::{npy, onnx};
-use lowbit::network::low_bit::Budgets;
-use lowbit::network::lower::{Names, lower};
-use lowbit::network::registers::{Budget, prove, with_registers};
-use lowbit::network::{Element, Network};
-use lowbit::oracle::network::{Values, run};
+use lowbit::internals::classify::engine::{Engine, Keep};
+use lowbit::internals::classify::starnet::{Accuracy, Hybrid, Limits, accuracy, calibrated};
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::{npy, onnx};
+use lowbit::internals::network::low_bit::Budgets;
+use lowbit::internals::network::lower::{Names, lower};
+use lowbit::internals::network::registers::{Budget, prove, with_registers};
+use lowbit::internals::network::{Element, Network};
+use lowbit::internals::oracle::network::{Values, run};
 
 use super::cli::{BAD_INPUT, done, json, lowbit, refused};
 use super::network::read;

@@ -1,9 +1,9 @@
 //! Distances of all points to all centroids.
 
-use lowbit::io::npy::{Matrix, read_matrix};
-use lowbit::kmeans::{KMeans, Metric};
-use lowbit::oracle::distance;
-use lowbit::random::Random;
+use lowbit::internals::io::npy::{Matrix, read_matrix};
+use lowbit::internals::kmeans::{KMeans, Metric};
+use lowbit::internals::oracle::distance;
+use lowbit::internals::random::Random;
 
 use crate::harness::device;
 

@@ -1,17 +1,18 @@
 //! The trials of every tuner: each variant that runs here gives right results, or is told of.
 
-use lowbit::classify::engine::{Engine, Keep};
-use lowbit::codec::{CacheType, Codec, Side};
-use lowbit::format::Format;
-use lowbit::gpu::{Context, Options};
-use lowbit::kmeans::assign;
-use lowbit::kmeans::centroid::{Centroid, Scales};
-use lowbit::kmeans::element::{Element, Layout};
-use lowbit::kmeans::points::Transform;
-use lowbit::kmeans::seed::Seed;
-use lowbit::kv::attend::{self, Heads};
-use lowbit::matmul::{Path, tuned};
-use lowbit::report::tuning::network;
+use lowbit::internals::classify::engine::{Engine, Keep};
+use lowbit::internals::codec::{CacheType, Codec, Side};
+use lowbit::internals::format::Format;
+use lowbit::internals::gpu::{Context, Options};
+use lowbit::internals::kmeans::assign;
+use lowbit::internals::kmeans::centroid::{Centroid, Scales};
+use lowbit::internals::kmeans::element::{Element, Layout};
+use lowbit::internals::kmeans::frame::Transform;
+use lowbit::internals::kmeans::seed::Seed;
+use lowbit::internals::kv::attend::{self, Heads};
+use lowbit::internals::matmul::Path;
+use lowbit::internals::matmul::choice::tuned;
+use lowbit::internals::report::tuning::network;
 
 fn measuring() -> Context {
     Context::open(&Options { measure: true, ..Options::default() }).unwrap()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use lowbit::io::npy;
+use lowbit::internals::io::npy;
 use serde_json::Value;
 
 use super::cli::{BAD_INPUT, done, json, lowbit, refused, run};

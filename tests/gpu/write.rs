@@ -1,8 +1,8 @@
 //! Patterns, and with them the folding of a large grid into two dimensions.
 
-use lowbit::cases::{verify, write::Write};
-use lowbit::gpu::{Context, Options};
-use lowbit::roofline::write::VARIANTS;
+use lowbit::internals::cases::{verify, write::Write};
+use lowbit::internals::gpu::{Context, Options};
+use lowbit::internals::roofs::write::VARIANTS;
 
 #[test]
 fn agrees_with_the_oracle() {

@@ -8,17 +8,17 @@ use serde::Serialize;
 use super::super::place;
 use super::gate::Gate;
 use super::{Calibrated, Loaded, ModelArguments, Session, Traced, about, check_outputs, files, method};
-use lowbit::Error;
-use lowbit::audit::{check_groups, check_labels};
-use lowbit::calibration::{Manifest, Method, Range};
-use lowbit::classify::calibrate;
-use lowbit::classify::judge::{Judgement, Test, judge};
-use lowbit::gpu::{AdapterReport, Context};
-use lowbit::io::hash::sha256_file;
-use lowbit::io::labels::{Column, Labels};
-use lowbit::io::output;
-use lowbit::io::table::{Features, check_left};
-use lowbit::report::{classify, roc};
+use lowbit::internals::Error;
+use lowbit::internals::audit::{check_groups, check_labels};
+use lowbit::internals::calibration::{Manifest, Method, Range};
+use lowbit::internals::classify::calibrate;
+use lowbit::internals::classify::judge::{Judgement, Test, judge};
+use lowbit::internals::gpu::{AdapterReport, Context};
+use lowbit::internals::io::hash::sha256_file;
+use lowbit::internals::io::labels::{Column, Labels};
+use lowbit::internals::io::output;
+use lowbit::internals::io::table::{Features, check_left};
+use lowbit::internals::report::{classify, roc};
 
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("scales").required(true).args(["calibration", "cache"]))]
@@ -93,7 +93,7 @@ enum Source {
 
 impl Source {
     /// Whether it was made of this very test set.
-    fn is(&self, path: &Path, test: &Features) -> lowbit::Result<bool> {
+    fn is(&self, path: &Path, test: &Features) -> lowbit::internals::Result<bool> {
         match self {
             Self::Data { features, .. } => Ok(features.matrix == test.matrix),
             Self::Cache(Calibrated { manifest, .. }) => match manifest {

@@ -7,10 +7,10 @@ use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
 use super::{ModelArguments, Session, Traced, check_outputs, files};
-use lowbit::classify::latency::{LEAST_RUNS, has_integers, made_up};
-use lowbit::network::quantize::{calibrated, quantize};
-use lowbit::report::classify::{self, SpeedOptions, speed};
-use lowbit::roofline::{self, Effort, MeasureOptions};
+use lowbit::internals::classify::latency::{LEAST_RUNS, has_integers, made_up};
+use lowbit::internals::network::quantize::{calibrated, quantize};
+use lowbit::internals::report::classify::{self, SpeedOptions, speed};
+use lowbit::internals::roofline::{self, Effort, MeasureOptions};
 
 /// Largest batch.
 const MOST_BATCH: u64 = 1 << 24;

@@ -7,15 +7,15 @@ use serde_json::json;
 
 use super::super::share;
 use super::{ModelArguments, Session, Traced, about, check_outputs};
-use lowbit::classify::starnet::{self, Accuracy, Limits};
-use lowbit::gpu::Context;
-use lowbit::io::labels::Column;
-use lowbit::io::table::check_left;
-use lowbit::network::Network;
-use lowbit::network::low_bit::{Budgets, has_floats};
-use lowbit::network::registers::{Budget, Proof, check, prove, prove_without_data};
-use lowbit::report::starnet::proofs;
-use lowbit::{Error, report};
+use lowbit::internals::classify::starnet::{self, Accuracy, Limits};
+use lowbit::internals::gpu::Context;
+use lowbit::internals::io::labels::Column;
+use lowbit::internals::io::table::check_left;
+use lowbit::internals::network::Network;
+use lowbit::internals::network::low_bit::{Budgets, has_floats};
+use lowbit::internals::network::registers::{Budget, Proof, check, prove, prove_without_data};
+use lowbit::internals::report::starnet::proofs;
+use lowbit::internals::{Error, report};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -165,7 +165,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
 }
 
 /// Of layers of integers all is known; of those of floats what their products are.
-fn without_data(network: &Network, budgets: &Budgets) -> lowbit::Result<Found> {
+fn without_data(network: &Network, budgets: &Budgets) -> lowbit::internals::Result<Found> {
     let notice = has_floats(network).then_some(
         "biases and zero points need a part of the headroom; how much is known with --calibration DATA",
     );

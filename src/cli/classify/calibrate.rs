@@ -6,12 +6,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{ModelArguments, Session, Traced, about, check_outputs, method};
-use lowbit::Error;
-use lowbit::calibration::{Cache, Data, Manifest, Method, Model, manifest_path};
-use lowbit::classify::{calibrate, judge};
-use lowbit::io::kind::Kind;
-use lowbit::io::table::check_left;
-use lowbit::report::classify;
+use lowbit::internals::Error;
+use lowbit::internals::calibration::{Cache, Data, Manifest, Method, Model, manifest_path};
+use lowbit::internals::classify::{calibrate, judge};
+use lowbit::internals::io::kind::Kind;
+use lowbit::internals::io::table::check_left;
+use lowbit::internals::report::classify;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

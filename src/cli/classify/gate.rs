@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use lowbit::audit::{Options, Part, Parts};
+use lowbit::internals::audit::{Options, Part, Parts};
 
 #[derive(Args, Debug)]
 pub struct Gate {
@@ -44,7 +44,7 @@ impl Gate {
     ///
     /// # Errors
     /// Those of [`Options::check`].
-    pub fn options(&self) -> lowbit::Result<Options> {
+    pub fn options(&self) -> lowbit::internals::Result<Options> {
         let options = Options {
             max_drop: self.max_drop,
             max_f1_drop: self.max_f1_drop,

@@ -15,14 +15,14 @@ use clap::{Args, Subcommand};
 
 use super::terminal::Terminal;
 use super::{Session, Traced, about, check_outputs};
-use lowbit::Error;
-use lowbit::calibration::{Cache, Manifest, Method, manifest_path};
-use lowbit::io::npy;
-use lowbit::io::onnx::{self, Model};
-use lowbit::io::table::{Features, read_features};
-use lowbit::network::lower::{Names, lower};
-use lowbit::network::quantize::calibrated;
-use lowbit::network::{Element, Network};
+use lowbit::internals::Error;
+use lowbit::internals::calibration::{Cache, Manifest, Method, manifest_path};
+use lowbit::internals::io::npy;
+use lowbit::internals::io::onnx::{self, Model};
+use lowbit::internals::io::table::{Features, read_features};
+use lowbit::internals::network::lower::{Names, lower};
+use lowbit::internals::network::quantize::calibrated;
+use lowbit::internals::network::{Element, Network};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

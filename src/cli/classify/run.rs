@@ -6,12 +6,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{ModelArguments, Session, Traced, check_outputs, files};
-use lowbit::classify::calibrate::BATCH;
-use lowbit::classify::engine::{Engine, Keep};
-use lowbit::io::arrays;
-use lowbit::io::table::check_left;
-use lowbit::network::quantize::quantize;
-use lowbit::report::classify;
+use lowbit::internals::classify::calibrate::BATCH;
+use lowbit::internals::classify::engine::{Engine, Keep};
+use lowbit::internals::io::arrays;
+use lowbit::internals::io::table::check_left;
+use lowbit::internals::network::quantize::quantize;
+use lowbit::internals::report::classify;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
-use lowbit::Error;
-use lowbit::audit::telemetry::{self, FEATURES};
-use lowbit::io::npy::{self, Matrix};
+use lowbit::internals::Error;
+use lowbit::internals::audit::telemetry::{self, FEATURES};
+use lowbit::internals::io::npy::{self, Matrix};
 
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -15,11 +15,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::{ModelArguments, Session, Terminal, Traced, about, check_outputs, files};
-use lowbit::Error;
-use lowbit::classify::latency::{DEADLINE_US, Times};
-use lowbit::classify::watch::{Answer, BATCH, Level, Thresholds, Watcher};
-use lowbit::io::stream::{Format, Row, Rows};
-use lowbit::network::quantize::quantize;
+use lowbit::internals::Error;
+use lowbit::internals::classify::latency::{DEADLINE_US, Times};
+use lowbit::internals::classify::watch::{Answer, BATCH, Level, Thresholds, Watcher};
+use lowbit::internals::io::stream::{Format, Row, Rows};
+use lowbit::internals::network::quantize::quantize;
 
 /// Rows that wait at most, and their bytes: then the source has to.
 const QUEUE: usize = 4096;
@@ -204,7 +204,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(self, source: Box<dyn Read + Send>) -> lowbit::Result<()> {
+    fn read(self, source: Box<dyn Read + Send>) -> lowbit::internals::Result<()> {
         let mut rows = Rows::begin(source, self.format, self.width, self.names.as_deref(), &self.without)?;
         let (mut begun, mut count) = (Instant::now(), 0u64);
         while !self.stop.load(Ordering::Relaxed) {
@@ -244,7 +244,7 @@ fn head(json: bool) -> &'static str {
 }
 
 /// Writes to standard output, at once; false where nobody reads it any more (`lowbit … | head`).
-fn print(text: &str) -> lowbit::Result<bool> {
+fn print(text: &str) -> lowbit::internals::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
@@ -281,11 +281,11 @@ impl Account {
     fn answer(
         &mut self,
         watcher: &Watcher,
-        gpu: &lowbit::gpu::Context,
+        gpu: &lowbit::internals::gpu::Context,
         receiver: &Receiver<Arrival>,
         stop: &AtomicBool,
         json: bool,
-    ) -> lowbit::Result<End> {
+    ) -> lowbit::internals::Result<End> {
         loop {
             let first = match receiver.recv_timeout(Duration::from_millis(50)) {
                 Ok(arrival) => arrival,

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{CLOCK, PrinterArguments, Session};
-use lowbit::edge::duet::{Deployment, HOOKED, deploy};
-use lowbit::report::table::render;
+use lowbit::internals::edge::duet::{Deployment, HOOKED, deploy};
+use lowbit::internals::table::render;
 
 /// What is not seen from the steps.
 const MORE: &str = "The firmware does not run sys/beforeLayerChange.g by itself: the slicer's G-code has to have\n\

@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Session, Traced, about, check_outputs};
-use lowbit::edge::identify::{self, Fix, Identification, Log, Options, filter};
-use lowbit::io::output;
-use lowbit::report::identification;
+use lowbit::internals::edge::identify::{self, Fix, Identification, Log, Options, filter};
+use lowbit::internals::io::output;
+use lowbit::internals::report::identification;
 
 /// I = k_e Q + k_base dQ + tau ddQ + gamma w_rot Q, with tau in [0.001, 0.5] s and gamma in [0, 1]
 #[derive(Args, Debug)]

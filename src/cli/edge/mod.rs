@@ -7,7 +7,7 @@ mod swap;
 use clap::{Args, Subcommand};
 
 use super::{Session, Traced, about, check_outputs};
-use lowbit::edge::duet::{self, Deadlines, Password};
+use lowbit::internals::edge::duet::{self, Deadlines, Password};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -44,7 +44,7 @@ struct PrinterArguments {
 }
 
 impl PrinterArguments {
-    fn open(&self) -> lowbit::Result<duet::Session> {
+    fn open(&self) -> lowbit::internals::Result<duet::Session> {
         let host = self.host.parse()?;
         let password = self.password_env.as_deref().map(Password::from_env).transpose()?.unwrap_or_default();
         duet::Session::open(&host, password, Deadlines::default())

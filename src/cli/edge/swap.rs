@@ -4,8 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CLOCK, PrinterArguments, Session};
-use lowbit::Error;
-use lowbit::edge::duet::{Constants, Status, Swap, swap};
+use lowbit::internals::Error;
+use lowbit::internals::edge::duet::{Constants, Status, Swap, swap};
 
 /// How it ends.
 const ENDS: &str = "SUCCESS: exit code 0; the printer took the line within 50 ms, and what the macro then said is shown.\n\

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::Terminal;
-use lowbit::kmeans::Checkpoints;
+use lowbit::internals::kmeans::Checkpoints;
 
 /// How a fit that was ended can go on.
 #[derive(Args, Debug)]

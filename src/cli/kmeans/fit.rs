@@ -9,13 +9,13 @@ use super::{
     Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, follow, notices, read_batch,
     read_finite, written,
 };
-use lowbit::gpu::{Context, adapters};
-use lowbit::io::npy::{self, Matrix};
-use lowbit::io::output::check_ending;
-use lowbit::io::vecs::Vectors;
-use lowbit::io::{arrays, split_part};
-use lowbit::kmeans::{Empty, Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
-use lowbit::report::table;
+use lowbit::internals::gpu::{Context, adapters};
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::io::output::check_ending;
+use lowbit::internals::io::vecs::Vectors;
+use lowbit::internals::io::{arrays, split_part};
+use lowbit::internals::kmeans::{Empty, Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
+use lowbit::internals::table;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -13,10 +13,10 @@ use clap::{Args, Subcommand};
 
 use super::terminal::Terminal;
 use super::{Session, Traced, about, check_outputs};
-use lowbit::io::npy::{self, Matrix};
-use lowbit::io::vecs::{Element, How, Vectors};
-use lowbit::kmeans::{KMeans, Metric, Progress};
-use lowbit::report::table;
+use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::io::vecs::{Element, How, Vectors};
+use lowbit::internals::kmeans::{KMeans, Metric, Progress};
+use lowbit::internals::table;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

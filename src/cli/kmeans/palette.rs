@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Seeded, Session, Terminal, Traced, about, check_outputs, follow, notices};
-use lowbit::io::picture;
-use lowbit::kmeans::palette::{self, Palette};
+use lowbit::internals::io::picture;
+use lowbit::internals::kmeans::palette::{self, Palette};
 
 #[derive(Args, Debug)]
 pub struct Arguments {

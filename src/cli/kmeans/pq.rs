@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, notices, written};
-use lowbit::io::arrays;
-use lowbit::kmeans::Metric;
-use lowbit::kmeans::product::{ProductQuantizer, Quantized};
+use lowbit::internals::io::arrays;
+use lowbit::internals::kmeans::Metric;
+use lowbit::internals::kmeans::product::{ProductQuantizer, Quantized};
 
 #[derive(Args, Debug)]
 pub struct Arguments {

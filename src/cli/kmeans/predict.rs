@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Given, Session, Traced, about, check_outputs};
-use lowbit::io::arrays;
+use lowbit::internals::io::arrays;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

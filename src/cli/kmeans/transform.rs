@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Given, Session, Traced, about, check_outputs};
-use lowbit::io::arrays;
+use lowbit::internals::io::arrays;
 
 #[derive(Args, Debug)]
 pub struct Arguments {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Session, Traced, about};
-use lowbit::codec::Pair;
-use lowbit::codec::quality::Inputs;
-use lowbit::gpu::{Context, adapters};
-use lowbit::report::attention::{EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
-use lowbit::report::decode;
-use lowbit::roofline::{self, Effort, MeasureOptions};
-use lowbit::{Error, Result};
+use lowbit::internals::codec::Pair;
+use lowbit::internals::gpu::{Context, adapters};
+use lowbit::internals::quality::Inputs;
+use lowbit::internals::report::attention::{EvaluationOptions, Form, MAX_KL, MAX_L2, evaluate};
+use lowbit::internals::report::decode;
+use lowbit::internals::roofline::{self, Effort, MeasureOptions};
+use lowbit::internals::{Error, Result};
 
 /// Time to measure a decode step in.
 const BUDGET: Duration = Duration::from_millis(300);

@@ -49,11 +49,11 @@ impl Password {
         match env::var(name) {
             Ok(text) => Ok(Self(text)),
             Err(VarError::NotPresent) => Err(Error::Input(format!(
-                "--password-env: the environment variable {} is not set",
+                "`password-env`: the environment variable {} is not set",
                 name.escape_debug()
             ))),
             Err(VarError::NotUnicode(_)) => Err(Error::Input(format!(
-                "--password-env: the environment variable {} is not UTF-8",
+                "`password-env`: the environment variable {} is not UTF-8",
                 name.escape_debug()
             ))),
         }
@@ -335,7 +335,7 @@ impl Wire {
             // A key of 0 is none.
             Some(0) => Ok(reply.session_key.filter(|&key| key != 0)),
             Some(1) => Err(Fault::Refused(
-                "it refused the password; name the environment variable that holds the right one by --password-env".into(),
+                "it refused the password; name the environment variable that holds the right one by `password-env`".into(),
             )),
             Some(2) => Err(Fault::Refused(
                 "it has no session free; close its web page elsewhere, or try again in ten seconds".into(),

@@ -23,7 +23,7 @@ impl FromStr for Host {
 
     fn from_str(text: &str) -> crate::Result<Self> {
         let wrong =
-            |problem: &str| Error::Input(format!("--host: {problem}; give http://HOST or http://HOST:PORT"));
+            |problem: &str| Error::Input(format!("`host`: {problem}; give http://HOST or http://HOST:PORT"));
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(wrong("this is no URL"));
         };
@@ -35,7 +35,7 @@ impl FromStr for Host {
         }
         if rest.contains('@') {
             return Err(wrong(
-                "a URL must not hold a user or a password (the password is read from the environment: --password-env)",
+                "a URL must not hold a user or a password (the password is read from the environment: `password-env`)",
             ));
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -122,7 +122,7 @@ mod tests {
             ("duet.local", "no URL"),
             ("https://duet", "plain HTTP"),
             ("ftp://duet", "not http"),
-            ("http://user:hunter2@duet", "--password-env"),
+            ("http://user:hunter2@duet", "`password-env`"),
             ("http://duet/rr_connect?password=hunter2", "end behind the host"),
             ("http://duet?password=hunter2", "end behind the host"),
             ("http://duet#hunter2", "end behind the host"),

@@ -69,7 +69,7 @@ impl Design {
     pub fn new(terms: Vec<Term>, target: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
         let (rows, count) = (target.len(), terms.len());
         if weights.len() != rows || terms.iter().any(|term| term.values.len() != rows) {
-            return Err(Error::Input(
+            return Err(Error::Shape(
                 "the columns of a design have to have as many rows as its target".into(),
             ));
         }
@@ -189,13 +189,13 @@ impl Design {
             let advice = match term.parameter {
                 Parameter::KE => "log a flow that is not 0",
                 Parameter::KBase | Parameter::Tau if filter > noise => {
-                    "Q changes too fast for the filter: log with a shorter dt, or smooth less by a shorter --window"
+                    "Q changes too fast for the filter: log with a shorter dt, or smooth less by a shorter `window`"
                 }
-                Parameter::KBase | Parameter::Tau => "vary the flow Q, or smooth more by a longer --window",
+                Parameter::KBase | Parameter::Tau => "vary the flow Q, or smooth more by a longer `window`",
                 Parameter::Gamma => "log with a w_rot that is not 0 and varies",
             };
             return format!(
-                "{names} has no effect, as {columns} is 0 throughout, or no more than its errors: {advice}, or --fix {names}=…"
+                "{names} has no effect, as {columns} is 0 throughout, or no more than its errors: {advice}, or `fix` {names}=…"
             );
         }
         if terms.iter().all(|term| term.values == terms[0].values) {
@@ -215,7 +215,7 @@ impl Design {
         }
         let relation = if terms.len() == 2 { "are parallel" } else { "depend on each other" };
         let fixes: Vec<String> =
-            terms.iter().map(|term| format!("--fix {}=…", term.parameter.name())).collect();
+            terms.iter().map(|term| format!("`fix` {}=…", term.parameter.name())).collect();
         format!(
             "{names} cannot be told apart, as {columns} {relation}: {}, or {}",
             advice.join(", and "),

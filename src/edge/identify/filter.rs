@@ -5,6 +5,7 @@
 
 use nalgebra::{DMatrix, DVector};
 
+use crate::percentile::median;
 use crate::{Error, Result};
 
 /// A step longer than so many median steps is a gap.
@@ -74,11 +75,7 @@ pub struct Derivatives {
 /// at 201 rows some seconds for 200,000 of them.
 pub fn differentiate(dt: &[f64], values: &[f64], window: usize, order: usize) -> Derivatives {
     let half = window / 2;
-    let median = {
-        let mut sorted = dt.get(1..).unwrap_or_default().to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(1.0)
-    };
+    let median = { median(dt.get(1..).unwrap_or_default()).unwrap_or(1.0) };
     let gap: Vec<bool> = dt.iter().enumerate().map(|(row, &dt)| row > 0 && dt > GAP * median).collect();
     let mut inside = gap.iter().skip(1).take(window - 1).filter(|gap| **gap).count();
     let (mut rows, mut squares) = (Vec::new(), 0.0);

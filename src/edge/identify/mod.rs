@@ -350,14 +350,14 @@ pub fn identify(log: &Log, options: &Options) -> Result<Identification> {
         // A window that helps against one of them makes the other larger.
         let blurred = of.filter_bias.map(f64::abs) > of.noise_bias.map(f64::abs);
         if let Some(bias) = matters(&of.noise_bias) {
-            let window = if blurred { "" } else { "a longer --window, or " };
+            let window = if blurred { "" } else { "a longer `window`, or " };
             warnings.push(format!(
                 "noise of {source} shifts {name} by about {:.1} %: {window}a log of dQ with less noise, helps",
                 percent(bias)
             ));
         }
         if let Some(bias) = matters(&of.filter_bias) {
-            let shorter = if blurred { "a shorter --window, or " } else { "" };
+            let shorter = if blurred { "a shorter `window`, or " } else { "" };
             warnings.push(format!(
                 "{source} changes fast for a window of {window} rows, which shifts {name} by about {:.1} %: {shorter}a log with a shorter dt, helps",
                 percent(bias)

@@ -69,7 +69,7 @@ impl Floats {
         let whole = start.is_multiple_of(width) && end.is_multiple_of(width);
         if start > end || end > bytes || end - start != out.len() as u64 || !whole {
             let room = out.len();
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "the bytes {start}..{end} of an array of {bytes} are not whole values within it that fit into {room}"
             )));
         }

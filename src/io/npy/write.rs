@@ -38,7 +38,7 @@ pub fn write_labels(path: &Path, labels: &[i32]) -> Result<()> {
 pub fn write_tensor<T: Value>(path: &Path, shape: &[usize], values: &[T]) -> Result<()> {
     let (count, found) = (shape.iter().try_fold(1usize, |all, &n| all.checked_mul(n)), values.len());
     if count != Some(found) {
-        return Err(Error::Input(format!("an array of shape {shape:?} cannot have {found} values")));
+        return Err(Error::Shape(format!("an array of shape {shape:?} cannot have {found} values")));
     }
     write_whole(path, |out| {
         write_header(out, T::CODE, size_of::<T>(), shape)?;

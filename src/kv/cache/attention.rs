@@ -46,7 +46,7 @@ impl KvCache {
         let dim = self.layout.query_dim();
         let row = heads * dim;
         if !queries.len().is_multiple_of(row) {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "queries of {} values are no rows of [{heads}, {dim}]",
                 queries.len()
             )));
@@ -75,6 +75,7 @@ impl KvCache {
     /// # Errors
     /// [`Error::Input`] if the layer is not there or was not appended to, if a sequence has changed since the step began or has no
     /// tokens, for another number of queries, and for a rule that is none; the device's.
+    #[doc(hidden)]
     pub fn attend_into(
         &self,
         gpu: &Context,
@@ -178,7 +179,7 @@ impl KvCache {
             lengths.extend((first..=length).map(|length| (i, length)));
         }
         if queries != lengths.len() as u64 || queries == 0 {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "queries of {queries} tokens are given, where those of {} are expected",
                 lengths.len()
             )));

@@ -333,7 +333,7 @@ impl KvCache {
     pub fn center(&mut self, gpu: &Context, means: &[f32]) -> Result<()> {
         let Layout { layers, kv_heads, head_dim, .. } = self.layout;
         if means.len() != layers * kv_heads * head_dim || means.iter().any(|mean| !mean.is_finite()) {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{} means are given, where [{layers}, {kv_heads}, {head_dim}] finite ones are expected",
                 means.len()
             )));

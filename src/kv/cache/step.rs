@@ -244,7 +244,7 @@ impl KvCache {
             let (name, dim) = (half.codec.side().name(), half.codec.dim());
             let row = kv_heads * dim;
             if given.len() as u64 != step.tokens * row as u64 {
-                return Err(Error::Input(format!(
+                return Err(Error::Shape(format!(
                     "{name} of {} values are given, where [{}, {kv_heads}, {dim}] are expected",
                     given.len(),
                     step.tokens
@@ -269,6 +269,7 @@ impl KvCache {
     /// # Errors
     /// [`Error::Input`], and nothing has changed, if the layer is not there or has been appended to, or if a sequence has
     /// changed since the step began, and for buffers of another size.
+    #[doc(hidden)]
     pub fn append_from(
         &mut self,
         gpu: &Context,
@@ -349,7 +350,7 @@ pub(super) fn exactly(what: &str, buffer: &Buffer, [rows, bytes]: [u64; 2]) -> R
     if buffer.rows() == rows && buffer.bytes() == rows * bytes {
         return Ok(());
     }
-    Err(Error::Input(format!(
+    Err(Error::Shape(format!(
         "{what}: {} rows of {} bytes in all are given, where {rows} rows of {bytes} each are expected",
         buffer.rows(),
         buffer.bytes()
@@ -371,7 +372,7 @@ fn check(codec: &Codec, given: &[f32], mean: Option<&[f32]>, kv_heads: usize) ->
         let fits = |x: f32| x.abs() <= LARGEST;
         if let Some(at) = (0..dim).find(|&at| !(fits(vector[at]) && fits(own[at]))) {
             let less = if mean.is_some() { format!(", {} less the mean", own[at]) } else { String::new() };
-            return Err(Error::Input(format!(
+            return Err(Error::NotFinite(format!(
                 "{}: token {token}, head {head}, channel {at} is {}{less}; a cache holds finite values of at most 65504",
                 codec.side().name(),
                 vector[at]

@@ -107,7 +107,7 @@ pub fn plan<'m>(model: &'m Model, names: &Names) -> Result<Plan<'m>, String> {
         }
         (_, several) => Err(format!(
             "its output {of} needs {} inputs, {}: lowbit runs networks of one input; choose another output \
-             (--model-output NAME), or make the other inputs constants of the model",
+             (`model-output` NAME), or make the other inputs constants of the model",
             several.len(),
             list(several.iter().map(|info| info.name.as_str()))
         )),
@@ -124,7 +124,7 @@ fn output<'m>(model: &'m Model, wanted: Option<&str>) -> Result<&'m ValueInfo, S
         }
         (None, [output]) => Ok(output),
         (None, several) => Err(format!(
-            "it has {} outputs, {}: name one of them (--model-output NAME)",
+            "it has {} outputs, {}: name one of them (`model-output` NAME)",
             several.len(),
             all()
         )),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lowbit::edge::duet::{Deadlines, deploy};
+use lowbit::internals::edge::duet::{Deadlines, deploy};
 
 use super::server::{Fault, Printer, When};
 use super::*;

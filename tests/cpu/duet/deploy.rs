@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lowbit::Error;
-use lowbit::edge::duet::{Deadlines, Deployment, deploy};
+use lowbit::internals::Error;
+use lowbit::internals::edge::duet::{Deadlines, Deployment, deploy};
 
 use super::server::{Fault, Printer, State, When};
 use super::*;

@@ -8,7 +8,7 @@ mod swap;
 
 use std::time::Duration;
 
-use lowbit::edge::duet::{Deadlines, HOOK, HOOKED, MACRO, MACRO_NAME, Password, Session};
+use lowbit::internals::edge::duet::{Deadlines, HOOK, HOOKED, MACRO, MACRO_NAME, Password, Session};
 use server::Printer;
 
 /// A password whose escapes differ from it.
@@ -26,7 +26,7 @@ fn quick() -> Deadlines {
     }
 }
 
-fn open(printer: &Printer, password: &str, deadlines: Deadlines) -> lowbit::Result<Session> {
+fn open(printer: &Printer, password: &str, deadlines: Deadlines) -> lowbit::internals::Result<Session> {
     Session::open(&printer.url().parse().unwrap(), Password::from(password), deadlines)
 }
 

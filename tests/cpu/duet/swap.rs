@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lowbit::edge::duet::{Constants, Deadlines, Status, Swap, swap};
+use lowbit::internals::edge::duet::{Constants, Deadlines, Status, Swap, swap};
 
 use super::server::{Fault, Printer, When};
 use super::*;

@@ -1,20 +1,25 @@
 //! `lowbit plan`: which number format to run a model in on this adapter, by sizes and by measured products.
 
+pub mod cache;
+pub mod checkpoint;
+pub mod geometry;
+pub mod model;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::cache::{self, CacheOptions, CachePlan, Weights};
-pub use super::cache::{AS_IT_IS, HEAD_ROOM};
-use super::model::{Matrices, Model};
-use super::products::{Shape, speed};
-use super::table;
 use crate::format::{ALL, Format};
 use crate::gpu::{AdapterReport, Context};
 use crate::io::gguf::TensorType;
 use crate::roofline::Effort;
+use crate::roofline::products::{Shape, speed};
+use crate::table;
 use crate::{Error, Result};
+pub use cache::{AS_IT_IS, HEAD_ROOM};
+use cache::{CacheOptions, CachePlan, Weights};
+use model::{Matrices, Model};
 
 /// Formats that are compared if none is asked for, and the file as it is.
 pub const FORMATS: [&str; 9] = ["F16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q4_0", "Q3_K", "Q2_K", "TQ2_0"];

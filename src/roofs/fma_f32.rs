@@ -8,7 +8,7 @@ pub const ROW_BYTES: u64 = 16;
 /// Steps in a batch.
 pub const STEPS: u64 = 8;
 
-const FILE: Spec = Spec::new("roofline/fma_f32");
+const FILE: Spec = Spec::new("roofs/fma_f32");
 
 /// From one chain of four values to eight: more hide more latency and take more registers.
 pub const VARIANTS: &[Spec] = &[

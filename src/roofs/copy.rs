@@ -6,8 +6,8 @@ use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 /// Bytes of a row.
 pub const ROW_BYTES: u64 = 16;
 
-const FILE: Spec = Spec::new("roofline/copy").slot("wide", "lib/wide32");
-const FILE_64: Spec = Spec::new("roofline/copy").slot("wide", "lib/wide64");
+const FILE: Spec = Spec::new("roofs/copy").slot("wide", "lib/wide32");
+const FILE_64: Spec = Spec::new("roofs/copy").slot("wide", "lib/wide64");
 
 /// From one load in flight to eight, stripes as wide as the workgroup or as a line, one batch or several.
 pub const VARIANTS: &[Spec] = &[

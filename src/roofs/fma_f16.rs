@@ -4,7 +4,7 @@ use crate::gpu::Spec;
 
 pub use super::fma_f32::{FmaParams, ROW_BYTES, STEPS, bind};
 
-const FILE: Spec = Spec::new("roofline/fma_f16");
+const FILE: Spec = Spec::new("roofs/fma_f16");
 
 /// From one chain of four values to eight: more hide more latency and take more registers.
 pub const VARIANTS: &[Spec] = &[

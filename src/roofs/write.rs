@@ -6,7 +6,7 @@ use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 /// Bytes of a row.
 pub const ROW_BYTES: u64 = 16;
 
-const FILE: Spec = Spec::new("roofline/write");
+const FILE: Spec = Spec::new("roofs/write");
 
 /// From one store in flight to eight, stripes as wide as the workgroup or as a line.
 pub const VARIANTS: &[Spec] = &[

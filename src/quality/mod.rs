@@ -12,8 +12,9 @@ use std::thread;
 
 use serde::Serialize;
 
-use super::{Pair, Scale};
 use crate::Result;
+use crate::codec::{Pair, Scale};
+use crate::percentile::{percentile, sorted};
 use head::{Head, Sums, add, measure_head};
 
 /// How the attention is made, and what is kept as it is.
@@ -45,11 +46,11 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(mut numbers: Vec<f64>) -> Self {
-        numbers.sort_by(f64::total_cmp);
-        let Some(&max) = numbers.last() else { return Self::default() };
-        let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-        Self { mean, p99: numbers[(numbers.len() * 99).div_ceil(100) - 1], max }
+    fn of(numbers: Vec<f64>) -> Self {
+        let numbers = sorted(numbers);
+        let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+        let at = |share| percentile(&numbers, share).unwrap_or_default();
+        Self { mean, p99: at(0.99), max: at(1.0) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One head of keys and values: what its queries see through each cache.
 
-use super::super::{CacheType, Codec, Pair, Side, center};
 use super::{Inputs, Options};
+use crate::codec::{CacheType, Codec, Pair, Side, center};
 use crate::oracle::attend::{Attended, Rule, attend};
 use crate::{Error, Result};
 
@@ -207,11 +207,9 @@ fn through(ty: CacheType, side: Side, x: &[f32], dim: usize, options: &Options) 
     let mut kept = Vec::new();
     for (codec, part) in parts {
         // The codec counts tokens from the first one that it was given.
-        let place = |error| match error {
-            Error::Input(problem) if part.start > 0 => {
-                Error::Input(format!("from token {} on, {problem}", part.start))
-            }
-            other => other,
+        let place = |error: Error| match part.start {
+            0 => error,
+            start => error.reworded(|problem| format!("from token {start} on, {problem}")),
         };
         let encoded = codec.encode(&x[part.start * dim..part.end * dim]).map_err(place)?;
         kept.extend(codec.decode(&encoded)?);

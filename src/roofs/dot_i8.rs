@@ -8,7 +8,7 @@ pub const ROW_BYTES: u64 = 16;
 /// Steps in a batch.
 pub const STEPS: u64 = 8;
 
-const FILE: Spec = Spec::new("roofline/dot_i8");
+const FILE: Spec = Spec::new("roofs/dot_i8");
 
 /// From one chain of four words to eight: more hide more latency and take more registers.
 pub const VARIANTS: &[Spec] = &[

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::geometry::{Attention, Geometry, Layer};
-use super::table;
 use crate::codec::{CacheType, GROUP, Pair};
+use crate::table;
 use crate::{Error, Result};
 
 /// Types that are compared if none is asked for.
@@ -79,7 +79,7 @@ pub struct CachePlan {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CacheRow {
     /// The type, or those of keys and of values.
-    #[serde(rename = "type", serialize_with = "as_text")]
+    #[serde(rename = "type")]
     pub types: Pair,
     /// Bits of a value, scales included, where none stays f16.
     pub bits_per_value: f64,
@@ -108,7 +108,7 @@ pub struct ContextRow {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ContextCell {
     /// The type, or those of keys and of values.
-    #[serde(rename = "type", serialize_with = "as_text")]
+    #[serde(rename = "type")]
     pub types: Pair,
     /// Bytes that it takes.
     pub bytes: u64,
@@ -117,10 +117,6 @@ pub struct ContextCell {
     /// Tokens a second, were there nothing but reading the cache and the products with the weights; null where the
     /// bandwidth is not known, or nothing is read.
     pub tokens_per_s: Option<f64>,
-}
-
-fn as_text<S: serde::Serializer>(of: &Pair, to: S) -> std::result::Result<S::Ok, S::Error> {
-    to.collect_str(of)
 }
 
 /// Counts the cache of `geometry` in every type.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::LARGEST;
+use crate::codec::LARGEST;
 use crate::io::npy::read_tensor;
 use crate::{Error, Result};
 
@@ -100,7 +100,7 @@ impl Inputs {
             ""
         };
         if !wanted.is_empty() {
-            return Err(Error::Input(format!(
+            return Err(Error::Shape(format!(
                 "{q_name} {:?}, {k_name} {:?} and {v_name} {:?} do not fit together: {wanted}",
                 q.shape, k.shape, v.shape
             )));
@@ -113,7 +113,7 @@ impl Inputs {
             if let Some(at) = tensor.values.iter().position(|x| x.is_nan() || x.abs() > most) {
                 let (head, place) = (at / (tokens * dim), at % (tokens * dim));
                 let limit = if most < f32::MAX { ", at most 65504, the largest that f16 holds" } else { "" };
-                return Err(Error::Input(format!(
+                return Err(Error::NotFinite(format!(
                     "{name}: layer {}, head {}, token {}, channel {} is {}; expected finite values{limit}",
                     head / heads,
                     head % heads,

@@ -8,8 +8,8 @@ pub const ROW_BYTES: u64 = 2048;
 /// Bytes of a row of `y`.
 pub const OUT_ROW_BYTES: u64 = 32;
 
-const FILE: Spec = Spec::new("roofline/read_xor").slot("wide", "lib/wide32");
-const FILE_64: Spec = Spec::new("roofline/read_xor").slot("wide", "lib/wide64");
+const FILE: Spec = Spec::new("roofs/read_xor").slot("wide", "lib/wide32");
+const FILE_64: Spec = Spec::new("roofs/read_xor").slot("wide", "lib/wide64");
 
 /// From one load in flight to sixteen, of 32-bit words or of 64-bit ones.
 pub const VARIANTS: &[Spec] = &[

@@ -1,0 +1,65 @@
+//! Every module with all that it has, for the command line, tests and benches: none of it is promised to anyone else.
+
+pub use crate::{Error, Result};
+
+macro_rules! rooms {
+    ($($(#[$gate:meta])* $room:ident: $($(#[$inner_gate:meta])* $inner:ident)*;)*) => {$(
+        $(#[$gate])*
+        #[allow(unused_imports, reason = "the list is the same whether a room has such items or not")]
+        pub mod $room {
+            pub use crate::$room::*;
+            $($(#[$inner_gate])* pub mod $inner {
+                pub use crate::$room::$inner::*;
+            })*
+        }
+    )*};
+}
+
+macro_rules! rooms_of_gpu {
+    ($($inner:ident)*) => {$(
+        pub mod $inner {
+            pub use crate::gpu::$inner::*;
+        }
+    )*};
+}
+
+rooms! {
+    audit: telemetry;
+    calibration:;
+    cases:;
+    classify: average_pool calibrate dense dense_integer engine extent gather histogram judge latency layout max_pool pointwise pooling rank softmax starnet steps watch window;
+    codec:;
+    #[cfg(feature = "cli")]
+    edge:;
+    format: planes;
+    io: csv hash kind labels onnx output #[cfg(feature = "cli")] picture saved stream table;
+    kmeans: adapters assign assignment batch centroid checkpoint control distance element frame iterate labeller lloyd mini_batch #[cfg(feature = "cli")] palette points product radix_sort rerank seed statistics transform;
+    kv: append attend blocks cache extent keep layout rotate timing;
+    matmul: activation choice dequantize known matmul matmul_integer matmul_matrix matvec matvec_integer row_scale;
+    network:;
+    oracle:;
+    #[cfg(feature = "cli")]
+    plan:;
+    quality:;
+    quantize:;
+    random:;
+    #[cfg(feature = "cli")]
+    report:;
+    roofline: kernels products;
+    roofs:;
+    #[cfg(feature = "cli")]
+    table:;
+}
+
+/// The core, with what kernels are made of.
+pub mod gpu {
+    pub use crate::gpu::buffer::Readback;
+    pub use crate::gpu::kernel::{Bound, Kernel, OpKind, ParamType, Params, Work, params};
+    pub use crate::gpu::record::{PassRecord, Recorder};
+    pub use crate::gpu::reflect::Reflection;
+    pub use crate::gpu::source::Spec;
+    pub use crate::gpu::timing::{Timing, time};
+    pub use crate::gpu::*;
+
+    rooms_of_gpu! { buffer context dispatch kernel record reflect source table timing tune verify }
+}

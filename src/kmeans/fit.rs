@@ -1,0 +1,248 @@
+//! The fit: statistics, placement on the adapters, starts, and what is returned of the best.
+
+use std::time::Instant;
+
+use super::adapters;
+use super::centroid::{Scales, power_below};
+use super::checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
+use super::fitted::{Fitted, balance, to_labels};
+use super::frame::Transform;
+use super::iterate::Lloyd;
+use super::options::{Init, KMeans, check_weights};
+use super::points::Points;
+use super::progress::Progress;
+use super::source::Source;
+use super::statistics::Statistics;
+use super::views::Scaled;
+use crate::gpu::Context;
+use crate::io::npy::Matrix;
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// With fewer points for each cluster, centroids say more about the sample than about the data (FAISS).
+const ENOUGH_POINTS: usize = 39;
+
+impl KMeans {
+    /// Clusters the rows of `data` (`[n, d]`).
+    ///
+    /// # Errors
+    /// [`Error::Input`] for k = 0, more clusters than points, values that are not finite, centroids of the wrong shape;
+    /// those of reading; those of [`Checkpoints`]; the device's.
+    pub fn fit(&self, gpu: &Context, data: &dyn Source, progress: impl FnMut(Progress)) -> Result<Fitted> {
+        self.fit_weighted(gpu, data, None, progress)
+    }
+
+    /// As [`KMeans::fit`], with a weight for each row (`[n]`): it counts as often. Rows of weight 0 get a label too.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit`]; [`Error::Input`] for weights that are negative, not finite, all 0, or not `n`.
+    pub fn fit_weighted(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        progress: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        self.fit_on(&[gpu], data, weights, progress)
+    }
+
+    /// As [`KMeans::fit_weighted`], on several adapters (or several devices of one): each has an equal share of the points,
+    /// and [`KMeans::memory`] is that of each. The result is that of the first alone, to the bit, if they all are of one
+    /// model; otherwise points that lie almost as near to another centroid may go there.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit_weighted`]; [`Error::Input`] for no adapter.
+    pub fn fit_on(
+        &self,
+        gpus: &[&Context],
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        if self.subsample.is_some() {
+            return self.fit_sample(gpus, data, weights, progress);
+        }
+        let Some(checkpoints) = &self.checkpoints else {
+            return self.fit_kept(gpus, data, weights, None, &mut progress);
+        };
+        let shape = (self.k, data.cols());
+        let identity = self.identity(data.rows() as usize, data.cols(), weights);
+        let mut keeper = Keeper::open(checkpoints, identity, shape)?;
+        let _heeding: Vec<_> = gpus.iter().map(|gpu| gpu.heed(&checkpoints.stop)).collect();
+        let fitted = self.fit_kept(gpus, data, weights, Some(&mut keeper), &mut progress);
+        fitted.map_err(|error| keeper.close(error))
+    }
+
+    /// All starts, whose states `keeper` keeps.
+    fn fit_kept(
+        &self,
+        gpus: &[&Context],
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        mut keeper: Option<&mut Keeper>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted> {
+        let begun = Instant::now();
+        let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
+        let statistics = match (&mut keeper, &self.checkpoints) {
+            (Some(keeper), Some(checkpoints)) => {
+                let hashed = Hashed::new(data, checkpoints);
+                let statistics = self.statistics(&hashed, "X")?;
+                keeper.identify(hashed.finish()?)?;
+                statistics
+            }
+            _ => self.statistics(data, "X")?,
+        };
+        self.check(n, d)?;
+        // Only how weights relate to each other matters, so the heaviest is brought between 1 and 2: none is then beyond f32.
+        let unit = match weights {
+            Some(weights) => power_below(check_weights(weights, n, k)?),
+            None => 1.0,
+        };
+        let weights: Option<Vec<f32>> =
+            weights.map(|weights| weights.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect());
+        let weights = weights.as_deref();
+        let heaviest = weights.map(|weights| f64::from(weights.iter().copied().fold(0.0, f32::max)));
+        let lightest = weights.into_iter().flatten().copied().filter(|&weight| weight > 0.0);
+        let lightest = f64::from(lightest.fold(f32::INFINITY, f32::min));
+        let given = match &self.init {
+            Init::Centroids(given) => Some(Statistics::of(given, "init")?),
+            _ => None,
+        };
+        let factor = self.factor(&statistics, n as u64, given.as_ref());
+        let (settings, statistics) = (self.scaled(factor), statistics.scaled(factor));
+        let scaled = Scaled { of: data, factor };
+        let (whole, data) = (data, scaled.source());
+        let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
+        let given = given.map(|given| given.scaled(factor));
+        let transform = self.map_of(&statistics, given.as_ref())?;
+        let size = statistics.size_of(&transform);
+        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
+        let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
+        if let Some(keeper) = &mut keeper {
+            if let Transform::Centred(mean) = &transform {
+                keeper.mean = mean.iter().copied().map(f64::from).collect();
+            }
+            (stand, position) = keeper.begin(&adapters::names(gpus), starts, stand)?;
+        }
+        let parts = adapters::share(gpus, data, weights)?;
+        let gpu = parts[0].gpu;
+        let points = adapters::place(&parts, &transform, statistics.square_of(&transform), self.room)?;
+        let tol = (self.tol * statistics.variance) as f32;
+        let scales = Scales::new(size, heaviest).reaching(&statistics, lightest);
+        let loops = parts
+            .iter()
+            .zip(&points)
+            .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
+        let squares = match (&transform, weights) {
+            (Transform::Centred(centre), None) => Some(statistics.squares(n as f64, centre)),
+            _ => None,
+        };
+        let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
+        while stand.start < starts {
+            lloyd.forget_labels()?;
+            let mut history = Vec::new();
+            if let Some(position) = position.take() {
+                lloyd.restore(&position)?;
+                history = position.history;
+            } else {
+                let (mut random, mut notices) = (stand.random.clone(), Vec::new());
+                keep(&mut keeper, &stand)?;
+                let mut watched = |news| {
+                    progress(news);
+                    keep(&mut keeper, &stand)
+                };
+                // What chooses among all points finds them on the first adapter.
+                let all = match (&self.init, &points[..]) {
+                    (Init::Centroids(_), _) | (_, [_]) => None,
+                    _ => Some(Points::new(gpu, data, weights, &transform, self.room_to_choose(d))?),
+                };
+                let all = all.as_ref().unwrap_or(&points[0]);
+                let first = settings.first(gpu, all, &transform, &mut random, &mut notices, &mut watched)?;
+                if stand.start == 0 {
+                    stand.notices.append(&mut notices);
+                }
+                stand.random = random;
+                lloyd.start_from(&first)?;
+            }
+            let keeping = keeper.as_deref_mut().map(|keeper| Keeping { keeper, stand: &stand });
+            let outcomes = lloyd.run(self.max_iter, history, keeping, &mut progress)?;
+            let [outcome] = &outcomes[..] else {
+                return Err(Error::DeviceLost("the control block is empty".into()));
+            };
+            let inertia = lloyd.inertia()?;
+            if stand.best.as_ref().is_none_or(|best| inertia < best.inertia) {
+                let (centroids, labels) = (lloyd.labeller.centroids()?, Some(lloyd.labels()?));
+                stand.best = Some(Best { inertia, outcome: outcome.clone(), centroids, labels });
+            }
+            stand.start += 1;
+        }
+        let Stand { best: Some(best), mut notices, .. } = stand else {
+            return Err(Error::Input("n_init=0 should be >= 1".into()));
+        };
+        let Best { mut inertia, outcome, centroids, labels } = best;
+        let measure = Self::measure(factor);
+        inertia /= measure;
+        let there = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
+        let cluster_centers = there.scaled(1.0 / factor);
+        let kept = transform.keeps(&centroids, &cluster_centers.scaled(factor));
+        let mut reranked = lloyd.reranked()?;
+        let labels = match labels {
+            Some(labels) if kept => to_labels(labels)?,
+            // Labels are those of the centroids that are returned; and a checkpoint, from which the best start may have been
+            // resumed, has none.
+            _ => {
+                drop(lloyd);
+                drop(points);
+                let labelled =
+                    self.label(gpus, whole, &statistics.scaled(1.0 / factor), weights, &cluster_centers)?;
+                reranked = [reranked, labelled.reranked].into_iter().sum();
+                if !kept {
+                    inertia = labelled.inertia;
+                }
+                labelled.labels
+            }
+        };
+        notices.extend(adapters::notice(gpus, &parts));
+        let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
+        if distinct_clusters < k {
+            notices.push(format!(
+                "Number of distinct clusters ({distinct_clusters}) found smaller than n_clusters ({k}). \
+                 Possibly due to duplicate points in X."
+            ));
+        }
+        if !outcome.converged {
+            notices.push(format!("not converged after {} iterations (`max-iter`)", outcome.n_iter));
+        }
+        if n / k < ENOUGH_POINTS {
+            notices
+                .push(format!("{n} points for {k} clusters: {ENOUGH_POINTS} or more for each are advised"));
+        }
+        Ok(Fitted {
+            n,
+            d,
+            k,
+            metric: self.metric,
+            n_iter: outcome.n_iter,
+            converged: outcome.converged,
+            inertia: inertia * unit,
+            history: outcome.history.iter().map(|inertia| inertia / measure * unit).collect(),
+            imbalance,
+            ms_per_iteration: outcome.iteration.as_secs_f64() * 1e3,
+            seconds: begun.elapsed().as_secs_f64(),
+            distinct_clusters,
+            reranked,
+            notices,
+            cluster_centers,
+            labels,
+        })
+    }
+}
+
+/// Keeps a fit that is about to choose the centroids of a start.
+fn keep(keeper: &mut Option<&mut Keeper>, stand: &Stand) -> Result<()> {
+    let Some(keeper) = keeper else { return Ok(()) };
+    let mut keeping = Keeping { keeper, stand };
+    let due = keeping.due();
+    keeping.reach(None, due)
+}
