@@ -17,6 +17,7 @@ pub const THRESHOLDS: [f32; 2] = [0.5, 0.85];
 /// A part of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Part {
     /// The drop of the area under the ROC curve.
     Auc,

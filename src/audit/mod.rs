@@ -100,6 +100,7 @@ pub enum Bound {
 
 /// The verdict, and everything that it rests on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Audit {
     /// The verdict in a word.
     pub status: Status,

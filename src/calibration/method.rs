@@ -14,6 +14,7 @@ const LEAST: usize = 128;
 /// How a threshold is chosen from a histogram. As text: `entropy`, `min-max`, `percentile:99.99`, `mse`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[non_exhaustive]
 pub enum Method {
     /// The threshold of the least Kullback-Leibler divergence of the values from their codes (Migacz, NVIDIA, GTC
     /// 2017).

@@ -46,6 +46,7 @@ pub const GROUP: usize = 32;
 
 /// How a cache keeps keys or values. Shaders know a type by its number here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum CacheType {
     /// IEEE half precision.
     F16,
@@ -97,6 +98,7 @@ impl CacheType {
     }
 
     /// Bits of a code.
+    #[doc(hidden)]
     pub fn code_bits(self) -> usize {
         match self {
             Self::F16 => 16,
@@ -108,16 +110,19 @@ impl CacheType {
     }
 
     /// Whether it is KIVI: a scale and a minimum for each group, keys by channel.
+    #[doc(hidden)]
     pub fn is_kivi(self) -> bool {
         matches!(self, Self::Kivi4 | Self::Kivi2)
     }
 
     /// Whether it is TurboQuant: rotated, with centroids.
+    #[doc(hidden)]
     pub fn is_turbo(self) -> bool {
         matches!(self, Self::Turbo4 | Self::Turbo3 | Self::Turbo2)
     }
 
     /// Whether rope keys beside latents can have it: scales of groups, no rotation.
+    #[doc(hidden)]
     pub fn is_for_rope(self) -> bool {
         matches!(self, Self::F16 | Self::Q8_0 | Self::Q4_0)
     }
@@ -140,6 +145,7 @@ impl CacheType {
     }
 
     /// The widths of the planes that its codes lie in, one after another: 3 bits are 2 and 1.
+    #[doc(hidden)]
     pub fn planes(self) -> &'static [usize] {
         match self.code_bits() {
             16 => &[16],

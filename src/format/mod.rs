@@ -31,6 +31,7 @@ use planes::{PAIR, Plane, Row};
 
 /// A number format.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Format {
     /// ggml's name for it, such as `Q4_K`.
     pub name: &'static str,

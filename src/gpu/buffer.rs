@@ -50,6 +50,7 @@ impl Buffer {
     }
 
     /// The same, cut as if the adapter's binding limit were `limit` bytes.
+    #[doc(hidden)]
     pub fn with_limit(gpu: &Context, label: &str, rows: u64, row_bytes: u64, limit: u64) -> Result<Self> {
         let limit = limit.min(gpu.adapter.max_binding_bytes);
         let whole = rows.checked_mul(row_bytes);
@@ -169,6 +170,7 @@ impl Buffer {
     }
 
     /// Fills the buffer and its guards with a pattern that is no number and no sensible integer.
+    #[doc(hidden)]
     pub fn poison(&self, gpu: &Context) -> Result<()> {
         self.check(gpu)?;
         gpu.scoped(&self.label, self.bytes(), || {
@@ -275,6 +277,7 @@ impl Buffer {
     }
 
     /// Whether the guards around every part still hold the poison; always true outside guarded mode.
+    #[doc(hidden)]
     pub fn guards_hold(&self, gpu: &Context) -> Result<bool> {
         for part in self.parts.iter().filter(|part| part.start > 0) {
             let mut all = vec![0u32; (part.raw.size() / 4) as usize];

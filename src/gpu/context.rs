@@ -39,13 +39,17 @@ pub struct Options {
     /// Part of the adapter's name, in any case; otherwise `WGPU_ADAPTER_NAME`, otherwise the best there is.
     pub adapter: Option<String>,
     /// Surround every buffer with guard words and fill it with a poison pattern: for verification. No table of the user's counts.
+    #[doc(hidden)]
     pub guarded: bool,
     /// Most workgroups side by side in a grid, where they are to be fewer than the backends allow (65,535): so that small cases
     /// fold as large ones do. For verification.
+    #[doc(hidden)]
     pub fold: Option<u32>,
     /// Time every variant that runs wherever one is chosen, and take the fastest: see [`Context::take_choices`].
+    #[doc(hidden)]
     pub measure: bool,
     /// Time every pass and keep its record for a trace.
+    #[doc(hidden)]
     pub profile: bool,
     /// Hears the notices as they come, and what takes long.
     pub listener: Option<Listener>,
@@ -59,6 +63,7 @@ pub const MOST_BUFFERS: u32 = 8;
 
 /// What an adapter says of itself.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct AdapterReport {
     /// Name, such as `NVIDIA H200`.
     pub name: String,

@@ -33,6 +33,7 @@ use crate::{Error, Result};
 
 /// Clusterings of several problems.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct FittedBatch {
     /// Problems.
     pub problems: usize,
@@ -68,6 +69,7 @@ pub struct FittedBatch {
 
 /// Labels of the points of several problems by given centroids.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct PredictedBatch {
     /// `[problems]` sums of the distances of the points to their centroids.
     pub inertia: Vec<f64>,

@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 /// A clustering.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Fitted {
     /// Points.
     pub n: usize,

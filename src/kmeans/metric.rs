@@ -5,6 +5,7 @@ use serde::Serialize;
 /// What "near" means, and what a centroid is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Metric {
     /// Squared euclidean distance; centroids are means.
     #[default]
@@ -17,6 +18,7 @@ pub enum Metric {
 
 /// What becomes of a cluster without points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Empty {
     /// It takes the point that lies farthest from its centroid (scikit-learn).
     #[default]

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 /// Where the first centroids come from.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Init {
     /// Greedy k-means++ (Arthur and Vassilvitskii 2007), with 2 + floor(ln k) trials per step.
     PlusPlus,

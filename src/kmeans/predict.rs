@@ -17,6 +17,7 @@ use crate::{Error, Result};
 
 /// Labels of points by given centroids.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Predicted {
     /// Points.
     pub n: usize,

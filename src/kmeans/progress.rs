@@ -7,6 +7,7 @@ use std::time::Duration;
 const BATCH_TIME: Duration = Duration::from_millis(250);
 /// What the host learns between batches.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Progress {
     /// The first centroids are being chosen.
     Seeding {

@@ -26,6 +26,7 @@ use crate::{Error, Result};
 
 /// What may be multiplied: weights with f32, codes with int8, or weights with f16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Path {
     /// The fastest of all on such adapters; f16 only for many columns.
     #[default]
@@ -86,6 +87,7 @@ pub fn products(
 
 /// What [`Weights::times`] gives.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Product {
     /// `[rows, n]`.
     pub values: Vec<f32>,

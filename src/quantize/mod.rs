@@ -136,12 +136,14 @@ fn fallback(format: &Format) -> Option<&'static Format> {
 }
 
 /// Whether llama.cpp's quantizer leaves a tensor of this name as it is.
+#[doc(hidden)]
 pub fn is_kept(name: &str) -> bool {
     EXCEPTED.iter().any(|pattern| glob::matches(pattern, name))
 }
 
 /// What rows of `cols` weights become where `format` is wanted: that if they are whole blocks of it, otherwise what
 /// llama.cpp takes instead, if they are whole blocks of that; none stays as it is.
+#[doc(hidden)]
 pub fn fitting(format: &'static Format, cols: u64) -> Option<&'static Format> {
     let fits = |format: &&Format| cols.is_multiple_of(format.elements as u64);
     Some(format).filter(fits).or_else(|| fallback(format).filter(fits))

@@ -43,6 +43,7 @@ pub(super) fn row(step: &Step<'_>, sums: &work::Sums) -> Row {
 
 /// What became of a file.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Quantized {
     /// The format that was asked for.
     pub format: &'static str,

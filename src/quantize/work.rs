@@ -24,6 +24,7 @@ const MOST_THREADS: usize = 64;
 
 /// What was written.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Written {
     /// What became of each tensor.
     pub quantized: Quantized,

@@ -15,6 +15,7 @@ use crate::gpu::{AdapterReport, OpKind, Work};
 
 /// The measured roofs of one adapter.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Roofs {
     /// The adapter.
     pub adapter: AdapterReport,
@@ -47,6 +48,7 @@ pub struct Roofs {
 /// The best rate of all variants of a kernel, and of all rounds: a roof is what the adapter can do, so whatever made
 /// another round slower does not lower it.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Roof {
     /// The best round's rate at its median time, in `unit`.
     pub value: f64,
@@ -74,6 +76,7 @@ pub struct Roof {
 
 /// The cost of starting work.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Launch {
     /// A dispatch that waits for the one before, in microseconds: the time at size zero of a line through the times
     /// of small writes. Null where the line is at or below zero there.

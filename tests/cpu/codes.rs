@@ -404,7 +404,7 @@ fn integers_that_look_like_codes_are_refused_and_others_are_not() {
         let written =
             Plan::new(source.as_ref(), &dropped).unwrap().write(&folder.path("o.gguf"), &mut |_| ()).unwrap();
         assert_eq!((written.quantized.tensors.len(), written.quantized.left_out.len()), (1, 1));
-        assert_eq!(written.quantized.left_out[0].why, format!("--drop {name}"));
+        assert_eq!(written.quantized.left_out[0].why, format!("`drop` {name}"));
     }
     let mut all = vec![tensor("y", "F32", &[2, 2], f32s([1.0; 4]))];
     for (name, dtype, shape, bytes) in [

@@ -136,9 +136,9 @@ fn features_are_matched_by_name() {
     refused(
         check(&["lable"], None),
         &path,
-        &["--without 'lable': no column is called so; there are 'speed', 'heat', 'label', 'note'"],
+        &["`without` 'lable': no column is called so; there are 'speed', 'heat', 'label', 'note'"],
     );
-    refused(check(&["heat"], Some(&texts(&["heat"]))), &path, &["--without 'heat'", "is a feature"]);
+    refused(check(&["heat"], Some(&texts(&["heat"]))), &path, &["`without` 'heat'", "is a feature"]);
     refused(
         read_features(&path, None, &texts(&["label", "note", "heat", "speed"])),
         &path,
@@ -157,7 +157,7 @@ fn features_are_matched_by_name() {
     refused(
         check_left(&texts(&["label"]), None, &[(&array, &found)]),
         &array,
-        &["--without 'label'", "have no names"],
+        &["`without` 'label'", "have no names"],
     );
 
     let wide: Vec<String> = (0..25).map(|at| format!("c{at}")).collect();
@@ -311,7 +311,7 @@ fn examples_are_held_against_the_model() {
     refused(
         found.check(&path, "x", &[2]),
         &path,
-        &["it has 3 features; the model's input 'x' takes 2", "--without"],
+        &["it has 3 features; the model's input 'x' takes 2", "`without`"],
     );
 
     let write = |shape: &str| {

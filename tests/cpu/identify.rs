@@ -319,12 +319,12 @@ fn what_a_log_does_not_determine_is_named() {
         // A constant speed.
         let steady = Recipe { turning: [20.0, 0.0], ..base.clone() };
         let text = refusal(&steady, &[]);
-        says(&text, &["rank 3 of 4", "k_e and gamma cannot be told apart", "vary w_rot", "--fix k_e=…"]);
+        says(&text, &["rank 3 of 4", "k_e and gamma cannot be told apart", "vary w_rot", "`fix` k_e=…"]);
         steady.identify(&Options { fixed: vec!["k_e=12".parse().unwrap()], ..Options::default() }).unwrap();
         // No speed.
         let still = Recipe { turning: [0.0, 0.0], ..base.clone() };
         let text = refusal(&still, &[]);
-        says(&text, &["rank 3 of 4", "gamma has no effect", "w_rot*Q is 0", "--fix gamma=…"]);
+        says(&text, &["rank 3 of 4", "gamma has no effect", "w_rot*Q is 0", "`fix` gamma=…"]);
         still.identify(&Options { fixed: vec!["gamma=0".parse().unwrap()], ..Options::default() }).unwrap();
         // A constant flow: nothing has any derivative.
         let text = refusal(&Recipe { waves: Vec::new(), ..base.clone() }, &[]);
@@ -402,7 +402,7 @@ fn noise_of_q_is_found_its_bias_estimated_and_a_longer_window_helps() {
     assert!(!longer.warnings.iter().any(|w| w.contains("noise of Q")), "{:?}", longer.warnings);
     // Where noise is all there is of ddQ, tau is refused.
     let drowned = Recipe { noise_of_q: 0.1, ..noisy };
-    says(&refusal(&drowned, &[]), &["tau has no effect", "no more than its errors", "--window"]);
+    says(&refusal(&drowned, &[]), &["tau has no effect", "no more than its errors", "`window`"]);
 }
 
 #[test]
@@ -412,13 +412,13 @@ fn a_window_that_is_too_long_is_found_and_its_bias_estimated() {
     let tau = &found.parameters[2];
     let (bias, error) = (tau.filter_bias.unwrap(), tau.estimate - 0.02);
     assert!(error.abs() > 0.0002 && (0.5..1.5).contains(&(bias / error)), "{bias} {error}");
-    assert!(found.warnings.iter().any(|w| w.contains("shorter --window")), "{:?}", found.warnings);
+    assert!(found.warnings.iter().any(|w| w.contains("shorter `window`")), "{:?}", found.warnings);
     // A longer one is not advised as well.
     assert!(!found.warnings.iter().any(|w| w.contains("longer")), "{:?}", found.warnings);
     // Where the filter leaves next to nothing of ddQ, it is not to smooth more.
     let waves = vec![[1.5, 1500.0, 0.3], [0.8, 1650.0, 1.1]];
     let text = refusal(&Recipe { waves, noise: 0.0, rows: 5000, ..Recipe::default() }, &[]);
-    says(&text, &["tau has no effect", "log with a shorter dt, or smooth less by a shorter --window"]);
+    says(&text, &["tau has no effect", "log with a shorter dt, or smooth less by a shorter `window`"]);
     assert!(!text.contains("longer"), "{text}");
     // Noise alone is not taken for that.
     let noisy = Recipe { noise_of_q: 1e-3, ..Recipe::default() }

@@ -369,7 +369,7 @@ fn tables_are_arrays_too() {
     assert_eq!((weights.values.as_slice(), flat), (&[0.5, 2.5][..], true));
     let error = read_matrix(&path).unwrap_err().to_string();
     assert!(error.ends_with("line 2, column 1 ('id'): 'x' is no number"), "{error}");
-    refused(Vectors::open(&path, &How::default()), &["'x' is no number; --without NAME leaves a column out"]);
+    refused(Vectors::open(&path, &How::default()), &["'x' is no number; `without` NAME leaves a column out"]);
     refused(read_matrix(&part("v")), &["no column is called 'v'"]);
     let without =
         |names: &[&str]| How { without: names.iter().map(|&name| name.into()).collect(), ..How::default() };
@@ -377,7 +377,7 @@ fn tables_are_arrays_too() {
     pieces(&vectors, &[1.0, 2.0, 3.0, 4.0]);
     refused(Vectors::open(&path, &without(&["idd"])), &["no column is called 'idd'"]);
     let array = folder.file("a.npy", array("|u1", false, &[1, 1], &[1]));
-    refused(Vectors::open(&array, &without(&["id"])), &["--without 'id'", "table of text"]);
+    refused(Vectors::open(&array, &without(&["id"])), &["`without` 'id'", "table of text"]);
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn labels_of_any_two_values_have_a_positive() {
     refused(read("0\n1\n2\n", Some("2")), &["3 different labels, 0, 1, 2"]);
     refused(read("label\nx\nx\n", None), &["all 2 labels are 'x'"]);
     refused(read("3\n3\n", None), &["all 2 labels are 3"]);
-    refused(read("0\n1\n", Some("yes")), &["--positive 'yes'", "there are 0 and 1"]);
+    refused(read("0\n1\n", Some("yes")), &["`positive` 'yes'", "there are 0 and 1"]);
     // That all are 0 or 1 is for the audit to say, which counts both.
     assert_eq!(read("1\n1\n", None).unwrap().0, [yes, yes]);
 
@@ -500,7 +500,7 @@ fn nothing_is_taken_for_values_that_is_something_else() {
     for (name, bytes, word) in known {
         let path = folder.file(name, bytes);
         for element in [Element::F32, Element::F16, Element::U8, Element::I8] {
-            refused(Vectors::open(&path, &raw(element)), &[word, &format!("leave out --raw {element}")]);
+            refused(Vectors::open(&path, &raw(element)), &[word, &format!("leave out `raw` {element}")]);
         }
     }
     // Without being asked for, nothing is raw.
@@ -524,7 +524,7 @@ fn nothing_is_taken_for_values_that_is_something_else() {
         assert_eq!((values, vectors.element()), ([1.0, -2.0], element));
     }
     let path = folder.file("a.bin", [0; 8]);
-    refused(Vectors::open(&path, &How { raw: Some(Element::U8), ..How::default() }), &["--dim"]);
+    refused(Vectors::open(&path, &How { raw: Some(Element::U8), ..How::default() }), &["`dim`"]);
     assert_eq!(Kind::of(&path).unwrap(), Kind::Unknown);
     for (text, kind) in [
         ("[a],[b]\n1,2\n", Kind::Text),

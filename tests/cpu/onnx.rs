@@ -247,7 +247,7 @@ fn what_cannot_be_is_refused_by_name() {
         (changed(|_, g| g.node[0].input[0] = "y".into()), &["cycle"]),
         (changed(|_, g| g.node.push(node("Relu", &["x"], &["y"]))), &["'y' is defined twice"]),
         (changed(|_, g| g.output.clear()), &["no outputs"]),
-        (changed(|_, g| g.output.push(value("z", 1, &[]))), &["2 outputs, 'y', 'z'", "--model-output"]),
+        (changed(|_, g| g.output.push(value("z", 1, &[]))), &["2 outputs, 'y', 'z'", "`model-output`"]),
         (changed(|_, g| g.input = vec![value("x", 7, &["N", "3"])]), &["'x' is of int64", "float"]),
         (changed(|_, g| g.input = vec![value("x", 1, &["N", "T"])]), &["axis 1", "'T'"]),
         (changed(|_, g| g.input = vec![value("x", 1, &["N", ""])]), &["axis 1", "unknown"]),

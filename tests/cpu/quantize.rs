@@ -164,7 +164,7 @@ fn what_llama_cpp_keeps_and_what_the_user_keeps_stays_byte_for_byte() {
     }
     let row = |name: &str| quantized.tensors.iter().find(|row| row.name == name).unwrap();
     assert_eq!(row("norm.weight").note, "kept: one dimension");
-    assert_eq!(row("token_embd.weight").note, "kept: --keep token_*");
+    assert_eq!(row("token_embd.weight").note, "kept: `keep` token_*");
     assert_eq!(row("token_embd.weight").relative_squared_error, None);
     assert_eq!(row("blk.0.odd.weight").note, "kept: rows of 33, not a multiple of 32");
     for words in [
@@ -172,7 +172,7 @@ fn what_llama_cpp_keeps_and_what_the_user_keeps_stays_byte_for_byte() {
         "'blk.0.odd.weight': rows that are not a multiple of the block of Q4_K: kept",
         "'blk.0.ids.weight': a type that is not read",
         "more than 63 bytes: llama.cpp refuses",
-        "--keep nothing?: no tensor",
+        "`keep` nothing?: no tensor",
     ] {
         assert!(notices.iter().any(|notice| notice.contains(words)), "{words}: {notices:?}");
     }

@@ -276,7 +276,7 @@ fn files_that_are_not_points_are_refused() {
             vec![0; 12],
             as_it_is(),
             "what is in this file is unknown: it is no .npy, .npz, .csv or .safetensors, and does not end in .fvecs, .bvecs \
-             or .ivecs; if it is values and nothing else, say of which type and how many a row has, such as --raw f32 --dim \
+             or .ivecs; if it is values and nothing else, say of which type and how many a row has, such as `raw` f32 `dim` \
              128",
         ),
         // Arrays.
@@ -315,14 +315,14 @@ fn files_that_are_not_points_are_refused() {
             "a.npy",
             npy("<f4", "(3,)", &[0; 12]),
             as_it_is(),
-            "the array is 1-D, its shape is (3,); it has to be 2-D, [rows, columns], or 3-D with --batch; array.reshape(-1, 1) \
+            "the array is 1-D, its shape is (3,); it has to be 2-D, [rows, columns], or 3-D with `batch`; array.reshape(-1, 1) \
              makes 3 rows of one value, array.reshape(1, -1) one row",
         ),
         (
             "a.npy",
             npy("<f4", "(1, 2)", &[0; 8]),
             batch(),
-            "the array is 2-D, its shape is (1, 2); it has to be 3-D, [problems, rows, columns], as --batch says",
+            "the array is 2-D, its shape is (1, 2); it has to be 3-D, [problems, rows, columns], as `batch` says",
         ),
         ("a.npy", npy("|u1", "(0, 2, 1)", &[]), batch(), "the array is empty: its shape is (0, 2, 1)"),
         (
@@ -330,13 +330,13 @@ fn files_that_are_not_points_are_refused() {
             vec![0; 20],
             batch(),
             "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
-             --batch",
+             `batch`",
         ),
         (
             "a.safetensors",
             safetensors(&[("a", "F32", "[1,2]", 8)]),
             batch(),
-            "no tensor in it is 3-D, [problems, rows, columns], as --batch says; `lowbit inspect` lists them all",
+            "no tensor in it is 3-D, [problems, rows, columns], as `batch` says; `lowbit inspect` lists them all",
         ),
         ("a.npy", npy("|u1", "(0, 2)", &[]), as_it_is(), "the array is empty: its shape is (0, 2)"),
         ("a.npy", npy("|u1", "(2, 0)", &[]), as_it_is(), "the array is empty: its shape is (2, 0)"),
@@ -356,13 +356,13 @@ fn files_that_are_not_points_are_refused() {
             "a.npy",
             npy("|u1", "(1, 2)", &[0; 2]),
             dim(3),
-            "its rows have 2 values, not 3 as --dim says: only raw values need --dim",
+            "its rows have 2 values, not 3 as `dim` says: only raw values need `dim`",
         ),
         (
             "a.npy",
             npy("|u1", "(1, 2)", &[0; 2]),
             tensor("x"),
-            "this is not a safetensors file, so it has no names of tensors: leave out --tensor",
+            "this is not a safetensors file, so it has no names of tensors: leave out `tensor`",
         ),
         // Rows with lengths.
         (
@@ -401,33 +401,33 @@ fn files_that_are_not_points_are_refused() {
             "a.ivecs",
             row(1, &[0; 4]),
             dim(2),
-            "its rows have 1 values, not 2 as --dim says: only raw values need --dim",
+            "its rows have 1 values, not 2 as `dim` says: only raw values need `dim`",
         ),
         // Raw values.
         (
             "a.raw",
             vec![0; 8],
             raw(Element::F32, 0),
-            "a row cannot have 0 values: say with --dim how many it has",
+            "a row cannot have 0 values: say with `dim` how many it has",
         ),
         (
             "a.raw",
             vec![0; 8],
             raw(Element::F32, 3),
-            "it has 8 bytes, which is less than one row of 3 values, as --dim says: it is truncated, or not such a file",
+            "it has 8 bytes, which is less than one row of 3 values, as `dim` says: it is truncated, or not such a file",
         ),
         (
             "a.raw",
             vec![0; 8],
             raw(Element::F32, max),
-            "it has 8 bytes, which is less than one row of 18446744073709551615 values, as --dim says: it is truncated, \
+            "it has 8 bytes, which is less than one row of 18446744073709551615 values, as `dim` says: it is truncated, \
              or not such a file",
         ),
         (
             "a.raw",
             vec![0; 21],
             raw(Element::F32, 2),
-            "a row of 2 values, as --dim says, takes 8 bytes, and its 21 bytes are 2 rows and 5 bytes: it is truncated, \
+            "a row of 2 values, as `dim` says, takes 8 bytes, and its 21 bytes are 2 rows and 5 bytes: it is truncated, \
              or not such a file",
         ),
         // Tensors.
@@ -441,13 +441,13 @@ fn files_that_are_not_points_are_refused() {
             "a.safetensors",
             safetensors(&[]),
             as_it_is(),
-            "no tensor in it is 2-D, [rows, columns], or 3-D with --batch; `lowbit inspect` lists them all",
+            "no tensor in it is 2-D, [rows, columns], or 3-D with `batch`; `lowbit inspect` lists them all",
         ),
         (
             "a.safetensors",
             safetensors(&six),
             as_it_is(),
-            "it has 8 2-D tensors: say with --tensor which one has the points: 'a', 'b', 'c', 'd', 'e', 'f', 2 more",
+            "it has 8 2-D tensors: say with `tensor` which one has the points: 'a', 'b', 'c', 'd', 'e', 'f', 2 more",
         ),
         (
             "a.safetensors",
@@ -465,7 +465,7 @@ fn files_that_are_not_points_are_refused() {
             "a.safetensors",
             safetensors(&[("a", "F32", "[1,2,1]", 8)]),
             tensor("a"),
-            "tensor 'a' has the shape [1, 2, 1]; it has to be 2-D, [rows, columns], or 3-D with --batch",
+            "tensor 'a' has the shape [1, 2, 1]; it has to be 2-D, [rows, columns], or 3-D with `batch`",
         ),
         (
             "a.safetensors",
@@ -477,7 +477,7 @@ fn files_that_are_not_points_are_refused() {
             "a.safetensors",
             safetensors(&[("a", "I8", "[3,2]", 6)]),
             dim(3),
-            "its rows have 2 values, not 3 as --dim says: only raw values need --dim",
+            "its rows have 2 values, not 3 as `dim` says: only raw values need `dim`",
         ),
     ];
     for (name, bytes, how, problem) in cases {

@@ -235,7 +235,7 @@ fn several_blocks_relocate_empty_clusters_and_seed_from_a_sample() {
         sampled.notices
     );
     let error = KMeans::new(150).seed_bytes(1600).fit(&gpu, &x, |_| ()).unwrap_err();
-    assert!(error.to_string().contains("--init random"));
+    assert!(error.to_string().contains("`init` random"));
 }
 
 #[test]

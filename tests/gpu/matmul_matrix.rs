@@ -21,7 +21,9 @@ fn the_half_path_is_right_or_refused() {
     let columns = Activations::upload(&gpu, &x, cols).unwrap();
     let half = weights.times(&gpu, &columns, &[], Path::Half);
     if !gpu.adapter.has_matrices(16) && !gpu.adapter.has_matrices(8) {
-        assert!(matches!(half, Err(Error::Input(problem)) if problem.contains("no cooperative matrices")));
+        assert!(
+            matches!(half, Err(Error::Unsupported(problem)) if problem.contains("no cooperative matrices"))
+        );
         return;
     }
     let exact = weights.times(&gpu, &columns, &[], Path::Float).unwrap();

@@ -34,6 +34,7 @@ fn distances_are_those_of_the_definition_however_points_are_kept() {
                     Metric::Euclidean => (distance::distance(row, centroid).sqrt(), 2e-6),
                     Metric::Cosine => (1.0 - dot / sizes, 1e-7),
                     Metric::Dot => (-dot, 1e-6 * sizes),
+                    other => panic!("{other:?} has no definition here"),
                 };
                 assert!((f64::from(found) - want).abs() <= most, "{metric:?}: {found} {want}");
             }

@@ -172,6 +172,7 @@ fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl F
             let problems = if running > 1 { format!(", {running} problems") } else { String::new() };
             moved.set_message(format!("at most; {changed} moved{inertia}{problems}"));
         }
+        _ => {}
     })
 }
 

@@ -43,7 +43,7 @@ fn a_session_that_is_refused_says_why() {
         assert!(!has_secret(&text) && text.starts_with(&printer.url()), "{text}");
         text
     };
-    assert!(refused(SECRET).contains("--password-env"));
+    assert!(refused(SECRET).contains("`password-env`"));
     assert!(refused(&"x".repeat(2000)).contains("1460 bytes"));
     printer.state().most_sessions = 0;
     assert!(refused("reprap").contains("no session free"));
