@@ -38,6 +38,8 @@
 //! Everything else serves the command line, tests and benches, and may change at any time: there is no way to add a kernel
 //! of one's own from outside, since what a kernel needs (layouts, registry, oracles) changes with each of them.
 
+#![allow(rustdoc::private_intra_doc_links, reason = "what is not shown leads to what is not shown")]
+
 pub mod audit;
 pub(crate) mod calibration;
 pub(crate) mod cases;

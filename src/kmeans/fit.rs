@@ -27,7 +27,7 @@ impl KMeans {
     ///
     /// # Errors
     /// [`Error::Input`] for k = 0, more clusters than points, values that are not finite, centroids of the wrong shape;
-    /// those of reading; those of [`Checkpoints`]; the device's.
+    /// those of reading; those of [`Checkpoints`](super::Checkpoints); the device's.
     pub fn fit(&self, gpu: &Context, data: &dyn Source, progress: impl FnMut(Progress)) -> Result<Fitted> {
         self.fit_weighted(gpu, data, None, progress)
     }

@@ -26,7 +26,7 @@ pub struct Fitted {
     /// Sum of the distances of the points to their centroids, squared ones for [`Metric::Euclidean`], times their weights.
     pub inertia: f64,
     /// The inertia that each iteration of the best start found, by its labels and the centroids before it moved them; empty
-    /// unless asked for ([`KMeans::history`]).
+    /// unless asked for ([`KMeans::history`](super::KMeans::history)).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<f64>,
     /// `k` times the sum of the squared sizes of the clusters over the square of their sum: 1 if all are of one size.

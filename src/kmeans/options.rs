@@ -124,7 +124,7 @@ impl KMeans {
         Self { checkpoints: Some(checkpoints), ..self }
     }
 
-    /// Sets whether the inertia that every iteration finds is noted ([`Fitted::history`]), which reads all points once more in
+    /// Sets whether the inertia that every iteration finds is noted ([`Fitted::history`](super::Fitted::history)), which reads all points once more in
     /// each.
     pub fn history(self, history: bool) -> Self {
         Self { history, ..self }

@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// ```
 /// use lowbit::gpu::{Context, Options};
 /// use lowbit::io::npy::read_matrix;
-/// use lowbit::kmeans::product::ProductQuantizer;
+/// use lowbit::kmeans::ProductQuantizer;
 ///
 /// fn main() -> lowbit::Result<()> {
 ///     let gpu = Context::open(&Options::default())?;

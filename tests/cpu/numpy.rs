@@ -39,7 +39,7 @@ fn asset(name: &str) -> PathBuf {
 #[track_caller]
 fn refused<T>(result: Result<T>, words: &[&str]) {
     let error = result.err().expect("this should have been refused");
-    assert!(matches!(error, Error::File { .. } | Error::Input(_)), "{error:?}");
+    assert!(error.is_input() || matches!(error, Error::File { .. }), "{error:?}");
     let message = error.to_string();
     assert!(!message.contains('\n') && error.exit_code() == 2, "{message}");
     for word in words {

@@ -3,7 +3,7 @@
 //! The model is `I = k_e Q + k_base dQ + tau ddQ + gamma w_rot Q`. What is least is the integral of `(I_actual - I)^2`
 //! over time, so that each row counts by its dt; tau is in [0.001, 0.5] and gamma in [0, 1]. The model is linear in all
 //! four parameters, so that bounded least squares give the optimum itself ([`design`]); a search by a Gaussian process
-//! over tau and gamma, which knows nothing of that, has to land on it ([`search`]). ddQ, and dQ where the log has none,
+//! over tau and gamma, which knows nothing of that, has to land on it (`search`). ddQ, and dQ where the log has none,
 //! come from local polynomials ([`filter`]).
 //!
 //! Noise of what is differentiated makes estimates too small, and a window that is too wide for how fast the signal
@@ -12,7 +12,7 @@
 //! filter; the error of the filter is taken to be what polynomials of an order higher by two say less what these say.
 //!
 //! ```
-//! use lowbit::edge::identify::{Log, Options, identify};
+//! use lowbit::internals::edge::identify::{Log, Options, identify};
 //!
 //! let dt = 0.001;
 //! let flow = |t: f64| 5.0 + (30.0 * t).sin() + (90.0 * t).cos() + (55.0 * t).sin();

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lowbit::calibration::{Cache, Manifest};
+use lowbit::internals::calibration::{Cache, Manifest};
 
 fuzz_target!(|bytes: &[u8]| {
     let path = lowbit::file(bytes);

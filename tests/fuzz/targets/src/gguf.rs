@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lowbit::io::gguf::{Gguf, is_gguf};
+use lowbit::internals::io::gguf::{Gguf, is_gguf};
 
 fuzz_target!(|bytes: &[u8]| {
     let path = lowbit::file(bytes);

@@ -5,15 +5,31 @@
 //! the folder CORPUS; what finds something becomes a seed, which `cargo test` reads from then on.
 
 #[path = "../../../../src/calibration/mod.rs"]
-pub mod calibration;
+mod calibration;
 #[path = "../../../../src/error.rs"]
 mod error;
 #[path = "../../../../src/io/mod.rs"]
-pub mod io;
+mod io;
 #[path = "../../../../src/network/mod.rs"]
-pub mod network;
+mod network;
 
 pub use error::{Error, Result};
+
+/// As in lowbit's own `internals`.
+pub mod internals {
+    pub mod calibration {
+        pub use crate::calibration::*;
+    }
+    pub mod io {
+        pub use crate::io::*;
+        pub mod onnx {
+            pub use crate::io::onnx::*;
+        }
+    }
+    pub mod network {
+        pub use crate::network::*;
+    }
+}
 
 use std::path::{Path, PathBuf};
 

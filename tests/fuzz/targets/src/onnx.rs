@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lowbit::io::onnx;
-use lowbit::network::lower::{Names, lower};
-use lowbit::network::{Element, Op};
+use lowbit::internals::io::onnx;
+use lowbit::internals::network::lower::{Names, lower};
+use lowbit::internals::network::{Element, Op};
 
 fuzz_target!(|bytes: &[u8]| {
     let path = lowbit::file(bytes);

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lowbit::io::safetensors::{Safetensors, is_safetensors};
+use lowbit::internals::io::safetensors::{Safetensors, is_safetensors};
 
 fuzz_target!(|bytes: &[u8]| {
     let path = lowbit::file(bytes);

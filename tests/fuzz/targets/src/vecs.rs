@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lowbit::io::vecs::{Element, How, Vectors};
+use lowbit::internals::io::vecs::{Element, How, Vectors};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut path = lowbit::file(bytes);
