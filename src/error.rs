@@ -34,6 +34,9 @@ pub enum Error {
     /// NaN or infinity where there have to be numbers.
     #[error("{0}")]
     NotFinite(String),
+    /// A KV cache without room for more: free sequences, or truncate them.
+    #[error("{0}")]
+    Full(String),
     /// What lowbit does not do, or this adapter cannot.
     #[error("{0}")]
     Unsupported(String),
@@ -132,7 +135,10 @@ impl Error {
 
     /// Whether what the caller gave is wrong, and not a file or the device.
     pub fn is_input(&self) -> bool {
-        matches!(self, Self::Input(_) | Self::Shape(_) | Self::NotFinite(_) | Self::Unsupported(_))
+        matches!(
+            self,
+            Self::Input(_) | Self::Shape(_) | Self::NotFinite(_) | Self::Full(_) | Self::Unsupported(_)
+        )
     }
 
     /// The same about what the caller gave, in words that `by` makes of its own: where it is, say. Other errors stay as they are.
@@ -141,6 +147,7 @@ impl Error {
             Self::Input(text) => Self::Input(by(text)),
             Self::Shape(text) => Self::Shape(by(text)),
             Self::NotFinite(text) => Self::NotFinite(by(text)),
+            Self::Full(text) => Self::Full(by(text)),
             Self::Unsupported(text) => Self::Unsupported(by(text)),
             other => other,
         }

@@ -33,7 +33,6 @@ fn dense(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
-    @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
     let tile = flat_group(group, groups) * ROWS_PER_GROUP + lane;
     if (tile >= params.rows) {
@@ -64,7 +63,7 @@ fn dense(
             for (var c = 0u; c < COLUMNS; c++) {
                 let at = min(column + c, params.out_words - 1u) * column_weights
                     + (tap * params.group_words + word) * 4u;
-                let block = block_at(at, subgroup_lane);
+                let block = block_at(at, lane);
                 for (var i = 0u; i < 4u; i++) {
                     let weight = weight_of(block, i);
                     for (var s = 0u; s < SITES; s++) {

@@ -4,7 +4,7 @@
 
 alias Block = u32;
 
-fn block_at(at: u32, subgroup_lane: u32) -> Block {
+fn block_at(at: u32, lane: u32) -> Block {
     return at;
 }
 

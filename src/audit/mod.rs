@@ -274,16 +274,28 @@ fn check(input: &Input, options: &Options) -> Result<()> {
     let wrong = |problem: String| Err(Error::Input(problem));
     let rows = labels.len();
     if let Some(groups) = groups.filter(|groups| groups.len() != rows) {
-        return wrong(format!("there are {rows} labels, but {} groups: one for each row", groups.len()));
+        return Err(Error::Shape(format!(
+            "there are {rows} labels, but {} groups: one for each row",
+            groups.len()
+        )));
     }
     for (scores, name) in [(baseline, "f32"), (quantized, "INT8")] {
         if scores.len() != rows {
-            return wrong(format!("there are {rows} labels, but {} {name} probabilities", scores.len()));
+            return Err(Error::Shape(format!(
+                "there are {rows} labels, but {} {name} probabilities",
+                scores.len()
+            )));
         }
         // A quotient by a sum may exceed 1 by its rounding. NaN is in no range.
         let wild = |score: &f32| !(0.0..=1.0 + 1e-6).contains(score);
         if let Some(row) = scores.iter().position(wild) {
             let score = scores[row];
+            if !score.is_finite() {
+                let text = format!(
+                    "row {row} (from 0): the {name} probability is {score}: it has to be between 0 and 1"
+                );
+                return Err(Error::NotFinite(text));
+            }
             return wrong(format!(
                 "row {row} (from 0): the {name} probability is {score}: it has to be between 0 and 1; where the model \
                  ends in logits, put a Sigmoid (or a Softmax) at its end"

@@ -45,6 +45,7 @@ impl Figures {
 
 /// The ROC curve: the number of negatives and of positives with at least a score, for each score from the highest on.
 /// It begins with (0, 0) and ends with all of both. There must be no NaN.
+#[doc(hidden)]
 pub fn roc(labels: &[bool], scores: &[f32]) -> Vec<(u64, u64)> {
     let mut rows: Vec<(f32, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
     rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));

@@ -13,6 +13,7 @@ use crate::network::quantize::quantize;
 use crate::{Error, Result};
 
 /// A classifier on a device: its outputs for any number of rows, in batches.
+#[derive(Debug)]
 pub struct Classifier {
     engine: Engine,
     /// Layers on integers.
@@ -42,6 +43,7 @@ impl Classifier {
         batch: u64,
         (rows, method): (&[f32], Method),
     ) -> Result<Self> {
+        check(rows)?;
         let network = lower(&onnx::read(path)?, names)?;
         let ranges = calibrate::ranges(gpu, &network, rows, method)?;
         let scale = |name: &str| ranges.iter().find(|range| range.name == name).map(|range| range.scale);
@@ -75,8 +77,17 @@ impl Classifier {
     /// The outputs (`[n, outputs]`) for `rows` (`[n, features]`; of pictures, channels first).
     ///
     /// # Errors
-    /// [`Error::Shape`] for values that are no rows; the device's.
+    /// [`Error::Shape`] for values that are no rows, [`Error::NotFinite`] for NaN and infinity among them, of which no output
+    /// would mean anything; the device's.
     pub fn run(&self, gpu: &Context, rows: &[f32]) -> Result<Vec<f32>> {
+        check(rows)?;
         self.engine.run(gpu, rows)
+    }
+}
+
+fn check(rows: &[f32]) -> Result<()> {
+    match rows.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(Error::NotFinite(format!("value {at} (from 0) of the rows is {}", rows[at]))),
+        None => Ok(()),
     }
 }

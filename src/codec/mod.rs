@@ -27,6 +27,7 @@ pub mod rotation;
 mod turbo;
 mod vectors;
 
+pub(crate) use vectors::beyond;
 pub use vectors::{Codec, Encoded, LARGEST, Scale, Side};
 
 use std::fmt;

@@ -205,12 +205,15 @@ impl Codec {
         self.check(encoded)?;
         let tokens = encoded.tokens;
         if let Some(at) = vectors.iter().position(|x| x.is_nan() || x.abs() > LARGEST) {
-            return Err(Error::NotFinite(format!(
-                "{side}: token {}, channel {} is {}; a cache holds finite values of at most 65504",
-                tokens + at / dim,
-                at % dim,
-                vectors[at]
-            )));
+            return Err(beyond(
+                vectors[at],
+                format!(
+                    "{side}: token {}, channel {} is {}; a cache holds finite values of at most 65504",
+                    tokens + at / dim,
+                    at % dim,
+                    vectors[at]
+                ),
+            ));
         }
         let (words, halves) = (self.words(), self.halves());
         let mut codes = vec![0; together * dim];
@@ -317,4 +320,9 @@ impl Codec {
             encoded.scales.len()
         )))
     }
+}
+
+/// The error for a value that no f16 holds.
+pub(crate) fn beyond(value: f32, problem: String) -> Error {
+    if value.is_finite() { Error::Input(problem) } else { Error::NotFinite(problem) }
 }

@@ -141,11 +141,11 @@ impl Format {
     /// and IQ4_NL by a search for the scales with the least weighted error.
     ///
     /// # Errors
-    /// [`Error::Input`] for weights that are no whole blocks, and for one that is not finite, by its place.
+    /// [`Error::Shape`] for weights that are no whole blocks, [`Error::NotFinite`] for one that is not finite, by its place.
     pub fn quantize(&self, weights: &[f32], blocks: &mut [u8]) -> Result<()> {
         self.check(weights.len(), blocks.len())?;
         if let Some(at) = weights.iter().position(|weight| !weight.is_finite()) {
-            return Err(Error::Input(format!(
+            return Err(Error::NotFinite(format!(
                 "weight {at} is {}, which {} cannot hold",
                 weights[at], self.name
             )));
@@ -193,7 +193,7 @@ impl Format {
         if bytes.is_multiple_of(self.bytes) && weights == count * self.elements {
             return Ok(());
         }
-        Err(Error::Input(format!(
+        Err(Error::Shape(format!(
             "{}: {bytes} bytes are {count} blocks of {} bytes and {} weights each, not {weights} weights",
             self.name, self.bytes, self.elements
         )))

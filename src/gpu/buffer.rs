@@ -106,7 +106,7 @@ impl Buffer {
     }
 
     /// Refuses another context's device.
-    pub(super) fn check(&self, gpu: &Context) -> Result<()> {
+    pub(crate) fn check(&self, gpu: &Context) -> Result<()> {
         if self.context == gpu.id {
             return Ok(());
         }

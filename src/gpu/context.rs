@@ -441,6 +441,16 @@ impl Context {
         }
     }
 
+    /// The device that everything is on.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The queue that everything is submitted to.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
     /// Waits until everything submitted has run.
     pub fn wait(&self) -> Result<()> {
         self.wait_for(None)

@@ -348,7 +348,7 @@ impl KMeans {
     fn share(&self, data: &dyn Source, problems: usize) -> Result<usize> {
         let rows = data.rows();
         if problems == 0 || !rows.is_multiple_of(problems as u64) {
-            return Err(Error::Input(format!("{rows} rows cannot be shared equally by {problems} problems")));
+            return Err(Error::Shape(format!("{rows} rows cannot be shared equally by {problems} problems")));
         }
         Ok((rows / problems as u64) as usize)
     }

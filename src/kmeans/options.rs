@@ -191,6 +191,9 @@ impl KMeans {
         if self.max_iter == 0 {
             return Err(Error::Input("max_iter=0 should be >= 1".into()));
         }
+        if self.subsample == Some(0) {
+            return Err(Error::Input("subsample=0 should be >= 1".into()));
+        }
         if self.n_init == 0 {
             return Err(Error::Input("n_init=0 should be >= 1".into()));
         }
@@ -278,10 +281,8 @@ pub(super) fn check_weights(weights: &[f32], n: usize, k: usize) -> Result<f64> 
         return Err(Error::Shape(format!("there are {found} weights for {n} points")));
     }
     if let Some(row) = weights.iter().position(|&weight| !(weight >= 0.0 && weight.is_finite())) {
-        return Err(Error::Input(format!(
-            "the weight of row {row} is {}: weights are numbers >= 0",
-            weights[row]
-        )));
+        let text = format!("the weight of row {row} is {}: weights are numbers >= 0", weights[row]);
+        return Err(if weights[row].is_finite() { Error::Input(text) } else { Error::NotFinite(text) });
     }
     let heavy = weights.iter().filter(|&&weight| weight > 0.0).count();
     if heavy < k {

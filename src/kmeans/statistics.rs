@@ -200,7 +200,7 @@ impl Statistics {
     /// Reads all of `source`; the result does not depend on how much is read at a time.
     ///
     /// # Errors
-    /// [`Error::Input`] for no rows, no columns, and values that are not finite, which it places in `what`; those of reading.
+    /// [`Error::Shape`] for no rows or no columns, [`Error::NotFinite`] for such values, which it places in `what`; those of reading.
     pub fn of(source: &dyn Source, what: &str) -> Result<Self> {
         Self::read(source, &Transform::Plain, what)
     }
@@ -220,7 +220,7 @@ impl Statistics {
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 let (value, row, column) = (values[at], start + (at / d) as u64, at % d);
                 let name = if value.is_nan() { "NaN".into() } else { format!("infinity ({value})") };
-                return Err(Error::Input(format!(
+                return Err(Error::NotFinite(format!(
                     "Input {what} contains {name}: row {row}, column {column} (from 0): leave such rows out, or fill them"
                 )));
             }

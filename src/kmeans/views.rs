@@ -143,6 +143,10 @@ impl Source for Columns<'_> {
 
     fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
         let (d, width) = (self.of.cols().max(1), self.columns.len().max(1));
+        if self.columns.start > self.columns.end || self.columns.end > self.of.cols() {
+            let (columns, all) = (&self.columns, self.of.cols());
+            return Err(Error::Shape(format!("there are no columns {columns:?} in rows of {all}")));
+        }
         // Whole rows are read, but never many at a time: they may be much longer than the columns.
         let mut whole = vec![0.0; GRAIN.min(rows.end - rows.start) as usize * d];
         let mut start = rows.start;

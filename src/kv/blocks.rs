@@ -30,10 +30,10 @@ impl Blocks {
     /// Takes so many, or none.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are fewer.
+    /// [`Error::Full`] if there are fewer.
     pub fn take(&mut self, count: u64, tokens: u64) -> Result<Vec<u32>> {
         let Some(left) = self.free().checked_sub(count) else {
-            return Err(Error::Input(format!(
+            return Err(Error::Full(format!(
                 "the cache is full: {count} more blocks of {tokens} tokens are needed, {} of {} are free; nothing has changed. \
                  Free or truncate sequences, or make a cache of more tokens",
                 self.free(),

@@ -1,6 +1,6 @@
 //! Products with quantized weights: y = W x + b, at the speed of memory.
 //!
-//! [`Weights`] lie on the device as planes ; [`Activations`] are laid out, or quantized to
+//! [`Weights`] lie on the device as planes of codes and scales; [`Activations`] are laid out, or quantized to
 //! int8, once for all products that use them. [`Weights::times`] chooses among all kernels.
 
 pub(crate) mod activation;
@@ -44,7 +44,7 @@ impl Weights {
     /// `y[row, column] = sum_k weights[row, k] x[column, k] + bias[row]`, row by row; `bias` may be empty.
     ///
     /// # Errors
-    /// [`Error::Input`] for shapes that do not fit, and for a path that the weights, x or the adapter do not have; the device's.
+    /// [`Error::Shape`] for shapes that do not fit, [`Error::Unsupported`] for a path that the weights, x or the adapter do not have; the device's.
     pub fn times(&self, gpu: &Context, x: &Activations, bias: &[f32], path: Path) -> Result<Product> {
         let mut products = products(gpu, &[(self, x, bias)], path)?;
         products.pop().ok_or_else(|| Error::Input("there is no product".into()))

@@ -40,7 +40,7 @@ impl Weights {
     /// Room for `rows` rows of `cols` weights; [`Self::write_rows`] fills it.
     ///
     /// # Errors
-    /// [`Error::Input`] for a shape that the format cannot have; [`Error::OutOfMemory`].
+    /// [`Error::Shape`] for a shape that the format cannot have; [`Error::OutOfMemory`].
     pub fn new(gpu: &Context, format: &'static Format, rows: u64, cols: u64) -> Result<Self> {
         if rows == 0 || cols == 0 || !cols.is_multiple_of(format.elements as u64) {
             return Err(Error::Shape(format!(
@@ -102,7 +102,8 @@ impl Weights {
     /// Quantizes plain floats `[rows, cols]`, which lie in this order, and uploads them: F32 and F16 keep them as they are.
     ///
     /// # Errors
-    /// [`Error::Input`] for values that are no such matrix, and for one that is not finite; the device's.
+    /// [`Error::Shape`] for values that are no such matrix, [`Error::NotFinite`] for one that is not finite, [`Error::Input`] for one
+    /// that is too large for the format; the device's.
     pub fn from_values(
         gpu: &Context,
         format: &'static Format,
@@ -127,6 +128,15 @@ impl Weights {
                     .collect(),
             };
             format.quantize(&piece, &mut blocks)?;
+            let mut back = vec![0.0; piece.len()];
+            format.dequantize(&blocks, &mut back)?;
+            if let Some(at) = back.iter().position(|weight| !weight.is_finite()) {
+                let (row, col) = (first + at as u64 / cols, at as u64 % cols);
+                let (name, weight) = (format.name, piece[at]);
+                return Err(Error::Input(format!(
+                    "row {row}, column {col} is {weight}: it, or its block, is too large for {name}"
+                )));
+            }
             weights.write_rows(gpu, first, &blocks)?;
         }
         Ok(weights)

@@ -85,7 +85,7 @@ fn the_searched_formats_come_within_5_percent_of_ggmls_error() {
 #[test]
 fn the_simple_formats_quantize_as_ggml_does_to_the_bit() {
     let weights = read_matrix(&asset("F32.npy")).unwrap().values;
-    for format in of_ggml().filter(|format| !SEARCHED.contains(&format.name)) {
+    for format in ALL.iter().filter(|format| !SEARCHED.contains(&format.name)) {
         let expected = std::fs::read(asset(&format!("{}.bin", format.name))).unwrap();
         let mut blocks = vec![0xff; expected.len()];
         format.quantize(&weights, &mut blocks).unwrap();
@@ -97,7 +97,7 @@ fn the_simple_formats_quantize_as_ggml_does_to_the_bit() {
 #[test]
 fn what_dequantizing_gives_quantizes_to_itself() {
     // A search may find a better scale for what it made of another one; a range that is rounded to f16, a narrower one.
-    for format in of_ggml().filter(|format| !SEARCHED.contains(&format.name)) {
+    for format in ALL.iter().filter(|format| !SEARCHED.contains(&format.name)) {
         let weights: Vec<f32> = (0..256).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
         let mut blocks = vec![0; 256 / format.elements * format.bytes];
         let (mut once, mut twice) = (vec![0.0; 256], vec![0.0; 256]);

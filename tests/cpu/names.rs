@@ -33,7 +33,7 @@ fn every_kernel_has_its_shader_host_oracle_case_test_and_bench() {
         assert!(test.contains(&format!("check(\"{stem}\")")), "the test of {stem} does not check it");
         assert!(
             read(&root().join("tests/gpu/main.rs")).contains(&format!("mod {stem};")),
-            "{stem} is not tested"
+            "tests/gpu/main.rs lacks `mod {stem};`"
         );
         assert!(!(entry.tests)().is_empty(), "{stem} has no case");
         // The bench runs over the registry, so a bench case is a bench.

@@ -41,6 +41,19 @@ fn every_variant_says_what_the_host_needs_to_know() {
         let reflection = Reflection::of(&spec).unwrap_or_else(|error| panic!("{error}"));
         assert!(reflection.workgroup.iter().product::<u32>() <= 1024, "{}", spec.label());
         assert!(reflection.workgroup_bytes <= 32 << 10, "{}", spec.label());
+        // What an adapter may lack, `Needs:` says; devices without it refuse the text itself.
+        let mut optional = Capabilities::empty();
+        let needs = &reflection.needs;
+        for (named, capability) in [
+            (needs.subgroups > 0, Capabilities::SUBGROUP),
+            (needs.f16, Capabilities::SHADER_FLOAT16),
+            (needs.int64, Capabilities::SHADER_INT64),
+        ] {
+            optional.set(capability, !named);
+        }
+        let module = naga::front::wgsl::parse_str(&reflection.text).unwrap();
+        let valid = Validator::new(ValidationFlags::all(), Capabilities::all() - optional).validate(&module);
+        assert!(valid.is_ok(), "{}: it needs more than its `Needs:` say: {:?}", spec.label(), valid.err());
     }
 }
 

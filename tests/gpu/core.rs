@@ -9,7 +9,10 @@ use lowbit::internals::gpu::tune::Score;
 use lowbit::internals::gpu::verify::{Answer, check};
 use lowbit::internals::gpu::{Bound, Buffer, Context, Kernel, Options, Recorder, Spec, Work, params, tune};
 
+use lowbit::internals::classify::{Classifier, Names};
 use lowbit::internals::format::Format;
+use lowbit::internals::io::npy::read_matrix;
+use lowbit::internals::kmeans::{Columns, KMeans, Metric};
 use lowbit::internals::kv::{Capacity, KvCache, Layout, Rule};
 use lowbit::internals::matmul::{Activations, Order, Path, Weights};
 
@@ -385,4 +388,53 @@ fn what_is_of_another_context_is_refused() {
     // Nothing of it was lost on either device.
     assert_eq!(buffer.read::<u32>(&one).unwrap(), [1, 2, 3, 4]);
     assert!(cache.attend(&one, &mut step, 0, &[1.0; 64], &Rule::plain(64)).is_ok());
+}
+
+#[test]
+fn a_device_that_a_program_requested_for_itself_is_enough() {
+    let instance = wgpu::Instance::default();
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    let name = &device().adapter.name;
+    let adapter = adapters.iter().find(|adapter| adapter.get_info().name == *name).unwrap();
+    // No feature, and the limits that every adapter has.
+    let (own, queue) =
+        pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
+    let gpu = Context::from_device(adapter, own, queue).unwrap();
+    assert!(gpu.adapter.subgroup_size.is_none() && !gpu.adapter.shader_f16);
+
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let points = read_matrix(&folder.join("kmeans/points.npy")).unwrap();
+    let fit = |gpu: &Context| KMeans::new(5).metric(Metric::Cosine).fit(gpu, &points, |_| ()).unwrap();
+    let fitted = fit(&gpu);
+    assert_eq!(fitted.labels, fit(&device()).labels);
+    assert_eq!(fitted.predict(&gpu, &points).unwrap().labels, fitted.labels);
+
+    let folder = folder.join("classifier/breast_cancer");
+    let rows = read_matrix(&folder.join("test.npy")).unwrap();
+    let (model, names) = (folder.join("model.onnx"), Names::default());
+    let classifier = Classifier::read(&gpu, &model, &names, 64).unwrap();
+    let found = classifier.run(&gpu, &rows.values).unwrap();
+    let whole = device();
+    let other = Classifier::read(&whole, &model, &names, 64).unwrap();
+    assert!(matches!(other.run(&gpu, &rows.values), Err(error) if error.is_input()));
+    let right = other.run(&whole, &rows.values).unwrap();
+    assert!(right.len() == rows.rows * classifier.outputs());
+    assert!(found.iter().zip(&right).all(|(a, b)| (a - b).abs() < 1e-6));
+    let mut strange = rows.values.clone();
+    strange[7] = f32::NAN;
+    assert!(
+        matches!(classifier.run(&gpu, &strange), Err(Error::NotFinite(text)) if text.contains("value 7"))
+    );
+    assert!(matches!(classifier.run(&gpu, &rows.values[1..]), Err(Error::Shape(_))));
+
+    let format = Format::by_name("F16").unwrap();
+    let large = Weights::from_values(&gpu, format, &[1.0, 1e6], 2, Order::RowMajor);
+    assert!(matches!(large, Err(Error::Input(text)) if text.contains("row 0, column 1 is 1000000")));
+    let columns = Columns { of: &points, columns: 3..9999 };
+    assert!(matches!(KMeans::new(2).fit(&gpu, &columns, |_| ()), Err(Error::Shape(_))));
+
+    let none =
+        wgpu::DeviceDescriptor { required_limits: wgpu::Limits::downlevel_defaults(), ..Default::default() };
+    let (own, queue) = pollster::block_on(adapter.request_device(&none)).unwrap();
+    assert!(matches!(Context::from_device(adapter, own, queue), Err(Error::Unsupported(_))));
 }

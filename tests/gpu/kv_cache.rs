@@ -688,7 +688,7 @@ fn sequences_and_steps_of_another_cache_are_refused() {
     let (of_a, of_b) = (a.create().unwrap(), b.create().unwrap());
     assert!(error_of(a.truncate(&gpu, of_b, 0)).contains("is not in this cache"));
     let mut step = b.begin(&gpu, &[(of_b, 1)]).unwrap();
-    a.begin(&gpu, &[(of_a, 1)]).unwrap();
+    let _ = a.begin(&gpu, &[(of_a, 1)]).unwrap();
     let vectors = [0.0; 128];
     assert!(error_of(a.append(&gpu, &mut step, 0, &vectors, &vectors)).contains("begun by another cache"));
     b.append(&gpu, &mut step, 0, &vectors, &vectors).unwrap();

@@ -52,7 +52,7 @@ impl KvCache {
             )));
         }
         if let Some(at) = queries.iter().position(|query| !query.is_finite()) {
-            return Err(Error::Input(format!(
+            return Err(Error::NotFinite(format!(
                 "queries: row {}, head {}, channel {} is {}",
                 at / row,
                 at % row / dim,

@@ -417,10 +417,10 @@ impl KvCache {
     /// A new sequence of no tokens.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are as many as the cache has room for.
+    /// [`Error::Full`] if there are as many as the cache has room for.
     pub fn create(&mut self) -> Result<Sequence> {
         let Some(slot) = self.slots.iter().position(Option::is_none) else {
-            return Err(Error::Input(format!(
+            return Err(Error::Full(format!(
                 "the cache has room for {} sequences, and all are taken: free one, or make a cache of more",
                 self.slots.len()
             )));

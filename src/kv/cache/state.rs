@@ -128,7 +128,7 @@ impl KvCache {
             }
         }
         if count > self.blocks.count() {
-            return Err(Error::Input(format!(
+            return Err(Error::Full(format!(
                 "{}: its sequences have {count} blocks, and the cache has room for {}",
                 path.display(),
                 self.blocks.count()

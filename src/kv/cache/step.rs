@@ -5,7 +5,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::attention::View;
 use super::{KvCache, Sequence, SideStore, Store};
-use crate::codec::{Codec, LARGEST, center};
+use crate::codec::{Codec, LARGEST, beyond, center};
 use crate::gpu::{Bound, Buffer, Context, Recorder, to_u32};
 use crate::kv::append::Pages;
 use crate::kv::extent::Extent;
@@ -14,6 +14,7 @@ use crate::{Error, Result};
 
 /// Sequences that grow together by some tokens: made by [`KvCache::begin`].
 #[derive(Debug)]
+#[must_use = "its sequences wait until every layer was appended to, or the step is abandoned"]
 pub struct Step {
     /// The cache's.
     cache: u64,
@@ -75,8 +76,9 @@ impl KvCache {
     ///
     /// # Errors
     /// [`Error::Input`], and nothing has changed, if there are not enough free blocks, if a sequence is not there, is given
-    /// twice or is in the middle of a step; the device's.
+    /// twice or is in the middle of a step ([`Error::Full`] for the first); the device's.
     pub fn begin(&mut self, gpu: &Context, grow: &[(Sequence, u64)]) -> Result<Step> {
+        self.sizes.check(gpu)?;
         let block = self.layout.block;
         if grow.is_empty() {
             return Err(Error::Input("a step of no sequences does nothing".into()));
@@ -372,11 +374,14 @@ fn check(codec: &Codec, given: &[f32], mean: Option<&[f32]>, kv_heads: usize) ->
         let fits = |x: f32| x.abs() <= LARGEST;
         if let Some(at) = (0..dim).find(|&at| !(fits(vector[at]) && fits(own[at]))) {
             let less = if mean.is_some() { format!(", {} less the mean", own[at]) } else { String::new() };
-            return Err(Error::NotFinite(format!(
-                "{}: token {token}, head {head}, channel {at} is {}{less}; a cache holds finite values of at most 65504",
-                codec.side().name(),
-                vector[at]
-            )));
+            let (side, value) = (codec.side().name(), vector[at]);
+            return Err(beyond(
+                value,
+                format!(
+                    "{side}: token {token}, head {head}, channel {at} is {value}{less}; a cache holds finite values of at most \
+                     65504"
+                ),
+            ));
         }
         let norm = own.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         if codec.rotation().is_some() && norm > LONG {
