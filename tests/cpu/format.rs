@@ -85,7 +85,7 @@ fn the_searched_formats_come_within_5_percent_of_ggmls_error() {
 #[test]
 fn the_simple_formats_quantize_as_ggml_does_to_the_bit() {
     let weights = read_matrix(&asset("F32.npy")).unwrap().values;
-    for format in ALL.iter().filter(|format| !SEARCHED.contains(&format.name)) {
+    for format in of_ggml().filter(|format| !SEARCHED.contains(&format.name)) {
         let expected = std::fs::read(asset(&format!("{}.bin", format.name))).unwrap();
         let mut blocks = vec![0xff; expected.len()];
         format.quantize(&weights, &mut blocks).unwrap();
@@ -97,7 +97,7 @@ fn the_simple_formats_quantize_as_ggml_does_to_the_bit() {
 #[test]
 fn what_dequantizing_gives_quantizes_to_itself() {
     // A search may find a better scale for what it made of another one; a range that is rounded to f16, a narrower one.
-    for format in ALL.iter().filter(|format| !SEARCHED.contains(&format.name)) {
+    for format in of_ggml().filter(|format| !SEARCHED.contains(&format.name)) {
         let weights: Vec<f32> = (0..256).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
         let mut blocks = vec![0; 256 / format.elements * format.bytes];
         let (mut once, mut twice) = (vec![0.0; 256], vec![0.0; 256]);
@@ -109,6 +109,31 @@ fn what_dequantizing_gives_quantizes_to_itself() {
         format.dequantize(&blocks, &mut twice).unwrap();
         let far = once.iter().zip(&twice).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(far <= 2e-3, "{}: {far}", format.name);
+    }
+}
+
+/// Of formats without a reference: the size of a step where weights reach from -1 to 1.
+const STEPS: [(&str, f32); 7] = [
+    ("INT4_32", 2.0 / 15.0),
+    ("INT4_64", 2.0 / 15.0),
+    ("INT4_128", 2.0 / 15.0),
+    ("INT8_32", 2.0 / 255.0),
+    ("INT8_64", 2.0 / 255.0),
+    ("INT8_128", 2.0 / 255.0),
+    ("FP8_128", 0.125),
+];
+
+#[test]
+fn formats_of_our_own_come_within_a_step() {
+    for format in ALL.iter().filter(|format| format.ggml_type.is_none()) {
+        let (_, step) = STEPS.iter().find(|(name, _)| *name == format.name).expect(format.name);
+        let weights: Vec<f32> = (0..256).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        let mut blocks = vec![0; 256 / format.elements * format.bytes];
+        let mut back = vec![0.0; 256];
+        format.quantize(&weights, &mut blocks).unwrap();
+        format.dequantize(&blocks, &mut back).unwrap();
+        let far = back.iter().zip(&weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far <= 1.01 * step && far >= step / 20.0, "{}: {far}, steps of {step}", format.name);
     }
 }
 
