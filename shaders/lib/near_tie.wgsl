@@ -21,11 +21,12 @@ fn lost() -> f32 {
 // best, second: the two least scores of the point; norm: |c|^2 of the best; most: the largest |c|^2; square: |x|^2.
 fn undecided(best: f32, second: f32, norm: f32, most: f32, square: f32) -> bool {
     let relative = relative_error();
-    let x = sqrt(square);
-    var c = sqrt(most);
+    // Squares of the smallest numbers may count as 0 too.
+    let x = sqrt(square + lost());
+    var c = sqrt(most + lost());
     var squares = 0.0;
     if (params.metric != DOT) {
-        let error = relative * (square + norm + 2.0 * x * sqrt(norm)) + lost();
+        let error = relative * (square + norm + 2.0 * x * sqrt(norm + lost())) + lost();
         c = min(c, x + sqrt(max(best + square + error, 0.0)));
         squares = c * c;
     }

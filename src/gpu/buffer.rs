@@ -44,7 +44,7 @@ impl Buffer {
     /// A buffer of `rows` rows of `row_bytes` bytes (a multiple of 4): zeros, or poison in guarded mode.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`]; [`Error::Input`] where a single row is larger than a binding can be.
+    /// [`Error::OutOfMemory`]; [`Error::Unsupported`] where a single row is larger than a binding can be.
     pub fn new(gpu: &Context, label: &str, rows: u64, row_bytes: u64) -> Result<Self> {
         Self::with_limit(gpu, label, rows, row_bytes, gpu.adapter.max_binding_bytes)
     }

@@ -167,7 +167,7 @@ impl KMeans {
     /// points fit the device and number at most 2^24.
     ///
     /// # Errors
-    /// Those of [`KMeans::fit`] for each problem; [`Error::Input`] for rows that are no multiple of the problems, and for
+    /// Those of [`KMeans::fit`] for each problem; [`Error::Shape`] for rows that are no multiple of the problems, [`Error::Input`] for
     /// settings that are for one problem only: a sample of the points, checkpoints, the history, k-means||.
     pub fn fit_batch(
         &self,
@@ -254,7 +254,7 @@ impl KMeans {
     /// (`[problems k, d]`).
     ///
     /// # Errors
-    /// Those of [`KMeans::predict`] for each problem; [`Error::Input`] for rows that are no multiple of the problems.
+    /// Those of [`KMeans::predict`] for each problem; [`Error::Shape`] for rows that are no multiple of the problems.
     pub fn predict_batch(
         &self,
         gpu: &Context,

@@ -26,8 +26,8 @@ impl KMeans {
     /// Clusters the rows of `data` (`[n, d]`).
     ///
     /// # Errors
-    /// [`Error::Input`] for k = 0, more clusters than points, values that are not finite, centroids of the wrong shape;
-    /// those of reading; those of [`Checkpoints`](super::Checkpoints); the device's.
+    /// [`Error::Input`] for k = 0 and more clusters than points, [`Error::NotFinite`] for such values, [`Error::Shape`] for no points and
+    /// centroids of the wrong shape; those of reading; those of [`Checkpoints`](super::Checkpoints); the device's.
     pub fn fit(&self, gpu: &Context, data: &dyn Source, progress: impl FnMut(Progress)) -> Result<Fitted> {
         self.fit_weighted(gpu, data, None, progress)
     }
@@ -35,7 +35,8 @@ impl KMeans {
     /// As [`KMeans::fit`], with a weight for each row (`[n]`): it counts as often. Rows of weight 0 get a label too.
     ///
     /// # Errors
-    /// Those of [`KMeans::fit`]; [`Error::Input`] for weights that are negative, not finite, all 0, or not `n`.
+    /// Those of [`KMeans::fit`]; [`Error::Input`] for weights that are negative or all 0, [`Error::NotFinite`] for such ones,
+    /// [`Error::Shape`] where they are not `n`.
     pub fn fit_weighted(
         &self,
         gpu: &Context,

@@ -463,7 +463,7 @@ impl MiniBatchKMeans {
     /// rows. Returns the batch's inertia by the centroids before it. Nothing has changed after an error.
     ///
     /// # Errors
-    /// Those of [`MiniBatchKMeans::fit`]; [`Error::Input`] for another number of columns than before.
+    /// Those of [`MiniBatchKMeans::fit`]; [`Error::Shape`] for another number of columns than before.
     pub fn partial_fit(&mut self, gpu: &Context, batch: &dyn Source) -> Result<f64> {
         let (n, d, k) = (batch.rows(), batch.cols(), self.base.k);
         let statistics = self.base.statistics(batch, "X")?;

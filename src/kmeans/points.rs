@@ -128,7 +128,7 @@ impl<'a> Points<'a> {
     /// Makes room for the points of `source`, and uploads those that stay.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are no points, or too little room for a chunk; those of reading; the device's.
+    /// [`Error::Shape`] if there are no points, [`Error::Input`] for too little room for a chunk; those of reading; the device's.
     pub fn new(
         gpu: &Context,
         source: &'a dyn Source,

@@ -40,7 +40,7 @@ impl KMeans {
     /// Labels the rows of `data` (`[n, d]`) by the nearest row of `centroids` (`[k, d]`), by this metric and memory.
     ///
     /// # Errors
-    /// [`Error::Input`] for shapes that do not match or values that are not finite; those of reading; the device's.
+    /// [`Error::Shape`] for shapes that do not match, [`Error::NotFinite`] for such values; those of reading; the device's.
     pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
         self.label(&[gpu], data, &Statistics::of(data, "X")?, None, centroids)
     }

@@ -39,7 +39,7 @@ impl Activations {
     /// Uploads `n` columns of `cols` values each, one after the other.
     ///
     /// # Errors
-    /// [`Error::Input`] for no values, or unequal columns; the device's.
+    /// [`Error::Shape`] for no values, or unequal columns; the device's.
     pub fn upload(gpu: &Context, values: &[f32], cols: usize) -> Result<Self> {
         if cols == 0 || values.is_empty() || !values.len().is_multiple_of(cols) {
             return Err(Error::Shape(format!("{} activations are no columns of {cols}", values.len())));
