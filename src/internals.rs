@@ -2,23 +2,23 @@
 
 pub use crate::{Error, Result};
 
+macro_rules! shown {
+    ($room:ident: $($(#[$gate:meta])* $inner:ident)*) => {
+        #[allow(unused_imports, reason = "the list is the same whether a room has such items or not")]
+        pub use crate::$room::*;
+        $($(#[$gate])*
+        #[allow(unused_imports, reason = "as above")]
+        pub mod $inner {
+            pub use crate::$room::$inner::*;
+        })*
+    };
+}
+
 macro_rules! rooms {
     ($($(#[$gate:meta])* $room:ident: $($(#[$inner_gate:meta])* $inner:ident)*;)*) => {$(
         $(#[$gate])*
-        #[allow(unused_imports, reason = "the list is the same whether a room has such items or not")]
         pub mod $room {
-            pub use crate::$room::*;
-            $($(#[$inner_gate])* pub mod $inner {
-                pub use crate::$room::$inner::*;
-            })*
-        }
-    )*};
-}
-
-macro_rules! rooms_of_gpu {
-    ($($inner:ident)*) => {$(
-        pub mod $inner {
-            pub use crate::gpu::$inner::*;
+            shown! { $room: $($(#[$inner_gate])* $inner)* }
         }
     )*};
 }
@@ -59,7 +59,6 @@ pub mod gpu {
     pub use crate::gpu::reflect::Reflection;
     pub use crate::gpu::source::Spec;
     pub use crate::gpu::timing::{Timing, time};
-    pub use crate::gpu::*;
 
-    rooms_of_gpu! { buffer context dispatch kernel record reflect source table timing tune verify }
+    shown! { gpu: buffer context dispatch kernel record reflect source table timing tune verify }
 }

@@ -58,7 +58,8 @@ pub struct Options {
 /// Contexts that were ever made.
 static CONTEXTS: AtomicU64 = AtomicU64::new(0);
 
-/// The most storage buffers that a kernel binds; every device has as many unless it was requested with fewer.
+/// The most storage buffers that a kernel binds, but for some that take cooperative matrices; every device has as many unless it
+/// was requested with fewer.
 pub const MOST_BUFFERS: u32 = 8;
 
 /// What an adapter says of itself.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::assignment::{AssignParams, Assignment, SQUARE_ROUNDING};
+use super::assignment::{AssignParams, Assignment, bound_of};
 use super::control::{Control, NO_LABEL};
 use super::element::{Layout, Stored, dimensions};
 use super::frame::{norm, pad};
@@ -39,8 +39,7 @@ const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/
 
 /// The largest sum of squares of these points (`[n, d]`), or a little more.
 pub fn largest_square(values: &[f32], d: usize) -> f32 {
-    let square = values.chunks_exact(d).map(|row| norm(row).powi(2)).fold(0.0, f64::max);
-    ((1.0 + SQUARE_ROUNDING) * square) as f32
+    bound_of(values.chunks_exact(d).map(|row| norm(row).powi(2)).fold(0.0, f64::max))
 }
 
 /// The kernel, as one of [`VARIANTS`] with its slot filled.

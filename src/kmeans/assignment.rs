@@ -6,7 +6,12 @@ use crate::Result;
 use crate::gpu::{Buffer, params, to_u32};
 
 /// What a point's sum of squares may gain, relative to it, where its values are rounded once more on the device.
-pub(super) const SQUARE_ROUNDING: f64 = 1e-5;
+const SQUARE_ROUNDING: f64 = 1e-5;
+
+/// A largest sum of squares as kernels take it.
+pub(super) fn bound_of(square: f64) -> f32 {
+    ((1.0 + SQUARE_ROUNDING) * square) as f32
+}
 
 params! {
     /// Mirrors `Params` of `assign` in each variant, and of `rerank`.

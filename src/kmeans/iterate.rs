@@ -18,6 +18,7 @@ use crate::gpu::{Bound, Buffer, Context};
 
 /// Iterations in a submission, at most; what is recorded behind the end of the loop is wasted.
 const LONGEST_BATCH: u32 = 16;
+
 /// What adds a block's points to the sums of their clusters.
 #[derive(Debug)]
 struct Update {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::assignment::SQUARE_ROUNDING;
+use super::assignment::bound_of;
 use super::control::NO_LABEL;
 use super::element::{Laid, Layout, Rows, Stored};
 use super::frame::Transform;
@@ -204,8 +204,7 @@ impl<'a> Points<'a> {
     /// bound ([`Statistics::square_of`](super::statistics::Statistics::square_of)): labels then cost less.
     #[must_use]
     pub fn within(self, square: Option<f64>) -> Self {
-        let square = square.map(|square| ((1.0 + SQUARE_ROUNDING) * square) as f32);
-        Self { square: square.filter(|square| square.is_finite()), ..self }
+        Self { square: square.map(bound_of).filter(|square| square.is_finite()), ..self }
     }
 
     /// That bound.

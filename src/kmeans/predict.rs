@@ -54,12 +54,11 @@ impl KMeans {
         centroids: &Matrix,
     ) -> Result<Predicted> {
         let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
-        let Prepared { factor, transform, first } = self.prepare(data, statistics, centroids)?;
+        let Prepared { factor, transform, square, first } = self.prepare(data, statistics, centroids)?;
         let scaled = Scaled { of: data, factor };
         let data = scaled.source();
         let parts = adapters::share(gpus, data, weights)?;
-        let points =
-            adapters::place(&parts, &transform, statistics.scaled(factor).square_of(&transform), self.room)?;
+        let points = adapters::place(&parts, &transform, square, self.room)?;
         let labellers = parts.iter().zip(&points);
         let labellers = labellers
             .map(|(part, points)| Labeller::new(part.gpu, points, k as u64, self.metric))
@@ -87,9 +86,11 @@ impl KMeans {
         }
         let given = Statistics::of(centroids, "centroids")?;
         let factor = self.factor(statistics, data.rows(), Some(&given));
-        let transform = self.map_of(&statistics.scaled(factor), Some(&given.scaled(factor)))?;
+        let statistics = statistics.scaled(factor);
+        let transform = self.map_of(&statistics, Some(&given.scaled(factor)))?;
+        let square = statistics.square_of(&transform);
         let first = self.given(&centroids.scaled(factor), &transform, "centroids")?;
-        Ok(Prepared { factor, transform, first })
+        Ok(Prepared { factor, transform, square, first })
     }
 }
 
@@ -99,6 +100,8 @@ pub(super) struct Prepared {
     pub factor: f32,
     /// What is done to both then.
     pub transform: Transform,
+    /// As [`Points::within`](super::points::Points::within) takes it.
+    pub square: Option<f64>,
     /// The centroids, so transformed and padded.
     pub first: Vec<f32>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 /// A submission of several steps should not take longer than this, so that progress shows and no driver takes it for a
 /// hang.
 const BATCH_TIME: Duration = Duration::from_millis(250);
+
 /// What the host learns between batches.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

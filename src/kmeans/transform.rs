@@ -93,7 +93,7 @@ impl KMeans {
         centroids: &Matrix,
         each: &mut dyn FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        let Prepared { factor, transform, first } =
+        let Prepared { factor, transform, first, .. } =
             self.prepare(data, &Statistics::of(data, "X")?, centroids)?;
         let scaled = Scaled { of: data, factor };
         let data = scaled.source();

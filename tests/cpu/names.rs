@@ -104,6 +104,9 @@ struct Crossings<'a> {
 impl Crossings<'_> {
     fn add(&mut self, path: &[String]) {
         let ups = path.iter().take_while(|part| *part == "super").count();
+        if path.first().is_some_and(|first| first == "wgpu") {
+            self.rooms.insert("wgpu".into());
+        }
         if let [first, room, ..] = path
             && first == "crate"
         {
@@ -166,6 +169,12 @@ fn imports_run_one_way() {
 #[test]
 fn nobody_below_the_core_knows_a_device() {
     let below: Vec<&str> = FLOORS.iter().copied().take_while(|room| *room != "gpu").collect();
+    for (place, items) in Tree::load().0 {
+        let mut crossings = Crossings { place: &place, rooms: BTreeSet::new() };
+        items.iter().for_each(|item| crossings.visit_item(item));
+        let low = place.first().is_some_and(|room| below.contains(&room.as_str()));
+        assert!(!(low && crossings.rooms.contains("wgpu")), "{} knows wgpu", place.join("::"));
+    }
     for path in below.iter().flat_map(|room| {
         let folder = root().join("src").join(room);
         if folder.is_dir() { files_below(&folder) } else { vec![folder.with_extension("rs")] }
@@ -177,12 +186,12 @@ fn nobody_below_the_core_knows_a_device() {
 
 #[test]
 fn imports_are_seen_in_every_form() {
-    let text = "use crate::{gpu::Context, report::{self, svg as picture}}; use super::super::kv; fn a() { crate::matmul::b() } \
+    let text = "use crate::{gpu::Context, report::{self, svg as picture}}; use super::super::kv; fn a() { crate::matmul::b(); wgpu::c() } \
                 mod c { fn d() { crate::io::e() } } #[cfg(test)] mod tests { use crate::cases; }";
     let place: Place = vec!["codec".into(), "pack".into()];
     let mut crossings = Crossings { place: &place, rooms: BTreeSet::new() };
     syn::parse_file(text).unwrap().items.iter().for_each(|item| crossings.visit_item(item));
-    assert_eq!(Vec::from_iter(crossings.rooms), ["gpu", "io", "kv", "matmul", "report"]);
+    assert_eq!(Vec::from_iter(crossings.rooms), ["gpu", "io", "kv", "matmul", "report", "wgpu"]);
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use lowbit::internals::cases::REGISTRY;
 use lowbit::internals::codec::CacheType;
+use lowbit::internals::gpu::context::MOST_BUFFERS;
 use lowbit::internals::gpu::dispatch::{SHIPPED, named};
 use lowbit::internals::gpu::source::FILES;
 use lowbit::internals::gpu::{ParamType, Params, Reflection, Spec};
@@ -41,6 +42,8 @@ fn every_variant_says_what_the_host_needs_to_know() {
         let reflection = Reflection::of(&spec).unwrap_or_else(|error| panic!("{error}"));
         assert!(reflection.workgroup.iter().product::<u32>() <= 1024, "{}", spec.label());
         assert!(reflection.workgroup_bytes <= 32 << 10, "{}", spec.label());
+        let few = reflection.bindings.len() <= MOST_BUFFERS as usize;
+        assert!(few || reflection.needs.matrices.is_some(), "{}", spec.label());
         // What an adapter may lack, `Needs:` says; devices without it refuse the text itself.
         let mut optional = Capabilities::empty();
         let needs = &reflection.needs;
