@@ -62,8 +62,8 @@ fn number_of(signed: vec4<u32>) -> Number {
     }
     let zeros = min(countLeadingZeros(words.w), 31u);
     let behind = 31u - zeros;
-    let top = (words.w << zeros) | (words.z >> 1u >> behind);
-    let next = (words.z << zeros) | (words.y >> 1u >> behind);
+    let top = (words.w << zeros) | ((words.z >> 1u) >> behind);
+    let next = (words.z << zeros) | ((words.y >> 1u) >> behind);
     let sign = select(1.0, -1.0, negative);
     let low = ((top & 0xffu) << 16u) | (next >> 16u);
     return Number(sign * f32(top >> 8u), sign * f32(low) / FINE, exponent - i32(zeros));

@@ -14,7 +14,7 @@ const SIGNS = array<u32, 16>(
 );
 
 fn rotated_sign(x: f32, channel: u32) -> f32 {
-    return select(x, -x, (SIGNS[channel / 32u] >> (channel % 32u) & 1u) == 1u);
+    return select(x, -x, ((SIGNS[channel / 32u] >> (channel % 32u)) & 1u) == 1u);
 }
 
 // Multiplies each block of vectors[first .. first + dim] by the Hadamard matrix over sqrt(block). The arguments are the same

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::compiled::Compiled;
 use super::dispatch::Row;
-use super::kernel::{Compiled, MOST_GROUPS};
+use super::kernel::MOST_GROUPS;
+
 use super::pipelines::Pipelines;
 use super::record::PassRecord;
 use super::stop::Stop;
@@ -222,6 +224,9 @@ fn preference(kind: wgpu::DeviceType) -> u8 {
 pub struct Context {
     /// Its buffers have it too.
     pub(super) id: u64,
+    /// Kernels by the names of their variants: a driver takes up to a second to compile one. Dropped before the pipelines' cache,
+    /// which is kept then.
+    pub(super) kernels: Mutex<HashMap<String, Arc<Compiled>>>,
     /// Dropped before the device.
     pub(super) pipelines: Pipelines,
     pub(super) device: wgpu::Device,
@@ -240,14 +245,15 @@ pub struct Context {
     pub(super) choices: Mutex<Vec<Choice>>,
     pub(super) profile: bool,
     pub(super) passes: Mutex<Vec<PassRecord>>,
-    /// Compiled kernels by the names of their variants: a driver takes up to a second for one.
-    pub(super) kernels: Mutex<HashMap<String, Arc<Compiled>>>,
     notices: Mutex<Vec<String>>,
     listener: Option<Listener>,
     pub(super) stop: Stop,
     pub(super) opened: Instant,
-    lost: Arc<Mutex<Option<String>>>,
+    pub(super) lost: Lost,
 }
+
+/// Why a device is lost, once it is.
+pub(super) type Lost = Arc<Mutex<Option<String>>>;
 
 impl Context {
     /// Opens the adapter that `options` names, with all its limits and those optional features that it has.
@@ -372,7 +378,7 @@ impl Context {
         info: &wgpu::AdapterInfo,
         device: wgpu::Device,
         queue: wgpu::Queue,
-        lost: Arc<Mutex<Option<String>>>,
+        lost: Lost,
     ) -> Result<Self> {
         let (table, news) = if options.guarded { Default::default() } else { table::load()? };
         let mut context = Self {
@@ -424,22 +430,7 @@ impl Context {
 
     /// Runs `work`, and turns what wgpu reports of it into an error.
     pub(super) fn scoped<T>(&self, what: &str, bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
-        let filters =
-            [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
-        let mut scopes = filters.map(|filter| Some(self.device.push_error_scope(filter)));
-        let done = work();
-        let mut first = None;
-        for scope in scopes.iter_mut().rev().filter_map(Option::take) {
-            first = pollster::block_on(scope.pop()).or(first);
-        }
-        if first.is_some() {
-            // The news of a loss arrives with a poll; until then its consequences look like refused calls.
-            let _ = self.device.poll(wgpu::PollType::Poll);
-        }
-        match first {
-            None => self.lost_error().map_or(Ok(done), Err),
-            Some(error) => Err(self.lost_error().unwrap_or_else(|| typed(&error, what, bytes))),
-        }
+        scoped(&self.device, &self.lost, what, bytes, work)
     }
 
     /// The device that everything is on.
@@ -468,7 +459,7 @@ impl Context {
     }
 
     pub(super) fn lost_error(&self) -> Option<Error> {
-        lock(&self.lost).clone().map(Error::DeviceLost)
+        lost_error(&self.lost)
     }
 
     /// What the user should know before trusting a number: a software device, a broken integer dot product, a table of
@@ -510,6 +501,36 @@ impl Context {
     pub fn destroy_device(&self) {
         self.device.destroy();
     }
+}
+
+/// [`Context::scoped`], of a device alone: for threads that compile.
+pub(super) fn scoped<T>(
+    device: &wgpu::Device,
+    lost: &Lost,
+    what: &str,
+    bytes: u64,
+    work: impl FnOnce() -> T,
+) -> Result<T> {
+    let filters =
+        [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
+    let mut scopes = filters.map(|filter| Some(device.push_error_scope(filter)));
+    let done = work();
+    let mut first = None;
+    for scope in scopes.iter_mut().rev().filter_map(Option::take) {
+        first = pollster::block_on(scope.pop()).or(first);
+    }
+    if first.is_some() {
+        // The news of a loss arrives with a poll; until then its consequences look like refused calls.
+        let _ = device.poll(wgpu::PollType::Poll);
+    }
+    match first {
+        None => lost_error(lost).map_or(Ok(done), Err),
+        Some(error) => Err(lost_error(lost).unwrap_or_else(|| typed(&error, what, bytes))),
+    }
+}
+
+fn lost_error(lost: &Lost) -> Option<Error> {
+    lock(lost).clone().map(Error::DeviceLost)
 }
 
 /// The value behind a mutex, also after a panic elsewhere: every value kept here is whole at all times.

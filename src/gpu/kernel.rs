@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::buffer::ALIGNED_ROWS;
+use super::compiled::Compiled;
 use super::context::lock;
 use super::reflect::{Access, Binding, Reflection};
-use super::{Buffer, Context, Spec, trusted};
+use super::{Buffer, Context, Spec};
 use crate::{Error, Result};
 
 /// The type of a parameter.
@@ -102,80 +103,12 @@ pub struct Kernel<P> {
     params: PhantomData<P>,
 }
 
-/// What does not depend on the host's type of the parameters.
-#[derive(Debug)]
-pub(super) struct Compiled {
-    name: String,
-    reflection: Arc<Reflection>,
-    layout: wgpu::BindGroupLayout,
-    pipeline: wgpu::ComputePipeline,
-}
-
-impl Compiled {
-    fn new(gpu: &Context, spec: &Spec) -> Result<Self> {
-        let reflection = Reflection::of(spec)?;
-        let fault = |problem: String| Error::Shader { shader: spec.file.to_owned(), problem };
-        reflection.runs_on(gpu).map_err(fault)?;
-        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        };
-        let entries: Vec<_> = reflection
-            .bindings
-            .iter()
-            .map(|b| {
-                let read_only = b.access == Access::Read;
-                entry(b.slot, wgpu::BufferBindingType::Storage { read_only })
-            })
-            .chain([entry(reflection.params_slot, wgpu::BufferBindingType::Uniform)])
-            .collect();
-        let (layout, pipeline) = gpu
-            .scoped(spec.file, 0, || {
-                let layout = gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                    label: Some(spec.file),
-                    entries: &entries,
-                });
-                let module = trusted::shader_module(
-                    &gpu.device,
-                    wgpu::ShaderModuleDescriptor {
-                        label: Some(spec.file),
-                        source: wgpu::ShaderSource::Wgsl(reflection.text.as_str().into()),
-                    },
-                );
-                let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                    label: Some(spec.file),
-                    bind_group_layouts: &[Some(&layout)],
-                    immediate_size: 0,
-                });
-                let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                    label: Some(spec.file),
-                    layout: Some(&pipeline_layout),
-                    module: &module,
-                    entry_point: Some(&reflection.entry),
-                    compilation_options: wgpu::PipelineCompilationOptions {
-                        constants: &spec.constants(),
-                        // Every kernel writes its workgroup memory before it reads it (a rule of ARCHITECTURE.md).
-                        zero_initialize_workgroup_memory: false,
-                    },
-                    cache: gpu.pipelines.next(),
-                });
-                (layout, pipeline)
-            })
-            .map_err(|error| match error {
-                Error::Validation(problem) => fault(problem),
-                other => other,
-            })?;
-        Ok(Self { name: spec.file.to_owned(), reflection, layout, pipeline })
-    }
-}
-
 impl<P: Params> Kernel<P> {
-    /// Assembles, checks and compiles `spec`, once for a context.
+    /// Assembles and checks `spec`, and begins to compile it, once for a context.
     ///
     /// # Errors
-    /// [`Error::Shader`] if the text, its parameters or its workgroup do not hold on this adapter.
+    /// [`Error::Shader`] if the text, its parameters or its workgroup do not hold on this adapter. What the driver has against it
+    /// is found where it is first recorded.
     pub fn load(gpu: &Context, spec: &Spec) -> Result<Self> {
         let key = format!("{spec:?}");
         let known = lock(&gpu.kernels).get(&key).cloned();
@@ -342,7 +275,7 @@ impl<P: Params> Kernel<P> {
         Ok(Bound {
             context: gpu.id,
             label: self.compiled.name.clone(),
-            pipeline: self.compiled.pipeline.clone(),
+            kernel: Arc::clone(&self.compiled),
             dispatches,
             rows,
             edges,
@@ -402,7 +335,7 @@ pub struct Bound {
     /// The context that it is of.
     pub(super) context: u64,
     pub(super) label: String,
-    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) kernel: Arc<Compiled>,
     pub(super) dispatches: Vec<(wgpu::BindGroup, [u32; 3])>,
     /// As its parameters say them.
     rows: u64,

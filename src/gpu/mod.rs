@@ -1,6 +1,7 @@
 //! The GPU core: adapter, shaders, kernels, buffers, submissions, timing, verification, tuning. It knows no domain.
 
 pub(crate) mod buffer;
+mod compiled;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod kernel;

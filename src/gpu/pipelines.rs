@@ -34,9 +34,9 @@ impl Pipelines {
     }
 
     /// For the next pipeline that is compiled.
-    pub fn next(&self) -> Option<&wgpu::PipelineCache> {
+    pub fn next(&self) -> Option<wgpu::PipelineCache> {
         self.grown.store(true, Ordering::Relaxed);
-        self.cache.as_ref().map(|(cache, _)| cache)
+        self.cache.as_ref().map(|(cache, _)| cache.clone())
     }
 
     /// Writes what has grown; those for other shaders are of no more use.

@@ -105,9 +105,9 @@ impl<'a> Recorder<'a> {
 
 /// Records `passes`, each a list of dispatches that share a compute pass and its stamps: stamps inside a pass are not
 /// reliable.
-pub(super) fn encode(
+pub(super) fn encode<'a>(
     gpu: &Context,
-    passes: &[&[&Bound]],
+    passes: &[&[&'a Bound]],
     stamps: Option<&Stamps>,
     reads: &[(&Buffer, &Readback)],
 ) -> Result<wgpu::CommandBuffer> {
@@ -115,6 +115,10 @@ pub(super) fn encode(
         let problem = format!("{}: this work is of another context, and not for its device", foreign.label);
         return Err(Error::Input(problem));
     }
+    let compiled =
+        |steps: &&[&'a Bound]| steps.iter().map(|bound| Ok((*bound, bound.kernel.pipeline()?))).collect();
+    let passes: Vec<Vec<(&Bound, &wgpu::ComputePipeline)>> =
+        passes.iter().map(compiled).collect::<Result<_>>()?;
     gpu.scoped("recording", 0, || {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (i, steps) in passes.iter().enumerate() {
@@ -122,8 +126,8 @@ pub(super) fn encode(
                 label: None,
                 timestamp_writes: stamps.map(|stamps| stamps.of(i)),
             });
-            for bound in *steps {
-                pass.set_pipeline(&bound.pipeline);
+            for (bound, pipeline) in steps {
+                pass.set_pipeline(pipeline);
                 for (group, [x, y, z]) in &bound.dispatches {
                     pass.set_bind_group(0, group, &[]);
                     pass.dispatch_workgroups(*x, *y, *z);

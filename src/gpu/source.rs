@@ -4,10 +4,32 @@
 //! and `//! slot format` (the host names the file that fills it). `const NAME: u32 = 4u;` is a register-tile
 //! size that a variant may set to another value; everything else that varies is an `override`.
 
+use std::path::Path;
+use std::sync::OnceLock;
+
 use crate::{Error, Result};
 
 /// Every shader of the crate: name (`kmeans/assign`) and text.
 pub static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+
+/// What [`read_from`] read.
+static READ: OnceLock<Vec<(&str, String)>> = OnceLock::new();
+
+/// Takes the texts of all shaders from the files of this folder from now on, in this process: for tools that try changes of them
+/// without building the crate anew.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read.
+#[doc(hidden)]
+pub fn read_from(folder: &Path) -> Result<()> {
+    let read = |&(name, _): &(&'static str, &str)| {
+        let path = folder.join(name).with_extension("wgsl");
+        Ok((name, std::fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?))
+    };
+    let all: Vec<(&str, String)> = FILES.iter().map(read).collect::<Result<_>>()?;
+    // A second folder would change what was read already.
+    READ.set(all).map_err(|_| Error::Input("the shaders were read from a folder before".into()))
+}
 
 /// Most slots that a shader can have.
 const SLOTS: usize = 4;
@@ -105,7 +127,14 @@ impl Spec {
 
     /// The whole WGSL text.
     pub fn assemble(&self) -> Result<String> {
-        assemble(self, FILES)
+        match READ.get() {
+            None => assemble(self, FILES),
+            Some(read) => {
+                let files: Vec<(&str, &str)> =
+                    read.iter().map(|(name, text)| (*name, text.as_str())).collect();
+                assemble(self, &files)
+            }
+        }
     }
 }
 

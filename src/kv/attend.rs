@@ -323,7 +323,11 @@ pub fn fits(spec: &Spec, keys: &Codec, values: &Codec) -> Result<bool> {
     Ok(Reflection::of(&specialized(spec, keys, values, false)?)?.workgroup_bytes <= MEMORY)
 }
 
-fn specialized(spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Spec> {
+/// `spec` for what these codecs make; see [`Attend::load`].
+///
+/// # Errors
+/// [`Error::Input`] for a pair of codecs that no kernel reads.
+pub fn specialized(spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Spec> {
     let fault = |text: String| Err(Error::Input(text));
     if by_token && keys.ty() != CacheType::F16 {
         return fault(format!("keys of {} cannot lie by token", keys.ty()));

@@ -1,0 +1,186 @@
+//! Kernels while and after they are compiled: each on a thread of its own as long as the processor has one to spare, so that what
+//! is loaded together is compiled together. Whoever needs the pipeline first waits for it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+
+use super::context::{lock, scoped};
+use super::reflect::{Access, Reflection};
+use super::{Context, Spec, trusted};
+use crate::{Error, Result};
+
+/// What does not depend on the host's type of the parameters.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub name: String,
+    pub reflection: Arc<Reflection>,
+    pub layout: wgpu::BindGroupLayout,
+    pipeline: Pending<wgpu::ComputePipeline>,
+}
+
+/// Compilers at work in this process.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+impl Compiled {
+    /// Checks `spec` and begins to compile it.
+    pub fn new(gpu: &Context, spec: &Spec) -> Result<Self> {
+        let reflection = Reflection::of(spec)?;
+        let shader = spec.file;
+        reflection.runs_on(gpu).map_err(|problem| Error::Shader { shader: shader.to_owned(), problem })?;
+        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let entries: Vec<_> = reflection
+            .bindings
+            .iter()
+            .map(|b| {
+                let read_only = b.access == Access::Read;
+                entry(b.slot, wgpu::BufferBindingType::Storage { read_only })
+            })
+            .chain([entry(reflection.params_slot, wgpu::BufferBindingType::Uniform)])
+            .collect();
+        let layout = gpu
+            .scoped(shader, 0, || {
+                let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(shader), entries: &entries };
+                gpu.device.create_bind_group_layout(&descriptor)
+            })
+            .map_err(|error| of_shader(shader, error))?;
+        let work = {
+            let (device, lost, cache) = (gpu.device.clone(), Arc::clone(&gpu.lost), gpu.pipelines.next());
+            let (reflection, layout, constants) = (Arc::clone(&reflection), layout.clone(), spec.constants());
+            move || {
+                let compile = || pipeline(&device, shader, &reflection, &layout, &constants, cache.as_ref());
+                scoped(&device, &lost, shader, 0, compile).map_err(|error| of_shader(shader, error))
+            }
+        };
+        Ok(Self { name: shader.to_owned(), reflection, layout, pipeline: Pending::begin(work) })
+    }
+
+    /// What a pass runs, once it is compiled.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] if the driver refuses it; the device's.
+    pub fn pipeline(&self) -> Result<&wgpu::ComputePipeline> {
+        self.pipeline.get().map_err(|error| match error {
+            Error::DeviceLost(reason) => Error::DeviceLost(reason.clone()),
+            other => Error::Shader { shader: self.name.clone(), problem: other.to_string() },
+        })
+    }
+}
+
+fn of_shader(shader: &str, error: Error) -> Error {
+    match error {
+        Error::Validation(problem) => Error::Shader { shader: shader.to_owned(), problem },
+        other => other,
+    }
+}
+
+fn pipeline(
+    device: &wgpu::Device,
+    shader: &str,
+    reflection: &Reflection,
+    layout: &wgpu::BindGroupLayout,
+    constants: &[(&str, f64)],
+    cache: Option<&wgpu::PipelineCache>,
+) -> wgpu::ComputePipeline {
+    let source = wgpu::ShaderSource::Wgsl(reflection.text.as_str().into());
+    let module = trusted::shader_module(device, wgpu::ShaderModuleDescriptor { label: Some(shader), source });
+    let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(shader),
+        bind_group_layouts: &[Some(layout)],
+        immediate_size: 0,
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(shader),
+        layout: Some(&layout),
+        module: &module,
+        entry_point: Some(&reflection.entry),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants,
+            // Every kernel writes its workgroup memory before it reads it (a rule of ARCHITECTURE.md).
+            zero_initialize_workgroup_memory: false,
+        },
+        cache,
+    })
+}
+
+/// A value that a thread is making.
+#[derive(Debug)]
+struct Pending<T> {
+    thread: Mutex<Option<JoinHandle<Result<T>>>>,
+    made: OnceLock<Result<T>>,
+}
+
+impl<T: Send + 'static> Pending<T> {
+    /// Begins `work` on a thread of its own, or does it here where all processors are at work.
+    fn begin(work: impl FnOnce() -> Result<T> + Send + 'static) -> Self {
+        let most = std::thread::available_parallelism().map_or(1, usize::from);
+        if AT_WORK.fetch_add(1, Ordering::Relaxed) + 1 >= most.max(2) {
+            let made = work();
+            AT_WORK.fetch_sub(1, Ordering::Relaxed);
+            return Self { thread: Mutex::default(), made: OnceLock::from(made) };
+        }
+        let thread = std::thread::spawn(|| {
+            let made = work();
+            AT_WORK.fetch_sub(1, Ordering::Relaxed);
+            made
+        });
+        Self { thread: Mutex::new(Some(thread)), made: OnceLock::new() }
+    }
+
+    /// The value; waits for it.
+    fn get(&self) -> std::result::Result<&T, &Error> {
+        let made = self.made.get_or_init(|| {
+            // Whoever comes here first finds the thread; the others wait for the value.
+            let thread = lock(&self.thread).take();
+            let panicked = || Err(Error::DeviceLost("the driver's compiler panicked".into()));
+            thread.and_then(|thread| thread.join().ok()).unwrap_or_else(panicked)
+        });
+        made.as_ref()
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        // Nothing may be at work on a device that is about to go.
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_is_begun_is_made_once_and_is_everyones() {
+        let pending = Pending::begin(|| Ok(7));
+        let values = std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..4).map(|_| scope.spawn(|| *pending.get().unwrap())).collect();
+            asked.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(values, [7; 4]);
+        let failed = Pending::<u32>::begin(|| Err(Error::Input("no".into())));
+        for _ in 0..2 {
+            assert!(matches!(failed.get(), Err(Error::Input(text)) if text == "no"));
+        }
+    }
+
+    #[test]
+    fn a_drop_waits_for_the_thread() {
+        let (done, ends) = channel();
+        drop(Pending::begin(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let _ = done.send(());
+            Ok(())
+        }));
+        assert!(ends.try_recv().is_ok());
+    }
+}

@@ -1,0 +1,279 @@
+//! `make drivers`: every kernel through the compilers of GPUs that are not there, and verified on drivers that tests do not have.
+
+mod child;
+mod compile;
+mod device;
+mod family;
+mod loops;
+mod specs;
+mod spirv;
+mod table;
+mod tint;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+use comfy_table::presets::NOTHING;
+
+use family::{FAMILIES, Family};
+use table::Table;
+
+#[derive(Parser)]
+#[command(
+    about = "Every kernel through the compilers of GPUs that are not there, and verified on other drivers"
+)]
+struct Arguments {
+    /// What tests/drivers/fetch filled
+    #[arg(long, value_name = "FOLDER", default_value = "target/drivers")]
+    folder: PathBuf,
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Everything: compile on all, verify on those that run, and Chromium's compiler
+    All,
+    /// What CI has time for: one AMD family, matrices on the newest lavapipe, a tenth of the registry on SwiftShader
+    Quick,
+    /// Compile every shader, and compare with the committed tables
+    Compile {
+        /// Drivers; all that only compile if none is given
+        families: Vec<String>,
+        #[command(flatten)]
+        wanted: Shaders,
+        /// Write the tables instead
+        #[arg(long)]
+        write: bool,
+    },
+    /// Run the registry's cases and compare with the oracles
+    Verify {
+        /// Drivers; lavapipe and swiftshader if none is given
+        families: Vec<String>,
+        #[command(flatten)]
+        cases: Cases,
+    },
+    /// The least time of each variant of a kernel at its bench sizes on this machine's device, to compare shaders by turns
+    Time {
+        /// The kernel
+        stem: String,
+        #[command(flatten)]
+        wanted: Shaders,
+        /// How often each is run
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+    },
+    /// Chromium's WGSL compiler
+    Tint {
+        #[command(flatten)]
+        wanted: Shaders,
+    },
+    #[command(hide = true)]
+    ChildCompile {
+        from: usize,
+        only: Vec<String>,
+        #[arg(long)]
+        assembly: Option<PathBuf>,
+        #[arg(long)]
+        shaders: Option<PathBuf>,
+    },
+    #[command(hide = true)]
+    ChildVerify {
+        from: usize,
+        stems: Vec<String>,
+        #[arg(long)]
+        share: usize,
+        #[arg(long)]
+        matrices: bool,
+        #[arg(long)]
+        shaders: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Shaders {
+    /// Only shaders with this word in their label, or of this kernel; may be given several times
+    #[arg(long, value_name = "WORD")]
+    only: Vec<String>,
+    /// Write each shader's assembly into this folder
+    #[arg(long, value_name = "FOLDER")]
+    assembly: Option<PathBuf>,
+    /// Take the shaders of this folder instead of those that were built in
+    #[arg(long, value_name = "FOLDER")]
+    shaders: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Cases {
+    /// Only this kernel; may be given several times
+    #[arg(long, value_name = "STEM")]
+    only: Vec<String>,
+    /// One of so many cases
+    #[arg(long, default_value_t = 1)]
+    share: usize,
+    /// Take the shaders of this folder instead of those that were built in
+    #[arg(long, value_name = "FOLDER")]
+    shaders: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything holds.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let folder = arguments.folder.as_path();
+    match &arguments.command {
+        What::All => {
+            let compiled = compile(folder, &compilers(), &compile::Wanted::default(), false)?;
+            let run: Vec<&Family> = FAMILIES.iter().filter(|family| family.runs).collect();
+            let verified = verify(folder, &run, &verify::Wanted { share: 1, ..Default::default() })?;
+            Ok(compiled & verified & tint(folder, &[])?)
+        }
+        What::Quick => {
+            let compiled = compile(folder, &[family::named("navi31")?], &compile::Wanted::default(), false)?;
+            let matrices = verify::Wanted { matrices: true, share: 1, ..Default::default() };
+            let matrices = verify(folder, &[family::named("lavapipe")?], &matrices)?;
+            let tenth = verify::Wanted { share: 10, ..Default::default() };
+            Ok(compiled & matrices & verify(folder, &[family::named("swiftshader")?], &tenth)?)
+        }
+        What::Compile { families, wanted, write } => {
+            let chosen = if families.is_empty() { compilers() } else { chosen(families)? };
+            if *write && !wanted.only.is_empty() {
+                bail!("a table has every shader: --write goes without --only");
+            }
+            if let Some(folder) = &wanted.assembly {
+                std::fs::create_dir_all(folder)?;
+            }
+            let wanted = compile::Wanted {
+                only: wanted.only.clone(),
+                assembly: wanted.assembly.clone(),
+                shaders: wanted.shaders.clone(),
+            };
+            read_shaders(wanted.shaders.as_deref())?;
+            compile(folder, &chosen, &wanted, *write)
+        }
+        What::Verify { families, cases } => {
+            let names = ["lavapipe", "swiftshader"].map(str::to_owned);
+            let families = chosen(if families.is_empty() { &names } else { families })?;
+            let wanted = verify::Wanted {
+                stems: cases.only.clone(),
+                share: cases.share,
+                matrices: false,
+                shaders: cases.shaders.clone(),
+            };
+            read_shaders(cases.shaders.as_deref())?;
+            verify(folder, &families, &wanted)
+        }
+        What::Tint { wanted } => {
+            read_shaders(wanted.shaders.as_deref())?;
+            tint(folder, &wanted.only)
+        }
+        What::ChildCompile { from, only, assembly, shaders } => {
+            read_shaders(shaders.as_deref())?;
+            let wanted = compile::Wanted { only: only.clone(), assembly: assembly.clone(), shaders: None };
+            compile::serve(*from, &wanted).map(|()| true)
+        }
+        What::Time { stem, wanted, rounds } => {
+            read_shaders(wanted.shaders.as_deref())?;
+            verify::time(stem, &wanted.only, *rounds).map(|()| true)
+        }
+        What::ChildVerify { from, stems, share, matrices, shaders } => {
+            read_shaders(shaders.as_deref())?;
+            let (stems, share, matrices) = (stems.clone(), *share, *matrices);
+            let wanted = verify::Wanted { stems, share, matrices, shaders: None };
+            verify::serve(*from, &wanted).map(|()| true)
+        }
+    }
+}
+
+fn compilers() -> Vec<&'static Family> {
+    FAMILIES.iter().filter(|family| !family.runs).collect()
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Family>> {
+    names.iter().map(|name| family::named(name)).collect()
+}
+
+fn read_shaders(folder: Option<&Path>) -> Result<()> {
+    if let Some(folder) = folder {
+        lowbit::internals::gpu::source::read_from(folder)?;
+    }
+    Ok(())
+}
+
+fn compile(folder: &Path, families: &[&Family], wanted: &compile::Wanted, write: bool) -> Result<bool> {
+    let mut holds = true;
+    for family in families {
+        let compiled = compile::all(family, folder, wanted)?;
+        let table = &compiled.table;
+        let (failed, unclean) = table.faults();
+        println!("{}: {} ({})", family.name, family.what, table.driver);
+        println!("{}", text(&table.summary()));
+        let count = table.shaders.len();
+        println!("  {count} shaders, {} failed, {} not all in registers", failed.len(), unclean.len());
+        for (label, time) in &compiled.slow {
+            println!("  slow: {label} takes {:.1} s to compile", time.as_secs_f64());
+        }
+        if write {
+            table.write(family.name)?;
+        } else if let Some(before) = Table::read(family.name)? {
+            let worse = table.worse_than(&before);
+            worse.iter().for_each(|line| println!("  worse: {line}"));
+            if before.driver != table.driver {
+                println!("  the committed table is of another driver: {}", before.driver);
+            }
+            holds &= worse.is_empty();
+        } else {
+            println!("  there is no committed table");
+        }
+        println!();
+    }
+    Ok(holds)
+}
+
+fn verify(folder: &Path, families: &[&Family], wanted: &verify::Wanted) -> Result<bool> {
+    let mut holds = true;
+    for family in families {
+        let summary = verify::all(family, folder, wanted)?;
+        let (right, skipped, failed) = (summary.right, summary.skipped, summary.failed.len());
+        println!("{}: {right} right, {skipped} skipped, {failed} failed", family.name);
+        summary.failed.iter().for_each(|line| println!("  failed: {line}"));
+        // Nothing that ran is nothing that was shown.
+        holds &= summary.failed.is_empty() && right > 0;
+    }
+    Ok(holds)
+}
+
+fn tint(folder: &Path, only: &[String]) -> Result<bool> {
+    let summary = tint::all(folder, only)?;
+    let (accepted, skipped, refused) = (summary.accepted, summary.skipped, summary.refused.len());
+    println!("Chromium: {accepted} accepted, {skipped} skipped, {refused} refused");
+    summary.refused.iter().for_each(|(label, why)| println!("  refused: {label}: {why}"));
+    Ok(summary.refused.is_empty() && accepted > 0)
+}
+
+fn text(rows: &[Vec<String>]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(NOTHING).set_header(vec![
+        "kernel",
+        "shaders",
+        "registers",
+        "subgroups",
+        "not in registers",
+        "private bytes",
+        "instructions",
+    ]);
+    table.add_rows(rows.iter().cloned());
+    table.to_string()
+}

@@ -1,0 +1,60 @@
+//! Every shader that lowbit compiles: the registry's, the core's own, and `attend` as caches specialize it.
+
+use anyhow::Result;
+use lowbit::internals::cases::REGISTRY;
+use lowbit::internals::codec::{CacheType, Codec, Side};
+use lowbit::internals::gpu::source::FILES;
+use lowbit::internals::gpu::{Reflection, Spec};
+use lowbit::internals::kv::attend;
+
+/// A shader with its kernel's stem.
+#[derive(Clone, Debug)]
+pub struct Shader {
+    /// The stem of its entry in the registry.
+    pub stem: &'static str,
+    /// How it is specialized.
+    pub spec: Spec,
+}
+
+/// Those whose labels have all of the words `only`.
+pub fn all(only: &[String]) -> Result<Vec<Shader>> {
+    let mut all: Vec<Shader> = Vec::new();
+    for entry in REGISTRY.iter().filter(|entry| entry.stem != "attend") {
+        all.extend(entry.specs().into_iter().map(|spec| Shader { stem: entry.stem, spec }));
+    }
+    let own = FILES.iter().filter(|(name, _)| name.starts_with("gpu/"));
+    all.extend(own.map(|(name, _)| Shader { stem: "gpu", spec: Spec::new(name) }));
+    let attends = attends()?.into_iter().chain(attend::STAGES.iter().copied());
+    all.extend(attends.map(|spec| Shader { stem: "attend", spec }));
+    all.retain(|shader| {
+        let label = shader.spec.label();
+        let words: Vec<&str> = label.split(' ').collect();
+        only.iter().all(|word| words.contains(&word.as_str()) || shader.stem == word)
+    });
+    Ok(all)
+}
+
+/// `attend` for every type of cache at a dimension of 128, for keys that lie by token, and for latents.
+fn attends() -> Result<Vec<Spec>> {
+    const DIM: usize = 128;
+    const RANK: usize = 512;
+    const ROPE: usize = 64;
+    let mut pairs = Vec::new();
+    for ty in CacheType::ALL {
+        pairs.push((Codec::new(ty, Side::Keys, DIM)?, Codec::new(ty, Side::Values, DIM)?, false));
+    }
+    let f16 = |side, dim| Codec::new(CacheType::F16, side, dim);
+    pairs.push((f16(Side::Keys, DIM)?, f16(Side::Values, DIM)?, true));
+    pairs.push((f16(Side::Keys, ROPE)?, Codec::latent(CacheType::F16, RANK)?, false));
+    pairs.push((f16(Side::Keys, ROPE)?, Codec::latent(CacheType::Q8_0, RANK)?, false));
+    let mut specs = Vec::new();
+    for (keys, values, by_token) in &pairs {
+        for spec in attend::VARIANTS {
+            let spec = attend::specialized(spec, keys, values, *by_token)?;
+            if Reflection::of(&spec)?.workgroup_bytes <= 32 << 10 {
+                specs.push(spec);
+            }
+        }
+    }
+    Ok(specs)
+}
