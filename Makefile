@@ -1,6 +1,6 @@
 # Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
 
-.PHONY: report test bench setup check check-shared check-gguf-py
+.PHONY: report test bench setup drivers drivers-quick check check-shared check-gguf-py
 
 # The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
 report: setup
@@ -9,10 +9,22 @@ report: setup
 # Every test. Those in tests/gpu need a device and fail without one. The tuning cache is not the user's.
 test: export XDG_CACHE_HOME := $(CURDIR)/target/test-cache
 test: setup
-	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked && cargo test --locked --doc; \
-	else cargo test --locked; fi
+	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked --workspace && cargo test --locked --doc; \
+	else cargo test --locked --workspace; fi
 	cargo run --locked --example own_device
 	cargo check --locked --no-default-features
+
+# Every kernel through the compilers of nine GPUs that are not there, and verified on three drivers that are. Drivers come from Debian's
+# packages and lie in target/drivers; nothing of the system is changed.
+drivers: setup
+	tests/drivers/fetch target/drivers
+	cargo run --release --locked -p lowbit-drivers -- all
+
+# What of it CI has time for.
+drivers-quick: setup
+	tests/drivers/fetch target/drivers
+	cargo build --locked --workspace --tests --bins
+	target/debug/lowbit-drivers quick
 
 # Every kernel at its bench size, as JSON on standard output.
 bench: setup
@@ -24,8 +36,8 @@ setup:
 
 # What CI checks before the tests.
 check:
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # Real inputs with independent answers that are not part of the repository.

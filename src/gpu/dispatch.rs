@@ -116,14 +116,18 @@ pub fn ranked<'a>(
     list: &'a [Spec],
     class: &Class,
 ) -> Vec<&'a Spec> {
-    let kernel = list.first().map_or("", |spec| spec.file);
     let kind = if adapter.is_software() { "software" } else { "gpu" };
-    let places = [&place(adapter), adapter.name.as_str(), kind];
+    ranked_at(tables, &[&place(adapter), adapter.name.as_str(), kind], list, class)
+}
+
+/// The same for an adapter that rows know by these names, the most special first.
+pub fn ranked_at<'a>(tables: &[&[Row]], places: &[&str], list: &'a [Spec], class: &Class) -> Vec<&'a Spec> {
+    let kernel = list.first().map_or("", |spec| spec.file);
     let labels: Vec<String> = list.iter().map(Spec::label).collect();
     let rows = tables.iter().copied().flatten();
     let mut known: Vec<(f64, &Spec)> = rows
         .filter_map(|row| {
-            Some((distance(row, &places, kernel, class)?, &list[place_of(&labels, &row.variant)?]))
+            Some((distance(row, places, kernel, class)?, &list[place_of(&labels, &row.variant)?]))
         })
         .collect();
     known.sort_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or(Ordering::Equal));

@@ -218,6 +218,9 @@ impl<P: Params> Kernel<P> {
 
         let (mut dispatches, mut edges) = (Vec::new(), Vec::new());
         let first_row_at = self.compiled.reflection.offset("first_row");
+        let columns = self.compiled.reflection.elements(&["n".to_owned()], &bytes);
+        let columns_per = self.compiled.reflection.columns_per_group;
+        let tiles = columns_per.map_or(1, |per| columns.div_ceil(per.into()).max(1));
         for (first, count) in self.windows(gpu, rows, &given, work) {
             if let Some(at) = rows_at {
                 bytes[at..at + 4].copy_from_slice(&super::to_u32(count, "rows")?.to_le_bytes());
@@ -227,7 +230,7 @@ impl<P: Params> Kernel<P> {
             }
             let per = self.compiled.reflection.rows_per_group.map(u64::from);
             let groups = per.map_or(1, |per| count.div_ceil(per));
-            let grid = grid(groups, gpu.fold).ok_or_else(|| {
+            let grid = grid(groups * tiles, gpu.fold).ok_or_else(|| {
                 Error::Input(format!(
                     "{}: {rows} rows need more workgroups than a dispatch can have",
                     self.compiled.name
@@ -269,8 +272,8 @@ impl<P: Params> Kernel<P> {
                 })
             })?;
             dispatches.push((group, grid));
-            let line = u64::from(grid[0]) * per.unwrap_or(count);
-            edges.extend((0..u64::from(grid[1])).map(|y| first + y * line));
+            let row = |group: u64| group / tiles * per.unwrap_or(count);
+            edges.extend((0..u64::from(grid[1])).map(|y| first + row(y * u64::from(grid[0]))));
         }
         Ok(Bound {
             context: gpu.id,

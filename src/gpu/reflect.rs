@@ -7,6 +7,8 @@
 //!   runs once for each window, with `rows` (and `first_row`, if it is declared) set to the window's.
 //! - a struct of a storage array is compared with the host's, made by [`super::params!`] too (tests/cpu/shaders.rs).
 //! - `override ROWS_PER_GROUP: u32`: how many rows one workgroup covers. Without it the kernel is one workgroup.
+//! - `override COLUMNS_PER_GROUP: u32`: how many of the parameter `n` it covers; then there is a workgroup for each pair of rows
+//!   and columns, which it finds by `tile_of` (lib/grid). Without it, it covers all.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -88,6 +90,8 @@ pub struct Reflection {
     pub workgroup: [u32; 3],
     /// Rows that one workgroup covers, if it declares them.
     pub rows_per_group: Option<u32>,
+    /// Columns (of the parameter `n`) that one workgroup covers, if it does not cover all.
+    pub columns_per_group: Option<u32>,
     /// The optional features it needs.
     pub needs: Needs,
     /// Workgroup memory, in bytes.
@@ -142,11 +146,15 @@ impl Reflection {
         }
         // Constants come from the text as parsed; overrides only have values in the processed module.
         let constants: Vec<(String, u32)> = named_values(&parsed).chain(named_values(&module)).collect();
-        let rows_per_group =
-            constants.iter().find(|(name, _)| name == "ROWS_PER_GROUP").map(|(_, value)| *value);
-        if rows_per_group.is_none() && text.contains("ROWS_PER_GROUP") {
-            return Err(fault("its ROWS_PER_GROUP is declared and not used".into()));
-        }
+        let per_group = |wanted: &str| {
+            let found = constants.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+            if found.is_none() && text.contains(wanted) {
+                return Err(fault(format!("its {wanted} is declared and not used")));
+            }
+            Ok(found)
+        };
+        let (rows_per_group, columns_per_group) =
+            (per_group("ROWS_PER_GROUP")?, per_group("COLUMNS_PER_GROUP")?);
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).map_err(|e| fault(e.to_string()))?;
 
@@ -154,6 +162,7 @@ impl Reflection {
             entry: entry.name.clone(),
             workgroup: entry.workgroup_size,
             rows_per_group,
+            columns_per_group,
             needs: Needs::default(),
             workgroup_bytes: 0,
             bindings: Vec::new(),
@@ -222,6 +231,9 @@ impl Reflection {
         }
         if reflection.params.is_empty() {
             return Err(fault("it declares no `var<uniform> params: Params`".into()));
+        }
+        if reflection.columns_per_group.is_some() && reflection.offset("n").is_none() {
+            return Err(fault("it declares COLUMNS_PER_GROUP and has no parameter n".into()));
         }
         // Every name in a shape must mean something, whatever the values turn out to be.
         let zeros = vec![0; reflection.params.len() * 4];

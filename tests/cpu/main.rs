@@ -25,6 +25,7 @@ mod onnx;
 mod oracle;
 mod parts;
 mod plan;
+mod precedence;
 mod quantize;
 mod registers;
 mod safetensors;

@@ -135,6 +135,16 @@ fn what_a_shader_fails_to_tell_is_refused_by_name() {
     assert!(without("fn kernel", "fn other").contains("called other, not kernel"));
     assert!(without("@group(0) @binding(1)", "@group(1) @binding(1)").contains("group 1"));
     assert!(without("group.x * ROWS_PER_GROUP", "group.x").contains("declared and not used"));
+    let tiled = "group.x * ROWS_PER_GROUP + group.y * COLUMNS_PER_GROUP";
+    let columns = "override COLUMNS_PER_GROUP: u32 = 8;\n@compute";
+    let with =
+        |to: &str| reflect(&KERNEL.replace("@compute", columns).replace("group.x * ROWS_PER_GROUP", to));
+    assert!(
+        with("group.x * ROWS_PER_GROUP")
+            .unwrap_err()
+            .contains("its COLUMNS_PER_GROUP is declared and not used")
+    );
+    assert!(with(tiled).unwrap_err().contains("has no parameter n"));
     assert!(without("scale: f32", "scale: f32, place: vec2<f32>").contains("neither u32, i32 nor f32"));
     assert!(without("y[group.x", "z[group.x").contains("z"));
 }

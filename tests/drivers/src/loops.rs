@@ -1,4 +1,4 @@
-//! The instruction mix of a shader's loops, read from the assembly that AMD's compiler (ACO) gives.
+//! The instruction mix of a shader's loops, read from the assembly that AMD's compiler (ACO) and NVIDIA's (NAK) give.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What the instructions of a loop are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mix {
-    /// All of them.
+    /// All of them, but for those that only wait.
     pub all: usize,
     /// On the vector unit: the fma, dot products, conversions and selections below, and others.
     pub vector: usize,
@@ -27,39 +27,77 @@ pub struct Mix {
     pub shared: usize,
 }
 
+/// How a compiler writes its instructions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Dialect {
+    Aco,
+    Nak,
+}
+
+/// An instruction, and the label that it jumps to.
+struct Line<'a> {
+    operation: &'a str,
+    scalar: bool,
+    target: Option<&'a str>,
+}
+
 impl Mix {
-    fn add(&mut self, operation: &str) {
-        let begins = |names: &[&str]| names.iter().any(|name| operation.starts_with(name));
+    fn add(&mut self, dialect: Dialect, line: &Line<'_>) {
+        let begins = |names: &[&str]| names.iter().any(|name| line.operation.starts_with(name));
+        let kinds: [(&mut usize, bool); 7] = match dialect {
+            Dialect::Aco => [
+                (&mut self.fma, begins(&["v_fma", "v_pk_fma", "v_dual_fma", "v_mad_f", "v_mac_f"])),
+                (&mut self.dot, begins(&["v_dot", "v_wmma", "v_swmma", "v_mfma"])),
+                (&mut self.convert, begins(&["v_cvt"])),
+                (&mut self.select, begins(&["v_cndmask", "v_dual_cndmask"])),
+                (&mut self.scalar, line.scalar),
+                (&mut self.memory, begins(&["buffer_", "global_", "scratch_", "flat_"])),
+                (&mut self.shared, begins(&["ds_"])),
+            ],
+            Dialect::Nak => [
+                (&mut self.fma, begins(&["ffma", "hfma2"])),
+                (&mut self.dot, begins(&["idp", "hmma", "imma"])),
+                (&mut self.convert, begins(&["i2f", "f2f", "f2i", "i2i"])),
+                (&mut self.select, begins(&["sel"])),
+                (&mut self.scalar, line.scalar),
+                (
+                    &mut self.memory,
+                    begins(&["ld.global", "st.global", "ld.local", "st.local", "atom.", "red."]),
+                ),
+                (&mut self.shared, begins(&["ld.shared", "st.shared", "shfl"])),
+            ],
+        };
+        for (count, is) in kinds {
+            *count += usize::from(is);
+        }
         self.all += 1;
-        self.vector += usize::from(begins(&["v_"]));
-        self.fma += usize::from(begins(&["v_fma", "v_pk_fma", "v_dual_fma", "v_mad_f", "v_mac_f"]));
-        self.dot += usize::from(begins(&["v_dot", "v_wmma", "v_swmma", "v_mfma"]));
-        self.convert += usize::from(begins(&["v_cvt"]));
-        self.select += usize::from(begins(&["v_cndmask", "v_dual_cndmask"]));
-        self.scalar += usize::from(begins(&["s_"]) && !begins(&["s_wait", "s_delay", "s_clause", "s_nop"]));
-        self.memory += usize::from(begins(&["buffer_", "global_", "scratch_", "flat_"]));
-        self.shared += usize::from(begins(&["ds_"]));
+        let elsewhere =
+            begins(&["buffer_", "global_", "scratch_", "flat_", "ds_", "ld", "st.", "bra", "exit"]);
+        self.vector += usize::from(!line.scalar && !elsewhere);
     }
 }
 
 /// Of the loops that have no other within them, the one with the most multiply-adds and dot products, or else the longest.
 pub fn hottest(assembly: &str) -> Option<Mix> {
+    let dialect = if assembly.contains("block ") { Dialect::Nak } else { Dialect::Aco };
     let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut code: Vec<(&str, &str)> = Vec::new();
+    let mut code: Vec<Line<'_>> = Vec::new();
     for line in assembly.lines() {
-        if let Some(label) = line.strip_suffix(':').filter(|label| label.starts_with("BB")) {
-            places.insert(label, code.len());
-        } else if let Some((operation, rest)) = line.strip_prefix('\t').and_then(|line| {
-            let line = line.split(';').next().unwrap_or(line).trim();
-            Some(line.split_once(' ').unwrap_or((line, ""))).filter(|(operation, _)| !operation.is_empty())
-        }) {
-            code.push((operation, rest));
+        let read = match dialect {
+            Dialect::Aco => read_aco(line),
+            Dialect::Nak => read_nak(line),
+        };
+        match read {
+            Some(Read::Label(label)) => {
+                places.insert(label, code.len());
+            }
+            Some(Read::Line(line)) => code.push(line),
+            None => {}
         }
     }
-    let backwards = code.iter().enumerate().filter_map(|(at, (operation, rest))| {
-        let target = rest.split_whitespace().find_map(|word| places.get(word))?;
-        let jumps = operation.starts_with("s_branch") || operation.starts_with("s_cbranch");
-        (jumps && *target <= at).then_some((*target, at))
+    let backwards = code.iter().enumerate().filter_map(|(at, line)| {
+        let target = *places.get(line.target?)?;
+        (target <= at).then_some((target, at))
     });
     let loops: Vec<(usize, usize)> = backwards.collect();
     let inner = loops
@@ -67,10 +105,48 @@ pub fn hottest(assembly: &str) -> Option<Mix> {
         .filter(|own| !loops.iter().any(|other| other != *own && other.0 >= own.0 && other.1 <= own.1));
     let mixes = inner.map(|&(first, last)| {
         let mut mix = Mix::default();
-        code[first..=last].iter().for_each(|(operation, _)| mix.add(operation));
+        code[first..=last].iter().for_each(|line| mix.add(dialect, line));
         mix
     });
     mixes.max_by_key(|mix| (mix.fma + mix.dot, mix.all))
+}
+
+enum Read<'a> {
+    Label(&'a str),
+    Line(Line<'a>),
+}
+
+/// `BB3:`, or `\tv_fma_f32 v0, v1, v2, v0 ; d6…`.
+fn read_aco(line: &str) -> Option<Read<'_>> {
+    if let Some(label) = line.strip_suffix(':').filter(|label| label.starts_with("BB")) {
+        return Some(Read::Label(label));
+    }
+    let text = line.strip_prefix('\t')?.split(';').next()?;
+    let mut words = text.split_whitespace();
+    let operation = words.next()?;
+    if ["s_wait", "s_delay", "s_clause", "s_nop"].iter().any(|idle| operation.starts_with(idle)) {
+        return None;
+    }
+    let jumps = operation.starts_with("s_branch") || operation.starts_with("s_cbranch");
+    let target = words.find(|word| word.starts_with("BB")).filter(|_| jumps);
+    Some(Read::Line(Line { operation, scalar: operation.starts_with("s_"), target }))
+}
+
+/// `block 4 L8 [3, 35] -> {`, or `@!p1 bra pT L13 // delay=1`, or `r8 p1 = iadd3 r5 r6 rZ // …`. Uniform registers are scalar.
+fn read_nak(line: &str) -> Option<Read<'_>> {
+    let text = line.split("//").next()?.trim();
+    if text.starts_with("block") {
+        return text.split_whitespace().find(|word| word.starts_with('L')).map(Read::Label);
+    }
+    let (results, text) = text.split_once(" = ").unwrap_or(("", text));
+    let mut words = text.split_whitespace().skip_while(|word| word.starts_with('@'));
+    let operation = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))?;
+    if ["nop", "bssy", "bsync", "bclear"].contains(&operation) {
+        return None;
+    }
+    let target = words.find(|word| word.starts_with('L')).filter(|_| operation == "bra");
+    let uniform = results.trim_start_matches(|c| c == '@' || c == '!').trim().starts_with('u');
+    Some(Read::Line(Line { operation, scalar: uniform || operation.starts_with("ldc"), target }))
 }
 
 #[cfg(test)]
@@ -81,7 +157,14 @@ mod tests {
     fn the_innermost_loop_with_products_is_found() {
         let text = "BB0:\n\ts_mov_b32 s0, 0 ; 00\nBB1:\n\tv_mov_b32 v0, 0\nBB2:\n\tbuffer_load_b128 v[0:3], v4\n\ts_waitcnt vmcnt(0)\n\tv_fma_f32 v0, v1, v2, v0\n\ts_cbranch_scc1 BB2 ; bf\n\tv_cndmask_b32 v1, v2, v3\n\ts_branch BB1\n\ts_endpgm\n";
         let mix = hottest(text).unwrap();
-        assert_eq!((mix.all, mix.vector, mix.fma, mix.memory, mix.scalar), (4, 1, 1, 1, 1));
+        assert_eq!((mix.all, mix.vector, mix.fma, mix.memory, mix.scalar), (3, 1, 1, 1, 1));
         assert_eq!(hottest("BB0:\n\ts_endpgm\n"), None);
+    }
+
+    #[test]
+    fn nvidias_assembly_is_read_too() {
+        let text = "block.u 0 L2 [] -> {\n      ur0     = s2r sr[0x25]   // delay=1\n} -> [1]\nblock 1 L8 [0, 1] -> {\n      r1      = ld.global.b128 [r2]    // delay=2\n      r7      = ffma.ftz r1 r2 r7  // delay=1\n      ur2     = uiadd3 ur2 0x1 urZ\n                nop L0\n@!p1            bra pT L8     // delay=1\n} -> [1, 2]\nblock 2 L9 [1] -> {\n                exit    // delay=1\n} -> []\n";
+        let mix = hottest(text).unwrap();
+        assert_eq!((mix.all, mix.vector, mix.fma, mix.memory, mix.scalar), (4, 1, 1, 1, 1));
     }
 }

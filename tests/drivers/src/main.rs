@@ -5,6 +5,7 @@ mod compile;
 mod device;
 mod family;
 mod loops;
+mod model;
 mod specs;
 mod spirv;
 mod table;
@@ -37,7 +38,8 @@ struct Arguments {
 enum What {
     /// Everything: compile on all, verify on those that run, and Chromium's compiler
     All,
-    /// What CI has time for: one AMD family, matrices on the newest lavapipe, a tenth of the registry on SwiftShader
+    /// What CI has time for: one AMD family, matrices on the newest lavapipe, a tenth of the registry on SwiftShader, and
+    /// Chromium's compiler
     Quick,
     /// Compile every shader, and compare with the committed tables
     Compile {
@@ -55,6 +57,14 @@ enum What {
         families: Vec<String>,
         #[command(flatten)]
         cases: Cases,
+    },
+    /// What a machine that is not here should take, by the committed tables: predictions
+    Model {
+        /// Machines of benches/model/machines.json; all if none is given
+        machines: Vec<String>,
+        /// Every variant, not only the one that is taken and the best
+        #[arg(long)]
+        all: bool,
     },
     /// The least time of each variant of a kernel at its bench sizes on this machine's device, to compare shaders by turns
     Time {
@@ -145,7 +155,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let matrices = verify::Wanted { matrices: true, share: 1, ..Default::default() };
             let matrices = verify(folder, &[family::named("lavapipe")?], &matrices)?;
             let tenth = verify::Wanted { share: 10, ..Default::default() };
-            Ok(compiled & matrices & verify(folder, &[family::named("swiftshader")?], &tenth)?)
+            let tenth = verify(folder, &[family::named("swiftshader")?], &tenth)?;
+            Ok(compiled & matrices & tenth & tint(folder, &[])?)
         }
         What::Compile { families, wanted, write } => {
             let chosen = if families.is_empty() { compilers() } else { chosen(families)? };
@@ -184,6 +195,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let wanted = compile::Wanted { only: only.clone(), assembly: assembly.clone(), shaders: None };
             compile::serve(*from, &wanted).map(|()| true)
         }
+        What::Model { machines, all } => model(machines, *all).map(|()| true),
         What::Time { stem, wanted, rounds } => {
             read_shaders(wanted.shaders.as_deref())?;
             verify::time(stem, &wanted.only, *rounds).map(|()| true)
@@ -263,17 +275,38 @@ fn tint(folder: &Path, only: &[String]) -> Result<bool> {
     Ok(summary.refused.is_empty() && accepted > 0)
 }
 
+fn model(names: &[String], all: bool) -> Result<()> {
+    for machine in model::machines()? {
+        if !names.is_empty() && !names.contains(&machine.name) {
+            continue;
+        }
+        println!("{} ({}): predictions, nothing here is measured", machine.name, machine.what);
+        let header = [
+            "work",
+            "variant",
+            "groups",
+            "room taken",
+            "memory us",
+            "issue us",
+            "latency us",
+            "predicted",
+            "of bandwidth",
+            "",
+        ];
+        println!("{}\n", grid(&header, &model::rows(&model::predict(&machine)?, all)));
+    }
+    Ok(())
+}
+
 fn text(rows: &[Vec<String>]) -> String {
+    let header =
+        ["kernel", "shaders", "registers", "subgroups", "not in registers", "private bytes", "instructions"];
+    grid(&header, rows)
+}
+
+fn grid(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset(NOTHING).set_header(vec![
-        "kernel",
-        "shaders",
-        "registers",
-        "subgroups",
-        "not in registers",
-        "private bytes",
-        "instructions",
-    ]);
+    table.load_preset(NOTHING).set_header(header.to_vec());
     table.add_rows(rows.iter().cloned());
     table.to_string()
 }
