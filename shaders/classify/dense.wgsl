@@ -42,10 +42,7 @@ fn dense(
     let site = first_site(tile % params.site_tiles);
     let first = first_word(column);
     let column_weights = params.taps * params.group_words * 4u;
-    var sums: array<vec4<f32>, SITES * COLUMNS>;
-    for (var i = 0u; i < SITES * COLUMNS; i++) {
-        sums[i] = vec4<f32>(0.0);
-    }
+    var sums: array<array<vec4<f32>, COLUMNS>, SITES>;
     for (var tap = 0u; tap < params.taps; tap++) {
         var places: array<u32, SITES>;
         for (var s = 0u; s < SITES; s++) {
@@ -67,7 +64,7 @@ fn dense(
                 for (var i = 0u; i < 4u; i++) {
                     let weight = weight_of(block, i);
                     for (var s = 0u; s < SITES; s++) {
-                        sums[s * COLUMNS + c] += values[s][i] * weight;
+                        sums[s][c] += values[s][i] * weight;
                     }
                 }
             }
@@ -79,7 +76,7 @@ fn dense(
             let to = site + s * STRIDE;
             if (to < params.sites && column + c < params.out_words) {
                 let element = to % positions * params.out_words + column + c;
-                let sum = sums[s * COLUMNS + c] + bitcast<vec4<f32>>(words(bias[column + c]));
+                let sum = sums[s][c] + bitcast<vec4<f32>>(words(bias[column + c]));
                 write(to, column + c, after(sum, column + c, element));
             }
         }

@@ -100,9 +100,12 @@ fn dense_integer(
     let site = first_site(tile % params.site_tiles);
     let first = first_word(column);
     let column_weights = params.taps * params.group_words;
-    var sums: array<vec4<i32>, SITES * COLUMNS>;
-    for (var i = 0u; i < SITES * COLUMNS; i++) {
-        sums[i] = integers_of(BIAS, column + i % COLUMNS);
+    var sums: array<array<vec4<i32>, COLUMNS>, SITES>;
+    for (var c = 0u; c < COLUMNS; c++) {
+        let bias = integers_of(BIAS, column + c);
+        for (var s = 0u; s < SITES; s++) {
+            sums[s][c] = bias;
+        }
     }
     for (var tap = 0u; tap < params.taps; tap++) {
         var places: array<u32, SITES>;
@@ -122,13 +125,13 @@ fn dense_integer(
                 let at = min(column + c, params.out_words - 1u) * column_weights + tap * params.group_words + word;
                 let weight = words(weights[at]);
                 for (var s = 0u; s < SITES; s++) {
-                    sums[s * COLUMNS + c] += products(weight, codes[s]);
+                    sums[s][c] += products(weight, codes[s]);
                 }
                 if (ZEROS == 1u) {
                     let present = words(weights[params.out_words * column_weights + at]);
                     let zero = integers_of(WEIGHT_ZERO, column + c);
                     for (var s = 0u; s < SITES; s++) {
-                        sums[s * COLUMNS + c] -= zero * products(present, codes[s]);
+                        sums[s][c] -= zero * products(present, codes[s]);
                     }
                 }
             }
@@ -139,7 +142,7 @@ fn dense_integer(
         for (var c = 0u; c < COLUMNS; c++) {
             let to = site + s * STRIDE;
             if (to < params.sites && column + c < params.out_words) {
-                let sum = wrapped(sums[s * COLUMNS + c]);
+                let sum = wrapped(sums[s][c]);
                 if (SUM == 1u) {
                     write_sum(to, column + c, sum);
                 } else {

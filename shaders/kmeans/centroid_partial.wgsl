@@ -65,10 +65,7 @@ fn centroid_partial(
     for (var at = first; at < last; at++) {
         let label = min(sorted_labels[at], params.k - 1u);
         let end = clamp(start[label + 1u], at + 1u, last);
-        var sum: array<vec4<i32>, COLUMNS * LEVELS>;
-        for (var c = 0u; c < COLUMNS * LEVELS; c++) {
-            sum[c] = vec4<i32>();
-        }
+        var sum: array<array<vec4<i32>, LEVELS>, COLUMNS>;
         for (var member = at; member < end; member++) {
             let source = order[member];
             for (var c = 0u; c < COLUMNS; c++) {
@@ -76,7 +73,7 @@ fn centroid_partial(
                 let scale = select(params.scale, params.weight_scale, own == params.d4);
                 let steps = steps_of(value_of(source, own), scale);
                 for (var i = 0u; i < LEVELS; i++) {
-                    sum[c * LEVELS + i] += steps.level[i];
+                    sum[c][i] += steps.level[i];
                 }
             }
         }
@@ -85,7 +82,7 @@ fn centroid_partial(
             if (own < params.columns) {
                 let to = ((run + label) * params.columns + own) * LEVELS;
                 for (var i = 0u; i < LEVELS; i++) {
-                    partial[to + i] = sum[c * LEVELS + i];
+                    partial[to + i] = sum[c][i];
                 }
             }
         }

@@ -59,10 +59,7 @@ fn transform(
     let column = lane % SIDE;
     let row = lane / SIDE;
     for (var tile = 0u; tile < params.k; tile += CENTROIDS_PER_TILE) {
-        var sum: array<f32, POINTS * CENTROIDS>;
-        for (var p = 0u; p < POINTS * CENTROIDS; p++) {
-            sum[p] = 0.0;
-        }
+        var sum: array<array<f32, POINTS>, CENTROIDS>;
         for (var depth = 0u; depth < params.d4; depth += DEPTH) {
             for (var load = lane; load < DEPTH * ROWS_PER_GROUP; load += WG) {
                 let at = depth + load % DEPTH;
@@ -88,10 +85,10 @@ fn transform(
                     let y = centroid_tile[at * CENTROIDS_PER_TILE + c * SIDE + column];
                     for (var i = 0u; i < POINTS; i++) {
                         if (params.metric == DOT) {
-                            sum[c * POINTS + i] = add_product(sum[c * POINTS + i], x[i], y);
+                            sum[c][i] = add_product(sum[c][i], x[i], y);
                         } else {
                             let difference = x[i] - y;
-                            sum[c * POINTS + i] = add_product(sum[c * POINTS + i], difference, difference);
+                            sum[c][i] = add_product(sum[c][i], difference, difference);
                         }
                     }
                 }
@@ -103,7 +100,7 @@ fn transform(
             for (var i = 0u; i < POINTS; i++) {
                 let point = first + i * SIDE + row;
                 if (centroid < params.k && point < params.rows) {
-                    distances[point * params.k + centroid] = finish(sum[c * POINTS + i]);
+                    distances[point * params.k + centroid] = finish(sum[c][i]);
                 }
             }
         }

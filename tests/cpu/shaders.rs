@@ -149,6 +149,57 @@ fn headers_name_the_maths_the_contract_and_the_oracle() {
     }
 }
 
+/// Lines of `text` that keep a lane's array out of registers: an index that is a product, which compilers do not unroll to
+/// constants, and a loop that zeroes what WGSL has zeroed.
+fn unregistered(text: &str) -> Vec<usize> {
+    let mut arrays: Vec<String> = Vec::new();
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split("//").next().unwrap_or_default().trim();
+        if line.starts_with("fn ") {
+            arrays.clear();
+        }
+        if let Some((name, kind)) = line.strip_prefix("var ").and_then(|rest| rest.split_once(':')) {
+            if kind.trim_start().starts_with("array<") {
+                arrays.push(name.to_owned());
+            }
+        }
+        let used = arrays.iter().any(|name| {
+            line.match_indices(&format!("{name}[")).any(|(at, _)| {
+                let word = line[..at]
+                    .chars()
+                    .next_back()
+                    .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.');
+                let rest = &line[at + name.len() + 1..];
+                let index = &rest[..rest.find(']').unwrap_or(rest.len())];
+                let zeroed = ["] = 0.0;", "] = 0u;", "] = 0;"].iter().any(|zero| rest.ends_with(zero));
+                !word && (index.contains('*') || zeroed)
+            })
+        });
+        if used {
+            found.push(number + 1);
+        }
+    }
+    found
+}
+
+#[test]
+fn arrays_of_a_lane_stay_in_registers() {
+    for (name, text) in FILES {
+        let lines = unregistered(text);
+        assert!(lines.is_empty(), "shaders/{name}.wgsl: {lines:?}: see ARCHITECTURE.md, arrays of a lane");
+    }
+    let with = |line: &str| unregistered(&format!("fn f() {{\n    var sums: array<f32, 8>;\n    {line}\n}}"));
+    for wrong in ["sums[r * 2u + c] += x;", "let x = 2.0 * sums[2u * r];", "sums[i] = 0.0;"] {
+        assert_eq!(with(wrong), [3], "{wrong}");
+    }
+    for right in
+        ["sums[r][c] += a * b;", "tile[r * 2u] = 0.0;", "sums[i] = a[i * 2u];", "my_sums[r * 2u] = 1.0;"]
+    {
+        assert!(with(right).is_empty(), "{right}");
+    }
+}
+
 #[test]
 fn every_variant_translates_to_spirv() {
     for spec in specs() {

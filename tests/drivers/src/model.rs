@@ -5,7 +5,8 @@
 //! - **memory**: least bytes over the bandwidth;
 //! - **issue**: instructions of the hottest loop, as often as its products need it, over the issue rate of those units that have
 //!   workgroups; the last round of workgroups leaves units idle, and a unit with fewer subgroups than issuers leaves those idle;
-//! - **latency**: each pass of the loop waits for memory once, in as many passes one behind the other as a subgroup makes.
+//! - **latency**: each pass of the loop waits once, for memory or, where it reads none, for workgroup memory, in as many passes one
+//!   behind the other as a subgroup makes.
 //!
 //! The largest is predicted. Left out: caches (weights are read once, x comes from them), prefetching across passes of a loop,
 //! what runs before and after it, clocks that fall.
@@ -96,6 +97,9 @@ impl Predicted {
         times.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).map_or("", |(_, name)| name)
     }
 }
+
+/// What workgroup memory lets wait for.
+const SHARED_CYCLES: f64 = 30.0;
 
 const FORMATS: [&str; 5] = ["f16", "q8_0", "q4_0", "q4_k", "tq2_0"];
 
@@ -198,6 +202,7 @@ fn one(machine: &Machine, work: &Work, shader: &Reflection, numbers: &Numbers) -
     let rate =
         busy_units * machine.issuers as f64 * issuing * balance * machine.clock_ghz * 1e3 / machine.cycles;
     let in_sequence = passes / waves_in_flight;
+    let wait_ns = if mix.memory > 0 { machine.latency_ns } else { SHARED_CYCLES / machine.clock_ghz };
     Some(Predicted {
         work: work.what.clone(),
         variant: String::new(),
@@ -206,7 +211,7 @@ fn one(machine: &Machine, work: &Work, shader: &Reflection, numbers: &Numbers) -
         waves: waves_in_flight / (machine.units * machine.waves) as f64,
         memory_us: work.bytes / machine.gb_s / 1e3,
         issue_us: passes * mix.all as f64 / rate,
-        latency_us: in_sequence * machine.latency_ns / 1e3,
+        latency_us: in_sequence * wait_ns / 1e3,
         clean: numbers.is_clean(),
     })
 }
