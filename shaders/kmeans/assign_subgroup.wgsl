@@ -77,10 +77,7 @@ fn assign_subgroup(
         for (var block = 0u; block < BLOCKS; block++) {
             source[block] = first_centroid + min(tile + block * 8u + mine, params.k - 1u);
         }
-        var product: array<f32, POINTS * 8 * BLOCKS>;
-        for (var p = 0u; p < POINTS * 8u * BLOCKS; p++) {
-            product[p] = 0.0;
-        }
+        var product: array<array<array<f32, POINTS>, 8>, BLOCKS>;
         for (var i = 0u; i < POINTS; i++) {
             square[i] = select(params.square, 0.0, OWN == 1u);
         }
@@ -98,8 +95,7 @@ fn assign_subgroup(
                 for (var c = 0u; c < 8u; c++) {
                     let y = subgroupShuffle(loaded, c);
                     for (var i = 0u; i < POINTS; i++) {
-                        let p = (block * 8u + c) * POINTS + i;
-                        product[p] = add_product(product[p], x[i], y);
+                        product[block][c][i] = add_product(product[block][c][i], x[i], y);
                     }
                 }
             }
@@ -113,7 +109,7 @@ fn assign_subgroup(
             for (var c = 0u; c < 8u; c++) {
                 let norm = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < POINTS; i++) {
-                    let score = norm - 2.0 * product[(block * 8u + c) * POINTS + i];
+                    let score = norm - 2.0 * product[block][c][i];
                     let better = score < best_score[i];
                     let second = select(second_score[i], score, score < second_score[i]);
                     second_score[i] = select(second, best_score[i], better);
