@@ -59,12 +59,10 @@ fn assign_subgroup(
     let end = (problem + 1u) * params.each;
     let first_centroid = problem * params.k;
     // No lane leaves before the shuffles: those behind the last row compute it again and do not write.
-    var row: array<u32, POINTS>;
     var best_score: array<f32, POINTS>;
     var second_score: array<f32, POINTS>;
     var best_label: array<u32, POINTS>;
     for (var i = 0u; i < POINTS; i++) {
-        row[i] = min(first + i * WG, end - 1u);
         best_score[i] = HUGE;
         second_score[i] = HUGE;
         best_label[i] = 0u;
@@ -84,7 +82,7 @@ fn assign_subgroup(
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, POINTS>;
             for (var i = 0u; i < POINTS; i++) {
-                x[i] = point(row[i], at);
+                x[i] = point(min(first + i * WG, end - 1u), at);
             }
             // Again for every tile: loads are what this kernel is bound by, and a branch in this loop would cost more.
             for (var i = 0u; i < POINTS * OWN; i++) {
