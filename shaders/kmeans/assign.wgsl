@@ -48,8 +48,8 @@ const CENTROIDS_PER_TILE: u32 = SIDE * CENTROIDS;
 override OWN: u32 = 1u;
 const HUGE: f32 = 3.4028234e38;
 
-var<workgroup> point_tile: array<vec4<f32>, DEPTH * ROWS_PER_GROUP>;
-var<workgroup> centroid_tile: array<vec4<f32>, DEPTH * CENTROIDS_PER_TILE>;
+var<workgroup> point_tile: array<array<vec4<f32>, ROWS_PER_GROUP>, DEPTH>;
+var<workgroup> centroid_tile: array<array<vec4<f32>, CENTROIDS_PER_TILE>, DEPTH>;
 var<workgroup> lane_score: array<f32, WG>;
 var<workgroup> lane_second: array<f32, WG>;
 var<workgroup> lane_label: array<u32, WG>;
@@ -82,35 +82,32 @@ fn assign(
     }
     var most = 0.0;
     for (var tile = 0u; tile < params.k; tile += CENTROIDS_PER_TILE) {
-        var product: array<f32, POINTS * CENTROIDS>;
-        for (var p = 0u; p < POINTS * CENTROIDS; p++) {
-            product[p] = 0.0;
-        }
+        var product: array<array<f32, POINTS>, CENTROIDS>;
         for (var depth = 0u; depth < params.d4; depth += DEPTH) {
             for (var load = lane; load < DEPTH * ROWS_PER_GROUP; load += WG) {
                 let at = depth + load % DEPTH;
                 let source = min(first + load / DEPTH, end - 1u);
                 let inside = at < params.d4;
-                point_tile[(load % DEPTH) * ROWS_PER_GROUP + load / DEPTH] =
+                point_tile[load % DEPTH][load / DEPTH] =
                     select(vec4<f32>(), point(source, min(at, params.d4 - 1u)), inside);
             }
             for (var load = lane; load < DEPTH * CENTROIDS_PER_TILE; load += WG) {
                 let at = depth + load % DEPTH;
                 let centroid = first_centroid + min(tile + load / DEPTH, params.k - 1u);
                 let inside = at < params.d4;
-                centroid_tile[(load % DEPTH) * CENTROIDS_PER_TILE + load / DEPTH] =
+                centroid_tile[load % DEPTH][load / DEPTH] =
                     select(vec4<f32>(), centroids[centroid * params.d4 + min(at, params.d4 - 1u)], inside);
             }
             workgroupBarrier();
             for (var at = 0u; at < DEPTH; at++) {
                 var x: array<vec4<f32>, POINTS>;
                 for (var i = 0u; i < POINTS; i++) {
-                    x[i] = point_tile[at * ROWS_PER_GROUP + i * SIDE + row];
+                    x[i] = point_tile[at][i * SIDE + row];
                 }
                 for (var c = 0u; c < CENTROIDS; c++) {
-                    let y = centroid_tile[at * CENTROIDS_PER_TILE + c * SIDE + column];
+                    let y = centroid_tile[at][c * SIDE + column];
                     for (var i = 0u; i < POINTS; i++) {
-                        product[c * POINTS + i] = add_product(product[c * POINTS + i], x[i], y);
+                        product[c][i] = add_product(product[c][i], x[i], y);
                     }
                 }
             }
@@ -118,18 +115,23 @@ fn assign(
         }
         for (var c = 0u; c < CENTROIDS; c++) {
             let centroid = tile + c * SIDE + column;
-            if (centroid < params.k) {
-                let square = norms[first_centroid + centroid];
-                let norm = select(0.0, square, params.metric != DOT);
-                most = max(most, square);
-                for (var i = 0u; i < POINTS; i++) {
-                    let score = norm - 2.0 * product[c * POINTS + i];
-                    let better = score < best_score[i];
-                    let second = select(second_score[i], score, score < second_score[i]);
-                    second_score[i] = select(second, best_score[i], better);
-                    best_score[i] = select(best_score[i], score, better);
-                    best_label[i] = select(best_label[i], centroid, better);
-                }
+            let square = norms[first_centroid + min(centroid, params.k - 1u)];
+            let norm = select(0.0, square, params.metric != DOT);
+            most = max(most, square);
+            // Nothing is nearer to a centroid behind the last.
+            for (var i = 0u; i < POINTS; i++) {
+                product[c][i] = select(HUGE, norm - 2.0 * product[c][i], centroid < params.k);
+            }
+        }
+        // A loop of its own: compilers unroll bodies of this size, and what is indexed in other loops leaves the registers.
+        for (var i = 0u; i < POINTS; i++) {
+            for (var c = 0u; c < CENTROIDS; c++) {
+                let score = product[c][i];
+                let better = score < best_score[i];
+                let second = select(second_score[i], score, score < second_score[i]);
+                second_score[i] = select(second, best_score[i], better);
+                best_score[i] = select(best_score[i], score, better);
+                best_label[i] = select(best_label[i], tile + c * SIDE + column, better);
             }
         }
     }
@@ -149,10 +151,16 @@ fn assign(
             let x = point(min(point_of_row, end - 1u), at);
             square = add_product(square, x, x);
         }
-        lane_score[lane] = best_score[i];
-        lane_second[lane] = second_score[i];
-        lane_label[lane] = best_label[i];
+        lane_score[lane] = best_score[0];
+        lane_second[lane] = second_score[0];
+        lane_label[lane] = best_label[0];
         lane_square[lane] = square;
+        // The next comes to the front: this loop is not unrolled, and what it indexed would leave the registers.
+        for (var next = 1u; next < POINTS; next++) {
+            best_score[next - 1u] = best_score[next];
+            second_score[next - 1u] = second_score[next];
+            best_label[next - 1u] = best_label[next];
+        }
         workgroupBarrier();
         if (column == 0u && point_of_row < end) {
             var score = lane_score[lane];

@@ -59,12 +59,10 @@ fn assign_subgroup(
     let end = (problem + 1u) * params.each;
     let first_centroid = problem * params.k;
     // No lane leaves before the shuffles: those behind the last row compute it again and do not write.
-    var row: array<u32, POINTS>;
     var best_score: array<f32, POINTS>;
     var second_score: array<f32, POINTS>;
     var best_label: array<u32, POINTS>;
     for (var i = 0u; i < POINTS; i++) {
-        row[i] = min(first + i * WG, end - 1u);
         best_score[i] = HUGE;
         second_score[i] = HUGE;
         best_label[i] = 0u;
@@ -77,17 +75,14 @@ fn assign_subgroup(
         for (var block = 0u; block < BLOCKS; block++) {
             source[block] = first_centroid + min(tile + block * 8u + mine, params.k - 1u);
         }
-        var product: array<f32, POINTS * 8 * BLOCKS>;
-        for (var p = 0u; p < POINTS * 8u * BLOCKS; p++) {
-            product[p] = 0.0;
-        }
+        var product: array<array<array<f32, POINTS>, 8>, BLOCKS>;
         for (var i = 0u; i < POINTS; i++) {
             square[i] = select(params.square, 0.0, OWN == 1u);
         }
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, POINTS>;
             for (var i = 0u; i < POINTS; i++) {
-                x[i] = point(row[i], at);
+                x[i] = point(min(first + i * WG, end - 1u), at);
             }
             // Again for every tile: loads are what this kernel is bound by, and a branch in this loop would cost more.
             for (var i = 0u; i < POINTS * OWN; i++) {
@@ -98,8 +93,7 @@ fn assign_subgroup(
                 for (var c = 0u; c < 8u; c++) {
                     let y = subgroupShuffle(loaded, c);
                     for (var i = 0u; i < POINTS; i++) {
-                        let p = (block * 8u + c) * POINTS + i;
-                        product[p] = add_product(product[p], x[i], y);
+                        product[block][c][i] = add_product(product[block][c][i], x[i], y);
                     }
                 }
             }
@@ -113,7 +107,7 @@ fn assign_subgroup(
             for (var c = 0u; c < 8u; c++) {
                 let norm = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < POINTS; i++) {
-                    let score = norm - 2.0 * product[(block * 8u + c) * POINTS + i];
+                    let score = norm - 2.0 * product[block][c][i];
                     let better = score < best_score[i];
                     let second = select(second_score[i], score, score < second_score[i]);
                     second_score[i] = select(second, best_score[i], better);

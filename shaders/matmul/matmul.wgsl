@@ -28,14 +28,16 @@ const TM: u32 = 4u;
 const TN: u32 = 4u;
 const ACROSS: u32 = 8u;             // invocations side by side over the columns
 const GRANULES: u32 = 2u;           // 1, 2 or 4
-const BM: u32 = WG / ACROSS * TM;
+const DOWN: u32 = WG / ACROSS;
+const BM: u32 = DOWN * TM;
 const BN: u32 = ACROSS * TN;
 const ROWS_PER_GROUP: u32 = BM;
-// One more than needed, so that neighbouring rows lie in different banks.
-const DEPTH: u32 = 4u * GRANULES + 1u;
+const DEPTH: u32 = 4u * GRANULES;
 
-var<workgroup> weight_tile: array<vec4<f32>, BM * DEPTH>;
-var<workgroup> x_tile: array<vec4<f32>, BN * DEPTH>;
+// Four neighbouring values of each row, and of each column. One more than needed, so that stores of neighbouring fours go to
+// different banks.
+var<workgroup> weight_tile: array<array<vec4<f32>, BM + 1>, DEPTH>;
+var<workgroup> x_tile: array<array<vec4<f32>, BN + 1>, DEPTH>;
 
 @compute @workgroup_size(WG)
 fn matmul(
@@ -47,10 +49,7 @@ fn matmul(
     let row_lane = lane / ACROSS;
     let column_lane = lane % ACROSS;
     for (var column = 0u; column < params.n; column += BN) {
-        var sums: array<f32, TM * TN>;
-        for (var i = 0u; i < TM * TN; i++) {
-            sums[i] = 0.0;
-        }
+        var sums: array<array<f32, TN>, TM>;
         for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
             for (var at = lane; at < BM * GRANULES; at += WG) {
                 let g = step % 4u + at % GRANULES;
@@ -58,43 +57,47 @@ fn matmul(
                 let value = values(pair, g);
                 let scale = scale_of(pair, g);
                 let offset = vec4<f32>(offset_of(pair, g));
-                let place = at / GRANULES * DEPTH + at % GRANULES * 4u;
-                weight_tile[place] = scale * value[0] + offset;
-                weight_tile[place + 1u] = scale * value[1] + offset;
-                weight_tile[place + 2u] = scale * value[2] + offset;
-                weight_tile[place + 3u] = scale * value[3] + offset;
+                let row = at / GRANULES;
+                let four = at % GRANULES * 4u;
+                weight_tile[four][row] = scale * value[0] + offset;
+                weight_tile[four + 1u][row] = scale * value[1] + offset;
+                weight_tile[four + 2u][row] = scale * value[2] + offset;
+                weight_tile[four + 3u][row] = scale * value[3] + offset;
             }
-            for (var at = lane; at < BN * GRANULES * 4u; at += WG) {
-                let of_column = min(column + at / (4u * GRANULES), params.columns - 1u);
-                let four = step % 4u * 4u + at % (4u * GRANULES);
-                x_tile[at / (4u * GRANULES) * DEPTH + at % (4u * GRANULES)] =
+            for (var at = lane; at < BN * DEPTH; at += WG) {
+                let of_column = min(column + at / DEPTH, params.columns - 1u);
+                let four = step % 4u * 4u + at % DEPTH;
+                x_tile[at % DEPTH][at / DEPTH] =
                     bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)]));
             }
             workgroupBarrier();
-            for (var at = 0u; at < 4u * GRANULES; at++) {
+            for (var at = 0u; at < DEPTH; at++) {
                 var b: array<vec4<f32>, TN>;
                 for (var j = 0u; j < TN; j++) {
-                    b[j] = x_tile[(column_lane + j * ACROSS) * DEPTH + at];
+                    b[j] = x_tile[at][column_lane + j * ACROSS];
                 }
                 for (var i = 0u; i < TM; i++) {
-                    let a = weight_tile[(row_lane * TM + i) * DEPTH + at];
+                    let a = weight_tile[at][row_lane + i * DOWN];
                     for (var j = 0u; j < TN; j++) {
-                        sums[i * TN + j] = add_product(sums[i * TN + j], a, b[j]);
+                        sums[i][j] = add_product(sums[i][j], a, b[j]);
                     }
                 }
             }
             workgroupBarrier();
         }
         for (var i = 0u; i < TM; i++) {
-            for (var j = 0u; j < TN; j++) {
-                let row = first + row_lane * TM + i;
-                let at = column + column_lane + j * ACROSS;
-                if (row < params.rows && at < params.n) {
-                    var sum = sums[i * TN + j];
-                    if (params.biases > 0u) {
-                        sum += bias[params.first_row + row];
+            let row = first + row_lane + i * DOWN;
+            if (row < params.rows) {
+                // What changes no sum, not even one of -0.
+                var of_row = -0.0;
+                if (params.biases > 0u) {
+                    of_row = bias[params.first_row + row];
+                }
+                for (var j = 0u; j < TN; j++) {
+                    let at = column + column_lane + j * ACROSS;
+                    if (at < params.n) {
+                        y[row * params.n + at] = sums[i][j] + of_row;
                     }
-                    y[row * params.n + at] = sum;
                 }
             }
         }

@@ -41,10 +41,7 @@ fn matmul_subgroup(
     let first = flat_group(group, groups) * ROWS_PER_GROUP;
     let mine = subgroup_lane % 8u;
     for (var column = 0u; column < params.n; column += WG * POINTS) {
-        var sums: array<f32, POINTS * 8 * BLOCKS>;
-        for (var i = 0u; i < POINTS * 8u * BLOCKS; i++) {
-            sums[i] = 0.0;
-        }
+        var sums: array<array<f32, POINTS>, ROWS_PER_GROUP>;
         for (var pair_at = 0u; pair_at < params.pairs; pair_at++) {
             for (var at = lane; at < ROWS_PER_GROUP * 4u; at += WG) {
                 let g = at % 4u;
@@ -73,8 +70,7 @@ fn matmul_subgroup(
                     for (var r = 0u; r < 8u; r++) {
                         let a = subgroupShuffle(loaded, r);
                         for (var i = 0u; i < POINTS; i++) {
-                            let p = (block * 8u + r) * POINTS + i;
-                            sums[p] = add_product(sums[p], a, b[i]);
+                            sums[block * 8u + r][i] = add_product(sums[block * 8u + r][i], a, b[i]);
                         }
                     }
                 }
@@ -82,15 +78,18 @@ fn matmul_subgroup(
             workgroupBarrier();
         }
         for (var r = 0u; r < ROWS_PER_GROUP; r++) {
-            for (var i = 0u; i < POINTS; i++) {
-                let row = first + r;
-                let at = column + i * WG + lane;
-                if (row < params.rows && at < params.n) {
-                    var sum = sums[r * POINTS + i];
-                    if (params.biases > 0u) {
-                        sum += bias[params.first_row + row];
+            let row = first + r;
+            if (row < params.rows) {
+                // What changes no sum, not even one of -0.
+                var of_row = -0.0;
+                if (params.biases > 0u) {
+                    of_row = bias[params.first_row + row];
+                }
+                for (var i = 0u; i < POINTS; i++) {
+                    let at = column + i * WG + lane;
+                    if (at < params.n) {
+                        y[row * params.n + at] = sums[r][i] + of_row;
                     }
-                    y[row * params.n + at] = sum;
                 }
             }
         }
