@@ -1,5 +1,5 @@
 //! matmul: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], for many columns
-//! One workgroup = BM rows times all columns, BN at a time; each invocation keeps TM x TN sums in registers.
+//! One workgroup = BM rows times BN columns; each invocation keeps TM x TN sums in registers.
 //! Tiles of BM rows and BN columns, 16 GRANULES deep, are decoded into workgroup memory and used by all.
 //!
 //! Contract: f32; products are added four at a time, in order.
@@ -32,6 +32,7 @@ const DOWN: u32 = WG / ACROSS;
 const BM: u32 = DOWN * TM;
 const BN: u32 = ACROSS * TN;
 const ROWS_PER_GROUP: u32 = BM;
+const COLUMNS_PER_GROUP: u32 = BN;
 const DEPTH: u32 = 4u * GRANULES;
 
 // Four neighbouring values of each row, and of each column. One more than needed, so that stores of neighbouring fours go to
@@ -45,59 +46,59 @@ fn matmul(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = flat_group(group, groups) * ROWS_PER_GROUP;
+    let tile = tile_of(group, groups, (params.n + COLUMNS_PER_GROUP - 1u) / COLUMNS_PER_GROUP);
+    let first = tile.x * ROWS_PER_GROUP;
+    let column = tile.y * COLUMNS_PER_GROUP;
     let row_lane = lane / ACROSS;
     let column_lane = lane % ACROSS;
-    for (var column = 0u; column < params.n; column += BN) {
-        var sums: array<array<f32, TN>, TM>;
-        for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
-            for (var at = lane; at < BM * GRANULES; at += WG) {
-                let g = step % 4u + at % GRANULES;
-                let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
-                let value = values(pair, g);
-                let scale = scale_of(pair, g);
-                let offset = vec4<f32>(offset_of(pair, g));
-                let row = at / GRANULES;
-                let four = at % GRANULES * 4u;
-                weight_tile[four][row] = scale * value[0] + offset;
-                weight_tile[four + 1u][row] = scale * value[1] + offset;
-                weight_tile[four + 2u][row] = scale * value[2] + offset;
-                weight_tile[four + 3u][row] = scale * value[3] + offset;
-            }
-            for (var at = lane; at < BN * DEPTH; at += WG) {
-                let of_column = min(column + at / DEPTH, params.columns - 1u);
-                let four = step % 4u * 4u + at % DEPTH;
-                x_tile[at % DEPTH][at / DEPTH] =
-                    bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)]));
-            }
-            workgroupBarrier();
-            for (var at = 0u; at < DEPTH; at++) {
-                var b: array<vec4<f32>, TN>;
-                for (var j = 0u; j < TN; j++) {
-                    b[j] = x_tile[at][column_lane + j * ACROSS];
-                }
-                for (var i = 0u; i < TM; i++) {
-                    let a = weight_tile[at][row_lane + i * DOWN];
-                    for (var j = 0u; j < TN; j++) {
-                        sums[i][j] = add_product(sums[i][j], a, b[j]);
-                    }
-                }
-            }
-            workgroupBarrier();
+    var sums: array<array<f32, TN>, TM>;
+    for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+        for (var at = lane; at < BM * GRANULES; at += WG) {
+            let g = step % 4u + at % GRANULES;
+            let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
+            let value = values(pair, g);
+            let scale = scale_of(pair, g);
+            let offset = vec4<f32>(offset_of(pair, g));
+            let row = at / GRANULES;
+            let four = at % GRANULES * 4u;
+            weight_tile[four][row] = scale * value[0] + offset;
+            weight_tile[four + 1u][row] = scale * value[1] + offset;
+            weight_tile[four + 2u][row] = scale * value[2] + offset;
+            weight_tile[four + 3u][row] = scale * value[3] + offset;
         }
-        for (var i = 0u; i < TM; i++) {
-            let row = first + row_lane + i * DOWN;
-            if (row < params.rows) {
-                // What changes no sum, not even one of -0.
-                var of_row = -0.0;
-                if (params.biases > 0u) {
-                    of_row = bias[params.first_row + row];
-                }
+        for (var at = lane; at < BN * DEPTH; at += WG) {
+            let of_column = min(column + at / DEPTH, params.columns - 1u);
+            let four = step % 4u * 4u + at % DEPTH;
+            x_tile[at % DEPTH][at / DEPTH] =
+                bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)]));
+        }
+        workgroupBarrier();
+        for (var at = 0u; at < DEPTH; at++) {
+            var b: array<vec4<f32>, TN>;
+            for (var j = 0u; j < TN; j++) {
+                b[j] = x_tile[at][column_lane + j * ACROSS];
+            }
+            for (var i = 0u; i < TM; i++) {
+                let a = weight_tile[at][row_lane + i * DOWN];
                 for (var j = 0u; j < TN; j++) {
-                    let at = column + column_lane + j * ACROSS;
-                    if (at < params.n) {
-                        y[row * params.n + at] = sums[i][j] + of_row;
-                    }
+                    sums[i][j] = add_product(sums[i][j], a, b[j]);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+    for (var i = 0u; i < TM; i++) {
+        let row = first + row_lane + i * DOWN;
+        if (row < params.rows) {
+            // What changes no sum, not even one of -0.
+            var of_row = -0.0;
+            if (params.biases > 0u) {
+                of_row = bias[params.first_row + row];
+            }
+            for (var j = 0u; j < TN; j++) {
+                let at = column + column_lane + j * ACROSS;
+                if (at < params.n) {
+                    y[row * params.n + at] = sums[i][j] + of_row;
                 }
             }
         }
