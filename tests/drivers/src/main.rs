@@ -226,6 +226,7 @@ fn read_shaders(folder: Option<&Path>) -> Result<()> {
 
 fn compile(folder: &Path, families: &[&Family], wanted: &compile::Wanted, write: bool) -> Result<bool> {
     let mut holds = true;
+    let given = specs::given()?;
     for family in families {
         let compiled = compile::all(family, folder, wanted)?;
         let table = &compiled.table;
@@ -234,6 +235,9 @@ fn compile(folder: &Path, families: &[&Family], wanted: &compile::Wanted, write:
         println!("{}", text(&table.summary()));
         let count = table.shaders.len();
         println!("  {count} shaders, {} failed, {} not all in registers", failed.len(), unclean.len());
+        let spilled: Vec<&&str> = unclean.iter().filter(|label| given.contains(**label)).collect();
+        println!("  of those that GPUs are given, {} are not all in registers", spilled.len());
+        spilled.iter().for_each(|label| println!("    {label}"));
         for (label, time) in &compiled.slow {
             println!("  slow: {label} takes {:.1} s to compile", time.as_secs_f64());
         }

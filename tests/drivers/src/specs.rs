@@ -1,8 +1,11 @@
 //! Every shader that lowbit compiles: the registry's, the core's own, and `attend` as caches specialize it.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use lowbit::internals::cases::REGISTRY;
 use lowbit::internals::codec::{CacheType, Codec, Side};
+use lowbit::internals::gpu::dispatch::{SHIPPED, named};
 use lowbit::internals::gpu::source::FILES;
 use lowbit::internals::gpu::{Reflection, Spec};
 use lowbit::internals::kv::attend;
@@ -14,6 +17,34 @@ pub struct Shader {
     pub stem: &'static str,
     /// How it is specialized.
     pub spec: Spec,
+}
+
+/// The labels of those that GPUs are given: by the shipped table (`gpu/dispatch`), all of kernels that it does not speak of, and the
+/// first of those that it does, which runs where no other can.
+pub fn given() -> Result<BTreeSet<String>> {
+    let rows: Vec<_> = SHIPPED.iter().filter(|row| row.on == "gpu").collect();
+    let spoken = |file: &str| {
+        rows.iter().any(|row| row.kernel == file || row.variant.split(' ').next() == file.rsplit('/').next())
+    };
+    let mut given = BTreeSet::new();
+    for entry in REGISTRY {
+        let decoders =
+            if entry.decoders.is_empty() { vec![None] } else { entry.decoders.iter().map(Some).collect() };
+        for decoder in decoders {
+            let list: Vec<Spec> = entry
+                .specs()
+                .into_iter()
+                .filter(|spec| {
+                    decoder.is_none_or(|decoder| spec.slots.iter().flatten().any(|(_, file)| file == decoder))
+                })
+                .collect();
+            given.extend(list.iter().filter(|spec| !spoken(spec.file)).map(Spec::label));
+            given.extend(list.first().map(Spec::label));
+            given.extend(rows.iter().filter_map(|row| named(&list, &row.variant)).map(Spec::label));
+        }
+    }
+    given.extend(attends()?.iter().map(Spec::label));
+    Ok(given)
 }
 
 /// Those whose labels have all of the words `only`.

@@ -169,7 +169,7 @@ impl Table {
         kernels.iter().map(row).collect()
     }
 
-    /// Those that a compiler failed at, and those that are not all in registers, each with what it says of them.
+    /// Those that a compiler failed at, and those that are not all in registers.
     pub fn faults(&self) -> (Vec<&str>, Vec<&str>) {
         let those = |wanted: fn(&Fate) -> bool| {
             self.shaders.iter().filter(|(_, fate)| wanted(fate)).map(|(label, _)| label.as_str()).collect()
