@@ -94,9 +94,12 @@ fn matmul_matrix(
                 sums_tile[at] = 0.0;
             }
             workgroupBarrier();
-            var sums: array<Sums, TM * TN>;
-            for (var i = 0u; i < TM * TN; i++) {
-                sums[i] = coopLoadT<Sums>(&sums_tile[0], SIDE);
+            let zeros = coopLoadT<Sums>(&sums_tile[0], SIDE);
+            var sums: array<array<Sums, TN>, TM>;
+            for (var i = 0u; i < TM; i++) {
+                for (var j = 0u; j < TN; j++) {
+                    sums[i][j] = zeros;
+                }
             }
             for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
                 for (var at = lane; at < BM * GRANULES; at += WG) {
@@ -131,30 +134,35 @@ fn matmul_matrix(
                     for (var i = 0u; i < TM; i++) {
                         let a = coopLoadT<Left>(&weight_tile[(strip * TM + i) * SIDE * DEPTH + k], DEPTH);
                         for (var j = 0u; j < TN; j++) {
-                            sums[i * TN + j] = coopMultiplyAdd(a, b[j], sums[i * TN + j]);
+                            sums[i][j] = coopMultiplyAdd(a, b[j], sums[i][j]);
                         }
                     }
                 }
                 workgroupBarrier();
             }
             // Matrices are stored whole, and rows and columns end anywhere: by way of workgroup memory.
-            for (var i = 0u; i < TM; i++) {
-                for (var j = 0u; j < TN; j++) {
-                    coopStoreT(sums[i * TN + j], &sums_tile[sums_at], SIDE);
-                    workgroupBarrier();
-                    for (var at = strips * AREA + lane; at < min(strips + subgroups, STRIPS) * AREA; at += WG) {
-                        let row = first + (at / AREA * TM + i) * SIDE + at % AREA / SIDE;
-                        let of_column = column + j * SIDE + at % SIDE;
-                        if (row < params.rows && of_column < params.n) {
-                            var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
-                            if (params.biases > 0u) {
-                                sum += bias[params.first_row + row];
-                            }
-                            y[row * params.n + of_column] = sum;
+            for (var stored = 0u; stored < TM * TN; stored++) {
+                // Matrices lie in registers, which have no index: this loop has barriers, and is not unrolled.
+                for (var i = 0u; i < TM; i++) {
+                    for (var j = 0u; j < TN; j++) {
+                        if (i * TN + j == stored) {
+                            coopStoreT(sums[i][j], &sums_tile[sums_at], SIDE);
                         }
                     }
-                    workgroupBarrier();
                 }
+                workgroupBarrier();
+                for (var at = strips * AREA + lane; at < min(strips + subgroups, STRIPS) * AREA; at += WG) {
+                    let row = first + (at / AREA * TM + stored / TN) * SIDE + at % AREA / SIDE;
+                    let of_column = column + stored % TN * SIDE + at % SIDE;
+                    if (row < params.rows && of_column < params.n) {
+                        var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
+                        if (params.biases > 0u) {
+                            sum += bias[params.first_row + row];
+                        }
+                        y[row * params.n + of_column] = sum;
+                    }
+                }
+                workgroupBarrier();
             }
         }
     }
