@@ -39,6 +39,7 @@ const BN: u32 = TN * SIDE;
 const ROWS_PER_GROUP: u32 = BM / SPLIT;
 // More than needed, so that neighbouring rows lie in different banks; a multiple of the 16 bytes that matrices ask for.
 const DEPTH: u32 = 16u * GRANULES + 8u;
+const FOURS: u32 = DEPTH / 4u;
 const AREA: u32 = SIDE * SIDE;
 
 var<workgroup> weight_tile: array<f16, BM * DEPTH>;
@@ -56,14 +57,17 @@ fn unscaled(sum: f32, a: f32, b: f32) -> f32 {
     return sum * min(a, b) * max(a, b);
 }
 
-fn keep_weights(at: u32, four: vec4<f32>) {
+// Places of fours. Each is within the tile, and the compiler sees that: its four stores become one.
+fn keep_weights(place: u32, four: vec4<f32>) {
+    let at = 4u * min(place, BM * FOURS - 1u);
     weight_tile[at] = f16(four.x);
     weight_tile[at + 1u] = f16(four.y);
     weight_tile[at + 2u] = f16(four.z);
     weight_tile[at + 3u] = f16(four.w);
 }
 
-fn keep_x(at: u32, four: vec4<f32>) {
+fn keep_x(place: u32, four: vec4<f32>) {
+    let at = 4u * min(place, BN * FOURS - 1u);
     x_tile[at] = f16(four.x);
     x_tile[at + 1u] = f16(four.y);
     x_tile[at + 2u] = f16(four.z);
@@ -110,16 +114,16 @@ fn matmul_matrix(
                     let scale = scale_of(pair, g);
                     let offset = vec4<f32>(offset_of(pair, g));
                     let shrink = inverse(row_scales[row]);
-                    let to = at / GRANULES * DEPTH + at % GRANULES * 16u;
+                    let to = at / GRANULES * FOURS + at % GRANULES * 4u;
                     for (var i = 0u; i < 4u; i++) {
-                        keep_weights(to + 4u * i, shrink * (scale * value[i] + offset));
+                        keep_weights(to + i, shrink * (scale * value[i] + offset));
                     }
                 }
                 for (var at = lane; at < BN * GRANULES * 4u; at += WG) {
                     let of_column = min(column + at / (4u * GRANULES), params.columns - 1u);
                     let four = step % 4u * 4u + at % (4u * GRANULES);
                     keep_x(
-                        at / (4u * GRANULES) * DEPTH + at % (4u * GRANULES) * 4u,
+                        at / (4u * GRANULES) * FOURS + at % (4u * GRANULES),
                         inverse(column_scales[of_column])
                             * bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)])),
                     );
