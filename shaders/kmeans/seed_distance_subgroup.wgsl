@@ -62,10 +62,7 @@ fn seed_distance_subgroup(
     let mine = subgroup_lane % 8u;
     for (var trial = 0u; trial < params.trials; trial += 8u) {
         let candidate = first_point + candidates[first_trial + min(trial + mine, params.trials - 1u)];
-        var sum: array<f32, ITEMS * 8>;
-        for (var s = 0u; s < ITEMS * 8u; s++) {
-            sum[s] = 0.0;
-        }
+        var sum: array<array<f32, ITEMS>, 8>;
         for (var at = 0u; at < params.d4; at++) {
             var x: array<vec4<f32>, ITEMS>;
             for (var i = 0u; i < ITEMS; i++) {
@@ -76,8 +73,7 @@ fn seed_distance_subgroup(
                 let y = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < ITEMS; i++) {
                     let difference = x[i] - y;
-                    let s = c * ITEMS + i;
-                    sum[s] = add_product(sum[s], difference, difference);
+                    sum[c][i] = add_product(sum[c][i], difference, difference);
                 }
             }
         }
@@ -91,18 +87,23 @@ fn seed_distance_subgroup(
                 if (pick[problem].step > 0u) {
                     before = nearest[row * params.trials + pick[problem].best];
                 }
-                var least_low: vec4<f32>;
-                var least_high: vec4<f32>;
-                for (var c = 0u; c < 4u; c++) {
-                    least_low[c] = min(before, weight * sum[c * ITEMS + i]);
-                    least_high[c] = min(before, weight * sum[(c + 4u) * ITEMS + i]);
-                }
-                for (var t = trial; t < min(trial + 8u, params.trials); t++) {
-                    let c = t % 8u;
-                    nearest_next[row * params.trials + t] = select(least_high[c % 4u], least_low[c % 4u], c < 4u);
-                }
+                let sum_low = vec4<f32>(sum[0][0], sum[1][0], sum[2][0], sum[3][0]);
+                let sum_high = vec4<f32>(sum[4][0], sum[5][0], sum[6][0], sum[7][0]);
+                var least_low = min(vec4<f32>(before), weight * sum_low);
+                var least_high = min(vec4<f32>(before), weight * sum_high);
                 low += least_low;
                 high += least_high;
+                for (var t = trial; t < min(trial + 8u, params.trials); t++) {
+                    nearest_next[row * params.trials + t] = least_low.x;
+                    least_low = vec4<f32>(least_low.yzw, least_high.x);
+                    least_high = least_high.yzww;
+                }
+            }
+            // The next comes to the front: this loop is not unrolled, and what it indexed would leave the registers.
+            for (var c = 0u; c < 8u; c++) {
+                for (var next = 1u; next < ITEMS; next++) {
+                    sum[c][next - 1u] = sum[c][next];
+                }
             }
         }
         // Four sums at a time.

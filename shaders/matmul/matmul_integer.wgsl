@@ -33,16 +33,17 @@ const DOWN: u32 = WG / ACROSS;
 const BM: u32 = DOWN * TM;
 const BN: u32 = ACROSS * TN;
 const ROWS_PER_GROUP: u32 = BM / SPLIT;
-// One more than needed, so that neighbouring rows lie in different banks.
-const DEPTH: u32 = GRANULES + 1u;
 
-var<workgroup> weight_tile: array<vec4<u32>, BM * DEPTH>;
-var<workgroup> weight_scales: array<vec2<f32>, BM * DEPTH>;     // scale and offset
-var<workgroup> x_tile: array<vec4<u32>, BN * DEPTH>;
-var<workgroup> x_tile_scales: array<vec2<f32>, BN * DEPTH>;     // scale, and sum of the codes times it
+// A granule of each row, and of each column. Two more than needed, so that stores of neighbouring granules go to different
+// banks.
+var<workgroup> weight_tile: array<array<vec4<u32>, BM + 2>, GRANULES>;
+var<workgroup> weight_scales: array<array<vec2<f32>, BM + 2>, GRANULES>;    // scale and offset
+var<workgroup> x_tile: array<array<vec4<u32>, BN + 2>, GRANULES>;
+var<workgroup> x_tile_scales: array<array<vec2<f32>, BN + 2>, GRANULES>;    // scale, and sum of the codes times it
 
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> f32 {
-    return f32((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w)));
+    // In a chain: each product takes the sum before it.
+    return f32(((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + dot4I8Packed(a.z, b.z)) + dot4I8Packed(a.w, b.w));
 }
 
 @compute @workgroup_size(WG)
@@ -61,63 +62,59 @@ fn matmul_integer(
     let row_lane = lane / ACROSS;
     let column_lane = lane % ACROSS;
     for (var column = number % SPLIT * BN; column < columns; column += share * BN) {
-        var sums: array<f32, TM * TN>;
-        for (var i = 0u; i < TM * TN; i++) {
-            sums[i] = 0.0;
-        }
+        var sums: array<array<f32, TN>, TM>;
         for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
             for (var at = lane; at < BM * GRANULES; at += WG) {
                 let g = step % 4u + at % GRANULES;
                 let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
-                let to = at / GRANULES * DEPTH + at % GRANULES;
-                weight_tile[to] = codes_of(pair, g);
-                weight_scales[to] = vec2<f32>(scale_of(pair, g), offset_of(pair, g));
+                weight_tile[at % GRANULES][at / GRANULES] = codes_of(pair, g);
+                weight_scales[at % GRANULES][at / GRANULES] = vec2<f32>(scale_of(pair, g), offset_of(pair, g));
             }
             for (var at = lane; at < BN * GRANULES; at += WG) {
                 let g = step % 4u + at % GRANULES;
                 let of_column = min(column + at / GRANULES, params.columns - 1u);
-                let to = at / GRANULES * DEPTH + at % GRANULES;
-                x_tile[to] = words(x[place(of_column, step / 4u, 4u, g)]);
+                x_tile[at % GRANULES][at / GRANULES] = words(x[place(of_column, step / 4u, 4u, g)]);
                 let scales = words(x_scales[of_column * params.pairs + step / 4u]);
                 let scale = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
                 // Two sums of 16 bits in each word, for the granules in turn.
                 let sum = extractBits(bitcast<i32>(select(scales.z, scales.w, g >= 2u)), 16u * (g % 2u), 16u);
-                x_tile_scales[to] = vec2<f32>(scale, scale * f32(sum));
+                x_tile_scales[at % GRANULES][at / GRANULES] = vec2<f32>(scale, scale * f32(sum));
             }
             workgroupBarrier();
             for (var g = 0u; g < GRANULES; g++) {
                 var b: array<vec4<u32>, TN>;
                 var b_scale: array<vec2<f32>, TN>;
                 for (var j = 0u; j < TN; j++) {
-                    let b_at = (column_lane + j * ACROSS) * DEPTH + g;
-                    b[j] = x_tile[b_at];
-                    b_scale[j] = x_tile_scales[b_at];
+                    b[j] = x_tile[g][column_lane + j * ACROSS];
+                    b_scale[j] = x_tile_scales[g][column_lane + j * ACROSS];
                 }
                 for (var i = 0u; i < TM; i++) {
-                    let a_at = (row_lane + i * DOWN) * DEPTH + g;
-                    let a = weight_tile[a_at];
-                    let a_scale = weight_scales[a_at];
+                    let a = weight_tile[g][row_lane + i * DOWN];
+                    let a_scale = weight_scales[g][row_lane + i * DOWN];
                     for (var j = 0u; j < TN; j++) {
                         var sum = a_scale.x * b_scale[j].x * dot16(a, b[j]);
                         if (HAS_OFFSETS) {
                             sum += a_scale.y * b_scale[j].y;
                         }
-                        sums[i * TN + j] += sum;
+                        sums[i][j] += sum;
                     }
                 }
             }
             workgroupBarrier();
         }
         for (var i = 0u; i < TM; i++) {
-            for (var j = 0u; j < TN; j++) {
-                let row = first + row_lane + i * DOWN;
-                let at = column + column_lane + j * ACROSS;
-                if (row < params.rows && at < params.n) {
-                    var sum = sums[i * TN + j];
-                    if (params.biases > 0u) {
-                        sum += bias[params.first_row + row];
+            let row = first + row_lane + i * DOWN;
+            if (row < params.rows) {
+                // What changes no sum, not even one of -0.
+                var of_row = -0.0;
+                if (params.biases > 0u) {
+                    of_row = bias[params.first_row + row];
+                }
+                for (var j = 0u; j < TN; j++) {
+                    let at = column + column_lane + j * ACROSS;
+                    if (at < params.n) {
+                        y[row * params.n + at] = sums[i][j] + of_row;
                     }
-                    y[row * params.n + at] = sum;
                 }
             }
         }

@@ -39,6 +39,7 @@ const BN: u32 = TN * SIDE;
 const ROWS_PER_GROUP: u32 = BM / SPLIT;
 // More than needed, so that neighbouring rows lie in different banks; a multiple of the 16 bytes that matrices ask for.
 const DEPTH: u32 = 16u * GRANULES + 8u;
+const FOURS: u32 = DEPTH / 4u;
 const AREA: u32 = SIDE * SIDE;
 
 var<workgroup> weight_tile: array<f16, BM * DEPTH>;
@@ -56,14 +57,17 @@ fn unscaled(sum: f32, a: f32, b: f32) -> f32 {
     return sum * min(a, b) * max(a, b);
 }
 
-fn keep_weights(at: u32, four: vec4<f32>) {
+// Places of fours. Each is within the tile, and the compiler sees that: its four stores become one.
+fn keep_weights(place: u32, four: vec4<f32>) {
+    let at = 4u * min(place, BM * FOURS - 1u);
     weight_tile[at] = f16(four.x);
     weight_tile[at + 1u] = f16(four.y);
     weight_tile[at + 2u] = f16(four.z);
     weight_tile[at + 3u] = f16(four.w);
 }
 
-fn keep_x(at: u32, four: vec4<f32>) {
+fn keep_x(place: u32, four: vec4<f32>) {
+    let at = 4u * min(place, BN * FOURS - 1u);
     x_tile[at] = f16(four.x);
     x_tile[at + 1u] = f16(four.y);
     x_tile[at + 2u] = f16(four.z);
@@ -94,9 +98,12 @@ fn matmul_matrix(
                 sums_tile[at] = 0.0;
             }
             workgroupBarrier();
-            var sums: array<Sums, TM * TN>;
-            for (var i = 0u; i < TM * TN; i++) {
-                sums[i] = coopLoadT<Sums>(&sums_tile[0], SIDE);
+            let zeros = coopLoadT<Sums>(&sums_tile[0], SIDE);
+            var sums: array<array<Sums, TN>, TM>;
+            for (var i = 0u; i < TM; i++) {
+                for (var j = 0u; j < TN; j++) {
+                    sums[i][j] = zeros;
+                }
             }
             for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
                 for (var at = lane; at < BM * GRANULES; at += WG) {
@@ -107,16 +114,16 @@ fn matmul_matrix(
                     let scale = scale_of(pair, g);
                     let offset = vec4<f32>(offset_of(pair, g));
                     let shrink = inverse(row_scales[row]);
-                    let to = at / GRANULES * DEPTH + at % GRANULES * 16u;
+                    let to = at / GRANULES * FOURS + at % GRANULES * 4u;
                     for (var i = 0u; i < 4u; i++) {
-                        keep_weights(to + 4u * i, shrink * (scale * value[i] + offset));
+                        keep_weights(to + i, shrink * (scale * value[i] + offset));
                     }
                 }
                 for (var at = lane; at < BN * GRANULES * 4u; at += WG) {
                     let of_column = min(column + at / (4u * GRANULES), params.columns - 1u);
                     let four = step % 4u * 4u + at % (4u * GRANULES);
                     keep_x(
-                        at / (4u * GRANULES) * DEPTH + at % (4u * GRANULES) * 4u,
+                        at / (4u * GRANULES) * FOURS + at % (4u * GRANULES),
                         inverse(column_scales[of_column])
                             * bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)])),
                     );
@@ -131,30 +138,35 @@ fn matmul_matrix(
                     for (var i = 0u; i < TM; i++) {
                         let a = coopLoadT<Left>(&weight_tile[(strip * TM + i) * SIDE * DEPTH + k], DEPTH);
                         for (var j = 0u; j < TN; j++) {
-                            sums[i * TN + j] = coopMultiplyAdd(a, b[j], sums[i * TN + j]);
+                            sums[i][j] = coopMultiplyAdd(a, b[j], sums[i][j]);
                         }
                     }
                 }
                 workgroupBarrier();
             }
             // Matrices are stored whole, and rows and columns end anywhere: by way of workgroup memory.
-            for (var i = 0u; i < TM; i++) {
-                for (var j = 0u; j < TN; j++) {
-                    coopStoreT(sums[i * TN + j], &sums_tile[sums_at], SIDE);
-                    workgroupBarrier();
-                    for (var at = strips * AREA + lane; at < min(strips + subgroups, STRIPS) * AREA; at += WG) {
-                        let row = first + (at / AREA * TM + i) * SIDE + at % AREA / SIDE;
-                        let of_column = column + j * SIDE + at % SIDE;
-                        if (row < params.rows && of_column < params.n) {
-                            var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
-                            if (params.biases > 0u) {
-                                sum += bias[params.first_row + row];
-                            }
-                            y[row * params.n + of_column] = sum;
+            for (var stored = 0u; stored < TM * TN; stored++) {
+                // Matrices lie in registers, which have no index: this loop has barriers, and is not unrolled.
+                for (var i = 0u; i < TM; i++) {
+                    for (var j = 0u; j < TN; j++) {
+                        if (i * TN + j == stored) {
+                            coopStoreT(sums[i][j], &sums_tile[sums_at], SIDE);
                         }
                     }
-                    workgroupBarrier();
                 }
+                workgroupBarrier();
+                for (var at = strips * AREA + lane; at < min(strips + subgroups, STRIPS) * AREA; at += WG) {
+                    let row = first + (at / AREA * TM + stored / TN) * SIDE + at % AREA / SIDE;
+                    let of_column = column + stored % TN * SIDE + at % SIDE;
+                    if (row < params.rows && of_column < params.n) {
+                        var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
+                        if (params.biases > 0u) {
+                            sum += bias[params.first_row + row];
+                        }
+                        y[row * params.n + of_column] = sum;
+                    }
+                }
+                workgroupBarrier();
             }
         }
     }
