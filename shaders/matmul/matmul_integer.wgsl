@@ -1,5 +1,5 @@
 //! matmul_integer: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], x as int8 with a scale for 32
-//! One workgroup = BM rows times every SPLITth block of BN columns; each invocation keeps TM x TN sums in registers.
+//! One workgroup = BM rows times BN columns; each invocation keeps TM x TN sums in registers.
 //! Tiles of codes, 16 GRANULES deep, lie in workgroup memory with their scales and are used by all.
 //!
 //! Contract: exact integer products of 16 codes; their scaled sums are f32, added in order.
@@ -28,11 +28,11 @@ const TM: u32 = 4u;
 const TN: u32 = 4u;
 const ACROSS: u32 = 8u;             // invocations side by side over the columns
 const GRANULES: u32 = 4u;           // 1, 2 or 4
-const SPLIT: u32 = 1u;              // workgroups that have the same rows: for few rows and many columns
 const DOWN: u32 = WG / ACROSS;
 const BM: u32 = DOWN * TM;
 const BN: u32 = ACROSS * TN;
-const ROWS_PER_GROUP: u32 = BM / SPLIT;
+const ROWS_PER_GROUP: u32 = BM;
+const COLUMNS_PER_GROUP: u32 = BN;
 
 // A granule of each row, and of each column. Two more than needed, so that stores of neighbouring granules go to different
 // banks.
@@ -52,69 +52,63 @@ fn matmul_integer(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = flat_group(group, groups);
-    let first = number / SPLIT * BM;
-    // The last rows may have fewer workgroups, which then have more columns each.
-    let wanted = (params.rows + ROWS_PER_GROUP - 1u) / ROWS_PER_GROUP;
-    let share = min(SPLIT, wanted - number / SPLIT * SPLIT);
-    // The grid can overshoot. No return: all must be seen to reach every barrier.
-    let columns = select(0u, params.n, number < wanted);
+    let tile = tile_of(group, groups, (params.n + COLUMNS_PER_GROUP - 1u) / COLUMNS_PER_GROUP);
+    let first = tile.x * ROWS_PER_GROUP;
+    let column = tile.y * COLUMNS_PER_GROUP;
     let row_lane = lane / ACROSS;
     let column_lane = lane % ACROSS;
-    for (var column = number % SPLIT * BN; column < columns; column += share * BN) {
-        var sums: array<array<f32, TN>, TM>;
-        for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
-            for (var at = lane; at < BM * GRANULES; at += WG) {
-                let g = step % 4u + at % GRANULES;
-                let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
-                weight_tile[at % GRANULES][at / GRANULES] = codes_of(pair, g);
-                weight_scales[at % GRANULES][at / GRANULES] = vec2<f32>(scale_of(pair, g), offset_of(pair, g));
-            }
-            for (var at = lane; at < BN * GRANULES; at += WG) {
-                let g = step % 4u + at % GRANULES;
-                let of_column = min(column + at / GRANULES, params.columns - 1u);
-                x_tile[at % GRANULES][at / GRANULES] = words(x[place(of_column, step / 4u, 4u, g)]);
-                let scales = words(x_scales[of_column * params.pairs + step / 4u]);
-                let scale = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
-                // Two sums of 16 bits in each word, for the granules in turn.
-                let sum = extractBits(bitcast<i32>(select(scales.z, scales.w, g >= 2u)), 16u * (g % 2u), 16u);
-                x_tile_scales[at % GRANULES][at / GRANULES] = vec2<f32>(scale, scale * f32(sum));
-            }
-            workgroupBarrier();
-            for (var g = 0u; g < GRANULES; g++) {
-                var b: array<vec4<u32>, TN>;
-                var b_scale: array<vec2<f32>, TN>;
-                for (var j = 0u; j < TN; j++) {
-                    b[j] = x_tile[g][column_lane + j * ACROSS];
-                    b_scale[j] = x_tile_scales[g][column_lane + j * ACROSS];
-                }
-                for (var i = 0u; i < TM; i++) {
-                    let a = weight_tile[g][row_lane + i * DOWN];
-                    let a_scale = weight_scales[g][row_lane + i * DOWN];
-                    for (var j = 0u; j < TN; j++) {
-                        var sum = a_scale.x * b_scale[j].x * dot16(a, b[j]);
-                        if (HAS_OFFSETS) {
-                            sum += a_scale.y * b_scale[j].y;
-                        }
-                        sums[i][j] += sum;
-                    }
-                }
-            }
-            workgroupBarrier();
+    var sums: array<array<f32, TN>, TM>;
+    for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+        for (var at = lane; at < BM * GRANULES; at += WG) {
+            let g = step % 4u + at % GRANULES;
+            let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
+            weight_tile[at % GRANULES][at / GRANULES] = codes_of(pair, g);
+            weight_scales[at % GRANULES][at / GRANULES] = vec2<f32>(scale_of(pair, g), offset_of(pair, g));
         }
-        for (var i = 0u; i < TM; i++) {
-            let row = first + row_lane + i * DOWN;
-            if (row < params.rows) {
-                // What changes no sum, not even one of -0.
-                var of_row = -0.0;
-                if (params.biases > 0u) {
-                    of_row = bias[params.first_row + row];
-                }
+        for (var at = lane; at < BN * GRANULES; at += WG) {
+            let g = step % 4u + at % GRANULES;
+            let of_column = min(column + at / GRANULES, params.columns - 1u);
+            x_tile[at % GRANULES][at / GRANULES] = words(x[place(of_column, step / 4u, 4u, g)]);
+            let scales = words(x_scales[of_column * params.pairs + step / 4u]);
+            let scale = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
+            // Two sums of 16 bits in each word, for the granules in turn.
+            let sum = extractBits(bitcast<i32>(select(scales.z, scales.w, g >= 2u)), 16u * (g % 2u), 16u);
+            x_tile_scales[at % GRANULES][at / GRANULES] = vec2<f32>(scale, scale * f32(sum));
+        }
+        workgroupBarrier();
+        for (var g = 0u; g < GRANULES; g++) {
+            var b: array<vec4<u32>, TN>;
+            var b_scale: array<vec2<f32>, TN>;
+            for (var j = 0u; j < TN; j++) {
+                b[j] = x_tile[g][column_lane + j * ACROSS];
+                b_scale[j] = x_tile_scales[g][column_lane + j * ACROSS];
+            }
+            for (var i = 0u; i < TM; i++) {
+                let a = weight_tile[g][row_lane + i * DOWN];
+                let a_scale = weight_scales[g][row_lane + i * DOWN];
                 for (var j = 0u; j < TN; j++) {
-                    let at = column + column_lane + j * ACROSS;
-                    if (at < params.n) {
-                        y[row * params.n + at] = sums[i][j] + of_row;
+                    var sum = a_scale.x * b_scale[j].x * dot16(a, b[j]);
+                    if (HAS_OFFSETS) {
+                        sum += a_scale.y * b_scale[j].y;
                     }
+                    sums[i][j] += sum;
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+    for (var i = 0u; i < TM; i++) {
+        let row = first + row_lane + i * DOWN;
+        if (row < params.rows) {
+            // What changes no sum, not even one of -0.
+            var of_row = -0.0;
+            if (params.biases > 0u) {
+                of_row = bias[params.first_row + row];
+            }
+            for (var j = 0u; j < TN; j++) {
+                let at = column + column_lane + j * ACROSS;
+                if (at < params.n) {
+                    y[row * params.n + at] = sums[i][j] + of_row;
                 }
             }
         }

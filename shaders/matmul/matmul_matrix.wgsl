@@ -1,5 +1,5 @@
 //! matmul_matrix: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], by cooperative matrices
-//! One workgroup = BM rows times every SPLITth block of BN columns; each subgroup keeps TM x TN matrices of sums.
+//! One workgroup = BM rows times BN columns; each subgroup keeps TM x TN matrices of sums.
 //! Tiles of weights and x, 16 GRANULES deep, are divided by the scales of their rows and columns, which are powers of
 //! two, rounded to f16 and shared in workgroup memory. No size of subgroup is assumed: STRIPS of rows are dealt out.
 //!
@@ -33,10 +33,10 @@ const TM: u32 = 2u;
 const TN: u32 = 4u;
 const STRIPS: u32 = 4u;             // of TM * SIDE rows each; best as many as a workgroup has subgroups
 const GRANULES: u32 = 2u;           // 1, 2 or 4
-const SPLIT: u32 = 1u;              // workgroups that have the same rows: for few rows and many columns
 const BM: u32 = STRIPS * TM * SIDE;
 const BN: u32 = TN * SIDE;
-const ROWS_PER_GROUP: u32 = BM / SPLIT;
+const ROWS_PER_GROUP: u32 = BM;
+const COLUMNS_PER_GROUP: u32 = BN;
 // More than needed, so that neighbouring rows lie in different banks; a multiple of the 16 bytes that matrices ask for.
 const DEPTH: u32 = 16u * GRANULES + 8u;
 const FOURS: u32 = DEPTH / 4u;
@@ -82,92 +82,86 @@ fn matmul_matrix(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
 ) {
-    let number = flat_group(group, groups);
-    let first = number / SPLIT * BM;
-    // The last rows may have fewer workgroups, which then have more columns each.
-    let wanted = (params.rows + ROWS_PER_GROUP - 1u) / ROWS_PER_GROUP;
-    let share = min(SPLIT, wanted - number / SPLIT * SPLIT);
-    // The grid can overshoot. No return: all must be seen to reach every barrier.
-    let columns = select(0u, params.n, number < wanted);
-    for (var column = number % SPLIT * BN; column < columns; column += share * BN) {
-        for (var strips = 0u; strips < STRIPS; strips += subgroups) {
-            // Matrices belong to whole subgroups, so one without a strip computes the last one again.
-            let strip = min(strips + subgroup, STRIPS - 1u);
-            let sums_at = min(strips + subgroup, STRIPS) * AREA;
-            for (var at = lane; at < AREA; at += WG) {
-                sums_tile[at] = 0.0;
+    let tile = tile_of(group, groups, (params.n + COLUMNS_PER_GROUP - 1u) / COLUMNS_PER_GROUP);
+    let first = tile.x * ROWS_PER_GROUP;
+    let column = tile.y * COLUMNS_PER_GROUP;
+    for (var strips = 0u; strips < STRIPS; strips += subgroups) {
+        // Matrices belong to whole subgroups, so one without a strip computes the last one again.
+        let strip = min(strips + subgroup, STRIPS - 1u);
+        let sums_at = min(strips + subgroup, STRIPS) * AREA;
+        for (var at = lane; at < AREA; at += WG) {
+            sums_tile[at] = 0.0;
+        }
+        workgroupBarrier();
+        let zeros = coopLoadT<Sums>(&sums_tile[0], SIDE);
+        var sums: array<array<Sums, TN>, TM>;
+        for (var i = 0u; i < TM; i++) {
+            for (var j = 0u; j < TN; j++) {
+                sums[i][j] = zeros;
+            }
+        }
+        for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+            for (var at = lane; at < BM * GRANULES; at += WG) {
+                let g = step % 4u + at % GRANULES;
+                let row = min(first + at / GRANULES, params.rows - 1u);
+                let pair = load(row, step / 4u);
+                let value = values(pair, g);
+                let scale = scale_of(pair, g);
+                let offset = vec4<f32>(offset_of(pair, g));
+                let shrink = inverse(row_scales[row]);
+                let to = at / GRANULES * FOURS + at % GRANULES * 4u;
+                for (var i = 0u; i < 4u; i++) {
+                    keep_weights(to + i, shrink * (scale * value[i] + offset));
+                }
+            }
+            for (var at = lane; at < BN * GRANULES * 4u; at += WG) {
+                let of_column = min(column + at / (4u * GRANULES), params.columns - 1u);
+                let four = step % 4u * 4u + at % (4u * GRANULES);
+                keep_x(
+                    at / (4u * GRANULES) * FOURS + at % (4u * GRANULES),
+                    inverse(column_scales[of_column])
+                        * bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)])),
+                );
             }
             workgroupBarrier();
-            let zeros = coopLoadT<Sums>(&sums_tile[0], SIDE);
-            var sums: array<array<Sums, TN>, TM>;
+            for (var k = 0u; k < 16u * GRANULES; k += SIDE) {
+                var b: array<Right, TN>;
+                for (var j = 0u; j < TN; j++) {
+                    // Columns lie one after the other: column-major.
+                    b[j] = coopLoad<Right>(&x_tile[j * SIDE * DEPTH + k], DEPTH);
+                }
+                for (var i = 0u; i < TM; i++) {
+                    let a = coopLoadT<Left>(&weight_tile[(strip * TM + i) * SIDE * DEPTH + k], DEPTH);
+                    for (var j = 0u; j < TN; j++) {
+                        sums[i][j] = coopMultiplyAdd(a, b[j], sums[i][j]);
+                    }
+                }
+            }
+            workgroupBarrier();
+        }
+        // Matrices are stored whole, and rows and columns end anywhere: by way of workgroup memory.
+        for (var stored = 0u; stored < TM * TN; stored++) {
+            // Matrices lie in registers, which have no index: this loop has barriers, and is not unrolled.
             for (var i = 0u; i < TM; i++) {
                 for (var j = 0u; j < TN; j++) {
-                    sums[i][j] = zeros;
+                    if (i * TN + j == stored) {
+                        coopStoreT(sums[i][j], &sums_tile[sums_at], SIDE);
+                    }
                 }
             }
-            for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
-                for (var at = lane; at < BM * GRANULES; at += WG) {
-                    let g = step % 4u + at % GRANULES;
-                    let row = min(first + at / GRANULES, params.rows - 1u);
-                    let pair = load(row, step / 4u);
-                    let value = values(pair, g);
-                    let scale = scale_of(pair, g);
-                    let offset = vec4<f32>(offset_of(pair, g));
-                    let shrink = inverse(row_scales[row]);
-                    let to = at / GRANULES * FOURS + at % GRANULES * 4u;
-                    for (var i = 0u; i < 4u; i++) {
-                        keep_weights(to + i, shrink * (scale * value[i] + offset));
+            workgroupBarrier();
+            for (var at = strips * AREA + lane; at < min(strips + subgroups, STRIPS) * AREA; at += WG) {
+                let row = first + (at / AREA * TM + stored / TN) * SIDE + at % AREA / SIDE;
+                let of_column = column + stored % TN * SIDE + at % SIDE;
+                if (row < params.rows && of_column < params.n) {
+                    var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
+                    if (params.biases > 0u) {
+                        sum += bias[params.first_row + row];
                     }
+                    y[row * params.n + of_column] = sum;
                 }
-                for (var at = lane; at < BN * GRANULES * 4u; at += WG) {
-                    let of_column = min(column + at / (4u * GRANULES), params.columns - 1u);
-                    let four = step % 4u * 4u + at % (4u * GRANULES);
-                    keep_x(
-                        at / (4u * GRANULES) * FOURS + at % (4u * GRANULES),
-                        inverse(column_scales[of_column])
-                            * bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)])),
-                    );
-                }
-                workgroupBarrier();
-                for (var k = 0u; k < 16u * GRANULES; k += SIDE) {
-                    var b: array<Right, TN>;
-                    for (var j = 0u; j < TN; j++) {
-                        // Columns lie one after the other: column-major.
-                        b[j] = coopLoad<Right>(&x_tile[j * SIDE * DEPTH + k], DEPTH);
-                    }
-                    for (var i = 0u; i < TM; i++) {
-                        let a = coopLoadT<Left>(&weight_tile[(strip * TM + i) * SIDE * DEPTH + k], DEPTH);
-                        for (var j = 0u; j < TN; j++) {
-                            sums[i][j] = coopMultiplyAdd(a, b[j], sums[i][j]);
-                        }
-                    }
-                }
-                workgroupBarrier();
             }
-            // Matrices are stored whole, and rows and columns end anywhere: by way of workgroup memory.
-            for (var stored = 0u; stored < TM * TN; stored++) {
-                // Matrices lie in registers, which have no index: this loop has barriers, and is not unrolled.
-                for (var i = 0u; i < TM; i++) {
-                    for (var j = 0u; j < TN; j++) {
-                        if (i * TN + j == stored) {
-                            coopStoreT(sums[i][j], &sums_tile[sums_at], SIDE);
-                        }
-                    }
-                }
-                workgroupBarrier();
-                for (var at = strips * AREA + lane; at < min(strips + subgroups, STRIPS) * AREA; at += WG) {
-                    let row = first + (at / AREA * TM + stored / TN) * SIDE + at % AREA / SIDE;
-                    let of_column = column + stored % TN * SIDE + at % SIDE;
-                    if (row < params.rows && of_column < params.n) {
-                        var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
-                        if (params.biases > 0u) {
-                            sum += bias[params.first_row + row];
-                        }
-                        y[row * params.n + of_column] = sum;
-                    }
-                }
-                workgroupBarrier();
-            }
+            workgroupBarrier();
         }
     }
 }

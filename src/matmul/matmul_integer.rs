@@ -12,10 +12,8 @@ pub const VARIANTS: &[Spec] = &[
     TILED,
     // 64 rows x 64 columns.
     TILED.consts(&[("WG", 256), ("ACROSS", 16)]),
-    TILED.consts(&[("WG", 256), ("ACROSS", 16), ("SPLIT", 4)]),
     // 128 x 64.
     TILED.consts(&[("WG", 256), ("ACROSS", 16), ("TM", 8)]),
-    TILED.consts(&[("WG", 256), ("ACROSS", 16), ("TM", 8), ("SPLIT", 4)]),
     // 128 x 128.
     TILED.consts(&[("WG", 256), ("ACROSS", 16), ("TM", 8), ("TN", 8)]),
 ];

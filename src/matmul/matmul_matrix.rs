@@ -14,16 +14,14 @@ const SIDE_8: Spec =
 pub const VARIANTS: &[Spec] = &[
     // 128 rows x 64 columns, for four subgroups of 32.
     SIDE_16,
-    SIDE_16.consts(&[("SPLIT", 4)]),
     // The same for four subgroups of 64, or eight of 32 with half the rows each.
     SIDE_16.consts(&[("WG", 256)]),
     SIDE_16.consts(&[("WG", 256), ("STRIPS", 8), ("TM", 1)]),
     // 128 x 128.
     SIDE_16.consts(&[("TN", 8)]),
-    SIDE_16.consts(&[("TN", 8), ("SPLIT", 4)]),
     // 128 x 32 and 128 x 64 of smaller matrices.
     SIDE_8.consts(&[("TM", 4)]),
-    SIDE_8.consts(&[("TM", 4), ("TN", 8), ("SPLIT", 2)]),
+    SIDE_8.consts(&[("TM", 4), ("TN", 8)]),
 ];
 
 /// The compiled kernel, as one of [`VARIANTS`] with a decoder.
