@@ -1,6 +1,6 @@
 # Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
 
-.PHONY: report test bench setup drivers drivers-quick check check-shared check-gguf-py
+.PHONY: report test bench setup drivers drivers-quick gpu-suite suite check check-shared check-gguf-py
 
 # The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
 report: setup
@@ -25,6 +25,16 @@ drivers-quick: setup
 	tests/drivers/fetch target/drivers
 	cargo build --locked --workspace --tests --bins
 	target/debug/lowbit-drivers quick
+	SUITE=target/debug benches/gpu-suite target/gpu-suite --dry
+
+# All that a GPU should tell, within ten minutes, into OUT; `make suite` builds what it runs, to be carried to a machine that cannot.
+gpu-suite: suite
+	benches/gpu-suite $(or $(OUT),target/gpu-suite) $(if $(DRY),--dry)
+suite: setup
+	cargo build --release --locked -p lowbit -p lowbit-drivers
+	mkdir -p target/suite
+	strip -o target/suite/lowbit target/release/lowbit
+	strip -o target/suite/lowbit-drivers target/release/lowbit-drivers
 
 # Every kernel at its bench size, as JSON on standard output.
 bench: setup

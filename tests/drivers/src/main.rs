@@ -294,7 +294,7 @@ fn model(names: &[String], all: bool) -> Result<()> {
             "issue us",
             "latency us",
             "predicted",
-            "of bandwidth",
+            "of floor",
             "",
         ];
         println!("{}\n", grid(&header, &model::rows(&model::predict(&machine)?, all)));

@@ -80,6 +80,8 @@ pub struct Predicted {
     pub groups: u64,
     /// Subgroups in flight, of those that the machine has room for.
     pub waves: f64,
+    /// The least time that the machine's bandwidth and its multiply-adds allow.
+    pub floor_us: f64,
     pub memory_us: f64,
     pub issue_us: f64,
     pub latency_us: f64,
@@ -203,13 +205,19 @@ fn one(machine: &Machine, work: &Work, shader: &Reflection, numbers: &Numbers) -
         busy_units * machine.issuers as f64 * issuing * balance * machine.clock_ghz * 1e3 / machine.cycles;
     let in_sequence = passes / waves_in_flight;
     let wait_ns = if mix.memory > 0 { machine.latency_ns } else { SHARED_CYCLES / machine.clock_ghz };
+    let memory_us = work.bytes / machine.gb_s / 1e3;
+    // What the units could begin if all were busy with nothing but products.
+    let peak =
+        (machine.units * machine.issuers * machine.wave) as f64 * machine.clock_ghz * 1e3 / machine.cycles;
+    let each = if mix.dot > 0 { 4.0 } else { 1.0 };
     Some(Predicted {
         work: work.what.clone(),
         variant: String::new(),
         taken: false,
         groups,
         waves: waves_in_flight / (machine.units * machine.waves) as f64,
-        memory_us: work.bytes / machine.gb_s / 1e3,
+        floor_us: memory_us.max(work.products / each / peak),
+        memory_us,
         issue_us: passes * mix.all as f64 / rate,
         latency_us: in_sequence * wait_ns / 1e3,
         clean: numbers.is_clean(),
@@ -236,7 +244,7 @@ pub fn rows(all: &[Predicted], every: bool) -> Vec<Vec<String>> {
                 format!("{:.0}", one.issue_us),
                 format!("{:.0}", one.latency_us),
                 format!("{:.0} us, {}", one.us(), one.bound()),
-                format!("{:.0} %", 100.0 * one.memory_us / one.us()),
+                format!("{:.0} %", 100.0 * one.floor_us / one.us()),
                 (if one.clean { "" } else { "spills" }).to_owned(),
             ]);
         }

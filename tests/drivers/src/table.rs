@@ -81,10 +81,9 @@ pub struct Table {
 const NOISE: u64 = 3;
 
 impl Table {
-    /// Where the table of `family` lies.
+    /// Where the table of `family` lies, seen from the repository's root, where this program is run.
     pub fn path(family: &str) -> PathBuf {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        root.join("benches/results/compilers").join(format!("{family}.json"))
+        Path::new("benches/results/compilers").join(format!("{family}.json"))
     }
 
     /// The committed one, if there is any.
