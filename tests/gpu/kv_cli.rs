@@ -230,16 +230,18 @@ fn a_bench_of_caches_reads_what_it_says() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     let bench = ["bench", "kv", "--kv-heads", "1", "--head-dim", "32", "--groups", "1"];
-    // A context is given in thousands too, and one that no binding holds is skipped.
-    let shapes = ["--types", "f16,f16:q8_0", "--context", "40,1k,1024,4294967295", "--json"];
+    // A context is given in thousands too, one of several steps is filled by all of them, and one that no binding holds is skipped.
+    let shapes = ["--types", "f16,f16:q8_0", "--context", "40,1k,1024,2500,4294967295", "--json"];
     let found = json(folder, &[&bench[..], &shapes].concat());
     let rows = found["kernels"].as_array().unwrap();
     let cases: Vec<(&str, u64)> =
         rows.iter().map(|row| (row["type"].as_str().unwrap(), row["context"].as_u64().unwrap())).collect();
-    assert_eq!(cases, [("f16", 40), ("f16:q8_0", 40), ("f16", 1024), ("f16:q8_0", 1024)]);
-    // All 40 tokens are f16, and 68 of the 1024: 64 bytes a side. Of q8_0 they are 34.
+    let expected = [40, 1024, 2500].map(|context| [("f16", context), ("f16:q8_0", context)]);
+    assert_eq!(cases, expected.concat());
+    // All 40 tokens are f16, and 68 of more: 64 bytes a side. Of q8_0 they are 34.
     let bytes: Vec<u64> = rows.iter().map(|row| row["bytes"].as_u64().unwrap()).collect();
-    assert_eq!(bytes, [40 * 128, 40 * 128, 1024 * 128, 956 * (64 + 34) + 68 * 128]);
+    let mixed = |tokens: u64| (tokens - 68) * (64 + 34) + 68 * 128;
+    assert_eq!(bytes, [40 * 128, 40 * 128, 1024 * 128, mixed(1024), 2500 * 128, mixed(2500)]);
     for row in rows {
         let positive = |value: &serde_json::Value| value.as_f64() > Some(0.0);
         assert!(positive(&row["us"]) && positive(&row["gb_s"]) && positive(&row["of_read_roof"]), "{row}");

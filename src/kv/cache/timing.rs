@@ -31,7 +31,7 @@ fn step(gpu: &Context) -> u64 {
     if gpu.adapter.is_software() { STEP / 4 } else { STEP }
 }
 
-/// Uniform numbers, the same ones in each step and layer.
+/// Uniform numbers, the same ones in each layer; a position has its own, however many are asked for at once.
 #[derive(Debug)]
 pub struct Noise {
     /// Values of a token's keys, and of its values.
@@ -64,8 +64,9 @@ impl Source for Noise {
     fn tokens(&self, _layer: usize, positions: Range<u64>) -> [Vec<f16>; 2] {
         let count = (positions.end - positions.start) as usize;
         let take = |side: usize| {
-            let values = count * self.rows[side];
-            self.vectors[side].iter().copied().cycle().take(values).collect()
+            let (row, vectors) = (self.rows[side], &self.vectors[side]);
+            let first = positions.start as usize * row % vectors.len();
+            vectors[first..].iter().chain(vectors.iter().cycle()).copied().take(count * row).collect()
         };
         [take(0), take(1)]
     }
@@ -271,4 +272,37 @@ impl Trial {
 
 fn turns(runs: &[Vec<Bound>]) -> Vec<Vec<&Bound>> {
     runs.iter().map(|passes| passes.iter().collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_the_same_however_it_is_cut() {
+        let layout = Layout {
+            layers: 1,
+            heads: 2,
+            kv_heads: 2,
+            head_dim: 3,
+            rope: None,
+            block: 32,
+            sinks: 0,
+            recent: 0,
+            rotate: false,
+        };
+        for tokens in [5, STEP + 9] {
+            let noise = Noise::new(&layout, tokens);
+            let [keys, values] = noise.tokens(0, 0..tokens);
+            assert_eq!((keys.len(), values.len()), (6 * tokens as usize, 6 * tokens as usize));
+            for step in [1000, 1024, STEP, tokens] {
+                let cut = (0..tokens).step_by(step as usize);
+                let parts: Vec<_> = cut.map(|at| noise.tokens(0, at..tokens.min(at + step))).collect();
+                for (side, whole) in [&keys, &values].into_iter().enumerate() {
+                    let joined: Vec<f16> = parts.iter().flat_map(|part| part[side].iter().copied()).collect();
+                    assert_eq!(joined, *whole, "{tokens} tokens, {step} at once");
+                }
+            }
+        }
+    }
 }
