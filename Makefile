@@ -1,6 +1,6 @@
 # Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
 
-.PHONY: report test bench setup drivers drivers-quick gpu-suite suite check check-shared check-gguf-py
+.PHONY: report test bench setup drivers drivers-quick peers gpu-suite suite check check-shared check-gguf-py
 
 # The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
 report: setup
@@ -26,6 +26,14 @@ drivers-quick: setup
 	cargo build --locked --workspace --tests --bins
 	target/debug/lowbit-drivers quick
 	SUITE=target/debug benches/gpu-suite target/gpu-suite --dry
+
+# llama.cpp's Vulkan backend and lowbit by turns on this machine's device; needs npm, Python and their package indexes.
+peers: setup
+	cargo build --release --locked
+	mkdir -p target/peers
+	[ -e target/peers/package ] || (cd target/peers && npm pack --silent @node-llama-cpp/linux-x64-vulkan@3.22.1 && tar xzf *.tgz)
+	[ -e target/peers/venv ] || (python3 -m venv target/peers/venv && target/peers/venv/bin/pip install --quiet numpy)
+	target/peers/venv/bin/python tests/drivers/peers.py target/peers/package/bins/linux-x64-vulkan target/release/lowbit
 
 # All that a GPU should tell, within ten minutes, into OUT; `make suite` builds what it runs, to be carried to a machine that cannot.
 gpu-suite: suite
