@@ -24,20 +24,15 @@ fn add_exact(sum: ptr<function, array<u32, LIMBS>>, a: f32, b: f32, double: u32,
     let first = position / 32u;
     let by = position % 32u;
     let back = 31u - by;
-    var words = array<u32, 3>(low << by, (high << by) | ((low >> 1u) >> back), (high >> 1u) >> back);
+    let words = vec3<u32>(low << by, (high << by) | ((low >> 1u) >> back), (high >> 1u) >> back);
     // A negative number is added as its complement and one.
     let minus = negative != (((x ^ y) >> 31u) == 1u);
     let flip = select(0u, 0xffffffffu, minus);
-    let settled = select(0u, 1u, minus);
-    var carry = settled;
-    for (var i = first; i < LIMBS; i++) {
-        if (i >= first + 3u && carry == settled) {
-            break;
-        }
-        var word = flip;
-        if (i < first + 3u) {
-            word = words[i - first] ^ flip;
-        }
+    var carry = select(0u, 1u, minus);
+    // All of them, by indices that are known when this is compiled: so the sum lies in registers.
+    for (var i = 0u; i < LIMBS; i++) {
+        let of_product = select(select(select(0u, words.z, i == first + 2u), words.y, i == first + 1u), words.x, i == first);
+        let word = of_product ^ flip;
         let partial_sum = (*sum)[i] + word;
         let whole = partial_sum + carry;
         carry = select(0u, 1u, partial_sum < word) | select(0u, 1u, whole < partial_sum);
