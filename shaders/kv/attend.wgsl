@@ -78,26 +78,31 @@ override LATENT: u32 = 0u;
 // Of a query.
 override QUADS: u32 = (LATENT * DIM + KEY_DIM) / 4;
 
-alias Logits = array<f32, TOKENS * HEADS>;
-alias Keys = array<vec4<f32>, TOKENS * 4>;
+// Arrays of a lane are nested so that each loop runs over one index: compilers unroll such loops, and only then keep the
+// array in registers.
+alias Logits = array<array<f32, HEADS>, TOKENS>;
+alias Keys = array<vec4<f32>, TOKENS>;
 
 var<workgroup> rows: array<vec4<f32>, HEADS * QUADS>;
 var<workgroup> offsets: array<f32, HEADS>;
-// Shares of a tile's tokens, then the sums of all lanes.
+// Largest logits of each lane, shares of a tile's tokens, then the sums of all lanes.
 var<workgroup> share: array<f32, SHARES>;
-var<workgroup> largest: array<f32, WG>;
+var<workgroup> largest: array<array<f32, HEADS>, WG / HEADS>;
+// Of a tile's tokens.
+var<workgroup> places: array<vec2<u32>, TILE>;
 
 fn half_at(words: u32, odd: u32) -> f32 {
     return unpack2x16float(words)[odd];
 }
 
-// Where a token's page begins, in pages, and which token of it it is.
-fn place_of(sequence: u32, span: Span, token: u32) -> vec2<u32> {
+// The page that a token lies on, and which token of it it is.
+fn place_of(sequence: u32, kv_head: u32, span: Span, token: u32) -> vec2<u32> {
     var at = token;
     if (span.ring > 0u && token >= span.sinks) {
         at = span.sinks + (span.start + token - span.sinks) % span.ring;
     }
-    return vec2(table[sequence * params.table_width + at / params.block], at % params.block);
+    let block = table[sequence * params.table_width + at / params.block];
+    return vec2(block * params.kv_heads + kv_head, at % params.block);
 }
 
 fn is_seen(span: Span, token: u32) -> bool {
@@ -108,61 +113,74 @@ fn is_seen(span: Span, token: u32) -> bool {
     return position < params.sinks || span.length - position <= params.window;
 }
 
-fn key_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
+// Pages are whole eights of words: an index is written as a product with the words of a chunk, so that compilers see that these
+// can be loaded together.
+fn key_words(place: vec2<u32>, at: u32) -> QuadWords {
     let count = words_of_chunk(KEY);
     var words: ChunkWords;
-    for (var w = 0u; w < count; w++) {
-        let word = at * count + w;
-        words[w] = keys[page + select(word * params.block + token, token * row_words(KEY, KEY_DIM) + word, BY_TOKEN == 1u)];
-    }
-    if (KEY == TURBO3) {
-        words[7] = keys[page + (KEY_DIM / 16u + at / 2u) * params.block + token];
-    }
-    var chunk = values_of(KEY, at, words, sizes);
-    if (is_kivi(KEY)) {
-        // A scale and a minimum for each channel of 32 tokens.
-        let bits = words_of_chunk(KEY) * 2u;
-        let first = page + params.block * (KEY_DIM * bits / 32u) + token / 32u * KEY_DIM + at * 16u;
-        for (var quad = 0u; quad < 4u; quad++) {
-            for (var c = 0u; c < 4u; c++) {
-                let affine = unpack2x16float(keys[first + quad * 4u + c]);
-                chunk[quad][c] = chunk[quad][c] * affine.x + affine.y;
-            }
+    if (BY_TOKEN == 1u) {
+        let own = place.x * (params.key_page / count) + place.y * (KEY_DIM / 16u) + at;
+        for (var w = 0u; w < count; w++) {
+            words[w] = keys[own * count + w];
+        }
+    } else {
+        let own = place.x * params.key_page + place.y;
+        for (var w = 0u; w < count; w++) {
+            words[w] = keys[own + (at * count + w) * params.block];
+        }
+        if (KEY == TURBO3) {
+            words[7] = keys[own + (KEY_DIM / 16u + at / 2u) * params.block];
         }
     }
-    return chunk;
+    return words_of_quads(KEY, words);
 }
 
-fn key_scale(page: u32, token: u32, group: u32) -> f32 {
-    let at = group * params.block + token;
+// KIVI's keys have a scale and a minimum for each channel of 32 tokens.
+fn affine_by_channel(place: vec2<u32>, quad: u32, key: vec4<f32>) -> vec4<f32> {
+    let bits = words_of_chunk(KEY) * 2u;
+    let page = place.x * (params.key_page / 4u) + params.block / 4u * (KEY_DIM * bits / 32u);
+    let first = page + place.y / 32u * (KEY_DIM / 4u) + quad;
+    var result: vec4<f32>;
+    for (var c = 0u; c < 4u; c++) {
+        let affine = unpack2x16float(keys[first * 4u + c]);
+        result[c] = key[c] * affine.x + affine.y;
+    }
+    return result;
+}
+
+fn key_scale(place: vec2<u32>, group: u32) -> f32 {
+    let at = group * params.block + place.y;
+    let page = place.x * params.key_page;
     return half_at(keys[page + row_words(KEY, KEY_DIM) * params.block + at / 2u], at % 2u);
 }
 
-// A chunk of a token's values, before their scale.
-fn value_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
-    let own = page + token * row_words(VALUE, DIM);
+fn value_words(place: vec2<u32>, at: u32) -> QuadWords {
     let count = words_of_chunk(VALUE);
     var words: ChunkWords;
-    for (var w = 0u; w < count; w++) {
-        words[w] = values[own + at * count + w];
-    }
     if (VALUE == TURBO3) {
+        let own = place.x * params.value_page + place.y * row_words(VALUE, DIM);
+        words[0] = values[own + at];
         words[7] = values[own + DIM / 16u + at / 2u];
+    } else {
+        let own = place.x * (params.value_page / count) + place.y * (DIM / 16u) + at;
+        for (var w = 0u; w < count; w++) {
+            words[w] = values[own * count + w];
+        }
     }
-    return values_of(VALUE, at, words, sizes);
+    return words_of_quads(VALUE, words);
 }
 
 // The scale and the offset of a chunk.
-fn value_affine(page: u32, token: u32, at: u32) -> vec2<f32> {
-    let scales = page + params.block * row_words(VALUE, DIM);
+fn value_affine(place: vec2<u32>, at: u32) -> vec2<f32> {
+    let scales = place.x * params.value_page + params.block * row_words(VALUE, DIM);
     let groups = select(1u, (DIM + 31u) / 32u, has_groups(VALUE));
     if (is_kivi(VALUE)) {
-        return unpack2x16float(values[scales + token * groups + at / 2u]);
+        return unpack2x16float(values[scales + place.y * groups + at / 2u]);
     }
     if (VALUE == F16) {
         return vec2(1.0, 0.0);
     }
-    let half = token * groups + select(0u, at / 2u, has_groups(VALUE));
+    let half = place.y * groups + select(0u, at / 2u, has_groups(VALUE));
     return vec2(half_at(values[scales + half / 2u], half % 2u), 0.0);
 }
 
@@ -175,14 +193,12 @@ fn row_words(code: u32, dim: u32) -> u32 {
     return words;
 }
 
-// Products of a chunk of the keys of TOKENS tokens with the four vec4s of each query from `first` on.
-fn add_products(logit: ptr<function, Logits>, key: ptr<function, Keys>, first: u32) {
+// Products of vec4 number `quad` of each query with that of the keys of TOKENS tokens.
+fn add_products(logit: ptr<function, Logits>, key: Keys, quad: u32) {
     for (var h = 0u; h < HEADS; h++) {
-        for (var quad = 0u; quad < 4u; quad++) {
-            let query = rows[h * QUADS + first + quad];
-            for (var i = 0u; i < TOKENS; i++) {
-                (*logit)[i * HEADS + h] += dot(query, (*key)[i * 4u + quad]);
-            }
+        let query = rows[h * QUADS + quad];
+        for (var i = 0u; i < TOKENS; i++) {
+            (*logit)[i][h] += dot(query, key[i]);
         }
     }
 }
@@ -233,13 +249,9 @@ fn attend(
 
     var most: array<f32, HEADS>;
     var total: array<f32, HEADS>;
-    var sum: array<vec4<f32>, HEADS * 4>;
+    var sum: array<array<vec4<f32>, 4>, HEADS>;
     for (var h = 0u; h < HEADS; h++) {
         most[h] = -HUGE;
-        total[h] = 0.0;
-        for (var quad = 0u; quad < 4u; quad++) {
-            sum[h * 4u + quad] = vec4<f32>();
-        }
     }
     let chunks = DIM / 16u;
     let slots = WG / chunks;
@@ -249,95 +261,108 @@ fn attend(
     for (var tile = first; tile < end; tile += TILE) {
         // Logits of TOKENS tokens.
         var logit: Logits;
-        var page: array<u32, TOKENS>;
-        var latent_page: array<u32, TOKENS>;
-        var at: array<u32, TOKENS>;
+        var place: array<vec2<u32>, TOKENS>;
         for (var i = 0u; i < TOKENS; i++) {
-            let place = place_of(sequence, span, min(tile + i * WG + lane, end - 1u));
-            page[i] = (place.x * params.kv_heads + kv_head) * params.key_page;
-            latent_page[i] = (place.x * params.kv_heads + kv_head) * params.value_page;
-            at[i] = place.y;
-            for (var h = 0u; h < HEADS; h++) {
-                logit[i * HEADS + h] = 0.0;
-            }
+            place[i] = place_of(sequence, kv_head, span, min(tile + i * WG + lane, end - 1u));
+            places[i * WG + lane] = place[i];
         }
         if (LATENT == 1u) {
             for (var chunk = 0u; chunk < chunks; chunk++) {
-                var key: Keys;
+                var words: array<QuadWords, TOKENS>;
+                var affine: array<vec2<f32>, TOKENS>;
                 for (var i = 0u; i < TOKENS; i++) {
-                    let decoded = value_chunk(latent_page[i], at[i], chunk, value_sizes);
-                    var affine = vec2(1.0, 0.0);
+                    words[i] = value_words(place[i], chunk);
+                    affine[i] = vec2(1.0, 0.0);
                     if (has_groups(VALUE)) {
-                        affine = value_affine(latent_page[i], at[i], chunk);
-                    }
-                    for (var quad = 0u; quad < 4u; quad++) {
-                        key[i * 4u + quad] = decoded[quad] * affine.x + affine.y;
+                        affine[i] = value_affine(place[i], chunk);
                     }
                 }
-                add_products(&logit, &key, chunk * 4u);
+                for (var quad = 0u; quad < 4u; quad++) {
+                    var key: Keys;
+                    for (var i = 0u; i < TOKENS; i++) {
+                        let decoded = values_of(VALUE, chunk, quad, words[i][quad], value_sizes);
+                        key[i] = decoded * affine[i].x + affine[i].y;
+                    }
+                    add_products(&logit, key, chunk * 4u + quad);
+                }
             }
-            for (var i = 0u; i < TOKENS; i++) {
-                if (VALUE == FP8 || is_turbo(VALUE)) {
-                    let affine = value_affine(latent_page[i], at[i], 0u);
+            if (VALUE == FP8 || is_turbo(VALUE)) {
+                for (var i = 0u; i < TOKENS; i++) {
+                    let affine = value_affine(place[i], 0u);
                     for (var h = 0u; h < HEADS; h++) {
-                        logit[i * HEADS + h] *= affine.x;
+                        logit[i][h] *= affine.x;
                     }
                 }
             }
         }
         for (var chunk = 0u; chunk < KEY_DIM / 16u; chunk++) {
-            var key: Keys;
+            var words: array<QuadWords, TOKENS>;
+            var scale: array<f32, TOKENS>;
             for (var i = 0u; i < TOKENS; i++) {
-                let decoded = key_chunk(page[i], at[i], chunk, key_sizes);
-                var scale = 1.0;
+                words[i] = key_words(place[i], chunk);
+                scale[i] = 1.0;
                 if (has_groups(KEY) && !is_kivi(KEY)) {
-                    scale = key_scale(page[i], at[i], chunk / 2u);
-                }
-                for (var quad = 0u; quad < 4u; quad++) {
-                    key[i * 4u + quad] = decoded[quad] * scale;
+                    scale[i] = key_scale(place[i], chunk / 2u);
                 }
             }
-            add_products(&logit, &key, LATENT * quads + chunk * 4u);
+            for (var quad = 0u; quad < 4u; quad++) {
+                var key: Keys;
+                for (var i = 0u; i < TOKENS; i++) {
+                    var decoded = values_of(KEY, chunk, quad, words[i][quad], key_sizes);
+                    if (is_kivi(KEY)) {
+                        decoded = affine_by_channel(place[i], chunk * 4u + quad, decoded);
+                    }
+                    key[i] = decoded * scale[i];
+                }
+                add_products(&logit, key, LATENT * quads + chunk * 4u + quad);
+            }
         }
         for (var i = 0u; i < TOKENS; i++) {
             let token = tile + i * WG + lane;
             var scale = params.scale;
             if (KEY == FP8 || is_turbo(KEY)) {
-                scale *= key_scale(page[i], at[i], 0u);
+                scale *= key_scale(place[i], 0u);
             }
             let seen = token < end && is_seen(span, min(token, end - 1u));
             for (var h = 0u; h < HEADS; h++) {
-                var l = logit[i * HEADS + h] * scale + offsets[h];
+                var l = logit[i][h] * scale + offsets[h];
                 if (params.soft_cap > 0.0) {
                     l = params.soft_cap * (1.0 - 2.0 / (exp(2.0 * l / params.soft_cap) + 1.0));
                 }
-                l = select(-HUGE, l, seen);
-                logit[i * HEADS + h] = l;
-                share[(i * WG + lane) * HEADS + h] = l;
+                logit[i][h] = select(-HUGE, l, seen);
             }
         }
+        // The largest logit of each head: of an invocation's tokens, then an invocation looks at one head.
+        for (var h = 0u; h < HEADS; h++) {
+            var own = -HUGE;
+            for (var i = 0u; i < TOKENS; i++) {
+                own = max(own, logit[i][h]);
+            }
+            share[lane * HEADS + h] = own;
+        }
         workgroupBarrier();
-        // The largest logit of each head: an invocation looks at one head.
         var found = -HUGE;
-        for (var i = lane; i < TILE * HEADS; i += WG) {
+        for (var i = lane; i < WG * HEADS; i += WG) {
             found = max(found, share[i]);
         }
-        largest[lane] = found;
+        largest[lane / HEADS][lane % HEADS] = found;
         workgroupBarrier();
-        for (var h = 0u; h < HEADS; h++) {
-            var high = most[h];
-            for (var i = h; i < WG; i += HEADS) {
-                high = max(high, largest[i]);
+        var high = most;
+        for (var i = 0u; i < WG / HEADS; i++) {
+            for (var h = 0u; h < HEADS; h++) {
+                high[h] = max(high[h], largest[i][h]);
             }
-            let keep = exp(most[h] - high);
-            most[h] = high;
+        }
+        for (var h = 0u; h < HEADS; h++) {
+            let keep = exp(most[h] - high[h]);
+            most[h] = high[h];
             total[h] *= keep;
             for (var quad = 0u; quad < 4u; quad++) {
-                sum[h * 4u + quad] *= keep;
+                sum[h][quad] *= keep;
             }
             for (var i = 0u; i < TOKENS; i++) {
-                let l = logit[i * HEADS + h];
-                share[(i * WG + lane) * HEADS + h] = select(exp(l - high), 0.0, l == -HUGE);
+                let l = logit[i][h];
+                share[(i * WG + lane) * HEADS + h] = select(exp(l - high[h]), 0.0, l == -HUGE);
             }
         }
         workgroupBarrier();
@@ -345,17 +370,19 @@ fn attend(
         let count = min(TILE, end - tile);
         if (slot < slots) {
             for (var t = slot; t < count; t += slots) {
-                let place = place_of(sequence, span, tile + t);
-                let base = (place.x * params.kv_heads + kv_head) * params.value_page;
-                let decoded = value_chunk(base, place.y, chunk_at, value_sizes);
-                let affine = value_affine(base, place.y, chunk_at);
+                let words = value_words(places[t], chunk_at);
+                let affine = value_affine(places[t], chunk_at);
+                var decoded: array<vec4<f32>, 4>;
+                for (var quad = 0u; quad < 4u; quad++) {
+                    decoded[quad] = values_of(VALUE, chunk_at, quad, words[quad], value_sizes);
+                }
                 for (var h = 0u; h < HEADS; h++) {
                     let p = share[t * HEADS + h];
                     total[h] += p;
                     let scale = p * affine.x;
                     let offset = p * affine.y;
                     for (var quad = 0u; quad < 4u; quad++) {
-                        sum[h * 4u + quad] += scale * decoded[quad] + offset;
+                        sum[h][quad] += scale * decoded[quad] + offset;
                     }
                 }
             }
@@ -365,12 +392,21 @@ fn attend(
 
     // Sums over the slots, a head at a time, where the queries were.
     for (var h = 0u; h < HEADS; h++) {
-        for (var quad = 0u; quad < 4u; quad++) {
-            for (var c = 0u; c < 4u; c++) {
-                share[(quad * WG + lane) * 4u + c] = sum[h * 4u + quad][c];
+        // A barrier keeps this loop from being unrolled: the sums are picked by indices that are known.
+        var own: array<vec4<f32>, 4>;
+        var own_total = 0.0;
+        for (var other = 0u; other < HEADS; other++) {
+            if (other == h) {
+                own = sum[other];
+                own_total = total[other];
             }
         }
-        largest[lane] = total[h];
+        for (var quad = 0u; quad < 4u; quad++) {
+            for (var c = 0u; c < 4u; c++) {
+                share[(quad * WG + lane) * 4u + c] = own[quad][c];
+            }
+        }
+        largest[lane / HEADS][lane % HEADS] = own_total;
         workgroupBarrier();
         for (var at = lane; at < quads; at += WG) {
             var all = vec4<f32>();
@@ -382,11 +418,13 @@ fn attend(
             }
             rows[h * QUADS + at] = all;
         }
-        var all = 0.0;
-        for (var s = 0u; s < slots; s++) {
-            all += largest[s * chunks];
+        if (lane == 0u) {
+            var all = 0.0;
+            for (var s = 0u; s < slots; s++) {
+                all += largest[s * chunks / HEADS][s * chunks % HEADS];
+            }
+            offsets[h] = all;
         }
-        total[h] = all;
         workgroupBarrier();
     }
     let to = ((sequence * params.kv_heads + kv_head) * params.all_splits + params.first_split + split) * params.heads;
@@ -396,7 +434,7 @@ fn attend(
     if (lane == 0u) {
         for (var h = 0u; h < HEADS; h++) {
             if (h < heads) {
-                partial[(to + first_head + h) * params.width + quads] = vec4(most[h], total[h], 0.0, 0.0);
+                partial[(to + first_head + h) * params.width + quads] = vec4(most[h], offsets[h], 0.0, 0.0);
             }
         }
     }

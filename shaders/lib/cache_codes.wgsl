@@ -11,8 +11,8 @@ const TURBO4: u32 = 6u;
 const TURBO3: u32 = 7u;
 const TURBO2: u32 = 8u;
 
-alias Chunk = array<vec4<f32>, 4>;
 alias ChunkWords = array<u32, 8>;
+alias QuadWords = array<vec2<u32>, 4>;
 // The sizes of a type's centroids, rising.
 alias Sizes = array<f32, 8>;
 
@@ -64,33 +64,44 @@ fn centroids(code: vec4<u32>, half_count: u32, sizes: Sizes) -> vec4<f32> {
     return select(-size, size, positive);
 }
 
-// The values of chunk number `at` of a token. The second plane of 3 bits is the last of its words.
-fn values_of(code: u32, at: u32, words: ChunkWords, sizes: Sizes) -> Chunk {
-    var chunk: Chunk;
-    for (var quad = 0u; quad < 4u; quad++) {
-        var value = vec4<f32>();
-        switch (code) {
-            case F16: {
-                value = vec4(unpack2x16float(words[2u * quad]), unpack2x16float(words[2u * quad + 1u]));
-            }
-            case Q8_0: { value = vec4<f32>(unpack4xI8(words[quad])); }
-            case FP8: { value = fp8_values(words[quad]); }
-            case Q4_0: {
-                value = vec4<f32>(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)) - 8.0;
-            }
-            case KIVI4: { value = vec4<f32>(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)); }
-            case KIVI2: { value = vec4<f32>(unpack4xU8((words[0] >> (2u * quad)) & 0x03030303u)); }
-            case TURBO4: {
-                value = centroids(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu), 8u, sizes);
-            }
-            case TURBO3: {
-                let low = (words[0] >> (2u * quad)) & 0x03030303u;
-                let high = (words[7] >> (4u * (at % 2u) + quad)) & 0x01010101u;
-                value = centroids(unpack4xU8(low | (high << 2u)), 4u, sizes);
-            }
-            default: { value = centroids(unpack4xU8((words[0] >> (2u * quad)) & 0x03030303u), 2u, sizes); }
+// The words that each vec4 of a chunk is made of: two of halves, else one, and that of the second plane of 3 bits. That is the
+// last of `words`.
+fn words_of_quads(code: u32, words: ChunkWords) -> QuadWords {
+    switch (words_of_chunk(code)) {
+        case 8u: {
+            return QuadWords(
+                vec2(words[0], words[1]), vec2(words[2], words[3]), vec2(words[4], words[5]), vec2(words[6], words[7]),
+            );
         }
-        chunk[quad] = value;
+        case 4u: {
+            return QuadWords(vec2(words[0], 0u), vec2(words[1], 0u), vec2(words[2], 0u), vec2(words[3], 0u));
+        }
+        case 2u: {
+            return QuadWords(vec2(words[0], 0u), vec2(words[0], 0u), vec2(words[1], 0u), vec2(words[1], 0u));
+        }
+        default: {
+            let both = vec2(words[0], words[7]);
+            return QuadWords(both, both, both, both);
+        }
     }
-    return chunk;
+}
+
+// The values of vec4 number `quad` of chunk number `at` of a token.
+fn values_of(code: u32, at: u32, quad: u32, words: vec2<u32>, sizes: Sizes) -> vec4<f32> {
+    let four_bits = (words.x >> (4u * (quad % 2u))) & 0x0f0f0f0fu;
+    let two_bits = (words.x >> (2u * quad)) & 0x03030303u;
+    switch (code) {
+        case F16: { return vec4(unpack2x16float(words.x), unpack2x16float(words.y)); }
+        case Q8_0: { return vec4<f32>(unpack4xI8(words.x)); }
+        case FP8: { return fp8_values(words.x); }
+        case Q4_0: { return vec4<f32>(unpack4xU8(four_bits)) - 8.0; }
+        case KIVI4: { return vec4<f32>(unpack4xU8(four_bits)); }
+        case KIVI2: { return vec4<f32>(unpack4xU8(two_bits)); }
+        case TURBO4: { return centroids(unpack4xU8(four_bits), 8u, sizes); }
+        case TURBO3: {
+            let high = (words.y >> (4u * (at % 2u) + quad)) & 0x01010101u;
+            return centroids(unpack4xU8(two_bits | (high << 2u)), 4u, sizes);
+        }
+        default: { return centroids(unpack4xU8(two_bits), 2u, sizes); }
+    }
 }
