@@ -63,7 +63,12 @@ const ROWS_PER_GROUP: u32 = 1u;
 const HEADS: u32 = 4u;
 const TOKENS: u32 = 4u;
 const TILE: u32 = WG * TOKENS;
-const SHARES: u32 = max(TILE * HEADS, WG * 16);
+// Lanes that look for the largest logits, and the values that all look at then.
+const FINDERS: u32 = 16u;
+const SHARES: u32 = max(TILE * HEADS, WG * 17);
+// Vec4s of a token's value that a lane adds up for all heads: no more sums than stay in registers beside the logits. The lanes
+// are enough for all vec4s: eight heads have no room for queries of more than 256 values.
+const PART: u32 = min(4u, 8u / HEADS);
 const HUGE: f32 = 3.4028234e38;
 
 override KEY: u32 = 0u;
@@ -87,7 +92,9 @@ var<workgroup> rows: array<vec4<f32>, HEADS * QUADS>;
 var<workgroup> offsets: array<f32, HEADS>;
 // Largest logits of each lane, shares of a tile's tokens, then the sums of all lanes.
 var<workgroup> share: array<f32, SHARES>;
-var<workgroup> largest: array<array<f32, HEADS>, WG / HEADS>;
+var<workgroup> largest: array<array<f32, HEADS>, FINDERS / HEADS>;
+// The largest logits of all tiles so far.
+var<workgroup> most: array<f32, HEADS>;
 // Of a tile's tokens.
 var<workgroup> places: array<vec2<u32>, TILE>;
 
@@ -113,26 +120,35 @@ fn is_seen(span: Span, token: u32) -> bool {
     return position < params.sinks || span.length - position <= params.window;
 }
 
-// Pages are whole eights of words: an index is written as a product with the words of a chunk, so that compilers see that these
-// can be loaded together.
-fn key_words(place: vec2<u32>, at: u32) -> QuadWords {
+// Which word of a chunk has the first of vec4 number `quad`.
+fn word_of_quad(code: u32, quad: u32) -> u32 {
+    return quad * words_of_chunk(code) / 4u;
+}
+
+// The words of vec4 number `quad` of chunk number `at` of a token's key.
+fn key_words(place: vec2<u32>, at: u32, quad: u32) -> vec2<u32> {
     let count = words_of_chunk(KEY);
-    var words: ChunkWords;
+    let word = word_of_quad(KEY, quad);
     if (BY_TOKEN == 1u) {
-        let own = place.x * (params.key_page / count) + place.y * (KEY_DIM / 16u) + at;
-        for (var w = 0u; w < count; w++) {
-            words[w] = keys[own * count + w];
-        }
-    } else {
-        let own = place.x * params.key_page + place.y;
-        for (var w = 0u; w < count; w++) {
-            words[w] = keys[own + (at * count + w) * params.block];
-        }
-        if (KEY == TURBO3) {
-            words[7] = keys[own + (KEY_DIM / 16u + at / 2u) * params.block];
-        }
+        let own = chunk_of(place, params.key_page, KEY, KEY_DIM, at);
+        return vec2(keys[own + word], keys[own + word + 1u]);
     }
-    return words_of_quads(KEY, words);
+    let own = place.x * params.key_page + place.y;
+    var words = vec2(keys[own + (at * count + word) * params.block], 0u);
+    if (KEY == F16) {
+        words.y = keys[own + (at * count + word + 1u) * params.block];
+    }
+    if (KEY == TURBO3) {
+        words.y = keys[own + (KEY_DIM / 16u + at / 2u) * params.block];
+    }
+    return words;
+}
+
+// Where the words of a chunk begin that lie together. A page is whole eights of words: that the result is a multiple of those of a
+// chunk must be seen, as only then do compilers load them together.
+fn chunk_of(place: vec2<u32>, page: u32, code: u32, dim: u32, at: u32) -> u32 {
+    let count = words_of_chunk(code);
+    return (place.x * (page / count) + place.y * (dim / 16u) + at) * count;
 }
 
 // KIVI's keys have a scale and a minimum for each channel of 32 tokens.
@@ -154,20 +170,18 @@ fn key_scale(place: vec2<u32>, group: u32) -> f32 {
     return half_at(keys[page + row_words(KEY, KEY_DIM) * params.block + at / 2u], at % 2u);
 }
 
-fn value_words(place: vec2<u32>, at: u32) -> QuadWords {
-    let count = words_of_chunk(VALUE);
-    var words: ChunkWords;
+// The words of vec4 number `quad` of chunk number `at` of a token's value.
+fn value_words(place: vec2<u32>, at: u32, quad: u32) -> vec2<u32> {
     if (VALUE == TURBO3) {
         let own = place.x * params.value_page + place.y * row_words(VALUE, DIM);
-        words[0] = values[own + at];
-        words[7] = values[own + DIM / 16u + at / 2u];
-    } else {
-        let own = place.x * (params.value_page / count) + place.y * (DIM / 16u) + at;
-        for (var w = 0u; w < count; w++) {
-            words[w] = values[own * count + w];
-        }
+        return vec2(values[own + at], values[own + DIM / 16u + at / 2u]);
     }
-    return words_of_quads(VALUE, words);
+    let own = chunk_of(place, params.value_page, VALUE, DIM, at) + word_of_quad(VALUE, quad);
+    var words = vec2(values[own], 0u);
+    if (VALUE == F16) {
+        words.y = values[own + 1u];
+    }
+    return words;
 }
 
 // The scale and the offset of a chunk.
@@ -191,6 +205,14 @@ fn row_words(code: u32, dim: u32) -> u32 {
         words += (dim + 31u) / 32u;
     }
     return words;
+}
+
+// The share of a tile's token `t`, which may lie behind the tile if `slots` do not divide it.
+fn share_of(t: u32, head: u32, slots: u32) -> f32 {
+    if (TILE % slots == 0u) {
+        return share[t * HEADS + head];
+    }
+    return select(0.0, share[min(t, TILE - 1u) * HEADS + head], t < TILE);
 }
 
 // Products of vec4 number `quad` of each query with that of the keys of TOKENS tokens.
@@ -223,11 +245,11 @@ fn attend(
     let first = min(span.first + split * params.split_tokens, span.tokens);
     let end = min(first + params.split_tokens, span.tokens);
     let quads = DIM / 4u;
-    var key_sizes: Sizes;
-    var value_sizes: Sizes;
-    for (var i = 0u; i < 8u; i++) {
-        key_sizes[i] = sizes[i];
-        value_sizes[i] = sizes[8u + i];
+    if ((is_turbo(KEY) || is_turbo(VALUE)) && lane < 32u) {
+        let code_type = select(VALUE, KEY, lane < 16u);
+        let code = min(lane % 16u, 2u * half_count(code_type) - 1u);
+        let size = sizes[lane / 16u * 8u + size_of_code(code_type, code)];
+        centroids[lane] = select(size, -size, code < half_count(code_type));
     }
 
     for (var i = lane; i < HEADS * QUADS; i += WG) {
@@ -239,48 +261,46 @@ fn attend(
     for (var h = lane; h < HEADS; h += WG) {
         var offset = 0.0;
         if (params.means > 0u) {
-            for (var quad = 0u; quad < QUADS; quad++) {
+            for (var quad = 0u; quad < params.d4; quad++) {
                 offset += dot(rows[h * QUADS + quad], mean[kv_head * QUADS + quad]);
             }
         }
         offsets[h] = offset * params.scale;
+        most[h] = -HUGE;
     }
     workgroupBarrier();
 
-    var most: array<f32, HEADS>;
-    var total: array<f32, HEADS>;
-    var sum: array<array<vec4<f32>, 4>, HEADS>;
-    for (var h = 0u; h < HEADS; h++) {
-        most[h] = -HUGE;
-    }
+    // Of the shares of one head, whose number is that of the lane among those of a token.
+    var total = 0.0;
+    var sum: array<array<vec4<f32>, PART>, HEADS>;
     let chunks = DIM / 16u;
-    let slots = WG / chunks;
-    let slot = lane / chunks;
-    let chunk_at = lane % chunks;
+    let parts = quads / PART;
+    let slots = WG / parts;
+    let slot = lane / parts;
+    let part = lane % parts;
+    let first_quad = part * PART;
+    let chunk_at = first_quad / 4u;
 
     for (var tile = first; tile < end; tile += TILE) {
         // Logits of TOKENS tokens.
         var logit: Logits;
-        var place: array<vec2<u32>, TOKENS>;
         for (var i = 0u; i < TOKENS; i++) {
-            place[i] = place_of(sequence, kv_head, span, min(tile + i * WG + lane, end - 1u));
-            places[i * WG + lane] = place[i];
+            places[i * WG + lane] = place_of(sequence, kv_head, span, min(tile + i * WG + lane, end - 1u));
         }
         if (LATENT == 1u) {
             for (var chunk = 0u; chunk < chunks; chunk++) {
-                var words: array<QuadWords, TOKENS>;
                 var affine: array<vec2<f32>, TOKENS>;
                 for (var i = 0u; i < TOKENS; i++) {
-                    words[i] = value_words(place[i], chunk);
                     affine[i] = vec2(1.0, 0.0);
                     if (has_groups(VALUE)) {
-                        affine[i] = value_affine(place[i], chunk);
+                        affine[i] = value_affine(places[i * WG + lane], chunk);
                     }
                 }
                 for (var quad = 0u; quad < 4u; quad++) {
                     var key: Keys;
                     for (var i = 0u; i < TOKENS; i++) {
-                        let decoded = values_of(VALUE, chunk, quad, words[i][quad], value_sizes);
+                        let words = value_words(places[i * WG + lane], chunk, quad);
+                        let decoded = values_of(VALUE, chunk, quad, words, 16u);
                         key[i] = decoded * affine[i].x + affine[i].y;
                     }
                     add_products(&logit, key, chunk * 4u + quad);
@@ -288,29 +308,28 @@ fn attend(
             }
             if (VALUE == FP8 || is_turbo(VALUE)) {
                 for (var i = 0u; i < TOKENS; i++) {
-                    let affine = value_affine(place[i], 0u);
+                    let affine = value_affine(places[i * WG + lane], 0u);
                     for (var h = 0u; h < HEADS; h++) {
                         logit[i][h] *= affine.x;
                     }
                 }
             }
         }
-        for (var chunk = 0u; chunk < KEY_DIM / 16u; chunk++) {
-            var words: array<QuadWords, TOKENS>;
+        for (var chunk = 0u; chunk < params.d4 / 4u - LATENT * chunks; chunk++) {
             var scale: array<f32, TOKENS>;
             for (var i = 0u; i < TOKENS; i++) {
-                words[i] = key_words(place[i], chunk);
                 scale[i] = 1.0;
                 if (has_groups(KEY) && !is_kivi(KEY)) {
-                    scale[i] = key_scale(place[i], chunk / 2u);
+                    scale[i] = key_scale(places[i * WG + lane], chunk / 2u);
                 }
             }
             for (var quad = 0u; quad < 4u; quad++) {
                 var key: Keys;
                 for (var i = 0u; i < TOKENS; i++) {
-                    var decoded = values_of(KEY, chunk, quad, words[i][quad], key_sizes);
+                    let words = key_words(places[i * WG + lane], chunk, quad);
+                    var decoded = values_of(KEY, chunk, quad, words, 0u);
                     if (is_kivi(KEY)) {
-                        decoded = affine_by_channel(place[i], chunk * 4u + quad, decoded);
+                        decoded = affine_by_channel(places[i * WG + lane], chunk * 4u + quad, decoded);
                     }
                     key[i] = decoded * scale[i];
                 }
@@ -321,7 +340,7 @@ fn attend(
             let token = tile + i * WG + lane;
             var scale = params.scale;
             if (KEY == FP8 || is_turbo(KEY)) {
-                scale *= key_scale(place[i], 0u);
+                scale *= key_scale(places[i * WG + lane], 0u);
             }
             let seen = token < end && is_seen(span, min(token, end - 1u));
             for (var h = 0u; h < HEADS; h++) {
@@ -332,7 +351,7 @@ fn attend(
                 logit[i][h] = select(-HUGE, l, seen);
             }
         }
-        // The largest logit of each head: of an invocation's tokens, then an invocation looks at one head.
+        // The largest logit of each head: of a lane's tokens, of the lanes that a finder looks at, of all finders.
         for (var h = 0u; h < HEADS; h++) {
             var own = -HUGE;
             for (var i = 0u; i < TOKENS; i++) {
@@ -341,23 +360,23 @@ fn attend(
             share[lane * HEADS + h] = own;
         }
         workgroupBarrier();
-        var found = -HUGE;
-        for (var i = lane; i < WG * HEADS; i += WG) {
-            found = max(found, share[i]);
+        if (lane < FINDERS) {
+            var found = -HUGE;
+            for (var i = lane; i < WG * HEADS; i += FINDERS) {
+                found = max(found, share[i]);
+            }
+            largest[lane / HEADS][lane % HEADS] = found;
         }
-        largest[lane / HEADS][lane % HEADS] = found;
         workgroupBarrier();
-        var high = most;
-        for (var i = 0u; i < WG / HEADS; i++) {
-            for (var h = 0u; h < HEADS; h++) {
+        var high: array<f32, HEADS>;
+        for (var h = 0u; h < HEADS; h++) {
+            high[h] = most[h];
+            for (var i = 0u; i < FINDERS / HEADS; i++) {
                 high[h] = max(high[h], largest[i][h]);
             }
-        }
-        for (var h = 0u; h < HEADS; h++) {
             let keep = exp(most[h] - high[h]);
-            most[h] = high[h];
-            total[h] *= keep;
-            for (var quad = 0u; quad < 4u; quad++) {
+            total = select(total, total * keep, h == part);
+            for (var quad = 0u; quad < PART; quad++) {
                 sum[h][quad] *= keep;
             }
             for (var i = 0u; i < TOKENS; i++) {
@@ -366,52 +385,56 @@ fn attend(
             }
         }
         workgroupBarrier();
-        // 16 channels of the values of every `slots`th token.
+        if (lane == 0u) {
+            most = high;
+        }
+        // PART vec4s of the values of every `slots`th token. All lanes run as often, as sums then need no second place where a loop
+        // ends: what is no token of the tile has no share.
         let count = min(TILE, end - tile);
-        if (slot < slots) {
-            for (var t = slot; t < count; t += slots) {
-                let words = value_words(places[t], chunk_at);
-                let affine = value_affine(places[t], chunk_at);
-                var decoded: array<vec4<f32>, 4>;
-                for (var quad = 0u; quad < 4u; quad++) {
-                    decoded[quad] = values_of(VALUE, chunk_at, quad, words[quad], value_sizes);
-                }
-                for (var h = 0u; h < HEADS; h++) {
-                    let p = share[t * HEADS + h];
-                    total[h] += p;
-                    let scale = p * affine.x;
-                    let offset = p * affine.y;
-                    for (var quad = 0u; quad < 4u; quad++) {
-                        sum[h][quad] += scale * decoded[quad] + offset;
-                    }
+        for (var first_slot = 0u; first_slot < count; first_slot += slots) {
+            let t = first_slot + slot;
+            let place = places[min(t, TILE - 1u)];
+            let affine = value_affine(place, chunk_at);
+            var decoded: array<vec4<f32>, PART>;
+            for (var quad = 0u; quad < PART; quad++) {
+                let at = first_quad % 4u + quad;
+                let words = value_words(place, chunk_at, at);
+                decoded[quad] = values_of(VALUE, chunk_at, at, words, 16u);
+            }
+            total += share_of(t, min(part, HEADS - 1u), slots);
+            for (var h = 0u; h < HEADS; h++) {
+                let p = share_of(t, h, slots);
+                let scale = p * affine.x;
+                let offset = p * affine.y;
+                for (var quad = 0u; quad < PART; quad++) {
+                    sum[h][quad] += scale * decoded[quad] + offset;
                 }
             }
         }
         workgroupBarrier();
     }
 
+    share[WG * 16u + lane] = total;
+
     // Sums over the slots, a head at a time, where the queries were.
     for (var h = 0u; h < HEADS; h++) {
-        // A barrier keeps this loop from being unrolled: the sums are picked by indices that are known.
-        var own: array<vec4<f32>, 4>;
-        var own_total = 0.0;
+        // This loop stays one, for its barriers: the sums of a head are picked by indices that are known.
+        var own: array<vec4<f32>, PART>;
         for (var other = 0u; other < HEADS; other++) {
             if (other == h) {
                 own = sum[other];
-                own_total = total[other];
             }
         }
-        for (var quad = 0u; quad < 4u; quad++) {
+        for (var quad = 0u; quad < PART; quad++) {
             for (var c = 0u; c < 4u; c++) {
                 share[(quad * WG + lane) * 4u + c] = own[quad][c];
             }
         }
-        largest[lane / HEADS][lane % HEADS] = own_total;
         workgroupBarrier();
         for (var at = lane; at < quads; at += WG) {
             var all = vec4<f32>();
             for (var s = 0u; s < slots; s++) {
-                let first_sum = (at % 4u * WG + s * chunks + at / 4u) * 4u;
+                let first_sum = (at % PART * WG + s * parts + at / PART) * 4u;
                 for (var c = 0u; c < 4u; c++) {
                     all[c] += share[first_sum + c];
                 }
@@ -421,7 +444,7 @@ fn attend(
         if (lane == 0u) {
             var all = 0.0;
             for (var s = 0u; s < slots; s++) {
-                all += largest[s * chunks / HEADS][s * chunks % HEADS];
+                all += share[WG * 16u + s * parts + h];
             }
             offsets[h] = all;
         }
