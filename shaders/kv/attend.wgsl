@@ -63,7 +63,12 @@ const ROWS_PER_GROUP: u32 = 1u;
 const HEADS: u32 = 4u;
 const TOKENS: u32 = 4u;
 const TILE: u32 = WG * TOKENS;
-const SHARES: u32 = max(TILE * HEADS, WG * 16);
+// Lanes that look for the largest logits, and the values that all look at then.
+const FINDERS: u32 = 16u;
+const SHARES: u32 = max(TILE * HEADS, WG * 17);
+// Vec4s of a token's value that a lane adds up for all heads: no more sums than stay in registers beside the logits. The lanes
+// are enough for all vec4s: eight heads have no room for queries of more than 256 values.
+const PART: u32 = min(4u, 8u / HEADS);
 const HUGE: f32 = 3.4028234e38;
 
 override KEY: u32 = 0u;
@@ -78,26 +83,33 @@ override LATENT: u32 = 0u;
 // Of a query.
 override QUADS: u32 = (LATENT * DIM + KEY_DIM) / 4;
 
-alias Logits = array<f32, TOKENS * HEADS>;
-alias Keys = array<vec4<f32>, TOKENS * 4>;
+// Arrays of a lane are nested so that each loop runs over one index: compilers unroll such loops, and only then keep the
+// array in registers.
+alias Logits = array<array<f32, HEADS>, TOKENS>;
+alias Keys = array<vec4<f32>, TOKENS>;
 
 var<workgroup> rows: array<vec4<f32>, HEADS * QUADS>;
 var<workgroup> offsets: array<f32, HEADS>;
-// Shares of a tile's tokens, then the sums of all lanes.
+// Largest logits of each lane, shares of a tile's tokens, then the sums of all lanes.
 var<workgroup> share: array<f32, SHARES>;
-var<workgroup> largest: array<f32, WG>;
+var<workgroup> largest: array<array<f32, HEADS>, FINDERS / HEADS>;
+// The largest logits of all tiles so far.
+var<workgroup> most: array<f32, HEADS>;
+// Of a tile's tokens.
+var<workgroup> places: array<vec2<u32>, TILE>;
 
 fn half_at(words: u32, odd: u32) -> f32 {
     return unpack2x16float(words)[odd];
 }
 
-// Where a token's page begins, in pages, and which token of it it is.
-fn place_of(sequence: u32, span: Span, token: u32) -> vec2<u32> {
+// The page that a token lies on, and which token of it it is.
+fn place_of(sequence: u32, kv_head: u32, span: Span, token: u32) -> vec2<u32> {
     var at = token;
     if (span.ring > 0u && token >= span.sinks) {
         at = span.sinks + (span.start + token - span.sinks) % span.ring;
     }
-    return vec2(table[sequence * params.table_width + at / params.block], at % params.block);
+    let block = table[sequence * params.table_width + at / params.block];
+    return vec2(block * params.kv_heads + kv_head, at % params.block);
 }
 
 fn is_seen(span: Span, token: u32) -> bool {
@@ -108,61 +120,81 @@ fn is_seen(span: Span, token: u32) -> bool {
     return position < params.sinks || span.length - position <= params.window;
 }
 
-fn key_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
-    let count = words_of_chunk(KEY);
-    var words: ChunkWords;
-    for (var w = 0u; w < count; w++) {
-        let word = at * count + w;
-        words[w] = keys[page + select(word * params.block + token, token * row_words(KEY, KEY_DIM) + word, BY_TOKEN == 1u)];
-    }
-    if (KEY == TURBO3) {
-        words[7] = keys[page + (KEY_DIM / 16u + at / 2u) * params.block + token];
-    }
-    var chunk = values_of(KEY, at, words, sizes);
-    if (is_kivi(KEY)) {
-        // A scale and a minimum for each channel of 32 tokens.
-        let bits = words_of_chunk(KEY) * 2u;
-        let first = page + params.block * (KEY_DIM * bits / 32u) + token / 32u * KEY_DIM + at * 16u;
-        for (var quad = 0u; quad < 4u; quad++) {
-            for (var c = 0u; c < 4u; c++) {
-                let affine = unpack2x16float(keys[first + quad * 4u + c]);
-                chunk[quad][c] = chunk[quad][c] * affine.x + affine.y;
-            }
-        }
-    }
-    return chunk;
+// Which word of a chunk has the first of vec4 number `quad`.
+fn word_of_quad(code: u32, quad: u32) -> u32 {
+    return quad * words_of_chunk(code) / 4u;
 }
 
-fn key_scale(page: u32, token: u32, group: u32) -> f32 {
-    let at = group * params.block + token;
+// The words of vec4 number `quad` of chunk number `at` of a token's key.
+fn key_words(place: vec2<u32>, at: u32, quad: u32) -> vec2<u32> {
+    let count = words_of_chunk(KEY);
+    let word = word_of_quad(KEY, quad);
+    if (BY_TOKEN == 1u) {
+        let own = chunk_of(place, params.key_page, KEY, KEY_DIM, at);
+        return vec2(keys[own + word], keys[own + word + 1u]);
+    }
+    let own = place.x * params.key_page + place.y;
+    var words = vec2(keys[own + (at * count + word) * params.block], 0u);
+    if (KEY == F16) {
+        words.y = keys[own + (at * count + word + 1u) * params.block];
+    }
+    if (KEY == TURBO3) {
+        words.y = keys[own + (KEY_DIM / 16u + at / 2u) * params.block];
+    }
+    return words;
+}
+
+// Where the words of a chunk begin that lie together. A page is whole eights of words: that the result is a multiple of those of a
+// chunk must be seen, as only then do compilers load them together.
+fn chunk_of(place: vec2<u32>, page: u32, code: u32, dim: u32, at: u32) -> u32 {
+    let count = words_of_chunk(code);
+    return (place.x * (page / count) + place.y * (dim / 16u) + at) * count;
+}
+
+// KIVI's keys have a scale and a minimum for each channel of 32 tokens.
+fn affine_by_channel(place: vec2<u32>, quad: u32, key: vec4<f32>) -> vec4<f32> {
+    let bits = words_of_chunk(KEY) * 2u;
+    let page = place.x * (params.key_page / 4u) + params.block / 4u * (KEY_DIM * bits / 32u);
+    let first = page + place.y / 32u * (KEY_DIM / 4u) + quad;
+    var result: vec4<f32>;
+    for (var c = 0u; c < 4u; c++) {
+        let affine = unpack2x16float(keys[first * 4u + c]);
+        result[c] = key[c] * affine.x + affine.y;
+    }
+    return result;
+}
+
+fn key_scale(place: vec2<u32>, group: u32) -> f32 {
+    let at = group * params.block + place.y;
+    let page = place.x * params.key_page;
     return half_at(keys[page + row_words(KEY, KEY_DIM) * params.block + at / 2u], at % 2u);
 }
 
-// A chunk of a token's values, before their scale.
-fn value_chunk(page: u32, token: u32, at: u32, sizes: Sizes) -> Chunk {
-    let own = page + token * row_words(VALUE, DIM);
-    let count = words_of_chunk(VALUE);
-    var words: ChunkWords;
-    for (var w = 0u; w < count; w++) {
-        words[w] = values[own + at * count + w];
-    }
+// The words of vec4 number `quad` of chunk number `at` of a token's value.
+fn value_words(place: vec2<u32>, at: u32, quad: u32) -> vec2<u32> {
     if (VALUE == TURBO3) {
-        words[7] = values[own + DIM / 16u + at / 2u];
+        let own = place.x * params.value_page + place.y * row_words(VALUE, DIM);
+        return vec2(values[own + at], values[own + DIM / 16u + at / 2u]);
     }
-    return values_of(VALUE, at, words, sizes);
+    let own = chunk_of(place, params.value_page, VALUE, DIM, at) + word_of_quad(VALUE, quad);
+    var words = vec2(values[own], 0u);
+    if (VALUE == F16) {
+        words.y = values[own + 1u];
+    }
+    return words;
 }
 
 // The scale and the offset of a chunk.
-fn value_affine(page: u32, token: u32, at: u32) -> vec2<f32> {
-    let scales = page + params.block * row_words(VALUE, DIM);
+fn value_affine(place: vec2<u32>, at: u32) -> vec2<f32> {
+    let scales = place.x * params.value_page + params.block * row_words(VALUE, DIM);
     let groups = select(1u, (DIM + 31u) / 32u, has_groups(VALUE));
     if (is_kivi(VALUE)) {
-        return unpack2x16float(values[scales + token * groups + at / 2u]);
+        return unpack2x16float(values[scales + place.y * groups + at / 2u]);
     }
     if (VALUE == F16) {
         return vec2(1.0, 0.0);
     }
-    let half = token * groups + select(0u, at / 2u, has_groups(VALUE));
+    let half = place.y * groups + select(0u, at / 2u, has_groups(VALUE));
     return vec2(half_at(values[scales + half / 2u], half % 2u), 0.0);
 }
 
@@ -175,14 +207,20 @@ fn row_words(code: u32, dim: u32) -> u32 {
     return words;
 }
 
-// Products of a chunk of the keys of TOKENS tokens with the four vec4s of each query from `first` on.
-fn add_products(logit: ptr<function, Logits>, key: ptr<function, Keys>, first: u32) {
+// The share of a tile's token `t`, which may lie behind the tile if `slots` do not divide it.
+fn share_of(t: u32, head: u32, slots: u32) -> f32 {
+    if (TILE % slots == 0u) {
+        return share[t * HEADS + head];
+    }
+    return select(0.0, share[min(t, TILE - 1u) * HEADS + head], t < TILE);
+}
+
+// Products of vec4 number `quad` of each query with that of the keys of TOKENS tokens.
+fn add_products(logit: ptr<function, Logits>, key: Keys, quad: u32) {
     for (var h = 0u; h < HEADS; h++) {
-        for (var quad = 0u; quad < 4u; quad++) {
-            let query = rows[h * QUADS + first + quad];
-            for (var i = 0u; i < TOKENS; i++) {
-                (*logit)[i * HEADS + h] += dot(query, (*key)[i * 4u + quad]);
-            }
+        let query = rows[h * QUADS + quad];
+        for (var i = 0u; i < TOKENS; i++) {
+            (*logit)[i][h] += dot(query, key[i]);
         }
     }
 }
@@ -207,11 +245,11 @@ fn attend(
     let first = min(span.first + split * params.split_tokens, span.tokens);
     let end = min(first + params.split_tokens, span.tokens);
     let quads = DIM / 4u;
-    var key_sizes: Sizes;
-    var value_sizes: Sizes;
-    for (var i = 0u; i < 8u; i++) {
-        key_sizes[i] = sizes[i];
-        value_sizes[i] = sizes[8u + i];
+    if ((is_turbo(KEY) || is_turbo(VALUE)) && lane < 32u) {
+        let code_type = select(VALUE, KEY, lane < 16u);
+        let code = min(lane % 16u, 2u * half_count(code_type) - 1u);
+        let size = sizes[lane / 16u * 8u + size_of_code(code_type, code)];
+        centroids[lane] = select(size, -size, code < half_count(code_type));
     }
 
     for (var i = lane; i < HEADS * QUADS; i += WG) {
@@ -223,170 +261,193 @@ fn attend(
     for (var h = lane; h < HEADS; h += WG) {
         var offset = 0.0;
         if (params.means > 0u) {
-            for (var quad = 0u; quad < QUADS; quad++) {
+            for (var quad = 0u; quad < params.d4; quad++) {
                 offset += dot(rows[h * QUADS + quad], mean[kv_head * QUADS + quad]);
             }
         }
         offsets[h] = offset * params.scale;
+        most[h] = -HUGE;
     }
     workgroupBarrier();
 
-    var most: array<f32, HEADS>;
-    var total: array<f32, HEADS>;
-    var sum: array<vec4<f32>, HEADS * 4>;
-    for (var h = 0u; h < HEADS; h++) {
-        most[h] = -HUGE;
-        total[h] = 0.0;
-        for (var quad = 0u; quad < 4u; quad++) {
-            sum[h * 4u + quad] = vec4<f32>();
-        }
-    }
+    // Of the shares of one head, whose number is that of the lane among those of a token.
+    var total = 0.0;
+    var sum: array<array<vec4<f32>, PART>, HEADS>;
     let chunks = DIM / 16u;
-    let slots = WG / chunks;
-    let slot = lane / chunks;
-    let chunk_at = lane % chunks;
+    let parts = quads / PART;
+    let slots = WG / parts;
+    let slot = lane / parts;
+    let part = lane % parts;
+    let first_quad = part * PART;
+    let chunk_at = first_quad / 4u;
 
     for (var tile = first; tile < end; tile += TILE) {
         // Logits of TOKENS tokens.
         var logit: Logits;
-        var page: array<u32, TOKENS>;
-        var latent_page: array<u32, TOKENS>;
-        var at: array<u32, TOKENS>;
         for (var i = 0u; i < TOKENS; i++) {
-            let place = place_of(sequence, span, min(tile + i * WG + lane, end - 1u));
-            page[i] = (place.x * params.kv_heads + kv_head) * params.key_page;
-            latent_page[i] = (place.x * params.kv_heads + kv_head) * params.value_page;
-            at[i] = place.y;
-            for (var h = 0u; h < HEADS; h++) {
-                logit[i * HEADS + h] = 0.0;
-            }
+            places[i * WG + lane] = place_of(sequence, kv_head, span, min(tile + i * WG + lane, end - 1u));
         }
         if (LATENT == 1u) {
             for (var chunk = 0u; chunk < chunks; chunk++) {
-                var key: Keys;
+                var affine: array<vec2<f32>, TOKENS>;
                 for (var i = 0u; i < TOKENS; i++) {
-                    let decoded = value_chunk(latent_page[i], at[i], chunk, value_sizes);
-                    var affine = vec2(1.0, 0.0);
+                    affine[i] = vec2(1.0, 0.0);
                     if (has_groups(VALUE)) {
-                        affine = value_affine(latent_page[i], at[i], chunk);
-                    }
-                    for (var quad = 0u; quad < 4u; quad++) {
-                        key[i * 4u + quad] = decoded[quad] * affine.x + affine.y;
+                        affine[i] = value_affine(places[i * WG + lane], chunk);
                     }
                 }
-                add_products(&logit, &key, chunk * 4u);
+                for (var quad = 0u; quad < 4u; quad++) {
+                    var key: Keys;
+                    for (var i = 0u; i < TOKENS; i++) {
+                        let words = value_words(places[i * WG + lane], chunk, quad);
+                        let decoded = values_of(VALUE, chunk, quad, words, 16u);
+                        key[i] = decoded * affine[i].x + affine[i].y;
+                    }
+                    add_products(&logit, key, chunk * 4u + quad);
+                }
             }
-            for (var i = 0u; i < TOKENS; i++) {
-                if (VALUE == FP8 || is_turbo(VALUE)) {
-                    let affine = value_affine(latent_page[i], at[i], 0u);
+            if (VALUE == FP8 || is_turbo(VALUE)) {
+                for (var i = 0u; i < TOKENS; i++) {
+                    let affine = value_affine(places[i * WG + lane], 0u);
                     for (var h = 0u; h < HEADS; h++) {
-                        logit[i * HEADS + h] *= affine.x;
+                        logit[i][h] *= affine.x;
                     }
                 }
             }
         }
-        for (var chunk = 0u; chunk < KEY_DIM / 16u; chunk++) {
-            var key: Keys;
+        for (var chunk = 0u; chunk < params.d4 / 4u - LATENT * chunks; chunk++) {
+            var scale: array<f32, TOKENS>;
             for (var i = 0u; i < TOKENS; i++) {
-                let decoded = key_chunk(page[i], at[i], chunk, key_sizes);
-                var scale = 1.0;
+                scale[i] = 1.0;
                 if (has_groups(KEY) && !is_kivi(KEY)) {
-                    scale = key_scale(page[i], at[i], chunk / 2u);
-                }
-                for (var quad = 0u; quad < 4u; quad++) {
-                    key[i * 4u + quad] = decoded[quad] * scale;
+                    scale[i] = key_scale(places[i * WG + lane], chunk / 2u);
                 }
             }
-            add_products(&logit, &key, LATENT * quads + chunk * 4u);
+            for (var quad = 0u; quad < 4u; quad++) {
+                var key: Keys;
+                for (var i = 0u; i < TOKENS; i++) {
+                    let words = key_words(places[i * WG + lane], chunk, quad);
+                    var decoded = values_of(KEY, chunk, quad, words, 0u);
+                    if (is_kivi(KEY)) {
+                        decoded = affine_by_channel(places[i * WG + lane], chunk * 4u + quad, decoded);
+                    }
+                    key[i] = decoded * scale[i];
+                }
+                add_products(&logit, key, LATENT * quads + chunk * 4u + quad);
+            }
         }
         for (var i = 0u; i < TOKENS; i++) {
             let token = tile + i * WG + lane;
             var scale = params.scale;
             if (KEY == FP8 || is_turbo(KEY)) {
-                scale *= key_scale(page[i], at[i], 0u);
+                scale *= key_scale(places[i * WG + lane], 0u);
             }
             let seen = token < end && is_seen(span, min(token, end - 1u));
             for (var h = 0u; h < HEADS; h++) {
-                var l = logit[i * HEADS + h] * scale + offsets[h];
+                var l = logit[i][h] * scale + offsets[h];
                 if (params.soft_cap > 0.0) {
                     l = params.soft_cap * (1.0 - 2.0 / (exp(2.0 * l / params.soft_cap) + 1.0));
                 }
-                l = select(-HUGE, l, seen);
-                logit[i * HEADS + h] = l;
-                share[(i * WG + lane) * HEADS + h] = l;
+                logit[i][h] = select(-HUGE, l, seen);
             }
         }
-        workgroupBarrier();
-        // The largest logit of each head: an invocation looks at one head.
-        var found = -HUGE;
-        for (var i = lane; i < TILE * HEADS; i += WG) {
-            found = max(found, share[i]);
-        }
-        largest[lane] = found;
-        workgroupBarrier();
+        // The largest logit of each head: of a lane's tokens, of the lanes that a finder looks at, of all finders.
         for (var h = 0u; h < HEADS; h++) {
-            var high = most[h];
-            for (var i = h; i < WG; i += HEADS) {
-                high = max(high, largest[i]);
+            var own = -HUGE;
+            for (var i = 0u; i < TOKENS; i++) {
+                own = max(own, logit[i][h]);
             }
-            let keep = exp(most[h] - high);
-            most[h] = high;
-            total[h] *= keep;
-            for (var quad = 0u; quad < 4u; quad++) {
-                sum[h * 4u + quad] *= keep;
+            share[lane * HEADS + h] = own;
+        }
+        workgroupBarrier();
+        if (lane < FINDERS) {
+            var found = -HUGE;
+            for (var i = lane; i < WG * HEADS; i += FINDERS) {
+                found = max(found, share[i]);
+            }
+            largest[lane / HEADS][lane % HEADS] = found;
+        }
+        workgroupBarrier();
+        var high: array<f32, HEADS>;
+        for (var h = 0u; h < HEADS; h++) {
+            high[h] = most[h];
+            for (var i = 0u; i < FINDERS / HEADS; i++) {
+                high[h] = max(high[h], largest[i][h]);
+            }
+            let keep = exp(most[h] - high[h]);
+            total = select(total, total * keep, h == part);
+            for (var quad = 0u; quad < PART; quad++) {
+                sum[h][quad] *= keep;
             }
             for (var i = 0u; i < TOKENS; i++) {
-                let l = logit[i * HEADS + h];
-                share[(i * WG + lane) * HEADS + h] = select(exp(l - high), 0.0, l == -HUGE);
+                let l = logit[i][h];
+                share[(i * WG + lane) * HEADS + h] = select(exp(l - high[h]), 0.0, l == -HUGE);
             }
         }
         workgroupBarrier();
-        // 16 channels of the values of every `slots`th token.
+        if (lane == 0u) {
+            most = high;
+        }
+        // PART vec4s of the values of every `slots`th token. All lanes run as often, as sums then need no second place where a loop
+        // ends: what is no token of the tile has no share.
         let count = min(TILE, end - tile);
-        if (slot < slots) {
-            for (var t = slot; t < count; t += slots) {
-                let place = place_of(sequence, span, tile + t);
-                let base = (place.x * params.kv_heads + kv_head) * params.value_page;
-                let decoded = value_chunk(base, place.y, chunk_at, value_sizes);
-                let affine = value_affine(base, place.y, chunk_at);
-                for (var h = 0u; h < HEADS; h++) {
-                    let p = share[t * HEADS + h];
-                    total[h] += p;
-                    let scale = p * affine.x;
-                    let offset = p * affine.y;
-                    for (var quad = 0u; quad < 4u; quad++) {
-                        sum[h * 4u + quad] += scale * decoded[quad] + offset;
-                    }
+        for (var first_slot = 0u; first_slot < count; first_slot += slots) {
+            let t = first_slot + slot;
+            let place = places[min(t, TILE - 1u)];
+            let affine = value_affine(place, chunk_at);
+            var decoded: array<vec4<f32>, PART>;
+            for (var quad = 0u; quad < PART; quad++) {
+                let at = first_quad % 4u + quad;
+                let words = value_words(place, chunk_at, at);
+                decoded[quad] = values_of(VALUE, chunk_at, at, words, 16u);
+            }
+            total += share_of(t, min(part, HEADS - 1u), slots);
+            for (var h = 0u; h < HEADS; h++) {
+                let p = share_of(t, h, slots);
+                let scale = p * affine.x;
+                let offset = p * affine.y;
+                for (var quad = 0u; quad < PART; quad++) {
+                    sum[h][quad] += scale * decoded[quad] + offset;
                 }
             }
         }
         workgroupBarrier();
     }
 
+    share[WG * 16u + lane] = total;
+
     // Sums over the slots, a head at a time, where the queries were.
     for (var h = 0u; h < HEADS; h++) {
-        for (var quad = 0u; quad < 4u; quad++) {
-            for (var c = 0u; c < 4u; c++) {
-                share[(quad * WG + lane) * 4u + c] = sum[h * 4u + quad][c];
+        // This loop stays one, for its barriers: the sums of a head are picked by indices that are known.
+        var own: array<vec4<f32>, PART>;
+        for (var other = 0u; other < HEADS; other++) {
+            if (other == h) {
+                own = sum[other];
             }
         }
-        largest[lane] = total[h];
+        for (var quad = 0u; quad < PART; quad++) {
+            for (var c = 0u; c < 4u; c++) {
+                share[(quad * WG + lane) * 4u + c] = own[quad][c];
+            }
+        }
         workgroupBarrier();
         for (var at = lane; at < quads; at += WG) {
             var all = vec4<f32>();
             for (var s = 0u; s < slots; s++) {
-                let first_sum = (at % 4u * WG + s * chunks + at / 4u) * 4u;
+                let first_sum = (at % PART * WG + s * parts + at / PART) * 4u;
                 for (var c = 0u; c < 4u; c++) {
                     all[c] += share[first_sum + c];
                 }
             }
             rows[h * QUADS + at] = all;
         }
-        var all = 0.0;
-        for (var s = 0u; s < slots; s++) {
-            all += largest[s * chunks];
+        if (lane == 0u) {
+            var all = 0.0;
+            for (var s = 0u; s < slots; s++) {
+                all += share[WG * 16u + s * parts + h];
+            }
+            offsets[h] = all;
         }
-        total[h] = all;
         workgroupBarrier();
     }
     let to = ((sequence * params.kv_heads + kv_head) * params.all_splits + params.first_split + split) * params.heads;
@@ -396,7 +457,7 @@ fn attend(
     if (lane == 0u) {
         for (var h = 0u; h < HEADS; h++) {
             if (h < heads) {
-                partial[(to + first_head + h) * params.width + quads] = vec4(most[h], total[h], 0.0, 0.0);
+                partial[(to + first_head + h) * params.width + quads] = vec4(most[h], offsets[h], 0.0, 0.0);
             }
         }
     }

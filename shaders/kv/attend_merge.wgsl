@@ -30,6 +30,8 @@ const HUGE: f32 = 3.4028234e38;
 const QUADS: u32 = 2u;
 
 var<workgroup> vectors: array<f32, WG * QUADS * 4>;
+// What is not rotated.
+var<workgroup> plain: array<vec4<f32>, WG * QUADS>;
 
 @compute @workgroup_size(WG)
 fn attend_merge(
@@ -53,34 +55,34 @@ fn attend_merge(
         let one = partial[first + s * step + params.d4];
         total += exp(one.x - most) * one.y;
     }
-    var plain: array<vec4<f32>, QUADS>;
     for (var i = 0u; i < QUADS; i++) {
         let quad = i * WG + lane;
         let at = min(quad, params.d4 - 1u);
         var rotated = vec4<f32>();
-        plain[i] = vec4<f32>();
+        var own = vec4<f32>();
         for (var s = 0u; s < params.splits; s++) {
             let part = exp(partial[first + s * step + params.d4].x - most) * partial[first + s * step + at];
             if (s < params.rotated) {
                 rotated += part;
             } else {
-                plain[i] += part;
+                own += part;
             }
         }
+        plain[quad] = own;
         for (var c = 0u; c < 4u; c++) {
             vectors[quad * 4u + c] = rotated[c];
         }
     }
     if (params.rotated > 0u) {
         hadamard(lane, 0u, params.d4 * 4u, params.block);
-        for (var i = 0u; i < QUADS; i++) {
-            let first_channel = (i * WG + lane) * 4u;
-            for (var c = 0u; c < 4u; c++) {
-                plain[i][c] += rotated_sign(vectors[first_channel + c], first_channel + c);
-            }
-        }
     }
     for (var quad = lane; quad < params.d4; quad += WG) {
-        output[row * params.d4 + quad] = select(vec4<f32>(), plain[quad / WG] / total, total > 0.0);
+        var all = plain[quad];
+        if (params.rotated > 0u) {
+            for (var c = 0u; c < 4u; c++) {
+                all[c] += rotated_sign(vectors[quad * 4u + c], quad * 4u + c);
+            }
+        }
+        output[row * params.d4 + quad] = select(vec4<f32>(), all / total, total > 0.0);
     }
 }

@@ -11,10 +11,9 @@ const TURBO4: u32 = 6u;
 const TURBO3: u32 = 7u;
 const TURBO2: u32 = 8u;
 
-alias Chunk = array<vec4<f32>, 4>;
-alias ChunkWords = array<u32, 8>;
-// The sizes of a type's centroids, rising.
-alias Sizes = array<f32, 8>;
+
+// Centroids by their codes, those of keys and from 16 on those of values.
+var<workgroup> centroids: array<f32, 32>;
 
 // Words of a chunk, the second plane of 3 bits not counted.
 fn words_of_chunk(code: u32) -> u32 {
@@ -46,51 +45,38 @@ fn fp8_values(word: u32) -> vec4<f32> {
     return select(size, -size, code >= vec4(0x80u));
 }
 
-// The centroid of a code: codes count up through `half_count` negative ones, then as many positive ones.
-fn centroids(code: vec4<u32>, half_count: u32, sizes: Sizes) -> vec4<f32> {
-    let positive = code >= vec4(half_count);
-    let at = select(vec4(half_count - 1u) - code, code - vec4(half_count), positive);
-    let first = (at & vec4(1u)) == vec4(0u);
-    var size = select(vec4(sizes[1]), vec4(sizes[0]), first);
-    if (half_count > 2u) {
-        let second = (at & vec4(2u)) == vec4(0u);
-        size = select(select(vec4(sizes[3]), vec4(sizes[2]), first), size, second);
-        if (half_count > 4u) {
-            let low = select(vec4(sizes[5]), vec4(sizes[4]), first);
-            let high = select(vec4(sizes[7]), vec4(sizes[6]), first);
-            size = select(select(high, low, second), size, (at & vec4(4u)) == vec4(0u));
-        }
-    }
-    return select(-size, size, positive);
+// Which of a type's eight sizes, rising, a code stands for: codes count up through as many negative centroids as positive ones.
+fn size_of_code(code_type: u32, code: u32) -> u32 {
+    let positive = half_count(code_type);
+    return select(positive - 1u - code, code - positive, code >= positive);
 }
 
-// The values of chunk number `at` of a token. The second plane of 3 bits is the last of its words.
-fn values_of(code: u32, at: u32, words: ChunkWords, sizes: Sizes) -> Chunk {
-    var chunk: Chunk;
-    for (var quad = 0u; quad < 4u; quad++) {
-        var value = vec4<f32>();
-        switch (code) {
-            case F16: {
-                value = vec4(unpack2x16float(words[2u * quad]), unpack2x16float(words[2u * quad + 1u]));
-            }
-            case Q8_0: { value = vec4<f32>(unpack4xI8(words[quad])); }
-            case FP8: { value = fp8_values(words[quad]); }
-            case Q4_0: {
-                value = vec4<f32>(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)) - 8.0;
-            }
-            case KIVI4: { value = vec4<f32>(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu)); }
-            case KIVI2: { value = vec4<f32>(unpack4xU8((words[0] >> (2u * quad)) & 0x03030303u)); }
-            case TURBO4: {
-                value = centroids(unpack4xU8((words[quad / 2u] >> (4u * (quad % 2u))) & 0x0f0f0f0fu), 8u, sizes);
-            }
-            case TURBO3: {
-                let low = (words[0] >> (2u * quad)) & 0x03030303u;
-                let high = (words[7] >> (4u * (at % 2u) + quad)) & 0x01010101u;
-                value = centroids(unpack4xU8(low | (high << 2u)), 4u, sizes);
-            }
-            default: { value = centroids(unpack4xU8((words[0] >> (2u * quad)) & 0x03030303u), 2u, sizes); }
+fn half_count(code: u32) -> u32 {
+    return select(select(2u, 4u, code == TURBO3), 8u, code == TURBO4);
+}
+
+fn centroids_of(codes: u32, first: u32) -> vec4<f32> {
+    let at = unpack4xU8(codes) + vec4(first);
+    return vec4(centroids[at.x], centroids[at.y], centroids[at.z], centroids[at.w]);
+}
+
+// The values of vec4 number `quad` of chunk number `at` of a token. Halves take two words; the second word of three bits is that
+// of their second plane. `first` is where the centroids begin.
+fn values_of(code: u32, at: u32, quad: u32, words: vec2<u32>, first: u32) -> vec4<f32> {
+    let four_bits = (words.x >> (4u * (quad % 2u))) & 0x0f0f0f0fu;
+    let two_bits = (words.x >> (2u * quad)) & 0x03030303u;
+    switch (code) {
+        case F16: { return vec4(unpack2x16float(words.x), unpack2x16float(words.y)); }
+        case Q8_0: { return vec4<f32>(unpack4xI8(words.x)); }
+        case FP8: { return fp8_values(words.x); }
+        case Q4_0: { return vec4<f32>(unpack4xU8(four_bits)) - 8.0; }
+        case KIVI4: { return vec4<f32>(unpack4xU8(four_bits)); }
+        case KIVI2: { return vec4<f32>(unpack4xU8(two_bits)); }
+        case TURBO4: { return centroids_of(four_bits, first); }
+        case TURBO3: {
+            let high = (words.y >> (4u * (at % 2u) + quad)) & 0x01010101u;
+            return centroids_of(two_bits | (high << 2u), first);
         }
-        chunk[quad] = value;
+        default: { return centroids_of(two_bits, first); }
     }
-    return chunk;
 }

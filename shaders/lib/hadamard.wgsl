@@ -5,16 +5,23 @@
 // `hadamard`. Back: `hadamard` first, then `rotated_sign` of what is read. Vectors that lie one behind another are rotated
 // together, with `dim` the length of all of them. `block` is the largest power of two that divides a head dimension.
 
-// Random signs: that of channel c is bit c % 32 of word c / 32, 1 for a minus; the first 512 of Rotation::sign_words.
-const SIGNS = array<u32, 16>(
-    0x2ce0b71fu, 0x4d9928d9u, 0x1ba17a31u, 0x21323766u,
-    0xed01d7edu, 0xcd7983a1u, 0x0403084bu, 0x27f63026u,
-    0x85f35a38u, 0x7d79fcb8u, 0x123c7381u, 0x11c6b76bu,
-    0x79ebe9f3u, 0x9a79bdaau, 0x3e4cc3f2u, 0x51ba9763u,
-);
+// Random signs: that of channel c is bit c % 32 of word c / 32, 1 for a minus; the first 512 of Rotation::sign_words. They are
+// picked by selects: compilers put an array that is indexed into private memory.
+const SIGNS_0 = vec4<u32>(0x2ce0b71fu, 0x4d9928d9u, 0x1ba17a31u, 0x21323766u);
+const SIGNS_128 = vec4<u32>(0xed01d7edu, 0xcd7983a1u, 0x0403084bu, 0x27f63026u);
+const SIGNS_256 = vec4<u32>(0x85f35a38u, 0x7d79fcb8u, 0x123c7381u, 0x11c6b76bu);
+const SIGNS_384 = vec4<u32>(0x79ebe9f3u, 0x9a79bdaau, 0x3e4cc3f2u, 0x51ba9763u);
 
 fn rotated_sign(x: f32, channel: u32) -> f32 {
-    return select(x, -x, ((SIGNS[channel / 32u] >> (channel % 32u)) & 1u) == 1u);
+    let second = (channel & 128u) > 0u;
+    let four = select(
+        select(SIGNS_0, SIGNS_128, second),
+        select(SIGNS_256, SIGNS_384, second),
+        (channel & 256u) > 0u,
+    );
+    let two = select(four.xy, four.zw, (channel & 64u) > 0u);
+    let word = select(two.x, two.y, (channel & 32u) > 0u);
+    return select(x, -x, ((word >> (channel % 32u)) & 1u) == 1u);
 }
 
 // Multiplies each block of vectors[first .. first + dim] by the Hadamard matrix over sqrt(block). The arguments are the same
