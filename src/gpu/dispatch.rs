@@ -47,7 +47,8 @@ impl Display for Class {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// Where it holds: `software` or `gpu`, an adapter's name, or name and driver as [`place`] has them.
+    /// Where it holds: `software` or `gpu`, the first word of an adapter's name (`Apple`), its name, or name and driver as [`place`]
+    /// has them.
     pub on: String,
     /// The file of the first variant of the kernel's list, such as `kmeans/assign`.
     pub kernel: String,
@@ -117,7 +118,8 @@ pub fn ranked<'a>(
     class: &Class,
 ) -> Vec<&'a Spec> {
     let kind = if adapter.is_software() { "software" } else { "gpu" };
-    ranked_at(tables, &[&place(adapter), adapter.name.as_str(), kind], list, class)
+    let maker = adapter.name.split(' ').next().unwrap_or_default();
+    ranked_at(tables, &[&place(adapter), adapter.name.as_str(), maker, kind], list, class)
 }
 
 /// The same for an adapter that rows know by these names, the most special first.

@@ -1,9 +1,11 @@
 //! The report as one HTML file that needs nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
 
 use super::attention::{self, Evaluation, TypeRow};
 use super::caches;
@@ -67,6 +69,7 @@ pub fn page(report: &Report) -> Result<String> {
     for photo in &report.photos {
         photo_section(&mut html, photo);
     }
+    compilers_section(&mut html)?;
     html += "</body></html>\n";
     Ok(html)
 }
@@ -106,6 +109,46 @@ fn roofs_table(html: &mut String, report: &Report) {
         roofs.launch.dispatch(),
         roofs.launch.round_trip_us
     );
+}
+
+/// What a compiler of a GPU that was not here made of the shaders (`make drivers`).
+#[derive(Deserialize)]
+struct Compiler {
+    what: String,
+    driver: String,
+    shaders: usize,
+    failed: usize,
+    spilled: usize,
+    given: usize,
+    given_spilled: usize,
+}
+
+fn compilers_section(html: &mut String) -> Result<()> {
+    let text = include_str!("../../benches/results/compilers/summary.json");
+    let all: BTreeMap<String, Compiler> = serde_json::from_str(text)
+        .map_err(|error| crate::Error::Input(format!("what compilers made of the shaders: {error}")))?;
+    html.push_str(
+        "<h2>Compilers</h2><p class=\"sub\">What compilers of GPUs that were not at hand made of every shader when this version was made: those \
+         that failed, and those with spilled registers or private memory, of all and of those that GPUs are given.</p>\
+         <div class=\"wide\"><table><tr><th>GPU</th><th>driver</th><th class=\"n\">shaders</th><th class=\"n\">failed</th>\
+         <th class=\"n\">spill</th><th class=\"n\">given to GPUs</th><th class=\"n\">spill</th></tr>",
+    );
+    for compiler in all.values() {
+        let _ = write!(
+            html,
+            "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            escape(&compiler.what),
+            escape(&compiler.driver),
+            compiler.shaders,
+            compiler.failed,
+            compiler.spilled,
+            compiler.given,
+            compiler.given_spilled
+        );
+    }
+    html.push_str("</table></div>");
+    Ok(())
 }
 
 fn kernels_table(html: &mut String, rows: &[KernelRow]) {

@@ -243,6 +243,16 @@ fn compile(folder: &Path, families: &[&Family], wanted: &compile::Wanted, write:
         }
         if write {
             table.write(family.name)?;
+            let line = table::Line {
+                what: family.what.to_owned(),
+                driver: table.driver.clone(),
+                shaders: count,
+                failed: failed.len(),
+                spilled: unclean.len(),
+                given: table.shaders.keys().filter(|label| given.contains(*label)).count(),
+                given_spilled: spilled.len(),
+            };
+            table::summarize(family.name, line)?;
         } else if let Some(before) = Table::read(family.name)? {
             let worse = table.worse_than(&before);
             worse.iter().for_each(|line| println!("  worse: {line}"));

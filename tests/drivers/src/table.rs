@@ -77,6 +77,38 @@ pub struct Table {
     pub shaders: BTreeMap<String, Fate>,
 }
 
+/// A family's table in a line, as lowbit's report shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    pub what: String,
+    pub driver: String,
+    pub shaders: usize,
+    pub failed: usize,
+    /// Not all in registers.
+    pub spilled: usize,
+    /// Those that GPUs are given, and how many of these are not all in registers.
+    pub given: usize,
+    pub given_spilled: usize,
+}
+
+/// Writes a family's line into the summary of all.
+pub fn summarize(family: &str, line: Line) -> Result<()> {
+    let path = Table::path("summary");
+    let mut all: BTreeMap<String, Line> = match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| path.display().to_string())?,
+        Err(_) => BTreeMap::new(),
+    };
+    all.insert(family.to_owned(), line);
+    let lines: Vec<String> = all
+        .iter()
+        .map(|(family, line)| {
+            Ok(format!("{}: {}", serde_json::to_string(family)?, serde_json::to_string(line)?))
+        })
+        .collect::<Result<_>>()?;
+    std::fs::write(&path, format!("{{\n{}\n}}\n", lines.join(",\n")))
+        .with_context(|| path.display().to_string())
+}
+
 /// More instructions than this, in percent, are worse.
 const NOISE: u64 = 3;
 
