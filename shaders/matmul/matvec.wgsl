@@ -42,42 +42,38 @@ fn matvec(
     let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / LANES * ROWS;
     // No lane leaves before the sums: rows behind the last one are computed again and not written.
     for (var column = 0u; column < params.n; column += COLUMNS) {
-        var sums: array<f32, ROWS * COLUMNS>;
-        for (var i = 0u; i < ROWS * COLUMNS; i++) {
-            sums[i] = 0.0;
-        }
+        var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            var factor: array<array<mat4x4<f32>, 4>, COLUMNS>;
-            var whole: array<vec4<f32>, COLUMNS>;
-            for (var c = 0u; c < COLUMNS; c++) {
-                for (var g = 0u; g < 4u; g++) {
-                    let a = x_of(column + c, at, 4u * g);
-                    let b = x_of(column + c, at, 4u * g + 1u);
-                    let d = x_of(column + c, at, 4u * g + 2u);
-                    let e = x_of(column + c, at, 4u * g + 3u);
-                    factor[c][g] = mat4x4<f32>(a, b, d, e);
-                    whole[c][g] = dot((a + b) + (d + e), vec4<f32>(1.0));
-                }
-            }
+            var pairs: array<Pair, ROWS>;
             for (var r = 0u; r < ROWS; r++) {
-                let pair = load(min(first + r, params.rows - 1u), at);
-                for (var g = 0u; g < 4u; g++) {
-                    let value = values(pair, g);
+                pairs[r] = load(min(first + r, params.rows - 1u), at);
+            }
+            for (var g = 0u; g < 4u; g++) {
+                var factor: array<array<vec4<f32>, 4>, COLUMNS>;
+                var whole: array<f32, COLUMNS>;
+                for (var c = 0u; c < COLUMNS; c++) {
+                    for (var i = 0u; i < 4u; i++) {
+                        factor[c][i] = x_of(column + c, at, 4u * g + i);
+                    }
+                    whole[c] = dot((factor[c][0] + factor[c][1]) + (factor[c][2] + factor[c][3]), vec4<f32>(1.0));
+                }
+                for (var r = 0u; r < ROWS; r++) {
+                    let value = values(pairs[r], g);
                     for (var c = 0u; c < COLUMNS; c++) {
-                        let product = (dot(value[0], factor[c][g][0]) + dot(value[1], factor[c][g][1]))
-                            + (dot(value[2], factor[c][g][2]) + dot(value[3], factor[c][g][3]));
-                        var sum = scale_of(pair, g) * product;
+                        let product = (dot(value[0], factor[c][0]) + dot(value[1], factor[c][1]))
+                            + (dot(value[2], factor[c][2]) + dot(value[3], factor[c][3]));
+                        var sum = scale_of(pairs[r], g) * product;
                         if (HAS_OFFSETS) {
-                            sum += offset_of(pair, g) * whole[c][g];
+                            sum += offset_of(pairs[r], g) * whole[c];
                         }
-                        sums[r * COLUMNS + c] += sum;
+                        sums[r][c] += sum;
                     }
                 }
             }
         }
         for (var r = 0u; r < ROWS; r++) {
             for (var c = 0u; c < COLUMNS; c++) {
-                var sum = sum_lanes(sums[r * COLUMNS + c], lane);
+                var sum = sum_lanes(sums[r][c], lane);
                 let row = first + r;
                 if (lane % LANES == 0u && row < params.rows && column + c < params.n) {
                     if (params.biases > 0u) {
