@@ -43,49 +43,48 @@ fn matvec_integer(
     let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / LANES * ROWS;
     // No lane leaves before the sums: rows behind the last one are computed again and not written.
     for (var column = 0u; column < params.n; column += COLUMNS) {
-        var sums: array<f32, ROWS * COLUMNS>;
-        for (var i = 0u; i < ROWS * COLUMNS; i++) {
-            sums[i] = 0.0;
-        }
+        var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            var factor: array<array<vec4<u32>, 4>, COLUMNS>;
-            var scale: array<vec2<f32>, COLUMNS>;
-            var whole: array<vec4<f32>, COLUMNS>;
-            for (var c = 0u; c < COLUMNS; c++) {
-                for (var g = 0u; g < 4u; g++) {
-                    factor[c][g] = words(x[place(column + c, at, 4u, g)]);
-                }
-                let scales = words(x_scales[(column + c) * params.pairs + at]);
-                scale[c] = bitcast<vec2<f32>>(scales.xy);
-                // Two sums of 16 bits in each word, for the granules in turn.
-                let low = vec2<f32>(bitcast<vec2<i32>>(scales.zw << vec2<u32>(16u)) >> vec2<u32>(16u));
-                let high = vec2<f32>(bitcast<vec2<i32>>(scales.zw) >> vec2<u32>(16u));
-                whole[c] = vec4<f32>(low.x, high.x, low.y, high.y);
-            }
-            for (var r = 0u; r < ROWS; r++) {
-                let pair = load(min(first + r, params.rows - 1u), at);
-                let weight = array<vec4<u32>, 4>(
-                    codes_of(pair, 0u), codes_of(pair, 1u), codes_of(pair, 2u), codes_of(pair, 3u));
-                let scales = vec4<f32>(scale_of(pair, 0u), scale_of(pair, 1u), scale_of(pair, 2u), scale_of(pair, 3u));
+            // Of the half that is being summed, the first granule; of the pair, the first half.
+            var granules: array<array<f32, COLUMNS>, ROWS>;
+            var halves: array<array<f32, COLUMNS>, ROWS>;
+            for (var g = 0u; g < 4u; g++) {
+                var factor: array<vec4<u32>, COLUMNS>;
+                var scale: array<f32, COLUMNS>;
+                var whole: array<f32, COLUMNS>;
                 for (var c = 0u; c < COLUMNS; c++) {
-                    var sum = scales * vec4<f32>(
-                        dot16(weight[0], factor[c][0]),
-                        dot16(weight[1], factor[c][1]),
-                        dot16(weight[2], factor[c][2]),
-                        dot16(weight[3], factor[c][3]),
-                    );
-                    if (HAS_OFFSETS) {
-                        let offsets = vec4<f32>(
-                            offset_of(pair, 0u), offset_of(pair, 1u), offset_of(pair, 2u), offset_of(pair, 3u));
-                        sum += offsets * whole[c];
+                    factor[c] = words(x[place(column + c, at, 4u, g)]);
+                    let scales = words(x_scales[(column + c) * params.pairs + at]);
+                    scale[c] = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
+                    // Two sums of 16 bits in a word, for the granules in turn.
+                    let two = select(scales.z, scales.w, g >= 2u);
+                    whole[c] = f32(bitcast<i32>(two << (16u - 16u * (g % 2u))) >> 16u);
+                }
+                for (var r = 0u; r < ROWS; r++) {
+                    let pair = load(min(first + r, params.rows - 1u), at);
+                    let codes = codes_of(pair, g);
+                    for (var c = 0u; c < COLUMNS; c++) {
+                        var sum = scale_of(pair, g) * dot16(codes, factor[c]);
+                        if (HAS_OFFSETS) {
+                            sum += offset_of(pair, g) * whole[c];
+                        }
+                        if (g % 2u == 0u) {
+                            granules[r][c] = sum;
+                        } else {
+                            let half = scale[c] * (granules[r][c] + sum);
+                            if (g == 1u) {
+                                halves[r][c] = half;
+                            } else {
+                                sums[r][c] += halves[r][c] + half;
+                            }
+                        }
                     }
-                    sums[r * COLUMNS + c] += scale[c].x * (sum.x + sum.y) + scale[c].y * (sum.z + sum.w);
                 }
             }
         }
         for (var r = 0u; r < ROWS; r++) {
             for (var c = 0u; c < COLUMNS; c++) {
-                var sum = sum_lanes(sums[r * COLUMNS + c], lane);
+                var sum = sum_lanes(sums[r][c], lane);
                 let row = first + r;
                 if (lane % LANES == 0u && row < params.rows && column + c < params.n) {
                     if (params.biases > 0u) {
