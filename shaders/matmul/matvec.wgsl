@@ -44,10 +44,6 @@ fn matvec(
     for (var column = 0u; column < params.n; column += COLUMNS) {
         var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            var pairs: array<Pair, ROWS>;
-            for (var r = 0u; r < ROWS; r++) {
-                pairs[r] = load(min(first + r, params.rows - 1u), at);
-            }
             for (var g = 0u; g < 4u; g++) {
                 var factor: array<array<vec4<f32>, 4>, COLUMNS>;
                 var whole: array<f32, COLUMNS>;
@@ -58,13 +54,14 @@ fn matvec(
                     whole[c] = dot((factor[c][0] + factor[c][1]) + (factor[c][2] + factor[c][3]), vec4<f32>(1.0));
                 }
                 for (var r = 0u; r < ROWS; r++) {
-                    let value = values(pairs[r], g);
+                    let pair = load(min(first + r, params.rows - 1u), at);
+                    let value = values(pair, g);
                     for (var c = 0u; c < COLUMNS; c++) {
                         let product = (dot(value[0], factor[c][0]) + dot(value[1], factor[c][1]))
                             + (dot(value[2], factor[c][2]) + dot(value[3], factor[c][3]));
-                        var sum = scale_of(pairs[r], g) * product;
+                        var sum = scale_of(pair, g) * product;
                         if (HAS_OFFSETS) {
-                            sum += offset_of(pairs[r], g) * whole[c];
+                            sum += offset_of(pair, g) * whole[c];
                         }
                         sums[r][c] += sum;
                     }
