@@ -34,6 +34,51 @@ fn dot16(a: vec4<u32>, b: vec4<u32>) -> f32 {
     return f32((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w)));
 }
 
+alias Sums = array<array<f32, COLUMNS>, ROWS>;
+
+/// Takes granule `g` of pair `at` of each row into `sums`: a granule at a time, so that few of x are held at once.
+fn take(
+    g: u32,
+    at: u32,
+    first: u32,
+    column: u32,
+    granules: ptr<function, Sums>,
+    halves: ptr<function, Sums>,
+    sums: ptr<function, Sums>,
+) {
+    var factor: array<vec4<u32>, COLUMNS>;
+    var scale: array<f32, COLUMNS>;
+    var whole: array<f32, COLUMNS>;
+    for (var c = 0u; c < COLUMNS; c++) {
+        factor[c] = words(x[place(column + c, at, 4u, g)]);
+        let scales = words(x_scales[(column + c) * params.pairs + at]);
+        scale[c] = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
+        // Two sums of 16 bits in a word, for the granules in turn.
+        let two = select(scales.z, scales.w, g >= 2u);
+        whole[c] = f32(bitcast<i32>(two << (16u - 16u * (g % 2u))) >> 16u);
+    }
+    for (var r = 0u; r < ROWS; r++) {
+        let pair = load(min(first + r, params.rows - 1u), at);
+        let codes = codes_of(pair, g);
+        for (var c = 0u; c < COLUMNS; c++) {
+            var sum = scale_of(pair, g) * dot16(codes, factor[c]);
+            if (HAS_OFFSETS) {
+                sum += offset_of(pair, g) * whole[c];
+            }
+            if (g % 2u == 0u) {
+                (*granules)[r][c] = sum;
+            } else {
+                let half = scale[c] * ((*granules)[r][c] + sum);
+                if (g == 1u) {
+                    (*halves)[r][c] = half;
+                } else {
+                    (*sums)[r][c] += (*halves)[r][c] + half;
+                }
+            }
+        }
+    }
+}
+
 @compute @workgroup_size(WG)
 fn matvec_integer(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -43,42 +88,21 @@ fn matvec_integer(
     let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / LANES * ROWS;
     // No lane leaves before the sums: rows behind the last one are computed again and not written.
     for (var column = 0u; column < params.n; column += COLUMNS) {
-        var sums: array<array<f32, COLUMNS>, ROWS>;
+        var sums: Sums;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
             // Of the half that is being summed, the first granule; of the pair, the first half.
-            var granules: array<array<f32, COLUMNS>, ROWS>;
-            var halves: array<array<f32, COLUMNS>, ROWS>;
-            for (var g = 0u; g < 4u; g++) {
-                var factor: array<vec4<u32>, COLUMNS>;
-                var scale: array<f32, COLUMNS>;
-                var whole: array<f32, COLUMNS>;
-                for (var c = 0u; c < COLUMNS; c++) {
-                    factor[c] = words(x[place(column + c, at, 4u, g)]);
-                    let scales = words(x_scales[(column + c) * params.pairs + at]);
-                    scale[c] = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
-                    // Two sums of 16 bits in a word, for the granules in turn.
-                    let two = select(scales.z, scales.w, g >= 2u);
-                    whole[c] = f32(bitcast<i32>(two << (16u - 16u * (g % 2u))) >> 16u);
-                }
-                for (var r = 0u; r < ROWS; r++) {
-                    let pair = load(min(first + r, params.rows - 1u), at);
-                    let codes = codes_of(pair, g);
-                    for (var c = 0u; c < COLUMNS; c++) {
-                        var sum = scale_of(pair, g) * dot16(codes, factor[c]);
-                        if (HAS_OFFSETS) {
-                            sum += offset_of(pair, g) * whole[c];
-                        }
-                        if (g % 2u == 0u) {
-                            granules[r][c] = sum;
-                        } else {
-                            let half = scale[c] * (granules[r][c] + sum);
-                            if (g == 1u) {
-                                halves[r][c] = half;
-                            } else {
-                                sums[r][c] += halves[r][c] + half;
-                            }
-                        }
-                    }
+            var granules: Sums;
+            var halves: Sums;
+            if (COLUMNS == 1u) {
+                // Which granule it is is known to decoders.
+                take(0u, at, first, column, &granules, &halves, &sums);
+                take(1u, at, first, column, &granules, &halves, &sums);
+                take(2u, at, first, column, &granules, &halves, &sums);
+                take(3u, at, first, column, &granules, &halves, &sums);
+            } else {
+                // Where registers are short, compilers keep the loop.
+                for (var g = 0u; g < 4u; g++) {
+                    take(g, at, first, column, &granules, &halves, &sums);
                 }
             }
         }
