@@ -28,6 +28,9 @@ const LANES: u32 = 32u;
 const ROWS: u32 = 4u;
 const COLUMNS: u32 = 1u;
 const ROWS_PER_GROUP: u32 = WG / LANES * ROWS;
+// Granules of x that a lane holds: all of a pair where many rows use them and there is one column, so that a pair is
+// loaded once; otherwise one, which leaves registers for more lanes.
+const HELD: u32 = select(1u, 4u, COLUMNS == 1u && ROWS > 4u);
 
 fn x_of(column: u32, pair: u32, at: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(words(x[place(column, pair, 16u, at)]));
@@ -44,26 +47,32 @@ fn matvec(
     for (var column = 0u; column < params.n; column += COLUMNS) {
         var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            for (var g = 0u; g < 4u; g++) {
-                var factor: array<array<vec4<f32>, 4>, COLUMNS>;
-                var whole: array<f32, COLUMNS>;
+            for (var start = 0u; start < 4u; start += HELD) {
+                var factor: array<array<array<vec4<f32>, 4>, HELD>, COLUMNS>;
+                var whole: array<array<f32, HELD>, COLUMNS>;
                 for (var c = 0u; c < COLUMNS; c++) {
-                    for (var i = 0u; i < 4u; i++) {
-                        factor[c][i] = x_of(column + c, at, 4u * g + i);
+                    for (var g = 0u; g < HELD; g++) {
+                        let a = x_of(column + c, at, 4u * (start + g));
+                        let b = x_of(column + c, at, 4u * (start + g) + 1u);
+                        let d = x_of(column + c, at, 4u * (start + g) + 2u);
+                        let e = x_of(column + c, at, 4u * (start + g) + 3u);
+                        factor[c][g] = array<vec4<f32>, 4>(a, b, d, e);
+                        whole[c][g] = dot((a + b) + (d + e), vec4<f32>(1.0));
                     }
-                    whole[c] = dot((factor[c][0] + factor[c][1]) + (factor[c][2] + factor[c][3]), vec4<f32>(1.0));
                 }
                 for (var r = 0u; r < ROWS; r++) {
                     let pair = load(min(first + r, params.rows - 1u), at);
-                    let value = values(pair, g);
-                    for (var c = 0u; c < COLUMNS; c++) {
-                        let product = (dot(value[0], factor[c][0]) + dot(value[1], factor[c][1]))
-                            + (dot(value[2], factor[c][2]) + dot(value[3], factor[c][3]));
-                        var sum = scale_of(pair, g) * product;
-                        if (HAS_OFFSETS) {
-                            sum += offset_of(pair, g) * whole[c];
+                    for (var g = 0u; g < HELD; g++) {
+                        let value = values(pair, start + g);
+                        for (var c = 0u; c < COLUMNS; c++) {
+                            let product = (dot(value[0], factor[c][g][0]) + dot(value[1], factor[c][g][1]))
+                                + (dot(value[2], factor[c][g][2]) + dot(value[3], factor[c][g][3]));
+                            var sum = scale_of(pair, start + g) * product;
+                            if (HAS_OFFSETS) {
+                                sum += offset_of(pair, start + g) * whole[c][g];
+                            }
+                            sums[r][c] += sum;
                         }
-                        sums[r][c] += sum;
                     }
                 }
             }

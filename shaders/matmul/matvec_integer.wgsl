@@ -94,13 +94,13 @@ fn matvec_integer(
             var granules: Sums;
             var halves: Sums;
             if (COLUMNS == 1u) {
-                // Which granule it is is known to decoders.
+                // Compilers know which granule it is, and decoders need no selection.
                 take(0u, at, first, column, &granules, &halves, &sums);
                 take(1u, at, first, column, &granules, &halves, &sums);
                 take(2u, at, first, column, &granules, &halves, &sums);
                 take(3u, at, first, column, &granules, &halves, &sums);
             } else {
-                // Where registers are short, compilers keep the loop.
+                // Compilers may keep the loop, which needs fewer registers.
                 for (var g = 0u; g < 4u; g++) {
                     take(g, at, first, column, &granules, &halves, &sums);
                 }
