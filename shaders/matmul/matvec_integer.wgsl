@@ -29,54 +29,12 @@ const LANES: u32 = 32u;
 const ROWS: u32 = 4u;
 const COLUMNS: u32 = 1u;
 const ROWS_PER_GROUP: u32 = WG / LANES * ROWS;
+// Granules of x that a lane holds: all of a pair where many rows use them and there is one column, so that a pair is
+// loaded once; otherwise one, which leaves registers for more lanes.
+const HELD: u32 = select(1u, 4u, COLUMNS == 1u && ROWS > 4u);
 
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> f32 {
     return f32((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w)));
-}
-
-alias Sums = array<array<f32, COLUMNS>, ROWS>;
-
-/// Takes granule `g` of pair `at` of each row into `sums`: a granule at a time, so that few of x are held at once.
-fn take(
-    g: u32,
-    at: u32,
-    first: u32,
-    column: u32,
-    granules: ptr<function, Sums>,
-    halves: ptr<function, Sums>,
-    sums: ptr<function, Sums>,
-) {
-    var factor: array<vec4<u32>, COLUMNS>;
-    var scale: array<f32, COLUMNS>;
-    var whole: array<f32, COLUMNS>;
-    for (var c = 0u; c < COLUMNS; c++) {
-        factor[c] = words(x[place(column + c, at, 4u, g)]);
-        let scales = words(x_scales[(column + c) * params.pairs + at]);
-        scale[c] = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
-        // Two sums of 16 bits in a word, for the granules in turn.
-        let two = select(scales.z, scales.w, g >= 2u);
-        whole[c] = f32(bitcast<i32>(two << (16u - 16u * (g % 2u))) >> 16u);
-    }
-    for (var r = 0u; r < ROWS; r++) {
-        let pair = load(min(first + r, params.rows - 1u), at);
-        let codes = codes_of(pair, g);
-        for (var c = 0u; c < COLUMNS; c++) {
-            var sum = scale_of(pair, g) * dot16(codes, factor[c]);
-            if (HAS_OFFSETS) {
-                sum += offset_of(pair, g) * whole[c];
-            }
-            if (g % 2u == 0u) {
-                (*granules)[r][c] = sum;
-            } else {
-                let half = scale[c] * ((*granules)[r][c] + sum);
-                if (g == 1u) {
-                    (*halves)[r][c] = half;
-                } else {
-                    (*sums)[r][c] += (*halves)[r][c] + half;
-                }
-            }
-        }
-    }
 }
 
 @compute @workgroup_size(WG)
@@ -88,21 +46,48 @@ fn matvec_integer(
     let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / LANES * ROWS;
     // No lane leaves before the sums: rows behind the last one are computed again and not written.
     for (var column = 0u; column < params.n; column += COLUMNS) {
-        var sums: Sums;
+        var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
             // Of the half that is being summed, the first granule; of the pair, the first half.
-            var granules: Sums;
-            var halves: Sums;
-            if (COLUMNS == 1u) {
-                // Compilers know which granule it is, and decoders need no selection.
-                take(0u, at, first, column, &granules, &halves, &sums);
-                take(1u, at, first, column, &granules, &halves, &sums);
-                take(2u, at, first, column, &granules, &halves, &sums);
-                take(3u, at, first, column, &granules, &halves, &sums);
-            } else {
-                // Compilers may keep the loop, which needs fewer registers.
-                for (var g = 0u; g < 4u; g++) {
-                    take(g, at, first, column, &granules, &halves, &sums);
+            var granules: array<array<f32, COLUMNS>, ROWS>;
+            var halves: array<array<f32, COLUMNS>, ROWS>;
+            for (var start = 0u; start < 4u; start += HELD) {
+                var factor: array<array<vec4<u32>, HELD>, COLUMNS>;
+                var scale: array<array<f32, HELD>, COLUMNS>;
+                var whole: array<array<f32, HELD>, COLUMNS>;
+                for (var c = 0u; c < COLUMNS; c++) {
+                    let scales = words(x_scales[(column + c) * params.pairs + at]);
+                    for (var i = 0u; i < HELD; i++) {
+                        let g = start + i;
+                        factor[c][i] = words(x[place(column + c, at, 4u, g)]);
+                        scale[c][i] = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
+                        // Two sums of 16 bits in a word, for the granules in turn.
+                        let two = select(scales.z, scales.w, g >= 2u);
+                        whole[c][i] = f32(bitcast<i32>(two << (16u - 16u * (g % 2u))) >> 16u);
+                    }
+                }
+                for (var r = 0u; r < ROWS; r++) {
+                    let pair = load(min(first + r, params.rows - 1u), at);
+                    for (var i = 0u; i < HELD; i++) {
+                        let g = start + i;
+                        let codes = codes_of(pair, g);
+                        for (var c = 0u; c < COLUMNS; c++) {
+                            var sum = scale_of(pair, g) * dot16(codes, factor[c][i]);
+                            if (HAS_OFFSETS) {
+                                sum += offset_of(pair, g) * whole[c][i];
+                            }
+                            if (g % 2u == 0u) {
+                                granules[r][c] = sum;
+                            } else {
+                                let half = scale[c][i] * (granules[r][c] + sum);
+                                if (g == 1u) {
+                                    halves[r][c] = half;
+                                } else {
+                                    sums[r][c] += halves[r][c] + half;
+                                }
+                            }
+                        }
+                    }
                 }
             }
         }
