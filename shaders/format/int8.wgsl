@@ -7,6 +7,7 @@
 @group(0) @binding(10) var<storage, read> zeros: array<u32>;      // [rows, pairs/ZERO_PAIRS] four zeros as u8
 
 const HAS_OFFSETS: bool = true;
+const HAS_SIGNS: bool = true;
 // Pairs that share a word.
 const SCALE_PAIRS: u32 = GROUP / 32u;
 const ZERO_PAIRS: u32 = GROUP / 16u;

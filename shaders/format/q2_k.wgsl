@@ -7,6 +7,7 @@
 @group(0) @binding(10) var<storage, read> supers: array<u32>;     // [rows, pairs/4] d and dmin as f16 for four pairs
 
 const HAS_OFFSETS: bool = true;
+const HAS_SIGNS: bool = false;
 
 struct Pair { codes: vec4<u32>, scales: u32, d: vec2<f32> }
 

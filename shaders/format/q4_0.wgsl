@@ -6,6 +6,7 @@
 @group(0) @binding(9) var<storage, read> scales: array<u32>;      // [rows, pairs] two d as f16
 
 const HAS_OFFSETS: bool = true;
+const HAS_SIGNS: bool = false;
 
 struct Pair { a: vec4<u32>, b: vec4<u32>, scale: vec2<f32> }
 

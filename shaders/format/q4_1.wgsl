@@ -6,6 +6,7 @@
 @group(0) @binding(9) var<storage, read> scales: array<Narrow>;   // [rows, pairs] d and m as f16, twice
 
 const HAS_OFFSETS: bool = true;
+const HAS_SIGNS: bool = false;
 
 struct Pair { a: vec4<u32>, b: vec4<u32>, scale: vec2<u32> }
 

@@ -7,6 +7,7 @@
 @group(0) @binding(9) var<storage, read> scales: array<Wide>;     // [rows, pairs/4] d and dmin, then see lib/k_scales
 
 const HAS_OFFSETS: bool = true;
+const HAS_SIGNS: bool = false;
 
 struct Pair { a: vec4<u32>, b: vec4<u32>, scale: vec4<f32> }
 

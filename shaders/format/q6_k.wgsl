@@ -8,6 +8,7 @@
 @group(0) @binding(11) var<storage, read> supers: array<u32>;     // [rows, pairs/8] a d as f16 for four pairs
 
 const HAS_OFFSETS: bool = false;
+const HAS_SIGNS: bool = true;
 
 struct Pair { a: vec4<u32>, b: vec4<u32>, high: vec4<u32>, scale: vec4<f32> }
 

@@ -6,6 +6,7 @@
 @group(0) @binding(9) var<storage, read> supers: array<u32>;      // [rows, pairs/8] a d as f16 for four pairs
 
 const HAS_OFFSETS: bool = true;
+const HAS_SIGNS: bool = false;
 
 /// Three words of a pair's own bytes, and its byte of the block's last word.
 struct Pair { a: u32, b: u32, c: u32, last: u32, d: f32 }

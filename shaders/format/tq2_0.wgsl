@@ -6,6 +6,7 @@
 @group(0) @binding(9) var<storage, read> supers: array<u32>;      // [rows, pairs/8] a d as f16 for four pairs
 
 const HAS_OFFSETS: bool = true;
+const HAS_SIGNS: bool = false;
 
 struct Pair { codes: vec4<u32>, d: f32 }
 

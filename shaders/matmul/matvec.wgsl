@@ -28,6 +28,9 @@ const LANES: u32 = 32u;
 const ROWS: u32 = 4u;
 const COLUMNS: u32 = 1u;
 const ROWS_PER_GROUP: u32 = WG / LANES * ROWS;
+// Granules of x that a lane holds: all of a pair where many rows use them and there is one column, so that a pair is
+// loaded once; otherwise one, which leaves registers for more lanes.
+const HELD: u32 = select(1u, 4u, COLUMNS == 1u && ROWS > 4u);
 
 fn x_of(column: u32, pair: u32, at: u32) -> vec4<f32> {
     return bitcast<vec4<f32>>(words(x[place(column, pair, 16u, at)]));
@@ -42,42 +45,41 @@ fn matvec(
     let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / LANES * ROWS;
     // No lane leaves before the sums: rows behind the last one are computed again and not written.
     for (var column = 0u; column < params.n; column += COLUMNS) {
-        var sums: array<f32, ROWS * COLUMNS>;
-        for (var i = 0u; i < ROWS * COLUMNS; i++) {
-            sums[i] = 0.0;
-        }
+        var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            var factor: array<array<mat4x4<f32>, 4>, COLUMNS>;
-            var whole: array<vec4<f32>, COLUMNS>;
-            for (var c = 0u; c < COLUMNS; c++) {
-                for (var g = 0u; g < 4u; g++) {
-                    let a = x_of(column + c, at, 4u * g);
-                    let b = x_of(column + c, at, 4u * g + 1u);
-                    let d = x_of(column + c, at, 4u * g + 2u);
-                    let e = x_of(column + c, at, 4u * g + 3u);
-                    factor[c][g] = mat4x4<f32>(a, b, d, e);
-                    whole[c][g] = dot((a + b) + (d + e), vec4<f32>(1.0));
+            for (var start = 0u; start < 4u; start += HELD) {
+                var factor: array<array<array<vec4<f32>, 4>, HELD>, COLUMNS>;
+                var whole: array<array<f32, HELD>, COLUMNS>;
+                for (var c = 0u; c < COLUMNS; c++) {
+                    for (var g = 0u; g < HELD; g++) {
+                        let a = x_of(column + c, at, 4u * (start + g));
+                        let b = x_of(column + c, at, 4u * (start + g) + 1u);
+                        let d = x_of(column + c, at, 4u * (start + g) + 2u);
+                        let e = x_of(column + c, at, 4u * (start + g) + 3u);
+                        factor[c][g] = array<vec4<f32>, 4>(a, b, d, e);
+                        whole[c][g] = dot((a + b) + (d + e), vec4<f32>(1.0));
+                    }
                 }
-            }
-            for (var r = 0u; r < ROWS; r++) {
-                let pair = load(min(first + r, params.rows - 1u), at);
-                for (var g = 0u; g < 4u; g++) {
-                    let value = values(pair, g);
-                    for (var c = 0u; c < COLUMNS; c++) {
-                        let product = (dot(value[0], factor[c][g][0]) + dot(value[1], factor[c][g][1]))
-                            + (dot(value[2], factor[c][g][2]) + dot(value[3], factor[c][g][3]));
-                        var sum = scale_of(pair, g) * product;
-                        if (HAS_OFFSETS) {
-                            sum += offset_of(pair, g) * whole[c][g];
+                for (var r = 0u; r < ROWS; r++) {
+                    let pair = load(min(first + r, params.rows - 1u), at);
+                    for (var g = 0u; g < HELD; g++) {
+                        let value = values(pair, start + g);
+                        for (var c = 0u; c < COLUMNS; c++) {
+                            let product = (dot(value[0], factor[c][g][0]) + dot(value[1], factor[c][g][1]))
+                                + (dot(value[2], factor[c][g][2]) + dot(value[3], factor[c][g][3]));
+                            var sum = scale_of(pair, start + g) * product;
+                            if (HAS_OFFSETS) {
+                                sum += offset_of(pair, start + g) * whole[c][g];
+                            }
+                            sums[r][c] += sum;
                         }
-                        sums[r * COLUMNS + c] += sum;
                     }
                 }
             }
         }
         for (var r = 0u; r < ROWS; r++) {
             for (var c = 0u; c < COLUMNS; c++) {
-                var sum = sum_lanes(sums[r * COLUMNS + c], lane);
+                var sum = sum_lanes(sums[r][c], lane);
                 let row = first + r;
                 if (lane % LANES == 0u && row < params.rows && column + c < params.n) {
                     if (params.biases > 0u) {

@@ -29,6 +29,9 @@ const LANES: u32 = 32u;
 const ROWS: u32 = 4u;
 const COLUMNS: u32 = 1u;
 const ROWS_PER_GROUP: u32 = WG / LANES * ROWS;
+// Granules of x that a lane holds: all of a pair where many rows use them and there is one column, so that a pair is
+// loaded once; otherwise one, which leaves registers for more lanes.
+const HELD: u32 = select(1u, 4u, COLUMNS == 1u && ROWS > 4u);
 
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> f32 {
     return f32((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w)));
@@ -43,49 +46,54 @@ fn matvec_integer(
     let first = flat_group(group, groups) * ROWS_PER_GROUP + lane / LANES * ROWS;
     // No lane leaves before the sums: rows behind the last one are computed again and not written.
     for (var column = 0u; column < params.n; column += COLUMNS) {
-        var sums: array<f32, ROWS * COLUMNS>;
-        for (var i = 0u; i < ROWS * COLUMNS; i++) {
-            sums[i] = 0.0;
-        }
+        var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
-            var factor: array<array<vec4<u32>, 4>, COLUMNS>;
-            var scale: array<vec2<f32>, COLUMNS>;
-            var whole: array<vec4<f32>, COLUMNS>;
-            for (var c = 0u; c < COLUMNS; c++) {
-                for (var g = 0u; g < 4u; g++) {
-                    factor[c][g] = words(x[place(column + c, at, 4u, g)]);
-                }
-                let scales = words(x_scales[(column + c) * params.pairs + at]);
-                scale[c] = bitcast<vec2<f32>>(scales.xy);
-                // Two sums of 16 bits in each word, for the granules in turn.
-                let low = vec2<f32>(bitcast<vec2<i32>>(scales.zw << vec2<u32>(16u)) >> vec2<u32>(16u));
-                let high = vec2<f32>(bitcast<vec2<i32>>(scales.zw) >> vec2<u32>(16u));
-                whole[c] = vec4<f32>(low.x, high.x, low.y, high.y);
-            }
-            for (var r = 0u; r < ROWS; r++) {
-                let pair = load(min(first + r, params.rows - 1u), at);
-                let weight = array<vec4<u32>, 4>(
-                    codes_of(pair, 0u), codes_of(pair, 1u), codes_of(pair, 2u), codes_of(pair, 3u));
-                let scales = vec4<f32>(scale_of(pair, 0u), scale_of(pair, 1u), scale_of(pair, 2u), scale_of(pair, 3u));
+            // Of the half that is being summed, the first granule; of the pair, the first half.
+            var granules: array<array<f32, COLUMNS>, ROWS>;
+            var halves: array<array<f32, COLUMNS>, ROWS>;
+            for (var start = 0u; start < 4u; start += HELD) {
+                var factor: array<array<vec4<u32>, HELD>, COLUMNS>;
+                var scale: array<array<f32, HELD>, COLUMNS>;
+                var whole: array<array<f32, HELD>, COLUMNS>;
                 for (var c = 0u; c < COLUMNS; c++) {
-                    var sum = scales * vec4<f32>(
-                        dot16(weight[0], factor[c][0]),
-                        dot16(weight[1], factor[c][1]),
-                        dot16(weight[2], factor[c][2]),
-                        dot16(weight[3], factor[c][3]),
-                    );
-                    if (HAS_OFFSETS) {
-                        let offsets = vec4<f32>(
-                            offset_of(pair, 0u), offset_of(pair, 1u), offset_of(pair, 2u), offset_of(pair, 3u));
-                        sum += offsets * whole[c];
+                    let scales = words(x_scales[(column + c) * params.pairs + at]);
+                    for (var i = 0u; i < HELD; i++) {
+                        let g = start + i;
+                        factor[c][i] = words(x[place(column + c, at, 4u, g)]);
+                        scale[c][i] = bitcast<f32>(select(scales.x, scales.y, g >= 2u));
+                        // Two sums of 16 bits in a word, for the granules in turn.
+                        let two = select(scales.z, scales.w, g >= 2u);
+                        whole[c][i] = f32(bitcast<i32>(two << (16u - 16u * (g % 2u))) >> 16u);
                     }
-                    sums[r * COLUMNS + c] += scale[c].x * (sum.x + sum.y) + scale[c].y * (sum.z + sum.w);
+                }
+                for (var r = 0u; r < ROWS; r++) {
+                    let pair = load(min(first + r, params.rows - 1u), at);
+                    for (var i = 0u; i < HELD; i++) {
+                        let g = start + i;
+                        let codes = codes_of(pair, g);
+                        for (var c = 0u; c < COLUMNS; c++) {
+                            var sum = scale_of(pair, g) * dot16(codes, factor[c][i]);
+                            if (HAS_OFFSETS) {
+                                sum += offset_of(pair, g) * whole[c][i];
+                            }
+                            if (g % 2u == 0u) {
+                                granules[r][c] = sum;
+                            } else {
+                                let half = scale[c][i] * (granules[r][c] + sum);
+                                if (g == 1u) {
+                                    halves[r][c] = half;
+                                } else {
+                                    sums[r][c] += halves[r][c] + half;
+                                }
+                            }
+                        }
+                    }
                 }
             }
         }
         for (var r = 0u; r < ROWS; r++) {
             for (var c = 0u; c < COLUMNS; c++) {
-                var sum = sum_lanes(sums[r * COLUMNS + c], lane);
+                var sum = sum_lanes(sums[r][c], lane);
                 let row = first + r;
                 if (lane % LANES == 0u && row < params.rows && column + c < params.n) {
                     if (params.biases > 0u) {
