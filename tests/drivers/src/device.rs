@@ -87,14 +87,28 @@ impl Device {
             }
             instance.get_physical_device_features2(physical, &mut asked);
             let base = asked.features;
+            let wanted =
+                has_matrices.cooperative_matrix == vk::TRUE && has_12.vulkan_memory_model == vk::TRUE;
+            let sides = if wanted {
+                let of = ash::khr::cooperative_matrix::Instance::new(&entry, &instance);
+                let (f16, f32) = (vk::ComponentTypeKHR::FLOAT16, vk::ComponentTypeKHR::FLOAT32);
+                let all = of.get_physical_device_cooperative_matrix_properties(physical)?;
+                let fits = |m: &&vk::CooperativeMatrixPropertiesKHR<'_>| {
+                    (m.a_type, m.b_type, m.c_type, m.result_type) == (f16, f16, f32, f32)
+                        && (m.m_size, m.n_size) == (m.k_size, m.k_size)
+                        && m.scope == vk::ScopeKHR::SUBGROUP
+                };
+                all.iter().filter(fits).map(|m| m.k_size).collect()
+            } else {
+                Vec::new()
+            };
             let offers = Offers {
                 version_1_3: properties.api_version >= vk::API_VERSION_1_3,
                 f16: has_12.shader_float16 == vk::TRUE,
                 int64: base.shader_int64 == vk::TRUE,
                 int8: has_12.shader_int8 == vk::TRUE,
                 integer_dot: has_13.shader_integer_dot_product == vk::TRUE,
-                matrices: has_matrices.cooperative_matrix == vk::TRUE
-                    && has_12.vulkan_memory_model == vk::TRUE,
+                matrices: sides,
                 robust: has_robustness.robust_buffer_access2 == vk::TRUE,
                 subgroups: if of_13.min_subgroup_size > 0 {
                     of_13.min_subgroup_size
@@ -128,8 +142,9 @@ impl Device {
                 .maintenance4(has_13.maintenance4 == vk::TRUE);
             let mut use_robustness =
                 vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(offers.robust);
+            let matrices = !offers.matrices.is_empty();
             let mut use_matrices =
-                vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(offers.matrices);
+                vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(matrices);
             let features = vk::PhysicalDeviceFeatures {
                 robust_buffer_access: vk::TRUE,
                 shader_int64: base.shader_int64,
@@ -149,7 +164,7 @@ impl Device {
             if offers.robust {
                 wanted = wanted.push_next(&mut use_robustness);
             }
-            if offers.matrices {
+            if matrices {
                 wanted = wanted.push_next(&mut use_matrices);
             }
             let device = instance.create_device(physical, &wanted, None)?;

@@ -25,13 +25,15 @@ pub struct Family {
     pub what: &'static str,
     home: Home,
     environment: &'static [(&'static str, &'static str)],
+    /// The first word of its adapters' names.
+    pub maker: &'static str,
     /// Whether it runs what it compiles.
     pub runs: bool,
 }
 
 const fn amd(name: &'static str, what: &'static str, id: &'static [(&'static str, &'static str)]) -> Family {
     let home = Home::Mesa { driver: "radeon", shim: Some("amdgpu") };
-    Family { name, what, home, environment: id, runs: false }
+    Family { name, what, home, environment: id, maker: "AMD", runs: false }
 }
 
 const fn nvidia(
@@ -40,7 +42,7 @@ const fn nvidia(
     id: &'static [(&'static str, &'static str)],
 ) -> Family {
     let home = Home::Mesa { driver: "nouveau", shim: Some("nouveau") };
-    Family { name, what, home, environment: id, runs: false }
+    Family { name, what, home, environment: id, maker: "NVIDIA", runs: false }
 }
 
 const NVK: (&str, &str) = ("NVK_I_WANT_A_BROKEN_VULKAN_DRIVER", "1");
@@ -59,6 +61,7 @@ pub const FAMILIES: &[Family] = &[
         what: "Apple M1, Honeykrisp",
         home: Home::Mesa { driver: "asahi", shim: Some("asahi") },
         environment: &[],
+        maker: "Apple",
         runs: false,
     },
     Family {
@@ -66,6 +69,7 @@ pub const FAMILIES: &[Family] = &[
         what: "Adreno 740, Turnip",
         home: Home::Mesa { driver: "freedreno", shim: Some("freedreno") },
         environment: &[("FD_GPU_ID", "740")],
+        maker: "Adreno",
         runs: false,
     },
     Family {
@@ -73,6 +77,7 @@ pub const FAMILIES: &[Family] = &[
         what: "the newest lavapipe, with cooperative matrices",
         home: Home::Mesa { driver: "lvp", shim: None },
         environment: &[],
+        maker: "llvmpipe",
         runs: true,
     },
     Family {
@@ -80,6 +85,7 @@ pub const FAMILIES: &[Family] = &[
         what: "SwiftShader: subgroups of 4, no f16, no 64-bit integers",
         home: Home::Chromium,
         environment: &[],
+        maker: "SwiftShader",
         runs: true,
     },
     Family {
@@ -87,6 +93,7 @@ pub const FAMILIES: &[Family] = &[
         what: "the driver that the tests use",
         home: Home::System,
         environment: &[],
+        maker: "llvmpipe",
         runs: true,
     },
 ];

@@ -226,8 +226,8 @@ fn read_shaders(folder: Option<&Path>) -> Result<()> {
 
 fn compile(folder: &Path, families: &[&Family], wanted: &compile::Wanted, write: bool) -> Result<bool> {
     let mut holds = true;
-    let given = specs::given()?;
     for family in families {
+        let given = specs::given(family.maker)?;
         let compiled = compile::all(family, folder, wanted)?;
         let table = &compiled.table;
         let (failed, unclean) = table.faults();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use lowbit::internals::cases::REGISTRY;
 use lowbit::internals::codec::{CacheType, Codec, Side};
-use lowbit::internals::gpu::dispatch::{SHIPPED, named};
+use lowbit::internals::gpu::dispatch::{Row, SHIPPED, named};
 use lowbit::internals::gpu::source::FILES;
 use lowbit::internals::gpu::{Reflection, Spec};
 use lowbit::internals::kv::attend;
@@ -19,30 +19,41 @@ pub struct Shader {
     pub spec: Spec,
 }
 
-/// The labels of those that GPUs are given: by the shipped table (`gpu/dispatch`), all of kernels that it does not speak of, and the
+/// The labels of those that GPUs of this maker are given: by the shipped table (`gpu/dispatch`), all of kernels that it does not speak of, and the
 /// first of those that it does, which runs where no other can.
-pub fn given() -> Result<BTreeSet<String>> {
-    let rows: Vec<_> = SHIPPED.iter().filter(|row| row.on == "gpu").collect();
-    let spoken = |file: &str| {
-        rows.iter().any(|row| row.kernel == file || row.variant.split(' ').next() == file.rsplit('/').next())
+pub fn given(maker: &str) -> Result<BTreeSet<String>> {
+    let own = SHIPPED.iter().filter(|row| row.on == maker);
+    // A maker's own row stands before one for all GPUs that speaks of the same work.
+    let instead = |row: &&Row| {
+        !own.clone().any(|own| (&own.kernel, &own.of, &own.sizes) == (&row.kernel, &row.of, &row.sizes))
     };
+    let rows: Vec<_> =
+        SHIPPED.iter().filter(|row| row.on == "gpu").filter(instead).chain(own.clone()).collect();
     let mut given = BTreeSet::new();
-    for entry in REGISTRY {
+    for entry in REGISTRY.iter().filter(|entry| entry.stem != "attend") {
+        given.extend(entry.stages.iter().map(Spec::label));
+        let first = entry.variants.first().map_or("", |spec| spec.file);
+        let stem = first.rsplit('/').next().unwrap_or(first);
+        let spoken =
+            rows.iter().any(|row| row.kernel == first || row.variant.split(' ').next() == Some(stem));
+        let whole: Vec<Spec> =
+            entry.specs().into_iter().filter(|spec| !entry.stages.contains(spec)).collect();
+        if !spoken {
+            given.extend(whole.iter().map(Spec::label));
+            continue;
+        }
         let decoders =
             if entry.decoders.is_empty() { vec![None] } else { entry.decoders.iter().map(Some).collect() };
         for decoder in decoders {
-            let list: Vec<Spec> = entry
-                .specs()
-                .into_iter()
-                .filter(|spec| {
-                    decoder.is_none_or(|decoder| spec.slots.iter().flatten().any(|(_, file)| file == decoder))
-                })
-                .collect();
-            given.extend(list.iter().filter(|spec| !spoken(spec.file)).map(Spec::label));
+            let has = |spec: &&Spec| {
+                decoder.is_none_or(|decoder| spec.slots.iter().flatten().any(|(_, file)| file == decoder))
+            };
+            let list: Vec<Spec> = whole.iter().filter(has).copied().collect();
             given.extend(list.first().map(Spec::label));
             given.extend(rows.iter().filter_map(|row| named(&list, &row.variant)).map(Spec::label));
         }
     }
+    given.extend(attend::STAGES.iter().map(Spec::label));
     given.extend(attends()?.iter().map(Spec::label));
     Ok(given)
 }

@@ -7,7 +7,7 @@ use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 /// What a device offers, as far as the translation depends on it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Offers {
     /// Vulkan 1.3 or later.
     pub version_1_3: bool,
@@ -15,7 +15,8 @@ pub struct Offers {
     pub int64: bool,
     pub int8: bool,
     pub integer_dot: bool,
-    pub matrices: bool,
+    /// Sides of square matrices of f16 with sums in f32.
+    pub matrices: Vec<u32>,
     /// Accesses behind the end of a buffer are harmless, so the shader does not check them.
     pub robust: bool,
     /// The least size of a subgroup.
@@ -32,7 +33,7 @@ impl Offers {
             (needs.subgroups > self.subgroups, "subgroups"),
             (needs.f16 && !self.f16, "f16"),
             (needs.int64 && !self.int64, "int64"),
-            (needs.matrices.is_some() && !(self.matrices && self.f16), "matrices"),
+            (needs.matrices.is_some_and(|side| !self.f16 || !self.matrices.contains(&side)), "matrices"),
             (shader.workgroup_bytes > self.workgroup_bytes, "workgroup memory"),
             (shader.workgroup.iter().product::<u32>() > self.invocations, "invocations"),
         ];
@@ -56,7 +57,7 @@ impl Offers {
             (self.f16, &[C::Float16]),
             (self.int64, &[C::Int64]),
             (self.int8, &[C::Int8]),
-            (self.matrices, &[C::CooperativeMatrixKHR, C::VulkanMemoryModel]),
+            (!self.matrices.is_empty(), &[C::CooperativeMatrixKHR, C::VulkanMemoryModel]),
             (
                 self.integer_dot,
                 &[
