@@ -374,6 +374,15 @@ impl Attend {
     /// and for keys and values of different dimensions; the device's.
     pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Self> {
         let spec = specialized(spec, keys, values, by_token)?;
+        // Beyond it a workgroup would have no lanes left for a value.
+        let taken = Reflection::of(&spec)?.workgroup_bytes;
+        if taken > MEMORY {
+            return Err(Error::Unsupported(format!(
+                "{} takes {taken} bytes of workgroup memory for vectors of {} values; {MEMORY} are there",
+                spec.label(),
+                values.dim()
+            )));
+        }
         let attend: Kernel<AttendParams> = Kernel::load(gpu, &spec)?;
         Ok(Self {
             heads: attend.reflection().constant("HEADS")?.into(),

@@ -19,8 +19,8 @@ pub struct Shader {
     pub spec: Spec,
 }
 
-/// The labels of those that GPUs of this maker are given: by the shipped table (`gpu/dispatch`), all of kernels that it does not speak of, and the
-/// first of those that it does, which runs where no other can.
+/// The labels of those that GPUs of this maker are given: by the shipped table (`gpu/dispatch`), and all of kernels that it does not
+/// speak of.
 pub fn given(maker: &str) -> Result<BTreeSet<String>> {
     let own = SHIPPED.iter().filter(|row| row.on == maker);
     // A maker's own row stands before one for all GPUs that speaks of the same work.
@@ -49,8 +49,10 @@ pub fn given(maker: &str) -> Result<BTreeSet<String>> {
                 decoder.is_none_or(|decoder| spec.slots.iter().flatten().any(|(_, file)| file == decoder))
             };
             let list: Vec<Spec> = whole.iter().filter(has).copied().collect();
-            given.extend(list.first().map(Spec::label));
-            given.extend(rows.iter().filter_map(|row| named(&list, &row.variant)).map(Spec::label));
+            let taken: Vec<&Spec> = rows.iter().filter_map(|row| named(&list, &row.variant)).collect();
+            // Where no row names one, the first runs. All families have subgroups, so that those of rows do.
+            let first = list.first().filter(|_| taken.is_empty());
+            given.extend(taken.into_iter().chain(first).map(Spec::label));
         }
     }
     given.extend(attend::STAGES.iter().map(Spec::label));
