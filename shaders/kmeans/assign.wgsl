@@ -78,7 +78,6 @@ fn assign(
     for (var i = 0u; i < POINTS; i++) {
         best_score[i] = HUGE;
         second_score[i] = HUGE;
-        best_label[i] = 0u;
     }
     var most = 0.0;
     for (var tile = 0u; tile < params.k; tile += CENTROIDS_PER_TILE) {

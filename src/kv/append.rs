@@ -238,9 +238,12 @@ mod tests {
     #[test]
     fn the_shader_has_the_signs_of_the_rotation() {
         let text = include_str!("../../shaders/lib/hadamard.wgsl");
-        let list = text.split_once("array<u32, 16>(").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
+        let lists = text.lines().filter_map(|line| line.strip_prefix("const SIGNS_")?.split_once('('));
         let hex = |word: &str| u32::from_str_radix(word.strip_prefix("0x")?.strip_suffix('u')?, 16).ok();
-        let words: Vec<u32> = list.split(',').filter_map(|word| hex(word.trim())).collect();
+        let words: Vec<u32> = lists
+            .flat_map(|(_, list)| list.trim_end_matches(");").split(','))
+            .filter_map(|word| hex(word.trim()))
+            .collect();
         assert_eq!(words, Rotation::sign_words(512));
     }
 }
