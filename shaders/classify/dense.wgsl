@@ -52,7 +52,6 @@ fn dense(
             let element = first + word;
             var values: array<vec4<f32>, SITES>;
             for (var s = 0u; s < SITES; s++) {
-                values[s] = vec4<f32>(0.0);
                 if (POINT == 1u || places[s] != NOWHERE) {
                     values[s] = before(value_of(x[places[s] + element]), element, element);
                 }

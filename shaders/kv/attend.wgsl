@@ -63,11 +63,12 @@ const ROWS_PER_GROUP: u32 = 1u;
 const HEADS: u32 = 4u;
 const TOKENS: u32 = 4u;
 const TILE: u32 = WG * TOKENS;
-// Lanes that look for the largest logits, and the values that all look at then.
+// Lanes that look for the largest logits of the others, a multiple of HEADS: each finds that of WG / FINDERS lanes for one head.
 const FINDERS: u32 = 16u;
+// Shares of a tile's tokens, or 16 sums and the total of each lane.
 const SHARES: u32 = max(TILE * HEADS, WG * 17);
-// Vec4s of a token's value that a lane adds up for all heads: no more sums than stay in registers beside the logits. The lanes
-// are enough for all vec4s: eight heads have no room for queries of more than 256 values.
+// Vec4s of a token's value that a lane adds up for all heads: no more sums than stay in registers beside the logits. DIM / 4 / PART
+// lanes take a value; the host sees to it that they are neither more than WG nor fewer than HEADS.
 const PART: u32 = min(4u, 8u / HEADS);
 const HUGE: f32 = 3.4028234e38;
 
@@ -207,9 +208,9 @@ fn row_words(code: u32, dim: u32) -> u32 {
     return words;
 }
 
-// The share of a tile's token `t`, which may lie behind the tile if `slots` do not divide it.
+// The share of a tile's token `t`, which may lie behind the tile if `slots` do not divide it, or lanes have no slot.
 fn share_of(t: u32, head: u32, slots: u32) -> f32 {
-    if (TILE % slots == 0u) {
+    if (TILE % slots == 0u && slots * (DIM / 4u / PART) == WG) {
         return share[t * HEADS + head];
     }
     return select(0.0, share[min(t, TILE - 1u) * HEADS + head], t < TILE);

@@ -11,7 +11,6 @@ const TURBO4: u32 = 6u;
 const TURBO3: u32 = 7u;
 const TURBO2: u32 = 8u;
 
-
 // Centroids by their codes, those of keys and from 16 on those of values.
 var<workgroup> centroids: array<f32, 32>;
 

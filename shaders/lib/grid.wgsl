@@ -4,9 +4,10 @@ fn flat_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.y * groups.x + group.x;
 }
 
-// The rows and the columns of this workgroup, where there is one for each pair: the number of its rows, and that of its columns,
-// of which there are `tiles`. Workgroups of the same rows follow each other, so that a cache has what all of them read.
-fn tile_of(group: vec3<u32>, groups: vec3<u32>, tiles: u32) -> vec2<u32> {
+// The rows and the columns of this workgroup, where there is one for each pair: the number of its rows, and that of its columns, of
+// which it has `per` of `n`. Workgroups of the same rows follow each other, so that a cache has what all of them read.
+fn tile_of(group: vec3<u32>, groups: vec3<u32>, n: u32, per: u32) -> vec2<u32> {
     let number = flat_group(group, groups);
+    let tiles = max(1u, (n + per - 1u) / per);
     return vec2<u32>(number / tiles, number % tiles);
 }

@@ -52,7 +52,7 @@ fn matmul_integer(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tile = tile_of(group, groups, (params.n + COLUMNS_PER_GROUP - 1u) / COLUMNS_PER_GROUP);
+    let tile = tile_of(group, groups, params.n, COLUMNS_PER_GROUP);
     let first = tile.x * ROWS_PER_GROUP;
     let column = tile.y * COLUMNS_PER_GROUP;
     let row_lane = lane / ACROSS;

@@ -82,7 +82,7 @@ fn matmul_matrix(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
 ) {
-    let tile = tile_of(group, groups, (params.n + COLUMNS_PER_GROUP - 1u) / COLUMNS_PER_GROUP);
+    let tile = tile_of(group, groups, params.n, COLUMNS_PER_GROUP);
     let first = tile.x * ROWS_PER_GROUP;
     let column = tile.y * COLUMNS_PER_GROUP;
     for (var strips = 0u; strips < STRIPS; strips += subgroups) {

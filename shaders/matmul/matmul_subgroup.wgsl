@@ -39,7 +39,7 @@ fn matmul_subgroup(
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-    let tile_at = tile_of(group, groups, (params.n + COLUMNS_PER_GROUP - 1u) / COLUMNS_PER_GROUP);
+    let tile_at = tile_of(group, groups, params.n, COLUMNS_PER_GROUP);
     let first = tile_at.x * ROWS_PER_GROUP;
     let column = tile_at.y * COLUMNS_PER_GROUP;
     let mine = subgroup_lane % 8u;

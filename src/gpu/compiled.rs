@@ -22,6 +22,22 @@ pub(super) struct Compiled {
 /// Compilers at work in this process.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
+/// One of them, until it is dropped.
+struct AtWork;
+
+impl AtWork {
+    /// With how many there are now.
+    fn begin() -> (Self, usize) {
+        (Self, AT_WORK.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Compiled {
     /// Checks `spec` and begins to compile it.
     pub fn new(gpu: &Context, spec: &Spec) -> Result<Self> {
@@ -63,11 +79,15 @@ impl Compiled {
     /// What a pass runs, once it is compiled.
     ///
     /// # Errors
-    /// [`Error::Shader`] if the driver refuses it; the device's.
+    /// [`Error::Shader`] if the driver refuses it; [`Error::Fault`] if its compiler panicked; the device's.
     pub fn pipeline(&self) -> Result<&wgpu::ComputePipeline> {
         self.pipeline.get().map_err(|error| match error {
+            Error::Shader { shader, problem } => {
+                Error::Shader { shader: shader.clone(), problem: problem.clone() }
+            }
+            Error::OutOfMemory { what, bytes } => Error::OutOfMemory { what: what.clone(), bytes: *bytes },
             Error::DeviceLost(reason) => Error::DeviceLost(reason.clone()),
-            other => Error::Shader { shader: self.name.clone(), problem: other.to_string() },
+            other => Error::Fault(format!("{}: {other}", self.name)),
         })
     }
 }
@@ -116,20 +136,31 @@ struct Pending<T> {
 }
 
 impl<T: Send + 'static> Pending<T> {
-    /// Begins `work` on a thread of its own, or does it here where all processors are at work.
+    /// Begins `work` on a thread of its own, or does it here where all processors are at work or there is no thread to be had.
     fn begin(work: impl FnOnce() -> Result<T> + Send + 'static) -> Self {
         let most = std::thread::available_parallelism().map_or(1, usize::from);
-        if AT_WORK.fetch_add(1, Ordering::Relaxed) + 1 >= most.max(2) {
-            let made = work();
-            AT_WORK.fetch_sub(1, Ordering::Relaxed);
-            return Self { thread: Mutex::default(), made: OnceLock::from(made) };
+        let (at_work, working) = AtWork::begin();
+        if working >= most.max(2) {
+            return Self { thread: Mutex::default(), made: OnceLock::from(work()) };
         }
-        let thread = std::thread::spawn(|| {
-            let made = work();
-            AT_WORK.fetch_sub(1, Ordering::Relaxed);
-            made
-        });
-        Self { thread: Mutex::new(Some(thread)), made: OnceLock::new() }
+        // A thread that cannot be had drops what it was given.
+        let work = Arc::new(Mutex::new(Some(work)));
+        let begun = {
+            let work = Arc::clone(&work);
+            std::thread::Builder::new().spawn(move || {
+                let _at_work = at_work;
+                let work = lock(&work).take();
+                work.map_or_else(|| Err(Error::Fault("there was nothing to compile".into())), |work| work())
+            })
+        };
+        match begun {
+            Ok(thread) => Self { thread: Mutex::new(Some(thread)), made: OnceLock::new() },
+            Err(error) => {
+                let work = lock(&work).take();
+                let made = work.map_or_else(|| Err(Error::Fault(error.to_string())), |work| work());
+                Self { thread: Mutex::default(), made: OnceLock::from(made) }
+            }
+        }
     }
 
     /// The value; waits for it.
@@ -137,7 +168,7 @@ impl<T: Send + 'static> Pending<T> {
         let made = self.made.get_or_init(|| {
             // Whoever comes here first finds the thread; the others wait for the value.
             let thread = lock(&self.thread).take();
-            let panicked = || Err(Error::DeviceLost("the driver's compiler panicked".into()));
+            let panicked = || Err(Error::Fault("the compiler's thread panicked".into()));
             thread.and_then(|thread| thread.join().ok()).unwrap_or_else(panicked)
         });
         made.as_ref()
@@ -171,6 +202,15 @@ mod tests {
         for _ in 0..2 {
             assert!(matches!(failed.get(), Err(Error::Input(text)) if text == "no"));
         }
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let pending = Pending::<u32> {
+            thread: Mutex::new(Some(std::thread::spawn(|| panic!("no")))),
+            made: OnceLock::new(),
+        };
+        assert!(matches!(pending.get(), Err(Error::Fault(text)) if text.contains("panicked")));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::compiled::Compiled;
 use super::dispatch::Row;
 use super::kernel::MOST_GROUPS;
-
 use super::pipelines::Pipelines;
 use super::record::PassRecord;
 use super::stop::Stop;

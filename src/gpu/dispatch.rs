@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn a_makers_row_stands_before_one_for_all() {
+        let rows =
+            [row("gpu", &[], &[("n", 1)], "a LANES=8"), row("Apple", &[], &[("n", 1)], "a LANES=8 ROWS=2")];
+        let of = |name: &str| {
+            let adapter = AdapterReport { name: name.into(), ..AdapterReport::sample("integrated") };
+            ranked(&[&rows], &adapter, LIST, &Class::new(&[("n", 1)]))[0].label()
+        };
+        assert_eq!(of("Apple M1"), "a LANES=8 ROWS=2");
+        assert_eq!(of("Applesoft X"), "a LANES=8");
+        assert_eq!(of(""), "a LANES=8");
+    }
+
+    #[test]
     fn a_variant_is_named_by_some_of_its_words() {
         assert_eq!(named(LIST, "a LANES=8"), Some(&LIST[1]));
         assert_eq!(named(LIST, "ROWS=2"), Some(&LIST[2]));

@@ -218,9 +218,10 @@ impl<P: Params> Kernel<P> {
 
         let (mut dispatches, mut edges) = (Vec::new(), Vec::new());
         let first_row_at = self.compiled.reflection.offset("first_row");
-        let columns = self.compiled.reflection.elements(&["n".to_owned()], &bytes);
-        let columns_per = self.compiled.reflection.columns_per_group;
-        let tiles = columns_per.map_or(1, |per| columns.div_ceil(per.into()).max(1));
+        let tiles = self.compiled.reflection.columns_per_group.map_or(1, |per| {
+            let columns = self.compiled.reflection.elements(&["n".to_owned()], &bytes);
+            columns.div_ceil(per.into()).max(1)
+        });
         for (first, count) in self.windows(gpu, rows, &given, work) {
             if let Some(at) = rows_at {
                 bytes[at..at + 4].copy_from_slice(&super::to_u32(count, "rows")?.to_le_bytes());

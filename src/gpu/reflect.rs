@@ -7,7 +7,7 @@
 //!   runs once for each window, with `rows` (and `first_row`, if it is declared) set to the window's.
 //! - a struct of a storage array is compared with the host's, made by [`super::params!`] too (tests/cpu/shaders.rs).
 //! - `override ROWS_PER_GROUP: u32`: how many rows one workgroup covers. Without it the kernel is one workgroup.
-//! - `override COLUMNS_PER_GROUP: u32`: how many of the parameter `n` it covers; then there is a workgroup for each pair of rows
+//! - `const COLUMNS_PER_GROUP: u32`, likewise: how many of the parameter `n` it covers; then there is a workgroup for each pair of rows
 //!   and columns, which it finds by `tile_of` (lib/grid). Without it, it covers all.
 
 use std::collections::HashMap;

@@ -311,16 +311,28 @@ pub fn sizes(keys: CacheType, values: CacheType, dim: usize) -> Vec<f32> {
     [of(keys), of(values)].concat()
 }
 
-/// Workgroup memory that every adapter has.
+/// Workgroup memory that every adapter has; a variant that takes more for some vectors is not made for them.
 const MEMORY: u32 = 16 << 10;
 
-/// Whether `spec`, one of [`VARIANTS`], takes no more workgroup memory for what these codecs make than every adapter has: which
-/// ones to choose from. Heads take all of them.
+/// Whether `spec`, one of [`VARIANTS`], has room for what these codecs make: which ones to choose from. Heads have room in all of
+/// them.
 ///
 /// # Errors
 /// Those of [`Attend::load`], but for the device's.
 pub fn fits(spec: &Spec, keys: &Codec, values: &Codec) -> Result<bool> {
-    Ok(Reflection::of(&specialized(spec, keys, values, false)?)?.workgroup_bytes <= MEMORY)
+    has_room(&specialized(spec, keys, values, false)?)
+}
+
+/// Whether a specialized `spec` has workgroup memory for its vectors, and lanes for a value of a token: at least as many as it has
+/// heads, and no more than there are.
+///
+/// # Errors
+/// [`Error::Shader`] if it is none of `attend`.
+pub fn has_room(spec: &Spec) -> Result<bool> {
+    let shader = Reflection::of(spec)?;
+    let parts = shader.constant("DIM")? / 4 / shader.constant("PART")?;
+    let lanes = shader.constant("HEADS")?..=shader.constant("WG")?;
+    Ok(shader.workgroup_bytes <= MEMORY && lanes.contains(&parts))
 }
 
 /// `spec` for what these codecs make; see [`Attend::load`].
@@ -371,17 +383,12 @@ impl Attend {
     ///
     /// # Errors
     /// [`Error::Input`] for keys that have scales and lie by token, for rope keys that are neither f16 nor plain q8_0 or q4_0,
-    /// and for keys and values of different dimensions; the device's.
+    /// and for keys and values of different dimensions; [`Error::Unsupported`] for vectors that `spec` has no room for; the device's.
     pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Self> {
         let spec = specialized(spec, keys, values, by_token)?;
-        // Beyond it a workgroup would have no lanes left for a value.
-        let taken = Reflection::of(&spec)?.workgroup_bytes;
-        if taken > MEMORY {
-            return Err(Error::Unsupported(format!(
-                "{} takes {taken} bytes of workgroup memory for vectors of {} values; {MEMORY} are there",
-                spec.label(),
-                values.dim()
-            )));
+        if !has_room(&spec)? {
+            let (label, dim) = (spec.label(), values.dim());
+            return Err(Error::Unsupported(format!("{label} has no room for vectors of {dim} values")));
         }
         let attend: Kernel<AttendParams> = Kernel::load(gpu, &spec)?;
         Ok(Self {

@@ -152,35 +152,69 @@ fn headers_name_the_maths_the_contract_and_the_oracle() {
 /// Lines of `text` that keep a lane's array out of registers: an index that is a product, which compilers do not unroll to
 /// constants, and a loop that zeroes what WGSL has zeroed.
 fn unregistered(text: &str) -> Vec<usize> {
+    let code = |line: &'_ str| line.split("//").next().unwrap_or_default().trim().to_owned();
+    let alias = |line: &str| {
+        let (name, kind) = line.strip_prefix("alias ")?.split_once('=')?;
+        kind.trim_start().starts_with("array<").then(|| name.trim().to_owned())
+    };
+    let aliases: Vec<String> = text.lines().filter_map(|line| alias(&code(line))).collect();
+    let is_array = |kind: &str| {
+        kind.starts_with("array<")
+            || aliases.iter().any(|alias| kind.trim_end_matches([';', ',', ')']) == alias)
+    };
     let mut arrays: Vec<String> = Vec::new();
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let line = line.split("//").next().unwrap_or_default().trim();
+        let line = code(line);
         if line.starts_with("fn ") {
-            arrays.clear();
+            // Arrays that are passed by pointers are lanes' own.
+            let passed = line.match_indices(": ptr<function, ").filter_map(|(at, pointer)| {
+                let kind = line[at + pointer.len()..].split([',', '>']).next()?;
+                let name = line[..at].rsplit(['(', ' ']).next()?;
+                (is_array(kind) || kind.starts_with("array<")).then(|| format!("(*{name})"))
+            });
+            arrays = passed.collect();
         }
-        if let Some((name, kind)) = line.strip_prefix("var ").and_then(|rest| rest.split_once(':')) {
-            if kind.trim_start().starts_with("array<") {
-                arrays.push(name.to_owned());
-            }
+        let declared = line.strip_prefix("var ").and_then(|rest| rest.split_once(':'));
+        if let Some((name, _)) = declared.filter(|(_, kind)| is_array(kind.trim_start())) {
+            arrays.push(name.to_owned());
         }
-        let used = arrays.iter().any(|name| {
+        let wrong = arrays.iter().any(|name| {
             line.match_indices(&format!("{name}[")).any(|(at, _)| {
-                let word = line[..at]
-                    .chars()
-                    .next_back()
-                    .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.');
-                let rest = &line[at + name.len() + 1..];
-                let index = &rest[..rest.find(']').unwrap_or(rest.len())];
-                let zeroed = ["] = 0.0;", "] = 0u;", "] = 0;"].iter().any(|zero| rest.ends_with(zero));
-                !word && (index.contains('*') || zeroed)
+                let word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+                let (indices, rest) = indices_of(&line[at + name.len()..]);
+                let zeroed = ["0.0", "0u", "0"].map(str::to_owned).into_iter().chain(
+                    ["f32", "u32", "i32"]
+                        .iter()
+                        .flat_map(|of| ["", "0.0", "0u", "0"].map(|zero| format!("vec4<{of}>({zero})"))),
+                );
+                let assigned = rest.trim_start().strip_prefix("= ").and_then(|rest| rest.strip_suffix(';'));
+                !line[..at].ends_with(word)
+                    && (indices.iter().any(|index| index.contains('*'))
+                        || assigned.is_some_and(|value| zeroed.into_iter().any(|zero| zero == value)))
             })
         });
-        if used {
+        if wrong {
             found.push(number + 1);
         }
     }
     found
+}
+
+/// What stands in the brackets at the start of `rest`, and what stands behind them.
+fn indices_of(mut rest: &str) -> (Vec<&str>, &str) {
+    let mut indices = Vec::new();
+    while let Some(inner) = rest.strip_prefix('[') {
+        let mut depth = 1;
+        let close = inner.find(|c| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            depth == 0
+        });
+        let Some(close) = close else { break };
+        indices.push(&inner[..close]);
+        rest = &inner[close + 1..];
+    }
+    (indices, rest)
 }
 
 #[test]
@@ -190,9 +224,19 @@ fn arrays_of_a_lane_stay_in_registers() {
         assert!(lines.is_empty(), "shaders/{name}.wgsl: {lines:?}: see ARCHITECTURE.md, arrays of a lane");
     }
     let with = |line: &str| unregistered(&format!("fn f() {{\n    var sums: array<f32, 8>;\n    {line}\n}}"));
-    for wrong in ["sums[r * 2u + c] += x;", "let x = 2.0 * sums[2u * r];", "sums[i] = 0.0;"] {
+    for wrong in [
+        "sums[r * 2u + c] += x;",
+        "let x = 2.0 * sums[2u * r];",
+        "sums[i] = 0.0;",
+        "sums[i] = vec4<f32>(0.0);",
+        "sums[i][j] = vec4<i32>();",
+        "sums[i][j * 2u] += x;",
+        "x = sums[a[i] * 2u];",
+    ] {
         assert_eq!(with(wrong), [3], "{wrong}");
     }
+    let shared = "alias Logits = array<f32, 8>;\nfn f(logit: ptr<function, Logits>) {\n    (*logit)[i * 2u] = x;\n    var own: Logits;\n    own[i * 2u] = y;\n}";
+    assert_eq!(unregistered(shared), [3, 5]);
     for right in
         ["sums[r][c] += a * b;", "tile[r * 2u] = 0.0;", "sums[i] = a[i * 2u];", "my_sums[r * 2u] = 1.0;"]
     {

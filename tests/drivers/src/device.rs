@@ -234,11 +234,11 @@ impl Device {
                 Err((_, error)) => Err(anyhow!("the driver refuses it: {error}")),
                 Ok(pipelines) => {
                     let mut compiled = Compiled { time, ..Compiled::default() };
-                    if let Some(statistics) = &self.statistics {
-                        self.read(statistics, pipelines[0], assembly, &mut compiled)?;
-                    }
+                    let read = self.statistics.as_ref().map_or(Ok(()), |statistics| {
+                        self.read(statistics, pipelines[0], assembly, &mut compiled)
+                    });
                     device.destroy_pipeline(pipelines[0], None);
-                    Ok(compiled)
+                    read.map(|()| compiled)
                 }
             };
             device.destroy_shader_module(module, None);

@@ -145,7 +145,7 @@ fn read_nak(line: &str) -> Option<Read<'_>> {
         return None;
     }
     let target = words.find(|word| word.starts_with('L')).filter(|_| operation == "bra");
-    let uniform = results.trim_start_matches(|c| c == '@' || c == '!').trim().starts_with('u');
+    let uniform = results.trim_start_matches(['@', '!']).trim().starts_with('u');
     Some(Read::Line(Line { operation, scalar: uniform || operation.starts_with("ldc"), target }))
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use lowbit::internals::cases::REGISTRY;
 use lowbit::internals::codec::{CacheType, Codec, Side};
+use lowbit::internals::gpu::Spec;
 use lowbit::internals::gpu::dispatch::{Row, SHIPPED, named};
 use lowbit::internals::gpu::source::FILES;
-use lowbit::internals::gpu::{Reflection, Spec};
 use lowbit::internals::kv::attend;
 
 /// A shader with its kernel's stem.
@@ -95,7 +95,7 @@ fn attends() -> Result<Vec<Spec>> {
     for (keys, values, by_token) in &pairs {
         for spec in attend::VARIANTS {
             let spec = attend::specialized(spec, keys, values, *by_token)?;
-            if Reflection::of(&spec)?.workgroup_bytes <= 32 << 10 {
+            if attend::has_room(&spec)? {
                 specs.push(spec);
             }
         }

@@ -145,7 +145,8 @@ impl Table {
         std::fs::write(&path, text).with_context(|| path.display().to_string())
     }
 
-    /// What is worse here than in `before`: for each shader that both have, in words.
+    /// What is worse here than in `before`, in words: shaders that fail, that spill and did not, or that a device no longer has room
+    /// for; new ones count if they spill.
     pub fn worse_than(&self, before: &Self) -> Vec<String> {
         let same_driver = self.driver == before.driver;
         let mut worse = Vec::new();
@@ -161,6 +162,15 @@ impl Table {
                         Some(why) => why,
                         None => continue,
                     }
+                }
+                (Fate::Compiled(now), None) if !now.is_clean() => {
+                    format!(
+                        "{} spills and {} bytes of private memory, and it is new",
+                        now.spills, now.scratch
+                    )
+                }
+                (Fate::Lacks { lacks }, Some(Fate::Compiled(_))) => {
+                    format!("it needs more {lacks} than before")
                 }
                 _ => continue,
             };
@@ -250,6 +260,9 @@ mod tests {
         assert!(worse("a", numbers(0, 9, 1030)).is_empty());
         assert_eq!(worse("a", numbers(0, 8, 1031)), ["matvec f16: 1031 instructions, 1000 before"]);
         assert_eq!(worse("a", numbers(0, 7, 1000)), ["matvec f16: 7 subgroups at once, 8 before"]);
+        let new = Table { driver: "a".into(), ..Table::default() };
+        assert!(table("a", numbers(0, 8, 1000)).worse_than(&new).is_empty());
+        assert_eq!(table("a", numbers(1, 8, 1000)).worse_than(&new).len(), 1);
         // Another version of the driver counts otherwise, but a spill is a spill.
         assert!(worse("b", numbers(0, 7, 2000)).is_empty());
         assert_eq!(worse("b", numbers(2, 8, 1000)).len(), 1);
@@ -264,6 +277,23 @@ mod tests {
         assert_eq!(failed("died").worse_than(&table("a", numbers(0, 8, 10))), ["matvec f16: died"]);
         assert_eq!(failed("died").worse_than(&Table::default()), ["matvec f16: died"]);
         assert!(failed("died").worse_than(&failed("died")).is_empty());
+        let lacks = Fate::Lacks { lacks: "workgroup memory".into() };
+        let lacking = Table { driver: "a".into(), shaders: [("matvec f16".to_owned(), lacks)].into() };
+        assert_eq!(lacking.worse_than(&table("a", numbers(0, 8, 10))).len(), 1);
+    }
+
+    #[test]
+    fn every_family_that_only_compiles_is_in_the_summary_and_spills_nothing_that_it_is_given() {
+        let text = include_str!("../../../benches/results/compilers/summary.json");
+        let all: BTreeMap<String, Line> = serde_json::from_str(text).unwrap();
+        let families: Vec<&str> =
+            crate::family::FAMILIES.iter().filter(|family| !family.runs).map(|family| family.name).collect();
+        assert_eq!(all.len(), families.len());
+        for name in families {
+            let line = &all[name];
+            assert!(line.shaders > 1000 && line.given > 100, "{name}");
+            assert_eq!((line.failed, line.given_spilled), (0, 0), "{name}");
+        }
     }
 
     #[test]

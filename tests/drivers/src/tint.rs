@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use lowbit::internals::gpu::Reflection;
 use serde::{Deserialize, Serialize};
 
+use crate::child::Ended;
 use crate::family;
 use crate::specs::{self, Shader};
 
@@ -39,16 +41,6 @@ pub struct Summary {
     pub refused: Vec<(String, String)>,
 }
 
-/// A process that ends with its owner.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Compiles every shader.
 pub fn all(folder: &Path, only: &[String]) -> Result<Summary> {
     let mut summary = Summary::default();
@@ -62,14 +54,16 @@ pub fn all(folder: &Path, only: &[String]) -> Result<Summary> {
         }
         asked.push(Asked { label: spec.label(), code: shader.text.clone() });
     }
-    let shaders = serde_json::to_vec(&asked)?;
+    let shaders: Arc<[u8]> = serde_json::to_vec(&asked)?.into();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     let (sender, said) = channel();
     std::thread::spawn(move || {
+        // Browsers open connections that they may never use: each has a thread.
         for stream in listener.incoming().flatten() {
+            let (shaders, sender) = (Arc::clone(&shaders), sender.clone());
             // Whatever goes wrong on a connection, the browser's silence tells.
-            let _ = answer(stream, &shaders, &sender);
+            std::thread::spawn(move || answer(stream, &shaders, &sender));
         }
     });
     let profile = folder.join(format!("profile-{}", std::process::id()));
