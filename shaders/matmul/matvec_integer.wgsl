@@ -32,6 +32,8 @@ const ROWS_PER_GROUP: u32 = WG / LANES * ROWS;
 // Granules of x that a lane holds: all of a pair where many rows use them and there is one column, so that a pair is
 // loaded once; otherwise one, which leaves registers for more lanes.
 const HELD: u32 = select(1u, 4u, COLUMNS == 1u && ROWS > 4u);
+// Rows whose sums are in parts at once.
+const PARTS: u32 = select(ROWS, 1u, HELD == 4u);
 
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> f32 {
     return f32((dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w)));
@@ -49,8 +51,8 @@ fn matvec_integer(
         var sums: array<array<f32, COLUMNS>, ROWS>;
         for (var at = lane % LANES; at < params.pairs; at += LANES) {
             // Of the half that is being summed, the first granule; of the pair, the first half.
-            var granules: array<array<f32, COLUMNS>, ROWS>;
-            var halves: array<array<f32, COLUMNS>, ROWS>;
+            var granules: array<array<f32, COLUMNS>, PARTS>;
+            var halves: array<array<f32, COLUMNS>, PARTS>;
             for (var start = 0u; start < 4u; start += HELD) {
                 var factor: array<array<vec4<u32>, HELD>, COLUMNS>;
                 var scale: array<array<f32, HELD>, COLUMNS>;
@@ -77,13 +79,13 @@ fn matvec_integer(
                                 sum += offset_of(pair, g) * whole[c][i];
                             }
                             if (g % 2u == 0u) {
-                                granules[r][c] = sum;
+                                granules[r % PARTS][c] = sum;
                             } else {
-                                let half = scale[c][i] * (granules[r][c] + sum);
+                                let half = scale[c][i] * (granules[r % PARTS][c] + sum);
                                 if (g == 1u) {
-                                    halves[r][c] = half;
+                                    halves[r % PARTS][c] = half;
                                 } else {
-                                    sums[r][c] += halves[r][c] + half;
+                                    sums[r][c] += halves[r % PARTS][c] + half;
                                 }
                             }
                         }
