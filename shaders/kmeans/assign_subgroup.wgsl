@@ -65,7 +65,6 @@ fn assign_subgroup(
     for (var i = 0u; i < POINTS; i++) {
         best_score[i] = HUGE;
         second_score[i] = HUGE;
-        best_label[i] = 0u;
     }
     var most = 0.0;
     var square: array<f32, POINTS>;

@@ -43,7 +43,7 @@ fn matmul_subgroup(
     let first = tile_at.x * ROWS_PER_GROUP;
     let column = tile_at.y * COLUMNS_PER_GROUP;
     let mine = subgroup_lane % 8u;
-    var sums: array<array<f32, POINTS>, ROWS_PER_GROUP>;
+    var sums: array<array<array<f32, POINTS>, 8>, BLOCKS>;
     for (var pair_at = 0u; pair_at < params.pairs; pair_at++) {
         for (var at = lane; at < ROWS_PER_GROUP * 4u; at += WG) {
             let g = at % 4u;
@@ -72,25 +72,27 @@ fn matmul_subgroup(
                 for (var r = 0u; r < 8u; r++) {
                     let a = subgroupShuffle(loaded, r);
                     for (var i = 0u; i < POINTS; i++) {
-                        sums[block * 8u + r][i] = add_product(sums[block * 8u + r][i], a, b[i]);
+                        sums[block][r][i] = add_product(sums[block][r][i], a, b[i]);
                     }
                 }
             }
         }
         workgroupBarrier();
     }
-    for (var r = 0u; r < ROWS_PER_GROUP; r++) {
-        let row = first + r;
-        if (row < params.rows) {
-            // What changes no sum, not even one of -0.
-            var of_row = -0.0;
-            if (params.biases > 0u) {
-                of_row = bias[params.first_row + row];
-            }
-            for (var i = 0u; i < POINTS; i++) {
-                let at = column + i * WG + lane;
-                if (at < params.n) {
-                    y[row * params.n + at] = sums[r][i] + of_row;
+    for (var block = 0u; block < BLOCKS; block++) {
+        for (var r = 0u; r < 8u; r++) {
+            let row = first + block * 8u + r;
+            if (row < params.rows) {
+                // What changes no sum, not even one of -0.
+                var of_row = -0.0;
+                if (params.biases > 0u) {
+                    of_row = bias[params.first_row + row];
+                }
+                for (var i = 0u; i < POINTS; i++) {
+                    let at = column + i * WG + lane;
+                    if (at < params.n) {
+                        y[row * params.n + at] = sums[block][r][i] + of_row;
+                    }
                 }
             }
         }
