@@ -5,6 +5,7 @@
 //! Contract: f32; products are added four at a time, in order.
 //! Oracle: src/oracle/matmul.rs    Needs: no optional feature
 //!
+//! use lib/bias
 //! use lib/grid
 //! use lib/product
 //! slot format
@@ -90,11 +91,7 @@ fn matmul(
     for (var i = 0u; i < TM; i++) {
         let row = first + row_lane + i * DOWN;
         if (row < params.rows) {
-            // What changes no sum, not even one of -0.
-            var of_row = -0.0;
-            if (params.biases > 0u) {
-                of_row = bias[params.first_row + row];
-            }
+            let of_row = bias_of(row);
             for (var j = 0u; j < TN; j++) {
                 let at = column + column_lane + j * ACROSS;
                 if (at < params.n) {

@@ -5,6 +5,7 @@
 //! Contract: exact integer products of 16 codes; their scaled sums are f32, added in order.
 //! Oracle: src/oracle/matmul_integer.rs    Needs: no optional feature
 //!
+//! use lib/bias
 //! use lib/grid
 //! slot format
 
@@ -100,11 +101,7 @@ fn matmul_integer(
     for (var i = 0u; i < TM; i++) {
         let row = first + row_lane + i * DOWN;
         if (row < params.rows) {
-            // What changes no sum, not even one of -0.
-            var of_row = -0.0;
-            if (params.biases > 0u) {
-                of_row = bias[params.first_row + row];
-            }
+            let of_row = bias_of(row);
             for (var j = 0u; j < TN; j++) {
                 let at = column + column_lane + j * ACROSS;
                 if (at < params.n) {

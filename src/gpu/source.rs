@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 
 /// What [`read_from`] read.
-static READ: OnceLock<Vec<(&str, String)>> = OnceLock::new();
+static READ: OnceLock<Vec<(&str, &str)>> = OnceLock::new();
 
 /// Takes the texts of all shaders from the files of this folder from now on, in this process: for tools that try changes of them
 /// without building the crate anew.
@@ -24,9 +24,11 @@ static READ: OnceLock<Vec<(&str, String)>> = OnceLock::new();
 pub fn read_from(folder: &Path) -> Result<()> {
     let read = |&(name, _): &(&'static str, &str)| {
         let path = folder.join(name).with_extension("wgsl");
-        Ok((name, std::fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?))
+        let text = std::fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?;
+        // It is read once, and stays as long as the process.
+        Ok((name, &*text.leak()))
     };
-    let all: Vec<(&str, String)> = FILES.iter().map(read).collect::<Result<_>>()?;
+    let all: Vec<(&str, &str)> = FILES.iter().map(read).collect::<Result<_>>()?;
     // A second folder would change what was read already.
     READ.set(all).map_err(|_| Error::Input("the shaders were read from a folder before".into()))
 }
@@ -127,14 +129,7 @@ impl Spec {
 
     /// The whole WGSL text.
     pub fn assemble(&self) -> Result<String> {
-        match READ.get() {
-            None => assemble(self, FILES),
-            Some(read) => {
-                let files: Vec<(&str, &str)> =
-                    read.iter().map(|(name, text)| (*name, text.as_str())).collect();
-                assemble(self, &files)
-            }
-        }
+        assemble(self, READ.get().map_or(FILES, Vec::as_slice))
     }
 }
 

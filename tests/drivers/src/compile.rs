@@ -21,13 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub const SLOW: Duration = Duration::from_secs(3);
 
 /// What to compile, and what to keep of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Wanted {
-    /// Words that labels must have.
+    /// Only shaders with this word in their label, or of this kernel; may be given several times
+    #[arg(long, value_name = "WORD")]
     pub only: Vec<String>,
-    /// Where assembly goes, a file for each shader.
+    /// Write each shader's assembly into this folder
+    #[arg(long, value_name = "FOLDER")]
     pub assembly: Option<PathBuf>,
-    /// Shaders of this folder instead of those that the program was built with.
+    /// Take the shaders of this folder instead of those that were built in
+    #[arg(long, value_name = "FOLDER")]
     pub shaders: Option<PathBuf>,
 }
 
@@ -49,7 +52,10 @@ pub fn all(family: &Family, folder: &Path, wanted: &Wanted) -> Result<Compiled> 
     let shaders = specs::all(&wanted.only)?;
     let outcomes: Vec<Outcome<Line>> = child::run(shaders.len(), PATIENCE, |from| {
         let mut command = family.command(folder)?;
-        command.arg("child-compile").arg(from.to_string()).args(&wanted.only);
+        command.arg("child-compile").arg(from.to_string());
+        for word in &wanted.only {
+            command.arg("--only").arg(word);
+        }
         if let Some(folder) = &wanted.assembly {
             command.arg("--assembly").arg(folder);
         }

@@ -46,7 +46,7 @@ enum What {
         /// Drivers; all that only compile if none is given
         families: Vec<String>,
         #[command(flatten)]
-        wanted: Shaders,
+        wanted: compile::Wanted,
         /// Write the tables instead
         #[arg(long)]
         write: bool,
@@ -56,7 +56,7 @@ enum What {
         /// Drivers; lavapipe and swiftshader if none is given
         families: Vec<String>,
         #[command(flatten)]
-        cases: Cases,
+        cases: verify::Wanted,
     },
     /// What a machine that is not here should take, by the committed tables: predictions
     Model {
@@ -71,7 +71,7 @@ enum What {
         /// The kernel
         stem: String,
         #[command(flatten)]
-        wanted: Shaders,
+        wanted: compile::Wanted,
         /// How often each is run
         #[arg(long, default_value_t = 10)]
         rounds: usize,
@@ -79,54 +79,20 @@ enum What {
     /// Chromium's WGSL compiler
     Tint {
         #[command(flatten)]
-        wanted: Shaders,
+        wanted: compile::Wanted,
     },
     #[command(hide = true)]
     ChildCompile {
         from: usize,
-        only: Vec<String>,
-        #[arg(long)]
-        assembly: Option<PathBuf>,
-        #[arg(long)]
-        shaders: Option<PathBuf>,
+        #[command(flatten)]
+        wanted: compile::Wanted,
     },
     #[command(hide = true)]
     ChildVerify {
         from: usize,
-        stems: Vec<String>,
-        #[arg(long)]
-        share: usize,
-        #[arg(long)]
-        matrices: bool,
-        #[arg(long)]
-        shaders: Option<PathBuf>,
+        #[command(flatten)]
+        cases: verify::Wanted,
     },
-}
-
-#[derive(clap::Args)]
-struct Shaders {
-    /// Only shaders with this word in their label, or of this kernel; may be given several times
-    #[arg(long, value_name = "WORD")]
-    only: Vec<String>,
-    /// Write each shader's assembly into this folder
-    #[arg(long, value_name = "FOLDER")]
-    assembly: Option<PathBuf>,
-    /// Take the shaders of this folder instead of those that were built in
-    #[arg(long, value_name = "FOLDER")]
-    shaders: Option<PathBuf>,
-}
-
-#[derive(clap::Args)]
-struct Cases {
-    /// Only this kernel; may be given several times
-    #[arg(long, value_name = "STEM")]
-    only: Vec<String>,
-    /// One of so many cases
-    #[arg(long, default_value_t = 1)]
-    share: usize,
-    /// Take the shaders of this folder instead of those that were built in
-    #[arg(long, value_name = "FOLDER")]
-    shaders: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -167,45 +133,31 @@ fn run(arguments: &Arguments) -> Result<bool> {
             if let Some(folder) = &wanted.assembly {
                 std::fs::create_dir_all(folder)?;
             }
-            let wanted = compile::Wanted {
-                only: wanted.only.clone(),
-                assembly: wanted.assembly.clone(),
-                shaders: wanted.shaders.clone(),
-            };
             read_shaders(wanted.shaders.as_deref())?;
-            compile(folder, &chosen, &wanted, *write, Strict::Always)
+            compile(folder, &chosen, wanted, *write, Strict::Always)
         }
         What::Verify { families, cases } => {
             let names = ["lavapipe", "swiftshader"].map(str::to_owned);
             let families = chosen(if families.is_empty() { &names } else { families })?;
-            let wanted = verify::Wanted {
-                stems: cases.only.clone(),
-                share: cases.share,
-                matrices: false,
-                shaders: cases.shaders.clone(),
-            };
             read_shaders(cases.shaders.as_deref())?;
-            verify(folder, &families, &wanted)
+            verify(folder, &families, cases)
         }
         What::Tint { wanted } => {
             read_shaders(wanted.shaders.as_deref())?;
             tint(folder, &wanted.only)
         }
-        What::ChildCompile { from, only, assembly, shaders } => {
-            read_shaders(shaders.as_deref())?;
-            let wanted = compile::Wanted { only: only.clone(), assembly: assembly.clone(), shaders: None };
-            compile::serve(*from, &wanted).map(|()| true)
+        What::ChildCompile { from, wanted } => {
+            read_shaders(wanted.shaders.as_deref())?;
+            compile::serve(*from, wanted).map(|()| true)
         }
         What::Model { machines, all } => model(machines, *all).map(|()| true),
         What::Time { stem, wanted, rounds } => {
             read_shaders(wanted.shaders.as_deref())?;
             verify::time(stem, &wanted.only, *rounds).map(|()| true)
         }
-        What::ChildVerify { from, stems, share, matrices, shaders } => {
-            read_shaders(shaders.as_deref())?;
-            let (stems, share, matrices) = (stems.clone(), *share, *matrices);
-            let wanted = verify::Wanted { stems, share, matrices, shaders: None };
-            verify::serve(*from, &wanted).map(|()| true)
+        What::ChildVerify { from, cases } => {
+            read_shaders(cases.shaders.as_deref())?;
+            verify::serve(*from, cases).map(|()| true)
         }
     }
 }

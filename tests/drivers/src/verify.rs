@@ -18,15 +18,19 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const FOLD: u32 = 2;
 
 /// Which cases.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Wanted {
-    /// Stems; all if there are none.
+    /// Only this kernel; may be given several times
+    #[arg(long = "only", value_name = "STEM")]
     pub stems: Vec<String>,
-    /// One of so many cases of each kernel.
+    /// One of so many cases of each kernel
+    #[arg(long, default_value_t = 1)]
     pub share: usize,
-    /// Only what needs cooperative matrices.
+    /// Only what needs cooperative matrices
+    #[arg(long)]
     pub matrices: bool,
-    /// Shaders of this folder instead of those that the program was built with.
+    /// Take the shaders of this folder instead of those that were built in
+    #[arg(long, value_name = "FOLDER")]
     pub shaders: Option<PathBuf>,
 }
 
@@ -84,7 +88,9 @@ pub fn all(family: &Family, folder: &Path, wanted: &Wanted) -> Result<Summary> {
         if let Some(folder) = &wanted.shaders {
             command.arg("--shaders").arg(folder);
         }
-        command.args(&wanted.stems);
+        for stem in &wanted.stems {
+            command.arg("--only").arg(stem);
+        }
         Ok(command)
     })?;
     let mut summary = Summary::default();
