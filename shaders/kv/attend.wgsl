@@ -246,13 +246,7 @@ fn attend(
     let first = min(span.first + split * params.split_tokens, span.tokens);
     let end = min(first + params.split_tokens, span.tokens);
     let quads = DIM / 4u;
-    if ((is_turbo(KEY) || is_turbo(VALUE)) && lane < 32u) {
-        let code_type = select(VALUE, KEY, lane < 16u);
-        let code = min(lane % 16u, 2u * half_count(code_type) - 1u);
-        let size = sizes[lane / 16u * 8u + size_of_code(code_type, code)];
-        centroids[lane] = select(size, -size, code < half_count(code_type));
-    }
-
+    set_centroids(lane, KEY, VALUE);
     for (var i = lane; i < HEADS * QUADS; i += WG) {
         let head = first_head + min(i / QUADS, heads - 1u);
         let at = (sequence * params.kv_heads + kv_head) * params.heads + head;

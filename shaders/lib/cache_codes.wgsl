@@ -1,3 +1,4 @@
+//! slot centroids
 // Codes of a cache as numbers, before their scales. A chunk is 16 neighbouring values of a token; `code` is the number of the
 // codec::CacheType, known when the pipeline is made. src/codec says what codes mean, src/codec/pack.rs how
 // they lie in words.
@@ -10,9 +11,6 @@ const KIVI2: u32 = 5u;
 const TURBO4: u32 = 6u;
 const TURBO3: u32 = 7u;
 const TURBO2: u32 = 8u;
-
-// Centroids by their codes, those of keys and from 16 on those of values.
-var<workgroup> centroids: array<f32, 32>;
 
 // Words of a chunk, the second plane of 3 bits not counted.
 fn words_of_chunk(code: u32) -> u32 {
@@ -44,23 +42,13 @@ fn fp8_values(word: u32) -> vec4<f32> {
     return select(size, -size, code >= vec4(0x80u));
 }
 
-// Which of a type's eight sizes, rising, a code stands for: codes count up through as many negative centroids as positive ones.
-fn size_of_code(code_type: u32, code: u32) -> u32 {
-    let positive = half_count(code_type);
-    return select(positive - 1u - code, code - positive, code >= positive);
-}
-
 fn half_count(code: u32) -> u32 {
     return select(select(2u, 4u, code == TURBO3), 8u, code == TURBO4);
 }
 
-fn centroids_of(codes: u32, first: u32) -> vec4<f32> {
-    let at = unpack4xU8(codes) + vec4(first);
-    return vec4(centroids[at.x], centroids[at.y], centroids[at.z], centroids[at.w]);
-}
-
 // The values of vec4 number `quad` of chunk number `at` of a token. Halves take two words; the second word of three bits is that
-// of their second plane. `first` is where the centroids begin.
+// of their second plane. `first` is where the centroids of the type's side
+// begin.
 fn values_of(code: u32, at: u32, quad: u32, words: vec2<u32>, first: u32) -> vec4<f32> {
     let four_bits = (words.x >> (4u * (quad % 2u))) & 0x0f0f0f0fu;
     let two_bits = (words.x >> (2u * quad)) & 0x03030303u;
@@ -71,11 +59,11 @@ fn values_of(code: u32, at: u32, quad: u32, words: vec2<u32>, first: u32) -> vec
         case Q4_0: { return vec4<f32>(unpack4xU8(four_bits)) - 8.0; }
         case KIVI4: { return vec4<f32>(unpack4xU8(four_bits)); }
         case KIVI2: { return vec4<f32>(unpack4xU8(two_bits)); }
-        case TURBO4: { return centroids_of(four_bits, first); }
+        case TURBO4: { return centroids_of(four_bits, code, first); }
         case TURBO3: {
             let high = (words.y >> (4u * (at % 2u) + quad)) & 0x01010101u;
-            return centroids_of(two_bits | (high << 2u), first);
+            return centroids_of(two_bits | (high << 2u), code, first);
         }
-        default: { return centroids_of(two_bits, first); }
+        default: { return centroids_of(two_bits, code, first); }
     }
 }

@@ -24,17 +24,19 @@ pub const ENTRY: Entry = Entry {
 };
 
 /// Types of keys and values, the dimension and the variant: each pipeline is one of these, since a driver takes seconds to
-/// compile one. Every type is among the keys and among the values once; every dimension and every variant occurs.
-const PIPELINES: [(CacheType, CacheType, u64, usize); 9] = [
+/// compile one. Every type is among the keys and among the values; every dimension and every variant's tile occurs, and every turbo
+/// type with its centroids in memory (of latents too) and selected.
+const PIPELINES: [(CacheType, CacheType, u64, usize); 10] = [
     (CacheType::F16, CacheType::F16, 64, 3),
-    (CacheType::Q8_0, CacheType::Turbo3, 128, 1),
+    (CacheType::Q8_0, CacheType::Turbo3, 128, 5),
     (CacheType::Q4_0, CacheType::Q8_0, 96, 0),
     (CacheType::Fp8, CacheType::Fp8, 128, 2),
     (CacheType::Kivi4, CacheType::Kivi4, 256, 1),
     (CacheType::Kivi2, CacheType::Q4_0, 128, 0),
     (CacheType::Turbo4, CacheType::Kivi2, 80, 2),
-    (CacheType::Turbo3, CacheType::Turbo4, 64, 1),
+    (CacheType::Turbo3, CacheType::Turbo4, 64, 7),
     (CacheType::Turbo2, CacheType::Turbo2, 32, 0),
+    (CacheType::Turbo2, CacheType::Turbo2, 128, 6),
 ];
 
 fn tests() -> Vec<Box<dyn Case>> {
@@ -317,8 +319,7 @@ impl Case for Attending {
 
     fn suits(&self, spec: &Spec) -> bool {
         let (Ok(keys), Ok(values)) = (self.codec(Side::Keys), self.codec(Side::Values)) else { return false };
-        // Heads of any dimension fit.
-        self.rope.is_none() || fits(spec, &keys, &values).is_ok_and(|fits| fits)
+        fits(spec, &keys, &values).is_ok_and(|fits| fits)
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {

@@ -19,6 +19,7 @@ pub(crate) mod verify;
 
 pub use buffer::Buffer;
 pub use context::{AdapterReport, Context, Listener, Options, adapters};
+pub use stop::Heeding;
 
 pub(crate) use buffer::Readback;
 pub(crate) use kernel::{Bound, Kernel, OpKind, ParamType, Work, params};

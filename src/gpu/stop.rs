@@ -10,8 +10,9 @@ use crate::{Error, Result};
 /// What [`Context::heed`] was given last.
 pub(super) type Stop = Mutex<Option<Arc<AtomicBool>>>;
 
-/// While it lives, a device heeds a request to end.
-pub(crate) struct Heeding<'a>(&'a Context);
+/// While it lives, a device heeds a request to end ([`Context::heed`]).
+#[derive(Debug)]
+pub struct Heeding<'a>(&'a Context);
 
 impl Drop for Heeding<'_> {
     fn drop(&mut self) {
@@ -20,8 +21,10 @@ impl Drop for Heeding<'_> {
 }
 
 impl Context {
-    /// Has long work on this device end once `stop` is set, for as long as what this returns lives.
-    pub(crate) fn heed(&self, stop: &Arc<AtomicBool>) -> Heeding<'_> {
+    /// Has long work on this device end with [`Error::Interrupted`] once `stop` is set, from another thread or a signal handler,
+    /// for as long as what this returns lives. The last one that was given counts, in all threads.
+    #[must_use = "the request is heeded only while this lives"]
+    pub fn heed(&self, stop: &Arc<AtomicBool>) -> Heeding<'_> {
         *lock(&self.stop) = Some(Arc::clone(stop));
         Heeding(self)
     }

@@ -309,6 +309,10 @@ impl<'a> Lloyd<'a> {
                 running,
             });
             labels_current = !empty && done.iter().all(|control| control.state == LABELS_UNCHANGED);
+            // What keeps checkpoints ends where it has written one.
+            if keeping.is_none() {
+                labeller.gpu.go_on(|| format!("after {n_iter} iterations"))?;
+            }
         }
         let ended: u64 = done.iter().map(|control| u64::from(control.n_iter)).sum();
         for (_, labeller) in self.placed() {

@@ -424,6 +424,7 @@ impl MiniBatchKMeans {
                     inertia: None,
                     running: 1,
                 });
+                gpu.go_on(|| format!("after {done} batches"))?;
             }
         }
         let looped = looped.elapsed().as_secs_f64();

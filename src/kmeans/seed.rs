@@ -298,6 +298,7 @@ impl Seed {
             batch.took(from.elapsed(), to_u32(size, "the steps")?);
             done += size;
             progress(Progress::Seeding { chosen: done as usize, of: k as usize })?;
+            gpu.go_on(|| "while the first centroids were chosen".into())?;
         }
         state.chosen.read(gpu)
     }

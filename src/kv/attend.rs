@@ -13,15 +13,21 @@ use crate::oracle;
 use crate::random::Random;
 use crate::{Error, Result};
 
-/// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries. The
-/// first runs on every adapter; what memory the others need depends on the dimensions ([`fits`]).
+/// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries, and
+/// centroids of turbo types come from workgroup memory or from selections. The first runs on every adapter; what memory the others
+/// need depends on the dimensions, and which differ on the types ([`fits`]).
 pub const VARIANTS: &[Spec] = &[
-    ATTEND.consts(&[("HEADS", 1), ("TOKENS", 4)]),
-    ATTEND.consts(&[("HEADS", 4), ("TOKENS", 1)]),
-    ATTEND.consts(&[("HEADS", 4), ("TOKENS", 4)]),
-    ATTEND.consts(&[("HEADS", 8), ("TOKENS", 2)]),
+    SHARED.consts(&[("HEADS", 1), ("TOKENS", 4)]),
+    SHARED.consts(&[("HEADS", 4), ("TOKENS", 1)]),
+    SHARED.consts(&[("HEADS", 4), ("TOKENS", 4)]),
+    SHARED.consts(&[("HEADS", 8), ("TOKENS", 2)]),
+    SELECTED.consts(&[("HEADS", 1), ("TOKENS", 4)]),
+    SELECTED.consts(&[("HEADS", 4), ("TOKENS", 1)]),
+    SELECTED.consts(&[("HEADS", 4), ("TOKENS", 4)]),
+    SELECTED.consts(&[("HEADS", 8), ("TOKENS", 2)]),
 ];
-const ATTEND: Spec = Spec::new("kv/attend");
+const SHARED: Spec = Spec::new("kv/attend").slot("centroids", "lib/centroids_shared");
+const SELECTED: Spec = Spec::new("kv/attend").slot("centroids", "lib/centroids_selected");
 
 /// For few tokens, as those are that stay f16.
 pub const SHORT: Spec = VARIANTS[1];
@@ -171,10 +177,10 @@ pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Res
         let shader = Reflection::of(spec)?;
         let [own, tokens] = [shader.constant("HEADS")?, shader.constant("TOKENS")?].map(u64::from);
         if own <= 2 * heads.each && fits(spec, keys, values)? {
-            list.push((own.min(heads.each), tokens, *spec));
+            list.push((own.min(heads.each), tokens, selects(spec) == gpu.adapter.is_software(), *spec));
         }
     }
-    list.sort_by_key(|&(own, tokens, _)| std::cmp::Reverse((own, tokens)));
+    list.sort_by_key(|&(own, tokens, suited, _)| std::cmp::Reverse((own, tokens, suited)));
     let list: Vec<Spec> = list.into_iter().map(|(.., spec)| spec).collect();
     let mut trial = None;
     let attempt = |spec: &Spec| {
@@ -320,7 +326,13 @@ const MEMORY: u32 = 16 << 10;
 /// # Errors
 /// Those of [`Attend::load`], but for the device's.
 pub fn fits(spec: &Spec, keys: &Codec, values: &Codec) -> Result<bool> {
-    has_room(&specialized(spec, keys, values, false)?)
+    let alike = selects(spec) && ![keys, values].iter().any(|codec| codec.ty().is_turbo());
+    Ok(!alike && has_room(&specialized(spec, keys, values, false)?)?)
+}
+
+/// Whether centroids come from selections.
+fn selects(spec: &Spec) -> bool {
+    spec.slots == SELECTED.slots
 }
 
 /// Whether a specialized `spec` has workgroup memory for its vectors, and lanes for a value of a token: at least as many as it has
@@ -328,7 +340,7 @@ pub fn fits(spec: &Spec, keys: &Codec, values: &Codec) -> Result<bool> {
 ///
 /// # Errors
 /// [`Error::Shader`] if it is none of `attend`.
-pub fn has_room(spec: &Spec) -> Result<bool> {
+fn has_room(spec: &Spec) -> Result<bool> {
     let shader = Reflection::of(spec)?;
     let parts = shader.constant("DIM")? / 4 / shader.constant("PART")?;
     let lanes = shader.constant("HEADS")?..=shader.constant("WG")?;
@@ -535,13 +547,14 @@ mod tests {
     fn variants_fit_into_the_memory_of_every_adapter() {
         for dim in HEAD_DIMS {
             let [keys, values] = [Side::Keys, Side::Values].map(|side| heads(CacheType::Q8_0, side, dim));
-            assert!(VARIANTS.iter().all(|spec| fits(spec, &keys, &values).unwrap()), "{dim}");
+            let fit = |spec: &&Spec| fits(spec, &keys, &values).unwrap();
+            assert_eq!(VARIANTS.iter().filter(fit).count(), VARIANTS.len() / 2, "{dim}");
         }
         for rank in LATENT_DIMS {
             let rope = heads(CacheType::F16, Side::Keys, 64);
             let latents = Codec::latent(CacheType::Turbo4, rank).unwrap();
             let fit = VARIANTS.iter().map(|spec| fits(spec, &rope, &latents).unwrap());
-            assert_eq!(fit.collect::<Vec<_>>(), [true, true, true, rank == 256], "{rank}");
+            assert_eq!(fit.collect::<Vec<_>>(), [[true, true, true, rank == 256]; 2].concat(), "{rank}");
         }
     }
 

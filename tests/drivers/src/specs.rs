@@ -94,9 +94,8 @@ fn attends() -> Result<Vec<Spec>> {
     let mut specs = Vec::new();
     for (keys, values, by_token) in &pairs {
         for spec in attend::VARIANTS {
-            let spec = attend::specialized(spec, keys, values, *by_token)?;
-            if attend::has_room(&spec)? {
-                specs.push(spec);
+            if attend::fits(spec, keys, values)? {
+                specs.push(attend::specialized(spec, keys, values, *by_token)?);
             }
         }
     }

@@ -1,0 +1,73 @@
+"""Arrays of others as lowbit takes them.
+
+One rule: float32, float16, uint8 and int8 stay what they are, and go in without a copy if they are C-contiguous and of the
+machine's byte order; every other kind of number becomes float32. Complex numbers, objects and sparse matrices are refused.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+
+from . import _lowbit
+
+# What a device has as it is.
+KEPT = (np.float32, np.float16, np.uint8, np.int8)
+
+
+def as_array(x: Any) -> np.ndarray:
+    """`x` as a numpy array: whatever has ``__array__``, or ``__dlpack__`` with memory of the host."""
+    if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
+        return np.asarray(x)
+    if hasattr(x, "__dlpack__"):
+        return np.from_dlpack(x)
+    return np.asarray(x)
+
+
+def as_kept(x: np.ndarray) -> np.ndarray:
+    """`x` C-contiguous and of one of the types of :data:`KEPT`: without a copy where it is."""
+    dtype = x.dtype if x.dtype.newbyteorder("=") in KEPT else np.dtype(np.float32)
+    return np.ascontiguousarray(x, dtype=dtype.newbyteorder("="))
+
+
+def as_float32(x: Any) -> np.ndarray:
+    """`x` as C-contiguous float32."""
+    return np.ascontiguousarray(as_array(x), dtype=np.float32)
+
+
+def rows_of(x: np.ndarray) -> Any:
+    """What the library takes for the matrix `x`: itself, or the file that it is a map of.
+
+    The pages of a memory map count as memory of the process as long as they are mapped and there is room; read as a file, they
+    do not.
+    """
+    x = as_kept(x)
+    at = _file_of(x)
+    if at is None:
+        return x
+    path, offset = at
+    return _lowbit.FileRows(path, offset, x.shape[0], x.shape[1], x.dtype.name)
+
+
+def _file_of(x: np.ndarray) -> tuple[str, int] | None:
+    """The file that C-contiguous `x` maps, and where in it `x` begins; none if it is no map, or may differ from the file."""
+    base: Any = x
+    mapped = None
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            mapped = base
+        base = base.base
+    # What was changed in a copy-on-write map is not in the file.
+    if mapped is None or not isinstance(base, mmap.mmap) or mapped.filename is None or mapped.mode == "c":
+        return None
+    if mapped.mode != "r":
+        mapped.flush()
+    # A view keeps the offset of the array that it was made of, so the address in the mapping counts.
+    begin = int(mapped.offset) - int(mapped.offset) % mmap.ALLOCATIONGRANULARITY
+    return str(mapped.filename), begin + _address(x) - _address(np.frombuffer(base, dtype=np.uint8))
+
+
+def _address(x: np.ndarray) -> int:
+    return int(x.__array_interface__["data"][0])

@@ -1,0 +1,35 @@
+"""What is told of a fit while it runs: to a callback, to a bar of tqdm, or on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+
+@contextmanager
+def told(progress: Any, verbose: bool | int, max_iter: int) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """A function that the library calls with what it has to say, or none if nobody listens."""
+    bar = None
+    if progress is True:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError("progress=True shows a bar of tqdm: pip install lowbit[progress]") from error
+        bar = tqdm(total=max_iter, unit="iteration")
+
+    def tell(news: dict[str, Any]) -> None:
+        if callable(progress):
+            progress(news)
+        if bar is not None and news["step"] == "iterating":
+            bar.update(news["n_iter"] - bar.n)
+            bar.set_postfix(inertia=news["inertia"], changed=news["changed"])
+        if verbose and news["step"] == "iterating":
+            inertia = "" if news["inertia"] is None else f", inertia {news['inertia']}"
+            print(f"Iteration {news['n_iter']}{inertia}, {news['changed']} labels changed.", flush=True)
+
+    try:
+        yield tell if callable(progress) or bar is not None or verbose else None
+    finally:
+        if bar is not None:
+            bar.close()

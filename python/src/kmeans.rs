@@ -1,0 +1,323 @@
+//! k-means over arrays. What Python passes has been checked by py/lowbit, and is checked again by the library.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lowbit::io::npy::Matrix;
+use lowbit::kmeans::{Checkpoints, Empty, Fitted, Init, KMeans, Metric, MiniBatchKMeans, Progress};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::arrays::{Array, Heeded};
+use crate::devices::device;
+use crate::run::{Watch, run};
+
+/// Settings as Python has them.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct Settings<'py> {
+    k: usize,
+    init: First<'py>,
+    metric: String,
+    empty: String,
+    n_init: u32,
+    seed: u64,
+    max_iter: u32,
+    tol: f64,
+    memory: Option<u64>,
+    adapter: Option<String>,
+}
+
+/// A method's name, or centroids.
+#[derive(FromPyObject)]
+enum First<'py> {
+    Method(String),
+    Given(PyReadonlyArray2<'py, f32>),
+}
+
+impl First<'_> {
+    fn get(&self) -> PyResult<Init> {
+        match self {
+            Self::Method(name) => Ok(match name.as_str() {
+                "k-means++" => Init::PlusPlus,
+                "k-means||" => Init::Parallel,
+                "random" => Init::Random,
+                other => {
+                    return Err(PyValueError::new_err(format!(
+                        "init is {other:?}: expected \"k-means++\", \"k-means||\", \"random\" or centroids"
+                    )));
+                }
+            }),
+            Self::Given(given) => Ok(Init::Centroids(matrix(given)?)),
+        }
+    }
+}
+
+fn matrix(array: &PyReadonlyArray2<'_, f32>) -> PyResult<Matrix> {
+    let values = array.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?.to_vec();
+    Ok(Matrix { rows: array.shape()[0], cols: array.shape()[1], values })
+}
+
+fn metric(name: &str) -> PyResult<Metric> {
+    Ok(match name {
+        "euclidean" => Metric::Euclidean,
+        "cosine" => Metric::Cosine,
+        "dot" => Metric::Dot,
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "metric is {other:?}: expected \"euclidean\", \"cosine\" or \"dot\""
+            )));
+        }
+    })
+}
+
+fn empty(name: &str) -> PyResult<Empty> {
+    Ok(match name {
+        "farthest" => Empty::Farthest,
+        "split-largest" => Empty::SplitLargest,
+        "keep" => Empty::Keep,
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "empty is {other:?}: expected \"farthest\", \"split-largest\" or \"keep\""
+            )));
+        }
+    })
+}
+
+impl Settings<'_> {
+    fn kmeans(&self) -> PyResult<KMeans> {
+        let settings = KMeans::new(self.k)
+            .init(self.init.get()?)
+            .metric(metric(&self.metric)?)
+            .empty(empty(&self.empty)?)
+            .n_init(self.n_init)
+            .seed(self.seed)
+            .max_iter(self.max_iter)
+            .tol(self.tol);
+        Ok(match self.memory {
+            Some(bytes) => settings.memory(bytes),
+            None => settings,
+        })
+    }
+}
+
+/// What a callback is given: (step, number, of, changed, shift, inertia), None where there is no such thing.
+fn say(watch: &Watch, progress: Progress) {
+    watch.say(|py| {
+        let news = PyDict::new(py);
+        match progress {
+            Progress::Seeding { chosen, of } => {
+                news.set_item("step", "seeding")?;
+                news.set_item("chosen", chosen)?;
+                news.set_item("of", of)?;
+            }
+            Progress::Iterating { n_iter, changed, shift, inertia, running } => {
+                news.set_item("step", "iterating")?;
+                news.set_item("n_iter", n_iter)?;
+                news.set_item("changed", changed)?;
+                news.set_item("shift", shift)?;
+                news.set_item("inertia", inertia)?;
+                news.set_item("running", running)?;
+            }
+            _ => news.set_item("step", "other")?,
+        }
+        Ok(news.into_any().unbind())
+    });
+}
+
+/// What a fit gave, as a dict.
+fn fitted<'py>(py: Python<'py>, fitted: Fitted) -> PyResult<Bound<'py, PyDict>> {
+    let result = PyDict::new(py);
+    result.set_item("cluster_centers", array(py, fitted.cluster_centers)?)?;
+    result.set_item("labels", PyArray1::from_vec(py, fitted.labels))?;
+    result.set_item("inertia", fitted.inertia)?;
+    result.set_item("n_iter", fitted.n_iter)?;
+    result.set_item("converged", fitted.converged)?;
+    result.set_item("distinct_clusters", fitted.distinct_clusters)?;
+    result.set_item("notices", fitted.notices)?;
+    Ok(result)
+}
+
+fn array(py: Python<'_>, matrix: Matrix) -> PyResult<Bound<'_, PyArray2<f32>>> {
+    PyArray1::from_vec(py, matrix.values).reshape([matrix.rows, matrix.cols])
+}
+
+/// Where a fit keeps its state.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct Kept {
+    path: PathBuf,
+    seconds: f64,
+    resume: bool,
+}
+
+/// Fits k-means: see `lowbit.KMeans.fit`.
+#[pyfunction]
+#[pyo3(signature = (x, settings, weights=None, checkpoint=None, callback=None))]
+pub fn kmeans_fit<'py>(
+    py: Python<'py>,
+    x: Array<'_>,
+    settings: Settings<'_>,
+    weights: Option<PyReadonlyArray1<'_, f32>>,
+    checkpoint: Option<Kept>,
+    callback: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (rows, kmeans) = (x.rows()?, settings.kmeans()?);
+    let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose();
+    let weights = weights.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let adapter = settings.adapter.as_deref();
+    let result = run(py, callback, move |watch| {
+        let gpu = device(adapter)?;
+        let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
+        let kmeans = match checkpoint {
+            Some(Kept { path, seconds, resume }) => kmeans.checkpoints(Checkpoints {
+                path,
+                every: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
+                stop: Arc::clone(&watch.stop),
+                resume,
+            }),
+            None => kmeans,
+        };
+        let _heeding = gpu.heed(&watch.stop);
+        kmeans.fit_weighted(&gpu, &data, weights, |progress| say(watch, progress))
+    })?;
+    fitted(py, result)
+}
+
+/// The labels of new points and their inertia.
+#[pyfunction]
+pub fn kmeans_predict<'py>(
+    py: Python<'py>,
+    x: Array<'_>,
+    settings: Settings<'_>,
+    centers: PyReadonlyArray2<'_, f32>,
+) -> PyResult<(Bound<'py, PyArray1<i32>>, f64)> {
+    let (rows, kmeans, centers) = (x.rows()?, settings.kmeans()?, matrix(&centers)?);
+    let adapter = settings.adapter.as_deref();
+    let predicted = run(py, None, move |watch| {
+        let gpu = device(adapter)?;
+        let _heeding = gpu.heed(&watch.stop);
+        kmeans.predict(&gpu, &Heeded { rows, stop: Arc::clone(&watch.stop) }, &centers)
+    })?;
+    Ok((PyArray1::from_vec(py, predicted.labels), predicted.inertia))
+}
+
+/// The distances of points to all centroids.
+#[pyfunction]
+pub fn kmeans_transform<'py>(
+    py: Python<'py>,
+    x: Array<'_>,
+    settings: Settings<'_>,
+    centers: PyReadonlyArray2<'_, f32>,
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let (rows, kmeans, centers) = (x.rows()?, settings.kmeans()?, matrix(&centers)?);
+    let adapter = settings.adapter.as_deref();
+    let distances = run(py, None, move |watch| {
+        let gpu = device(adapter)?;
+        let _heeding = gpu.heed(&watch.stop);
+        kmeans.transform(&gpu, &Heeded { rows, stop: Arc::clone(&watch.stop) }, &centers)
+    })?;
+    array(py, distances)
+}
+
+/// Fits `problems` problems of equally many rows each: centers `[problems * k, d]`, labels, inertia, n_iter, converged.
+#[pyfunction]
+#[pyo3(signature = (x, problems, settings, callback=None))]
+pub fn kmeans_batch<'py>(
+    py: Python<'py>,
+    x: Array<'_>,
+    problems: usize,
+    settings: Settings<'_>,
+    callback: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (rows, kmeans) = (x.rows()?, settings.kmeans()?);
+    let adapter = settings.adapter.as_deref();
+    let fitted = run(py, callback, move |watch| {
+        let gpu = device(adapter)?;
+        let _heeding = gpu.heed(&watch.stop);
+        let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
+        kmeans.fit_batch(&gpu, &data, problems, |progress| say(watch, progress))
+    })?;
+    let result = PyDict::new(py);
+    result.set_item("cluster_centers", array(py, fitted.cluster_centers)?)?;
+    result.set_item("labels", PyArray1::from_vec(py, fitted.labels))?;
+    result.set_item("inertia", PyArray1::from_vec(py, fitted.inertia))?;
+    result.set_item("n_iter", PyArray1::from_vec(py, fitted.n_iter))?;
+    result.set_item("converged", fitted.converged)?;
+    result.set_item("notices", fitted.notices)?;
+    Ok(result)
+}
+
+/// A mini-batch clustering and what it has learnt.
+#[pyclass]
+pub struct MiniBatch {
+    settings: MiniBatchKMeans,
+    adapter: Option<String>,
+}
+
+#[pymethods]
+impl MiniBatch {
+    #[new]
+    fn new(
+        settings: Settings<'_>,
+        batch_size: u64,
+        max_no_improvement: Option<u32>,
+        init_size: Option<u64>,
+        reassignment_ratio: f64,
+    ) -> PyResult<Self> {
+        let made = MiniBatchKMeans::new(settings.k)
+            .init(settings.init.get()?)
+            .metric(metric(&settings.metric)?)
+            .n_init(settings.n_init)
+            .seed(settings.seed)
+            .max_iter(settings.max_iter)
+            .tol(settings.tol)
+            .batch_size(batch_size)
+            .max_no_improvement(max_no_improvement)
+            .init_size(init_size)
+            .reassignment_ratio(reassignment_ratio);
+        let made = match settings.memory {
+            Some(bytes) => made.memory(bytes),
+            None => made,
+        };
+        Ok(Self { settings: made, adapter: settings.adapter.clone() })
+    }
+
+    #[pyo3(signature = (x, callback=None))]
+    fn fit<'py>(
+        &self,
+        py: Python<'py>,
+        x: Array<'_>,
+        callback: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let rows = x.rows()?;
+        let result = run(py, callback, move |watch| {
+            let gpu = device(self.adapter.as_deref())?;
+            let _heeding = gpu.heed(&watch.stop);
+            let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
+            self.settings.fit(&gpu, &data, |progress| say(watch, progress))
+        })?;
+        fitted(py, result)
+    }
+
+    /// Takes in a batch; its inertia by the centroids before it.
+    fn partial_fit(&mut self, py: Python<'_>, x: Array<'_>) -> PyResult<f64> {
+        let rows = x.rows()?;
+        run(py, None, move |watch| {
+            let gpu = device(self.adapter.as_deref())?;
+            let _heeding = gpu.heed(&watch.stop);
+            self.settings.partial_fit(&gpu, &Heeded { rows, stop: Arc::clone(&watch.stop) })
+        })
+    }
+
+    fn cluster_centers<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray2<f32>>>> {
+        self.settings.cluster_centers().map(|centers| array(py, centers)).transpose()
+    }
+
+    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, self.settings.counts())
+    }
+}

@@ -1,0 +1,105 @@
+//! Work on a device, called from Python: other threads run meanwhile, Ctrl-C ends it, and no panic leaves it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::errors::raise;
+
+/// How often signals are looked for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What work looks at and says while it runs.
+#[derive(Clone)]
+pub struct Watch {
+    /// Set to end the work.
+    pub stop: Arc<AtomicBool>,
+    /// Called with what there is to say.
+    callback: Option<Arc<Py<PyAny>>>,
+    /// What the callback raised first.
+    raised: Arc<std::sync::Mutex<Option<PyErr>>>,
+}
+
+impl Watch {
+    /// Calls the callback, if there is one, with what `news` makes; what it raises ends the work.
+    pub fn say(&self, news: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) {
+        let Some(callback) = &self.callback else { return };
+        if self.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let said = Python::attach(|py| callback.call1(py, (news(py)?,)).map(drop));
+        if let Err(error) = said {
+            self.stop.store(true, Ordering::Relaxed);
+            if let Ok(mut raised) = self.raised.lock() {
+                raised.get_or_insert(error);
+            }
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own, while Python's other threads run and this one looks for signals.
+///
+/// # Errors
+/// What a signal handler or the callback raised, before what the work failed with; RuntimeError for a panic.
+pub fn run<T: Send>(
+    py: Python<'_>,
+    callback: Option<Py<PyAny>>,
+    work: impl FnOnce(&Watch) -> lowbit::Result<T> + Send,
+) -> PyResult<T> {
+    let watch = Watch { stop: Arc::default(), callback: callback.map(Arc::new), raised: Arc::default() };
+    let (ended, signal) = py.detach(|| {
+        thread::scope(|scope| {
+            let (sender, done) = channel::<()>();
+            let watch = &watch;
+            let worker = scope.spawn(move || {
+                let _sender = sender;
+                catch_unwind(AssertUnwindSafe(|| work(watch)))
+            });
+            let mut signal = None;
+            while done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if signal.is_some() {
+                    continue;
+                }
+                if let Err(error) = Python::attach(|py| py.check_signals()) {
+                    watch.stop.store(true, Ordering::Relaxed);
+                    signal = Some(error);
+                }
+            }
+            (worker.join(), signal)
+        })
+    });
+    let raised = watch.raised.lock().ok().and_then(|mut raised| raised.take());
+    if let Some(error) = signal.or(raised) {
+        return Err(error);
+    }
+    match ended {
+        Ok(Ok(result)) => result.map_err(|error| raise(py, error)),
+        Ok(Err(panic)) | Err(panic) => Err(PyRuntimeError::new_err(format!(
+            "a fault of lowbit, please report it with what led to it: {}",
+            text_of(panic.as_ref())
+        ))),
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
+}
+
+/// Panics, for the test of what becomes of a panic.
+#[pyfunction]
+pub fn panic_for_a_test(py: Python<'_>) -> PyResult<()> {
+    run(py, None, |_| {
+        let none: Option<()> = None;
+        #[allow(clippy::expect_used, reason = "it is here to panic")]
+        none.expect("a panic for a test");
+        Ok(())
+    })
+}
