@@ -46,14 +46,37 @@ const ROWS_PER_GROUP: u32 = SIDE * POINTS;
 const CENTROIDS_PER_TILE: u32 = SIDE * CENTROIDS;
 // 1: points are decided by their own |x|^2; 0: all by params.square, which costs nothing where it is near to all.
 override OWN: u32 = 1u;
+const POINT_LOADS: u32 = DEPTH * ROWS_PER_GROUP;
+const CENTROID_LOADS: u32 = DEPTH * CENTROIDS_PER_TILE;
+const POINT_TURNS: u32 = POINT_LOADS / WG;
+const CENTROID_TURNS: u32 = CENTROID_LOADS / WG;
 const HUGE: f32 = 3.4028234e38;
 
-var<workgroup> point_tile: array<array<vec4<f32>, ROWS_PER_GROUP>, DEPTH>;
-var<workgroup> centroid_tile: array<array<vec4<f32>, CENTROIDS_PER_TILE>, DEPTH>;
+// Rows of a side, and a lane's own place in it: in the inner loop nothing else is no constant, so that all loads of a tile share an
+// address, and what is left of each is in its instruction.
+var<workgroup> point_tile: array<array<array<vec4<f32>, SIDE>, POINTS>, DEPTH>;
+var<workgroup> centroid_tile: array<array<array<vec4<f32>, SIDE>, CENTROIDS>, DEPTH>;
 var<workgroup> lane_score: array<f32, WG>;
 var<workgroup> lane_second: array<f32, WG>;
 var<workgroup> lane_label: array<u32, WG>;
 var<workgroup> lane_square: array<f32, WG>;
+
+// Load number `load` of the tile of points, whose first is `first`.
+fn load_point(load: u32, first: u32, end: u32, depth: u32) {
+    let at = depth + load % DEPTH;
+    let row = load / DEPTH;
+    let value = point(min(first + row, end - 1u), min(at, params.d4 - 1u));
+    // Behind the dimension zeros, so that centroids need none there.
+    point_tile[load % DEPTH][row / SIDE][row % SIDE] = select(vec4<f32>(), value, at < params.d4);
+}
+
+// The same for centroids, of which `tile` come before it in the problem.
+fn load_centroid(load: u32, first_centroid: u32, tile: u32, depth: u32) {
+    let at = min(depth + load % DEPTH, params.d4 - 1u);
+    let row = load / DEPTH;
+    let centroid = first_centroid + min(tile + row, params.k - 1u);
+    centroid_tile[load % DEPTH][row / SIDE][row % SIDE] = centroids[centroid * params.d4 + at];
+}
 
 @compute @workgroup_size(WG)
 fn assign(
@@ -82,35 +105,47 @@ fn assign(
     var most = 0.0;
     for (var tile = 0u; tile < params.k; tile += CENTROIDS_PER_TILE) {
         var product: array<array<f32, POINTS>, CENTROIDS>;
-        for (var depth = 0u; depth < params.d4; depth += DEPTH) {
-            for (var load = lane; load < DEPTH * ROWS_PER_GROUP; load += WG) {
-                let at = depth + load % DEPTH;
-                let source = min(first + load / DEPTH, end - 1u);
-                let inside = at < params.d4;
-                point_tile[load % DEPTH][load / DEPTH] =
-                    select(vec4<f32>(), point(source, min(at, params.d4 - 1u)), inside);
+        var depth = 0u;
+        // Tested at its end, as there is no point without a dimension: what is the same in every round may be moved before it.
+        loop {
+            // Where all lanes load as often, a count that compilers know: they make no second copy for a turn that never comes.
+            if (POINT_LOADS % WG == 0u) {
+                for (var turn = 0u; turn < POINT_TURNS; turn++) {
+                    load_point(turn * WG + lane, first, end, depth);
+                }
+            } else {
+                for (var load = lane; load < POINT_LOADS; load += WG) {
+                    load_point(load, first, end, depth);
+                }
             }
-            for (var load = lane; load < DEPTH * CENTROIDS_PER_TILE; load += WG) {
-                let at = depth + load % DEPTH;
-                let centroid = first_centroid + min(tile + load / DEPTH, params.k - 1u);
-                let inside = at < params.d4;
-                centroid_tile[load % DEPTH][load / DEPTH] =
-                    select(vec4<f32>(), centroids[centroid * params.d4 + min(at, params.d4 - 1u)], inside);
+            // Of tiles of two sizes one is left as a loop: lavapipe takes a tenth longer without.
+            if (CENTROID_LOADS % WG == 0u && CENTROID_LOADS == POINT_LOADS) {
+                for (var turn = 0u; turn < CENTROID_TURNS; turn++) {
+                    load_centroid(turn * WG + lane, first_centroid, tile, depth);
+                }
+            } else {
+                for (var load = lane; load < CENTROID_LOADS; load += WG) {
+                    load_centroid(load, first_centroid, tile, depth);
+                }
             }
             workgroupBarrier();
             for (var at = 0u; at < DEPTH; at++) {
                 var x: array<vec4<f32>, POINTS>;
                 for (var i = 0u; i < POINTS; i++) {
-                    x[i] = point_tile[at][i * SIDE + row];
+                    x[i] = point_tile[at][i][row];
                 }
                 for (var c = 0u; c < CENTROIDS; c++) {
-                    let y = centroid_tile[at][c * SIDE + column];
+                    let y = centroid_tile[at][c][column];
                     for (var i = 0u; i < POINTS; i++) {
                         product[c][i] = add_product(product[c][i], x[i], y);
                     }
                 }
             }
             workgroupBarrier();
+            continuing {
+                depth += DEPTH;
+                break if depth >= params.d4;
+            }
         }
         for (var c = 0u; c < CENTROIDS; c++) {
             let centroid = tile + c * SIDE + column;

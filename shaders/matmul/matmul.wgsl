@@ -35,11 +35,12 @@ const BN: u32 = ACROSS * TN;
 const ROWS_PER_GROUP: u32 = BM;
 const COLUMNS_PER_GROUP: u32 = BN;
 const DEPTH: u32 = 4u * GRANULES;
+const WEIGHT_TURNS: u32 = (BM * GRANULES + WG - 1u) / WG;
 
-// Four neighbouring values of each row, and of each column. One more than needed, so that stores of neighbouring fours go to
-// different banks.
-var<workgroup> weight_tile: array<array<vec4<f32>, BM + 1>, DEPTH>;
-var<workgroup> x_tile: array<array<vec4<f32>, BN + 1>, DEPTH>;
+// Four neighbouring values of each row, and of each column, by the lanes that take them: in the inner loop a lane's own place is all
+// that is no constant, so that all loads of a tile share an address. Without padding: it would cost subgroups in flight.
+var<workgroup> weight_tile: array<array<array<vec4<f32>, DOWN>, TM>, DEPTH>;
+var<workgroup> x_tile: array<array<array<vec4<f32>, ACROSS>, TN>, DEPTH>;
 
 @compute @workgroup_size(WG)
 fn matmul(
@@ -54,33 +55,37 @@ fn matmul(
     let column_lane = lane % ACROSS;
     var sums: array<array<f32, TN>, TM>;
     for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
-        for (var at = lane; at < BM * GRANULES; at += WG) {
-            let g = step % 4u + at % GRANULES;
-            let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
-            let value = values(pair, g);
-            let scale = scale_of(pair, g);
-            let offset = vec4<f32>(offset_of(pair, g));
-            let row = at / GRANULES;
-            let four = at % GRANULES * 4u;
-            weight_tile[four][row] = scale * value[0] + offset;
-            weight_tile[four + 1u][row] = scale * value[1] + offset;
-            weight_tile[four + 2u][row] = scale * value[2] + offset;
-            weight_tile[four + 3u][row] = scale * value[3] + offset;
+        // As many turns for all lanes, which compilers unroll: decoding is long, and a second copy of it would never run.
+        for (var turn = 0u; turn < WEIGHT_TURNS; turn++) {
+            let at = turn * WG + lane;
+            if (BM * GRANULES % WG == 0u || at < BM * GRANULES) {
+                let g = step % 4u + at % GRANULES;
+                let row = at / GRANULES;
+                let pair = load(min(first + row, params.rows - 1u), step / 4u);
+                let value = values(pair, g);
+                let scale = scale_of(pair, g);
+                let offset = vec4<f32>(offset_of(pair, g));
+                let four = at % GRANULES * 4u;
+                weight_tile[four][row / DOWN][row % DOWN] = scale * value[0] + offset;
+                weight_tile[four + 1u][row / DOWN][row % DOWN] = scale * value[1] + offset;
+                weight_tile[four + 2u][row / DOWN][row % DOWN] = scale * value[2] + offset;
+                weight_tile[four + 3u][row / DOWN][row % DOWN] = scale * value[3] + offset;
+            }
         }
         for (var at = lane; at < BN * DEPTH; at += WG) {
             let of_column = min(column + at / DEPTH, params.columns - 1u);
             let four = step % 4u * 4u + at % DEPTH;
-            x_tile[at % DEPTH][at / DEPTH] =
+            x_tile[at % DEPTH][at / DEPTH / ACROSS][at / DEPTH % ACROSS] =
                 bitcast<vec4<f32>>(words(x[place(of_column, step / 4u, 16u, four)]));
         }
         workgroupBarrier();
         for (var at = 0u; at < DEPTH; at++) {
             var b: array<vec4<f32>, TN>;
             for (var j = 0u; j < TN; j++) {
-                b[j] = x_tile[at][column_lane + j * ACROSS];
+                b[j] = x_tile[at][j][column_lane];
             }
             for (var i = 0u; i < TM; i++) {
-                let a = weight_tile[at][row_lane + i * DOWN];
+                let a = weight_tile[at][i][row_lane];
                 for (var j = 0u; j < TN; j++) {
                     sums[i][j] = add_product(sums[i][j], a, b[j]);
                 }

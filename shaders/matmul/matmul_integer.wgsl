@@ -34,6 +34,7 @@ const BM: u32 = DOWN * TM;
 const BN: u32 = ACROSS * TN;
 const ROWS_PER_GROUP: u32 = BM;
 const COLUMNS_PER_GROUP: u32 = BN;
+const WEIGHT_TURNS: u32 = BM * GRANULES / WG;      // no remainder
 
 // A granule of each row, and of each column. Two more than needed, so that stores of neighbouring granules go to different
 // banks.
@@ -60,7 +61,9 @@ fn matmul_integer(
     let column_lane = lane % ACROSS;
     var sums: array<array<f32, TN>, TM>;
     for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
-        for (var at = lane; at < BM * GRANULES; at += WG) {
+        // As many turns for all lanes, which compilers unroll, without a second copy that would never run.
+        for (var turn = 0u; turn < WEIGHT_TURNS; turn++) {
+            let at = turn * WG + lane;
             let g = step % 4u + at % GRANULES;
             let pair = load(min(first + at / GRANULES, params.rows - 1u), step / 4u);
             weight_tile[at % GRANULES][at / GRANULES] = codes_of(pair, g);
