@@ -1,6 +1,6 @@
 // Which points scores of f32 cannot decide. A score is |c|^2 - 2 x.c (of directions too: their lengths are not quite 1, and
 // differences tell nearly parallel ones apart where products do not), or -2 x.c for products; its error is at most RELATIVE times
-// (|c|^2 + 2 |x| |c|), by the roundings of add_product, of the norm and of the score itself. A centroid nearer than the one
+// (|c|^2 + 2 |x| |c|), by the roundings of the sums, of the norm and of the score itself. A centroid nearer than the one
 // found, at distance D, is no longer than |x| + D, which bounds its error without a look at it.
 
 // The list of these points: its length, workgroups of rerank that are through, all points ever listed (two words), points.
@@ -8,9 +8,10 @@ const TIES_HEAD: u32 = 4u;
 const UNIT: f32 = 5.9604645e-8;         // of a rounding to f32
 const SMALLEST: f32 = 1.1754944e-38;    // below it, products may count as 0
 
-// Bounds the error of a sum of products relative to the sum of their sizes.
+// Bounds the error of a sum of products relative to the sum of their sizes. A rounding for each product: compilers make of
+// add_product a chain of four fused operations on the sum, which WGSL cannot forbid.
 fn relative_error() -> f32 {
-    return f32(params.d4 + 16u) * UNIT;
+    return f32(4u * params.d4 + 16u) * UNIT;
 }
 
 // What may be lost of a score to products that count as 0.

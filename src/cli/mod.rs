@@ -241,11 +241,9 @@ impl Session {
         let terminal = self.terminal;
         Options {
             adapter: adapter.map(str::to_owned),
-            guarded: false,
-            fold: None,
-            measure: false,
             profile: traced.trace.is_some(),
             listener: Some(Listener::new(move |news| terminal.notice(news))),
+            ..Options::default()
         }
     }
 

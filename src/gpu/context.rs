@@ -46,6 +46,9 @@ pub struct Options {
     /// fold as large ones do. For verification.
     #[doc(hidden)]
     pub fold: Option<u32>,
+    /// Leave out subgroups, as if the adapter had none. For verification.
+    #[doc(hidden)]
+    pub no_subgroups: bool,
     /// Time every variant that runs wherever one is chosen, and take the fastest: see [`Context::take_choices`].
     #[doc(hidden)]
     pub measure: bool,
@@ -310,9 +313,13 @@ impl Context {
     }
 
     async fn open_adapter(options: &Options, adapter: &wgpu::Adapter) -> Result<Self> {
-        let report = AdapterReport::new(adapter);
+        let mut asked = Self::descriptor(adapter);
+        if options.no_subgroups {
+            asked.required_features.remove(wgpu::Features::SUBGROUP);
+        }
+        let report = AdapterReport::of(adapter, &asked.required_limits, asked.required_features);
         let (device, queue) = adapter
-            .request_device(&Self::descriptor(adapter))
+            .request_device(&asked)
             .await
             .map_err(|e| Error::NoDevice { adapter: report.name.clone(), reason: e.to_string() })?;
         let lost = Arc::new(Mutex::new(None));

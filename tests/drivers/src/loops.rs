@@ -1,4 +1,5 @@
-//! The instruction mix of a shader's loops, read from the assembly that AMD's compiler (ACO) and NVIDIA's (NAK) give.
+//! The instruction mix of a shader's loops, read from the assembly that AMD's compiler (ACO), NVIDIA's (NAK) and Adreno's (ir3)
+//! give.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,8 @@ pub struct Mix {
     pub vector: usize,
     /// Multiply-adds of floats; a packed or dual one counts once.
     pub fma: usize,
-    /// Dot products of integers, and matrix products.
+    /// Dot products of integers, and matrix products. Where there is no instruction for one, four multiplications of integers count
+    /// as one, if they are more than the multiply-adds of floats: fewer are of places in memory.
     pub dot: usize,
     /// Conversions between numbers.
     pub convert: usize,
@@ -32,12 +34,14 @@ pub struct Mix {
 enum Dialect {
     Aco,
     Nak,
+    Ir3,
 }
 
-/// An instruction, and the label that it jumps to.
+/// An instruction, how often it is repeated, and the label that it jumps to.
 struct Line<'a> {
     operation: &'a str,
     scalar: bool,
+    times: usize,
     target: Option<&'a str>,
 }
 
@@ -66,34 +70,67 @@ impl Mix {
                 ),
                 (&mut self.shared, begins(&["ld.shared", "st.shared", "shfl"])),
             ],
+            Dialect::Ir3 => [
+                (&mut self.fma, begins(&["mad.f"])),
+                (&mut self.dot, begins(&["dp4acc", "dp2acc"])),
+                (&mut self.convert, begins(&["cov"])),
+                (&mut self.select, begins(&["sel."])),
+                (&mut self.scalar, line.scalar),
+                (&mut self.memory, begins(&["isam", "ldib", "stib", "ldg", "stg", "ldp", "stp", "atomic"])),
+                (&mut self.shared, begins(&["ldl", "stl", "shfl"])),
+            ],
         };
         for (count, is) in kinds {
-            *count += usize::from(is);
+            *count += line.times * usize::from(is);
         }
-        self.all += 1;
-        let elsewhere =
-            begins(&["buffer_", "global_", "scratch_", "flat_", "ds_", "ld", "st.", "bra", "exit"]);
-        self.vector += usize::from(!line.scalar && !elsewhere);
+        self.all += line.times;
+        let elsewhere: &[&str] = match dialect {
+            Dialect::Aco | Dialect::Nak => {
+                &["buffer_", "global_", "scratch_", "flat_", "ds_", "ld", "st.", "bra", "exit"]
+            }
+            Dialect::Ir3 => {
+                &["isam", "ld", "st", "atomic", "resinfo", "shfl", "br", "jump", "bar", "fence", "end"]
+            }
+        };
+        self.vector += line.times * usize::from(!line.scalar && !begins(elsewhere));
+    }
+
+    fn of(dialect: Dialect, code: &[Line<'_>]) -> Self {
+        let mut mix = Self::default();
+        code.iter().for_each(|line| mix.add(dialect, line));
+        let products: &[&str] = match dialect {
+            Dialect::Aco | Dialect::Nak => &[],
+            Dialect::Ir3 => &["mul.s24", "mad.s24"],
+        };
+        let integers = code.iter().filter(|line| products.contains(&line.operation)).map(|line| line.times);
+        let integers: usize = integers.sum();
+        if integers > mix.fma {
+            mix.dot += integers / 4;
+        }
+        mix
     }
 }
 
 /// Of the loops that have no other within them, the one with the most multiply-adds and dot products, or else the longest.
 pub fn hottest(assembly: &str) -> Option<Mix> {
-    let dialect = if assembly.contains("block ") { Dialect::Nak } else { Dialect::Aco };
+    let first = assembly.split_whitespace().next().unwrap_or_default();
+    let dialect = if first == "Native" {
+        Dialect::Ir3
+    } else if assembly.contains("block ") {
+        Dialect::Nak
+    } else {
+        Dialect::Aco
+    };
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut code: Vec<Line<'_>> = Vec::new();
     for line in assembly.lines() {
-        let read = match dialect {
+        let (label, line) = match dialect {
             Dialect::Aco => read_aco(line),
             Dialect::Nak => read_nak(line),
+            Dialect::Ir3 => read_ir3(line),
         };
-        match read {
-            Some(Read::Label(label)) => {
-                places.insert(label, code.len());
-            }
-            Some(Read::Line(line)) => code.push(line),
-            None => {}
-        }
+        places.extend(label.map(|label| (label, code.len())));
+        code.extend(line);
     }
     let backwards = code.iter().enumerate().filter_map(|(at, line)| {
         let target = *places.get(line.target?)?;
@@ -103,50 +140,73 @@ pub fn hottest(assembly: &str) -> Option<Mix> {
     let inner = loops
         .iter()
         .filter(|own| !loops.iter().any(|other| other != *own && other.0 >= own.0 && other.1 <= own.1));
-    let mixes = inner.map(|&(first, last)| {
-        let mut mix = Mix::default();
-        code[first..=last].iter().for_each(|line| mix.add(dialect, line));
-        mix
-    });
+    let mixes = inner.map(|&(first, last)| Mix::of(dialect, &code[first..=last]));
     mixes.max_by_key(|mix| (mix.fma + mix.dot, mix.all))
 }
 
-enum Read<'a> {
-    Label(&'a str),
-    Line(Line<'a>),
-}
+/// What a line says: where it is, and an instruction.
+type Read<'a> = (Option<&'a str>, Option<Line<'a>>);
 
 /// `BB3:`, or `\tv_fma_f32 v0, v1, v2, v0 ; d6…`.
-fn read_aco(line: &str) -> Option<Read<'_>> {
-    if let Some(label) = line.strip_suffix(':').filter(|label| label.starts_with("BB")) {
-        return Some(Read::Label(label));
-    }
-    let text = line.strip_prefix('\t')?.split(';').next()?;
-    let mut words = text.split_whitespace();
-    let operation = words.next()?;
-    if ["s_wait", "s_delay", "s_clause", "s_nop"].iter().any(|idle| operation.starts_with(idle)) {
-        return None;
-    }
-    let jumps = operation.starts_with("s_branch") || operation.starts_with("s_cbranch");
-    let target = words.find(|word| word.starts_with("BB")).filter(|_| jumps);
-    Some(Read::Line(Line { operation, scalar: operation.starts_with("s_"), target }))
+fn read_aco(line: &str) -> Read<'_> {
+    let label = line.strip_suffix(':').filter(|label| label.starts_with("BB"));
+    let read = || {
+        let text = line.strip_prefix('\t')?.split(';').next()?;
+        let mut words = text.split_whitespace();
+        let operation = words.next()?;
+        if ["s_wait", "s_delay", "s_clause", "s_nop"].iter().any(|idle| operation.starts_with(idle)) {
+            return None;
+        }
+        let jumps = operation.starts_with("s_branch") || operation.starts_with("s_cbranch");
+        let target = words.find(|word| word.starts_with("BB")).filter(|_| jumps);
+        Some(Line { operation, scalar: operation.starts_with("s_"), times: 1, target })
+    };
+    (label, read())
 }
 
 /// `block 4 L8 [3, 35] -> {`, or `@!p1 bra pT L13 // delay=1`, or `r8 p1 = iadd3 r5 r6 rZ // …`. Uniform registers are scalar.
-fn read_nak(line: &str) -> Option<Read<'_>> {
-    let text = line.split("//").next()?.trim();
+fn read_nak(line: &str) -> Read<'_> {
+    let text = line.split("//").next().unwrap_or_default().trim();
     if text.starts_with("block") {
-        return text.split_whitespace().find(|word| word.starts_with('L')).map(Read::Label);
+        return (text.split_whitespace().find(|word| word.starts_with('L')), None);
     }
-    let (results, text) = text.split_once(" = ").unwrap_or(("", text));
-    let mut words = text.split_whitespace().skip_while(|word| word.starts_with('@'));
-    let operation = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))?;
-    if ["nop", "bssy", "bsync", "bclear"].contains(&operation) {
-        return None;
+    let read = || {
+        let (results, text) = text.split_once(" = ").unwrap_or(("", text));
+        let mut words = text.split_whitespace().skip_while(|word| word.starts_with('@'));
+        let operation = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))?;
+        if ["nop", "bssy", "bsync", "bclear"].contains(&operation) {
+            return None;
+        }
+        let target = words.find(|word| word.starts_with('L')).filter(|_| operation == "bra");
+        let uniform = results.trim_start_matches(['@', '!']).trim().starts_with('u');
+        Some(Line { operation, scalar: uniform || operation.starts_with("ldc"), times: 1, target })
+    };
+    (None, read())
+}
+
+/// `l36:`, or `(ss)(rpt1)mad.f32 r1.x, r2.x, r3.x, (last)r1.x`, or `br p0.x, #l453`. Registers 48 to 55 are of all lanes: scalar.
+fn read_ir3(line: &str) -> Read<'_> {
+    let (mut text, mut times) = (line, 1);
+    while let Some((flag, rest)) = text.strip_prefix('(').and_then(|text| text.split_once(')')) {
+        times += flag.strip_prefix("rpt").and_then(|more| more.parse::<usize>().ok()).unwrap_or(0);
+        text = rest.trim_start();
     }
-    let target = words.find(|word| word.starts_with('L')).filter(|_| operation == "bra");
-    let uniform = results.trim_start_matches(['@', '!']).trim().starts_with('u');
-    Some(Read::Line(Line { operation, scalar: uniform || operation.starts_with("ldc"), target }))
+    if let Some(label) = text.strip_suffix(':').filter(|label| label.starts_with('l')) {
+        return (Some(label), None);
+    }
+    let read = || {
+        let mut words = text.split_whitespace();
+        let operation = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))?;
+        if operation == "nop" {
+            return None;
+        }
+        let jumps = ["br", "jump"].iter().any(|jump| operation.starts_with(jump));
+        let target = text.split_once('#').map(|(_, label)| label).filter(|_| jumps);
+        let mut register = || words.next()?.strip_prefix('r')?.split('.').next()?.parse::<u32>().ok();
+        let scalar = operation.starts_with("ldc") || register().is_some_and(|at| (48..56).contains(&at));
+        Some(Line { operation, scalar, times, target })
+    };
+    (None, read())
 }
 
 #[cfg(test)]
@@ -166,5 +226,11 @@ mod tests {
         let text = "block.u 0 L2 [] -> {\n      ur0     = s2r sr[0x25]   // delay=1\n} -> [1]\nblock 1 L8 [0, 1] -> {\n      r1      = ld.global.b128 [r2]    // delay=2\n      r7      = ffma.ftz r1 r2 r7  // delay=1\n      ur2     = uiadd3 ur2 0x1 urZ\n                nop L0\n@!p1            bra pT L8     // delay=1\n} -> [1, 2]\nblock 2 L9 [1] -> {\n                exit    // delay=1\n} -> []\n";
         let mix = hottest(text).unwrap();
         assert_eq!((mix.all, mix.vector, mix.fma, mix.memory, mix.scalar), (4, 1, 1, 1, 1));
+    }
+    #[test]
+    fn adrenos_assembly_is_read_too() {
+        let text = "Native code for unnamed CL shader (null)\n; num_ubos: 0\n@in(r48.x)\tin0 (wrmask=0x7)\nl2:\n(sy)(rpt1)mul.s24 r1.x, r2.x, r3.x\n(nop3) mad.s24 r1.x, r2.x, r3.x, (last)r1.x\nmad.s24 r1.x, r2.x, r3.x, r1.x\nadd.u r48.x, r48.x, 1\n(rpt2)nop\nisam.v.base0 (u32)(xyzw)r3.x, r3.w, s#0, t#1\n(rpt1)mad.f32 r4.x, r5.x, r6.x, r4.x\n(ss)br !p0.x, #l2\n(jp)end\n; CL prog: 9 instr\n";
+        let mix = hottest(text).unwrap();
+        assert_eq!((mix.all, mix.vector, mix.fma, mix.memory, mix.scalar, mix.dot), (9, 6, 2, 1, 1, 1));
     }
 }

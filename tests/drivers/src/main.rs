@@ -6,6 +6,8 @@ mod device;
 mod family;
 mod loops;
 mod model;
+mod model_check;
+mod model_works;
 mod specs;
 mod spirv;
 mod table;
@@ -15,7 +17,7 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use comfy_table::presets::NOTHING;
 
@@ -65,6 +67,13 @@ enum What {
         /// Every variant, not only the one that is taken and the best
         #[arg(long)]
         all: bool,
+        /// Time the hot kernels on the adapter that is here, and compare with what is predicted for it: for lavapipe if no machine
+        /// is given
+        #[arg(long)]
+        validate: bool,
+        /// How often each variant is timed
+        #[arg(long, default_value_t = 5, requires = "validate")]
+        rounds: usize,
     },
     /// The least time of each variant of a kernel at its bench sizes on this machine's device, to compare shaders by turns
     Time {
@@ -75,6 +84,9 @@ enum What {
         /// How often each is run
         #[arg(long, default_value_t = 10)]
         rounds: usize,
+        /// MiB of the device that inputs are made for
+        #[arg(long, value_name = "MIB", default_value_t = 64)]
+        memory: u64,
     },
     /// Chromium's WGSL compiler
     Tint {
@@ -113,7 +125,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
         What::All => {
             let compiled = compile(folder, &compilers(), &compile::Wanted::default(), false, Strict::Always)?;
             let run: Vec<&Family> = FAMILIES.iter().filter(|family| family.runs).collect();
-            let verified = verify(folder, &run, &verify::Wanted { share: 1, ..Default::default() })?;
+            let every = verify::Wanted { share: 1, ..Default::default() };
+            let verified = verify(folder, &run, &every)?;
+            println!("without subgroups:");
+            let verified = verified & verify(folder, &run, &verify::Wanted { no_subgroups: true, ..every })?;
             Ok(compiled & verified & tint(folder, &[])?)
         }
         What::Quick => {
@@ -150,10 +165,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
             read_shaders(wanted.shaders.as_deref())?;
             compile::serve(*from, wanted).map(|()| true)
         }
-        What::Model { machines, all } => model(machines, *all).map(|()| true),
-        What::Time { stem, wanted, rounds } => {
+        What::Model { machines, all, validate: true, rounds } => {
+            check_model(machines, *all, *rounds).map(|()| true)
+        }
+        What::Model { machines, all, .. } => model(machines, *all).map(|()| true),
+        What::Time { stem, wanted, rounds, memory } => {
             read_shaders(wanted.shaders.as_deref())?;
-            verify::time(stem, &wanted.only, *rounds).map(|()| true)
+            verify::time(stem, &wanted.only, (*rounds, *memory)).map(|()| true)
         }
         What::ChildVerify { from, cases } => {
             read_shaders(cases.shaders.as_deref())?;
@@ -259,11 +277,13 @@ fn tint(folder: &Path, only: &[String]) -> Result<bool> {
 }
 
 fn model(names: &[String], all: bool) -> Result<()> {
-    for machine in model::machines()? {
-        if !names.is_empty() && !names.contains(&machine.name) {
-            continue;
-        }
-        println!("{} ({}): predictions, nothing here is measured", machine.name, machine.what);
+    for machine in model::chosen(names)? {
+        println!(
+            "{} ({}): predictions, nothing here is measured; {}",
+            machine.name,
+            machine.what,
+            machine.loops()
+        );
         let header = [
             "work",
             "variant",
@@ -276,8 +296,33 @@ fn model(names: &[String], all: bool) -> Result<()> {
             "of floor",
             "",
         ];
-        println!("{}\n", grid(&header, &model::rows(&model::predict(&machine)?, all)));
+        let (predicted, unknown) = model::predict(&machine)?;
+        println!("{}", grid(&header, &model::rows(&predicted, all)));
+        println!("  {unknown} variants have no loop of products in the table\n");
     }
+    Ok(())
+}
+
+fn check_model(names: &[String], all: bool, rounds: usize) -> Result<()> {
+    let names = if names.is_empty() { vec!["lavapipe".to_owned()] } else { names.to_vec() };
+    let [machine] = model::chosen(&names)?.try_into().map_err(|_| anyhow!("--validate is of one machine"))?;
+    println!("{} ({}): predicted and measured; {}", machine.name, machine.what, machine.loops());
+    let groups = model_check::measured(&machine, rounds)?;
+    if all {
+        let header = ["shape", "variant", "predicted", "measured us", "over predicted"];
+        println!("{}\n", grid(&header, &model_check::variants(&groups)));
+    }
+    let header = [
+        "kernel and shape",
+        "variants (unknown)",
+        "rank correlation",
+        "over predicted",
+        "spread",
+        "choice over fastest",
+        "at random",
+    ];
+    println!("{}", grid(&header, &model_check::rows(&groups)));
+    model_check::summary(&groups).iter().for_each(|line| println!("  {line}"));
     Ok(())
 }
 

@@ -9,18 +9,19 @@
 //!   behind the other as a subgroup makes.
 //!
 //! The largest is predicted. Left out: caches (weights are read once, x comes from them), prefetching across passes of a loop,
-//! what runs before and after it, clocks that fall.
+//! what runs before and after it, clocks that fall. `attend` is left out as a whole: a table has one loop of each shader, and half
+//! of its products are in another, behind barriers and a softmax that are in neither.
+//!
+//! How far it can be trusted is measured where something runs: model_check.rs.
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use lowbit::internals::format;
-use lowbit::internals::gpu::dispatch::{self, Class, SHIPPED};
-use lowbit::internals::gpu::{Reflection, Spec};
-use lowbit::internals::kmeans::assign;
-use lowbit::internals::matmul::{matmul, matmul_integer, matvec, matvec_integer};
+use anyhow::{Context, Result, bail};
+use lowbit::internals::gpu::Reflection;
+use lowbit::internals::gpu::dispatch::{self, SHIPPED};
 use serde::Deserialize;
 
+use crate::model_works::{Work, works};
 use crate::table::{Fate, Numbers, Table};
 
 /// A machine, by its data sheet.
@@ -28,9 +29,17 @@ use crate::table::{Fate, Numbers, Table};
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     pub name: String,
+    /// Its name, the maker first.
     pub what: String,
-    /// Whose compiler's table counts.
-    family: String,
+    /// Whose compiler's table counts; none where no compiler for it is here.
+    #[serde(default)]
+    family: Option<String>,
+    /// The family whose loops stand in where the machine's own compiler gives no assembly.
+    #[serde(default)]
+    loops_of: Option<String>,
+    /// Whether it is given what software devices are given.
+    #[serde(default)]
+    software: bool,
     /// Compute units, multiprocessors or cores.
     units: u64,
     /// Instructions of different subgroups that a unit begins at once.
@@ -39,10 +48,12 @@ pub struct Machine {
     wave: u64,
     /// Cycles that an instruction of a subgroup keeps an issuer.
     cycles: f64,
+    /// Instructions that a dot product of four int8 counts as.
+    #[serde(default = "one_instruction")]
+    dot: f64,
     /// Subgroups that a unit holds at most.
     waves: u64,
-    /// Whether the table counts subgroups for a `unit` or for an `issuer`.
-    counted: String,
+    counted: Counted,
     clock_ghz: f64,
     gb_s: f64,
     latency_ns: f64,
@@ -53,42 +64,221 @@ pub struct Machine {
     _source: String,
 }
 
+fn one_instruction() -> f64 {
+    1.0
+}
+
+/// What a table's number of subgroups is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Counted {
+    /// Subgroups of a unit.
+    Unit,
+    /// Subgroups of an issuer.
+    Issuer,
+    /// Lanes of a unit.
+    Lanes,
+    /// Registers do not limit how many a unit holds.
+    Fixed,
+}
+
 /// Every machine there is data of.
 pub fn machines() -> Result<Vec<Machine>> {
     serde_json::from_str(include_str!("../../../benches/model/machines.json")).context("machines.json")
 }
 
-/// A piece of work, as the variants of one kernel do it.
-struct Work {
-    what: String,
-    /// What the table of variants is asked for.
-    class: Class,
-    list: Vec<Spec>,
-    rows: u64,
-    columns: u64,
-    bytes: f64,
-    /// Multiply-adds.
-    products: f64,
+/// Those of these names; all if there is none.
+pub fn chosen(names: &[String]) -> Result<Vec<Machine>> {
+    let all = machines()?;
+    let known: Vec<&str> = all.iter().map(|machine| machine.name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("there is no machine {name}: expected one of {}", known.join(", "));
+    }
+    Ok(all.into_iter().filter(|machine| names.is_empty() || names.contains(&machine.name)).collect())
 }
 
-/// What is predicted for a variant.
-pub struct Predicted {
-    pub work: String,
-    pub variant: String,
-    /// Whether the shipped table takes it on GPUs.
-    pub taken: bool,
-    pub groups: u64,
+impl Machine {
+    /// Where its instruction mixes come from, in words.
+    pub fn loops(&self) -> String {
+        match (&self.family, &self.loops_of) {
+            (Some(family), None) => format!("loops of {family}"),
+            (Some(family), Some(other)) => format!("registers of {family}, but loops of {other}"),
+            (None, Some(other)) => format!("loops of {other}, as no compiler for it is here"),
+            (None, None) => "no loops".to_owned(),
+        }
+    }
+
+    /// With these measured roofs: multiply-adds and dot products of four int8 in a nanosecond, and the bandwidth.
+    pub fn with_roofs(&self, products: f64, dots: Option<f64>, gb_s: f64) -> Self {
+        let lanes = (self.units * self.issuers * self.wave) as f64;
+        let clock_ghz = products * self.cycles / lanes;
+        let dot = dots.map_or(self.dot, |dots| products / dots);
+        Self { clock_ghz, gb_s, dot, ..self.clone() }
+    }
+
+    pub fn is_software(&self) -> bool {
+        self.software
+    }
+
+    /// What it can do at most, in words.
+    pub fn roofs(&self) -> String {
+        format!(
+            "{:.1} GFLOP/s of f32, {:.1} GB/s, a dot product counts as {:.1} instructions",
+            self.peak() * 2.0 / 1e3,
+            self.gb_s,
+            self.dot
+        )
+    }
+
+    /// Products of lanes that it could begin in a microsecond if it did nothing else.
+    fn peak(&self) -> f64 {
+        (self.units * self.issuers * self.wave) as f64 * self.clock_ghz * 1e3 / self.cycles
+    }
+
+    /// Subgroups of a shader that a unit has room for.
+    fn resident(&self, by_registers: u64) -> u64 {
+        let waves = match self.counted {
+            Counted::Unit => by_registers,
+            Counted::Issuer => by_registers * self.issuers,
+            Counted::Lanes => by_registers / self.wave,
+            Counted::Fixed => self.waves,
+        };
+        waves.clamp(1, self.waves)
+    }
+
+    /// The variant that the shipped table names for it.
+    fn taken(&self, work: &Work) -> Option<String> {
+        let maker = self.what.split(' ').next().unwrap_or_default();
+        let places = [maker, if self.software { "software" } else { "gpu" }];
+        let ranked = dispatch::ranked_at(&[&SHIPPED], &places, &work.list, &work.class);
+        ranked.first().map(|spec| spec.label())
+    }
+}
+
+/// A shader's hottest loop, as the machine is taken to run it.
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    instructions: f64,
+    /// Multiply-adds of a lane.
+    products: f64,
+    /// Multiply-adds that one instruction does.
+    each: f64,
+    /// Whether it waits for memory.
+    memory: bool,
+    /// Subgroups that registers leave room for, as the table counts them.
+    waves: u64,
+    clean: bool,
+}
+
+impl Pass {
+    /// None where the loop has no products.
+    fn of(numbers: &Numbers, machine: &Machine) -> Option<Self> {
+        let mix = numbers.hottest.as_ref()?;
+        // Where there are dot products, the floats only scale them.
+        let each = if mix.dot > 0 { 4.0 } else { 1.0 };
+        let products = each * if mix.dot > 0 { mix.dot } else { mix.fma } as f64;
+        let instructions = mix.all as f64 + (machine.dot - 1.0) * mix.dot as f64;
+        let (memory, clean) = (mix.memory > 0, numbers.is_clean());
+        (products > 0.0).then_some(Self { instructions, products, each, memory, waves: numbers.waves, clean })
+    }
+}
+
+/// The loops of all shaders, for a machine.
+pub struct Loops {
+    own: Option<Table>,
+    other: Option<Table>,
+}
+
+impl Loops {
+    pub fn of(machine: &Machine) -> Result<Self> {
+        let read = |family: &Option<String>| {
+            let table = family.as_ref().map(|family| {
+                Table::read(family)?.with_context(|| format!("{}: no table of {family}", machine.name))
+            });
+            table.transpose()
+        };
+        let (own, other) = (read(&machine.family)?, read(&machine.loops_of)?);
+        let loops = other.as_ref().or(own.as_ref());
+        let loops = loops.with_context(|| format!("{} has no table", machine.name))?;
+        if !loops.shaders.values().any(|fate| compiled(fate).is_some_and(|own| own.hottest.is_some())) {
+            bail!(
+                "{}: the table that it takes loops of has none: `compile --write` makes it again",
+                machine.name
+            );
+        }
+        Ok(Self { own, other })
+    }
+
+    fn get(&self, label: &str, machine: &Machine) -> Option<Pass> {
+        let of = |table: &Option<Table>| {
+            table.as_ref().map(|table| table.shaders.get(label).and_then(compiled).cloned())
+        };
+        match (of(&self.own), of(&self.other)) {
+            (Some(numbers), None) | (None, Some(numbers)) => Pass::of(&numbers?, machine),
+            (Some(own), Some(other)) => {
+                // Not longer by the ratio of instruction counts: compilers unroll differently, and a loop that is unrolled less does
+                // fewer products.
+                Pass::of(&Numbers { hottest: other?.hottest, ..own? }, machine)
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+fn compiled(fate: &Fate) -> Option<&Numbers> {
+    match fate {
+        Fate::Compiled(numbers) => Some(numbers),
+        Fate::Lacks { .. } | Fate::Failed { .. } => None,
+    }
+}
+
+/// A dispatch of a shader.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatch {
+    groups: u64,
+    /// Lanes of a workgroup, and its workgroup memory in bytes.
+    lanes: u64,
+    shared: u64,
+    /// Least bytes.
+    bytes: f64,
+    /// Multiply-adds that are asked for.
+    products: f64,
+    /// Multiply-adds that are done for one that is asked for: tiles and columns are whole.
+    padding: f64,
+}
+
+impl Dispatch {
+    pub fn new(shader: &Reflection, [rows, columns]: [u64; 2], bytes: f64, products: f64) -> Option<Self> {
+        let rows_each = u64::from(shader.rows_per_group?);
+        // Columns of a workgroup, or of a lane in a loop over all of them.
+        let across = shader.columns_per_group.map(u64::from);
+        let held = shader.constant("COLUMNS").ok().map(u64::from);
+        let padded = |n: u64, each: u64| n.next_multiple_of(each.max(1)) as f64 / n.max(1) as f64;
+        Some(Self {
+            groups: rows.div_ceil(rows_each) * across.map_or(1, |across| columns.div_ceil(across)),
+            lanes: u64::from(shader.workgroup.iter().product::<u32>()),
+            shared: u64::from(shader.workgroup_bytes),
+            bytes,
+            products,
+            padding: padded(rows, rows_each) * padded(columns, across.or(held).unwrap_or(1)),
+        })
+    }
+}
+
+/// What is predicted for a dispatch.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
     /// Subgroups in flight, of those that the machine has room for.
-    pub waves: f64,
+    waves: f64,
     /// The least time that the machine's bandwidth and its multiply-adds allow.
     pub floor_us: f64,
-    pub memory_us: f64,
-    pub issue_us: f64,
-    pub latency_us: f64,
-    pub clean: bool,
+    memory_us: f64,
+    issue_us: f64,
+    latency_us: f64,
+    clean: bool,
 }
 
-impl Predicted {
+impl Times {
     pub fn us(&self) -> f64 {
         self.memory_us.max(self.issue_us).max(self.latency_us)
     }
@@ -103,125 +293,75 @@ impl Predicted {
 /// What workgroup memory lets wait for.
 const SHARED_CYCLES: f64 = 30.0;
 
-const FORMATS: [&str; 5] = ["f16", "q8_0", "q4_0", "q4_k", "tq2_0"];
+impl Machine {
+    /// The prediction for a dispatch of the shader of this label; none where its loop is not known.
+    pub fn predict(&self, loops: &Loops, label: &str, dispatch: &Dispatch) -> Option<Times> {
+        Some(self.times(&loops.get(label, self)?, dispatch))
+    }
 
-/// The bench shapes that matter most.
-fn works() -> Vec<Work> {
-    const ROWS: u64 = 4096;
-    const COLS: u64 = 14_336;
-    let mut works = Vec::new();
-    for name in FORMATS {
-        let Some(format) = format::ALL.iter().find(|format| format.name.eq_ignore_ascii_case(name)) else {
-            continue;
-        };
-        let weights = (ROWS * COLS) as f64 * format.bytes as f64 / format.elements as f64;
-        let fill =
-            |list: &[Spec]| list.iter().map(|spec| spec.slot("format", format.decoder)).collect::<Vec<_>>();
-        for n in [1, 512] {
-            let (float, integer) = match n {
-                1 => (matvec::VARIANTS, matvec_integer::VARIANTS),
-                _ => (matmul::VARIANTS, matmul_integer::VARIANTS),
-            };
-            let paths = [("Float", float), ("Integer", integer)];
-            for (path, list) in paths.iter().filter(|(path, _)| *path == "Float" || format.integer) {
-                let x_bytes = if *path == "Float" { 4.0 } else { 1.25 };
-                let class = Class::new(&[("m", ROWS), ("k", COLS.next_power_of_two()), ("n", n)]);
-                works.push(Work {
-                    what: format!("[{ROWS}, {COLS}] x {n} {name} {}", path.to_lowercase()),
-                    class: class.of(path).of(format.name),
-                    list: fill(list),
-                    rows: ROWS,
-                    columns: n,
-                    bytes: weights + n as f64 * (COLS as f64 * x_bytes + 4.0 * ROWS as f64),
-                    products: (ROWS * COLS * n) as f64,
-                });
-            }
+    fn times(&self, pass: &Pass, dispatch: &Dispatch) -> Times {
+        let waves_each = dispatch.lanes.div_ceil(self.wave);
+        let by_shared = (self.shared_kib << 10) / dispatch.shared.max(1);
+        let groups_each = (self.resident(pass.waves) / waves_each).min(by_shared).max(1);
+        let groups = dispatch.groups.max(1);
+        let at_once = groups.min(self.units * groups_each);
+        let busy_units = groups.min(self.units);
+        // A processor that holds less than a workgroup runs it in parts.
+        let in_flight = (at_once * waves_each).min(busy_units * self.waves) as f64;
+
+        let rounds = groups as f64 / self.units as f64;
+        let balance = if rounds >= 1.0 { rounds / rounds.ceil() } else { 1.0 };
+        let issuing = (in_flight / (busy_units * self.issuers) as f64).min(1.0);
+        let passes = dispatch.products * dispatch.padding / (self.wave as f64 * pass.products);
+        let issued = (busy_units * self.issuers) as f64 * self.clock_ghz * 1e3 / self.cycles;
+        let wait_ns = if pass.memory { self.latency_ns } else { SHARED_CYCLES / self.clock_ghz };
+        let memory_us = dispatch.bytes / self.gb_s / 1e3;
+        let peak = self.peak() * pass.each / if pass.each > 1.0 { self.dot } else { 1.0 };
+        Times {
+            waves: in_flight / (self.units * self.waves) as f64,
+            floor_us: memory_us.max(dispatch.products / peak),
+            memory_us,
+            issue_us: passes * pass.instructions / (issued * issuing * balance),
+            latency_us: passes / in_flight * wait_ns / 1e3,
+            clean: pass.clean,
         }
     }
-    for (n, k, d) in [(1 << 20, 256, 64), (1 << 20, 1024, 128)] {
-        works.push(Work {
-            what: format!("assign n={n} k={k} d={d}"),
-            class: Class::new(&[("k", k), ("d", d)]),
-            list: assign::VARIANTS.iter().map(|spec| spec.slot("points", "lib/points_f32")).collect(),
-            rows: n,
-            columns: 1,
-            bytes: (4 * n * d + 8 * n) as f64,
-            products: (n * k * d) as f64,
-        });
-    }
-    works
 }
 
-/// Everything that is predicted for `machine`, from the committed table of its family.
-pub fn predict(machine: &Machine) -> Result<Vec<Predicted>> {
-    let table = Table::read(&machine.family)?.with_context(|| format!("no table of {}", machine.family))?;
-    let mut all = Vec::new();
+/// A variant of a piece of work.
+pub struct Predicted {
+    work: String,
+    variant: String,
+    /// Whether the shipped table takes it.
+    taken: bool,
+    groups: u64,
+    times: Times,
+}
+
+/// Everything that is predicted for `machine`, and how many variants have no loop that is known.
+pub fn predict(machine: &Machine) -> Result<(Vec<Predicted>, usize)> {
+    let loops = Loops::of(machine)?;
+    let (mut all, mut unknown) = (Vec::new(), 0);
     for work in works() {
-        let named = taken(&work);
+        let taken = machine.taken(&work);
         for spec in &work.list {
-            let label = spec.label();
-            let Some(Fate::Compiled(numbers)) = table.shaders.get(&label) else { continue };
-            let shader = Reflection::of(spec)?;
-            if let Some(predicted) = one(machine, &work, &shader, numbers) {
-                all.push(Predicted { taken: Some(&label) == named.as_ref(), variant: label, ..predicted });
+            let (label, shader) = (spec.label(), Reflection::of(spec)?);
+            let dispatch = Dispatch::new(&shader, [work.rows, work.columns], work.bytes, work.products);
+            let dispatch =
+                dispatch.with_context(|| format!("{label} does not say what a workgroup covers"))?;
+            match machine.predict(&loops, &label, &dispatch) {
+                None => unknown += 1,
+                Some(times) => all.push(Predicted {
+                    work: work.what.clone(),
+                    taken: Some(&label) == taken.as_ref(),
+                    variant: label,
+                    groups: dispatch.groups,
+                    times,
+                }),
             }
         }
     }
-    Ok(all)
-}
-
-/// The variant that the shipped table names for GPUs.
-fn taken(work: &Work) -> Option<String> {
-    let rows: Vec<dispatch::Row> = SHIPPED.iter().filter(|row| row.on == "gpu").cloned().collect();
-    let ranked = dispatch::ranked_at(&[&rows], &["gpu"], &work.list, &work.class);
-    ranked.first().map(|spec| spec.label())
-}
-
-/// The prediction for a variant; none where its loop is not known.
-fn one(machine: &Machine, work: &Work, shader: &Reflection, numbers: &Numbers) -> Option<Predicted> {
-    let mix = numbers.hottest.as_ref()?;
-    let lanes = u64::from(shader.workgroup.iter().product::<u32>());
-    let tiles = shader.columns_per_group.map_or(1, |per| work.columns.div_ceil(per.into()));
-    let groups = work.rows.div_ceil(shader.rows_per_group?.into()) * tiles;
-    // Products of a pass of the loop, for each lane.
-    let products = (mix.fma + 4 * mix.dot) as f64;
-    if products == 0.0 {
-        return None;
-    }
-    let waves_each = lanes.div_ceil(machine.wave);
-    let counted = if machine.counted == "issuer" { machine.issuers } else { 1 };
-    let resident = (numbers.waves * counted).min(machine.waves);
-    let by_shared = (machine.shared_kib << 10) / u64::from(shader.workgroup_bytes).max(1);
-    let groups_each = (resident / waves_each).min(by_shared).max(1);
-    let at_once = groups.min(machine.units * groups_each);
-    let waves_in_flight = (at_once * waves_each) as f64;
-
-    let busy_units = groups.min(machine.units) as f64;
-    let rounds = groups as f64 / machine.units as f64;
-    let balance = if rounds >= 1.0 { rounds / rounds.ceil() } else { 1.0 };
-    let issuing = (at_once as f64 / busy_units * waves_each as f64 / machine.issuers as f64).min(1.0);
-    let passes = work.products / (machine.wave as f64 * products);
-    let rate =
-        busy_units * machine.issuers as f64 * issuing * balance * machine.clock_ghz * 1e3 / machine.cycles;
-    let in_sequence = passes / waves_in_flight;
-    let wait_ns = if mix.memory > 0 { machine.latency_ns } else { SHARED_CYCLES / machine.clock_ghz };
-    let memory_us = work.bytes / machine.gb_s / 1e3;
-    // What the units could begin if all were busy with nothing but products.
-    let peak =
-        (machine.units * machine.issuers * machine.wave) as f64 * machine.clock_ghz * 1e3 / machine.cycles;
-    let each = if mix.dot > 0 { 4.0 } else { 1.0 };
-    Some(Predicted {
-        work: work.what.clone(),
-        variant: String::new(),
-        taken: false,
-        groups,
-        waves: waves_in_flight / (machine.units * machine.waves) as f64,
-        floor_us: memory_us.max(work.products / each / peak),
-        memory_us,
-        issue_us: passes * mix.all as f64 / rate,
-        latency_us: in_sequence * wait_ns / 1e3,
-        clean: numbers.is_clean(),
-    })
+    Ok((all, unknown))
 }
 
 /// Rows of text: for each piece of work the variant that is taken and the best one, or `every` one.
@@ -232,22 +372,73 @@ pub fn rows(all: &[Predicted], every: bool) -> Vec<Vec<String>> {
     }
     let mut rows = Vec::new();
     for (work, mut variants) in works {
-        variants.sort_by(|a, b| a.us().total_cmp(&b.us()));
+        variants.sort_by(|a, b| a.times.us().total_cmp(&b.times.us()));
         let shown = variants.iter().enumerate().filter(|(at, one)| every || *at == 0 || one.taken);
         for (_, one) in shown {
+            let times = &one.times;
             rows.push(vec![
                 work.to_owned(),
                 format!("{}{}", one.variant, if one.taken { " (taken)" } else { "" }),
                 one.groups.to_string(),
-                format!("{:.0} %", 100.0 * one.waves),
-                format!("{:.0}", one.memory_us),
-                format!("{:.0}", one.issue_us),
-                format!("{:.0}", one.latency_us),
-                format!("{:.0} us, {}", one.us(), one.bound()),
-                format!("{:.0} %", 100.0 * one.floor_us / one.us()),
-                (if one.clean { "" } else { "spills" }).to_owned(),
+                format!("{:.0} %", 100.0 * times.waves),
+                format!("{:.0}", times.memory_us),
+                format!("{:.0}", times.issue_us),
+                format!("{:.0}", times.latency_us),
+                format!("{:.0} us, {}", times.us(), times.bound()),
+                format!("{:.0} %", 100.0 * times.floor_us / times.us()),
+                (if times.clean { "" } else { "spills" }).to_owned(),
             ]);
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use lowbit::internals::matmul::matvec;
+
+    use super::*;
+
+    #[test]
+    fn machines_are_of_families_that_there_are() {
+        for machine in machines().unwrap() {
+            let families: Vec<&String> = machine.family.iter().chain(&machine.loops_of).collect();
+            assert!(!families.is_empty(), "{}", machine.name);
+            families.iter().for_each(|family| assert!(crate::family::named(family).is_ok(), "{family}"));
+            assert!(!machine.software || machine.counted == Counted::Fixed, "{}", machine.name);
+        }
+        assert!(chosen(&["h200".to_owned(), "h100".to_owned()]).unwrap_err().to_string().contains("h200, "));
+        assert_eq!(chosen(&["mi50".to_owned()]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn columns_that_nobody_asked_for_are_work() {
+        const FOUR: &[(&str, u32)] = &[("COLUMNS", 4)];
+        let decoder = lowbit::internals::format::ALL[0].decoder;
+        let of = |consts, n| {
+            let spec = matvec::VARIANTS[0].slot("format", decoder).consts(consts);
+            Dispatch::new(&Reflection::of(&spec).unwrap(), [4096, n], 1.0, 1.0).unwrap()
+        };
+        assert_eq!((of(&[], 1).padding, of(FOUR, 1).padding, of(FOUR, 6).padding), (1.0, 4.0, 8.0 / 6.0));
+        assert_eq!(of(FOUR, 6).groups, of(&[], 1).groups);
+    }
+
+    #[test]
+    fn the_longest_of_three_times_is_predicted() {
+        let [machine] = chosen(&["rx7900xtx".to_owned()]).unwrap().try_into().unwrap();
+        let pass =
+            Pass { instructions: 200.0, products: 50.0, each: 1.0, memory: true, waves: 16, clean: true };
+        // Four waves for each issuer of all units.
+        let groups = 4 * machine.units * machine.issuers;
+        let dispatch = Dispatch { groups, lanes: 64, shared: 0, bytes: 1e6, products: 1e9, padding: 1.0 };
+        let times = machine.times(&pass, &dispatch);
+        // A cycle of all units begins units * issuers / cycles instructions of 64 lanes, a quarter of them products.
+        let rate = (machine.units * machine.issuers * 64) as f64 / machine.cycles * machine.clock_ghz * 1e3;
+        assert!((times.issue_us / (4.0 * 1e9 / rate) - 1.0).abs() < 1e-12);
+        assert_eq!((times.bound(), times.us()), ("issue", times.issue_us));
+        assert!((times.floor_us / (1e9 / rate) - 1.0).abs() < 1e-12);
+        // Half of the units are idle.
+        let half = machine.times(&pass, &Dispatch { groups: machine.units / 2, ..dispatch });
+        assert!((half.issue_us / times.issue_us - 4.0).abs() < 1e-12);
+    }
 }

@@ -29,6 +29,9 @@ pub struct Wanted {
     /// Only what needs cooperative matrices
     #[arg(long)]
     pub matrices: bool,
+    /// As on an adapter without subgroups
+    #[arg(long)]
+    pub no_subgroups: bool,
     /// Take the shaders of this folder instead of those that were built in
     #[arg(long, value_name = "FOLDER")]
     pub shaders: Option<PathBuf>,
@@ -82,8 +85,10 @@ pub fn all(family: &Family, folder: &Path, wanted: &Wanted) -> Result<Summary> {
     let outcomes: Vec<Outcome<Verdict>> = child::run(pieces.len(), PATIENCE, |from| {
         let mut command = family.command(folder)?;
         command.arg("child-verify").arg(from.to_string()).arg("--share").arg(wanted.share.to_string());
-        if wanted.matrices {
-            command.arg("--matrices");
+        for (flag, given) in [("--matrices", wanted.matrices), ("--no-subgroups", wanted.no_subgroups)] {
+            if given {
+                command.arg(flag);
+            }
         }
         if let Some(folder) = &wanted.shaders {
             command.arg("--shaders").arg(folder);
@@ -106,13 +111,11 @@ pub fn all(family: &Family, folder: &Path, wanted: &Wanted) -> Result<Summary> {
 }
 
 /// Times every variant that runs here at the bench sizes of `stem`, those with all of the words `only`: lines of the least
-/// time in microseconds, the variant and the case.
-pub fn time(stem: &str, only: &[String], rounds: usize) -> Result<()> {
-    /// Inputs of benches are made for a device of this size.
-    const MEMORY: u64 = 256 << 20;
+/// time in microseconds, the variant and the case. `memory`: MiB of the device that inputs are made for.
+pub fn time(stem: &str, only: &[String], (rounds, memory): (usize, u64)) -> Result<()> {
     let gpu = Context::open(&Options::default())?;
     let entry = REGISTRY.iter().find(|entry| entry.stem == stem).context("there is no such kernel")?;
-    for case in (entry.benches)(MEMORY) {
+    for case in (entry.benches)(memory << 20) {
         for spec in entry.variants_of(case.as_ref()) {
             let what = format!("{} {}", spec.label(), case.name());
             let words: Vec<&str> = what.split(' ').collect();
@@ -138,7 +141,9 @@ pub fn time(stem: &str, only: &[String], rounds: usize) -> Result<()> {
 
 /// The process that does it.
 pub fn serve(from: usize, wanted: &Wanted) -> Result<()> {
-    let gpu = Context::open(&Options { guarded: true, fold: Some(FOLD), ..Options::default() })?;
+    let no_subgroups = wanted.no_subgroups;
+    let gpu =
+        Context::open(&Options { guarded: true, fold: Some(FOLD), no_subgroups, ..Options::default() })?;
     child::serve(pieces(wanted)?.iter().skip(from), |(case, spec)| {
         if let Err(lack) = Reflection::of(spec)?.runs_on(&gpu) {
             return Ok(Verdict::Lacks(lack));
