@@ -1,6 +1,6 @@
 # Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
 
-.PHONY: report test bench setup drivers drivers-quick peers gpu-suite suite check check-shared check-gguf-py
+.PHONY: report test bench setup drivers drivers-quick peers gpu-suite suite check check-shared check-gguf-py wheel test-python dist
 
 # The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
 report: setup
@@ -9,9 +9,10 @@ report: setup
 # Every test. Those in tests/gpu need a device and fail without one. The tuning cache is not the user's.
 test: export XDG_CACHE_HOME := $(CURDIR)/target/test-cache
 test: setup
-	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked --workspace && cargo test --locked --doc; \
+	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked --workspace && cargo test --locked --workspace --doc; \
 	else cargo test --locked --workspace; fi
-	cargo run --locked --example own_device
+	cargo build --locked --workspace --examples
+	target/debug/examples/own_device
 	cargo check --locked --no-default-features
 
 # Every kernel through the compilers of nine GPUs that are not there, and verified on three drivers that are. Drivers come from Debian's
@@ -68,3 +69,35 @@ check-gguf-py:
 	target/gguf-py/bin/pip install --quiet gguf numpy
 	LOWBIT_PYTHON=$(CURDIR)/target/gguf-py/bin/python LOWBIT_SHARED=$(or $(LOWBIT_SHARED),$(abspath ../shared)) \
 		cargo test --locked --release --test gpu -- --ignored gguf_py
+
+# The Python package, with the command line in it, as a wheel in target/wheels; needs Python 3.10 or later and a package index. Both
+# packages are named so that what they share has the features of both: maturin then compiles no more than the module.
+wheel:
+	cargo build --release --locked -p lowbit -p lowbit-python --bin lowbit
+	mkdir -p python/lowbit.data/scripts
+	strip -o python/lowbit.data/scripts/lowbit target/release/lowbit
+	[ -x target/python/build/bin/maturin ] || \
+		(python3 -m venv target/python/build && target/python/build/bin/pip install --quiet maturin==1.16.0)
+	rm -rf target/wheels
+	target/python/build/bin/maturin build --release --locked --manifest-path python/Cargo.toml --out target/wheels
+
+# The wheel in a fresh virtual environment: alone with numpy at first, then its tests, which need a device.
+test-python: setup wheel
+	python3 -m venv --clear target/python/test
+	target/python/test/bin/pip install --quiet target/wheels/*.whl
+	target/python/test/bin/python -c "import lowbit"
+	target/python/test/bin/lowbit --version
+	target/python/test/bin/pip install --quiet -r python/tests/requirements.txt
+	cd python && ../target/python/test/bin/pytest -q
+	cd python && ../target/python/test/bin/mypy
+	target/python/test/bin/python -m mypy.stubtest --mypy-config-file python/pyproject.toml lowbit._lowbit
+
+# What there is to hand out, in target/dist: the program with its completions and manual pages as an archive, and the wheel.
+dist: wheel
+	rm -rf target/dist target/lowbit
+	mkdir -p target/dist target/lowbit
+	strip -o target/lowbit/lowbit target/release/lowbit
+	cp README.md LICENSE-MIT LICENSE-APACHE target/lowbit
+	target/release/lowbit --quiet shell target/lowbit
+	tar -C target -czf target/dist/lowbit-$$(uname -s)-$$(uname -m).tar.gz lowbit
+	cp target/wheels/*.whl target/dist

@@ -16,18 +16,28 @@ static OPEN: Mutex<BTreeMap<Option<String>, Arc<Context>>> = Mutex::new(BTreeMap
 /// The process that opened the first one.
 static OWNER: OnceLock<u32> = OnceLock::new();
 
+/// What is to be asked before a device is used that is already open.
+///
+/// # Errors
+/// [`Error::Unsupported`] in a process that was forked from one that had opened a device.
+pub fn check_process() -> Result<()> {
+    if OWNER.get().is_none_or(|&owner| owner == process::id()) {
+        return Ok(());
+    }
+    Err(Error::Unsupported(
+        "this process was forked from one that had a device open, which it cannot use; start processes by \
+         multiprocessing's \"spawn\" or \"forkserver\""
+            .into(),
+    ))
+}
+
 /// The device of the adapter with this in its name, or of the one that lowbit takes by itself.
 ///
 /// # Errors
-/// Those of [`Context::open`]; [`Error::Unsupported`] in a process that was forked from one that had opened a device.
+/// Those of [`Context::open`] and [`check_process`].
 pub fn device(adapter: Option<&str>) -> Result<Arc<Context>> {
-    if *OWNER.get_or_init(process::id) != process::id() {
-        return Err(Error::Unsupported(
-            "this process was forked from one that had a device open, which it cannot use; start processes by \
-             multiprocessing's \"spawn\" or \"forkserver\""
-                .into(),
-        ));
-    }
+    OWNER.get_or_init(process::id);
+    check_process()?;
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = adapter.map(str::to_owned);
     if let Some(gpu) = open.get(&name) {
@@ -48,7 +58,7 @@ pub fn device(adapter: Option<&str>) -> Result<Arc<Context>> {
 /// The adapters of this machine, each a dict as `lowbit devices --json` has it.
 #[pyfunction]
 pub fn devices(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let found: Vec<AdapterReport> = run(py, None, |_| Ok(adapters()))?;
+    let found: Vec<AdapterReport> = run(py, None, |_| check_process().map(|()| adapters()))?;
     from_json(py, &serde_json::to_string(&found).map_err(fault)?)
 }
 

@@ -56,7 +56,8 @@ impl First<'_> {
     }
 }
 
-fn matrix(array: &PyReadonlyArray2<'_, f32>) -> PyResult<Matrix> {
+/// Centroids of an array.
+pub fn matrix(array: &PyReadonlyArray2<'_, f32>) -> PyResult<Matrix> {
     let values = array.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?.to_vec();
     Ok(Matrix { rows: array.shape()[0], cols: array.shape()[1], values })
 }
@@ -105,7 +106,7 @@ impl Settings<'_> {
 }
 
 /// What a callback is given: (step, number, of, changed, shift, inertia), None where there is no such thing.
-fn say(watch: &Watch, progress: Progress) {
+pub fn say(watch: &Watch, progress: Progress) {
     watch.say(|py| {
         let news = PyDict::new(py);
         match progress {

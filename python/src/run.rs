@@ -97,7 +97,7 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 #[pyfunction]
 pub fn panic_for_a_test(py: Python<'_>) -> PyResult<()> {
     run(py, None, |_| {
-        let none: Option<()> = None;
+        let none: Option<()> = std::hint::black_box(None);
         #[allow(clippy::expect_used, reason = "it is here to panic")]
         none.expect("a panic for a test");
         Ok(())

@@ -15,6 +15,7 @@ mod plan;
 mod quantize;
 mod report;
 mod roofline;
+mod shell;
 mod terminal;
 mod tune;
 
@@ -31,9 +32,15 @@ use lowbit::internals::report::trace;
 use lowbit::internals::roofline::{Effort, Roofs};
 use terminal::Terminal;
 
+/// With the commit, in a checkout.
+const VERSION: &str = match env!("LOWBIT_COMMIT").is_empty() {
+    true => env!("CARGO_PKG_VERSION"),
+    false => concat!(env!("CARGO_PKG_VERSION"), " (", env!("LOWBIT_COMMIT"), ")"),
+};
+
 /// Quantization on any GPU: fewer bits, the same answer, at memory speed.
 #[derive(Debug, Parser)]
-#[command(name = "lowbit", version, about, max_term_width = 100)]
+#[command(name = "lowbit", version = VERSION, about, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -106,6 +113,8 @@ enum Command {
         #[command(subcommand)]
         command: edge::Command,
     },
+    #[command(hide = true)]
+    Shell(shell::Arguments),
 }
 
 /// For every command that measures.
@@ -191,6 +200,7 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Kv { command } => kv::run(command, session),
         Command::Classify { command } => classify::run(command, session),
         Command::Edge { command } => edge::run(command, session),
+        Command::Shell(arguments) => shell::run(arguments, session),
     }
 }
 

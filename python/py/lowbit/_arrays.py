@@ -7,6 +7,7 @@ machine's byte order; every other kind of number becomes float32. Complex number
 from __future__ import annotations
 
 import mmap
+import os
 from typing import Any
 
 import numpy as np
@@ -62,11 +63,35 @@ def _file_of(x: np.ndarray) -> tuple[str, int] | None:
     # What was changed in a copy-on-write map is not in the file.
     if mapped is None or not isinstance(base, mmap.mmap) or mapped.filename is None or mapped.mode == "c":
         return None
+    path, begins = str(mapped.filename), _address(np.frombuffer(base, dtype=np.uint8))
+    if not _is_mapped(path, base, begins):
+        return None
     if mapped.mode != "r":
         mapped.flush()
     # A view keeps the offset of the array that it was made of, so the address in the mapping counts.
-    begin = int(mapped.offset) - int(mapped.offset) % mmap.ALLOCATIONGRANULARITY
-    return str(mapped.filename), begin + _address(x) - _address(np.frombuffer(base, dtype=np.uint8))
+    offset = int(mapped.offset) - int(mapped.offset) % mmap.ALLOCATIONGRANULARITY
+    return path, offset + _address(x) - begins
+
+
+def _is_mapped(path: str, mapping: mmap.mmap, address: int) -> bool:
+    """Whether the file that is now at `path` is surely the one that is mapped at `address`: it may have been replaced since."""
+    try:
+        found = os.stat(path)
+        if found.st_size != mapping.size():
+            return False
+        # Windows keeps a file that is mapped from being replaced.
+        if os.name == "nt":
+            return True
+        with open("/proc/self/maps") as maps:
+            for line in maps:
+                addresses, _, _, _, inode, *_ = line.split(maxsplit=5)
+                first, end = (int(text, 16) for text in addresses.split("-"))
+                if first <= address < end:
+                    # Not the device, which file systems in layers (overlayfs) give differently here.
+                    return int(inode) == found.st_ino
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _address(x: np.ndarray) -> int:

@@ -10,6 +10,17 @@ import numpy as np
 from ._arrays import KEPT, as_array
 from .errors import InputError, NotFittedError
 
+__all__ = [
+    "HAS_SKLEARN",
+    "BaseEstimator",
+    "ClassNamePrefixFeaturesOutMixin",
+    "ClusterMixin",
+    "ConvergenceWarning",
+    "TransformerMixin",
+    "check_is_fitted",
+    "points",
+]
+
 try:
     from sklearn.base import (
         BaseEstimator,
@@ -56,17 +67,17 @@ except ImportError:
     class TransformerMixin:  # type: ignore[no-redef]
         """Fits and transforms."""
 
-        def fit_transform(self, X: Any, y: Any = None, **params: Any) -> np.ndarray:
+        def fit_transform(self: Any, X: Any, y: Any = None, **params: Any) -> Any:
             """Fits, and gives the distances of the same points."""
-            return self.fit(X, y, **params).transform(X)  # type: ignore[attr-defined]
+            return self.fit(X, y, **params).transform(X)
 
     class ClassNamePrefixFeaturesOutMixin:  # type: ignore[no-redef]
         """Names of what transform gives."""
 
-        def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        def get_feature_names_out(self: Any, input_features: Any = None) -> np.ndarray:
             """``kmeans0``, ``kmeans1`` and so on."""
             check_is_fitted(self)
-            names = [f"{type(self).__name__.lower()}{i}" for i in range(self._n_features_out)]  # type: ignore[attr-defined]
+            names = [f"{type(self).__name__.lower()}{i}" for i in range(self._n_features_out)]
             return np.asarray(names, dtype=object)
 
     def check_is_fitted(estimator: Any) -> None:  # type: ignore[no-redef]
@@ -84,7 +95,7 @@ def points(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     if not isinstance(X, np.ndarray) and not hasattr(X, "__array__") and hasattr(X, "__dlpack__"):
         X = np.from_dlpack(X)
     # Whether all are finite is seen when the library reads them.
-    return validate_data(
+    x: np.ndarray = validate_data(
         estimator,
         X,
         reset=reset,
@@ -93,6 +104,7 @@ def points(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
         order="C",
         ensure_all_finite=False,
     )
+    return x
 
 
 def _points(estimator: Any, X: Any, reset: bool) -> np.ndarray:

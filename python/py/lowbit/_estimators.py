@@ -33,18 +33,27 @@ _INITS = ("k-means++", "k-means||", "random")
 _KEEP_EVERY = 60.0
 
 
-def _whole(name: str, value: Any, least: int) -> int:
+def _whole(name: str, value: Any, least: int, most: int = (1 << 32) - 1) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise InputError(f"{name} is {value!r}: expected a whole number of at least {least}")
-    if value < least:
-        raise InputError(f"{name} is {value}: expected at least {least}")
-    return int(value)
+    found = int(value)
+    if found < least:
+        raise InputError(f"{name} is {found}: expected at least {least}")
+    if found > most:
+        raise InputError(f"{name} is {found}: expected at most {most}")
+    return found
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real) or not 0 <= value < np.inf:
+    found = -1.0
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
+        try:
+            found = float(value)
+        except OverflowError:
+            found = np.inf
+    if not 0 <= found < np.inf:
         raise InputError(f"{name} is {value!r}: expected a finite number of at least 0")
-    return float(value)
+    return found
 
 
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -58,7 +67,7 @@ def seed_of(random_state: Any) -> int:
     if random_state is None:
         return int(np.random.default_rng().integers(1 << 63))
     if isinstance(random_state, numbers.Integral):
-        return _whole("random_state", random_state, 0)
+        return _whole("random_state", random_state, 0, (1 << 64) - 1)
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(0, 1 << 31))
     if isinstance(random_state, np.random.Generator):
@@ -78,12 +87,15 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         seed = 0
         starts = 1
         if x is not None:
-            seed = seed_of(self.random_state)
+            # A fit that is resumed has to draw as it did when it began.
+            kept = getattr(self, "checkpoint", None) is not None
+            seed = 0 if kept and self.random_state is None else seed_of(self.random_state)
             init = self._init(x, seed)
             named = isinstance(self.init, str)
             if isinstance(self.n_init, str):
                 _choice("n_init", self.n_init, ("auto",))
-                starts = self._random_starts if callable(self.init) or self.init == "random" else 1
+                random = callable(self.init) or (named and self.init == "random")
+                starts = self._random_starts if random else 1
             else:
                 starts = _whole("n_init", self.n_init, 1)
             if not named and not callable(self.init) and starts > 1:
@@ -103,7 +115,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             "seed": seed,
             "max_iter": _whole("max_iter", self.max_iter, 1),
             "tol": _number("tol", self.tol),
-            "memory": None if self.memory is None else _whole("memory", self.memory, 1) << 20,
+            "memory": None if self.memory is None else _whole("memory", self.memory, 1, (1 << 44) - 1) << 20,
             "adapter": None if self.adapter is None else str(self.adapter),
         }
 
@@ -153,7 +165,8 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         -------
         labels : ndarray of int32, shape (n_samples,)
         """
-        return self.fit(X, y, **params).labels_  # type: ignore[attr-defined]
+        labels: np.ndarray = self.fit(X, y, **params).labels_
+        return labels
 
     def predict(self, X: Any) -> np.ndarray:
         """The cluster of each point: the one whose centroid is nearest.
@@ -249,7 +262,7 @@ class KMeans(_Estimator):
     verbose : int, default=0
         Above 0, each group of iterations is printed.
     random_state : int, RandomState, Generator or None, default=None
-        An integer is the seed of the command line's ``--seed``.
+        An integer is the seed of the command line's ``--seed``. None draws anew in each fit, and is 0 with a checkpoint.
     copy_x : bool, default=True
         For scikit-learn's sake: points are never changed.
     algorithm : {"lloyd", "elkan"}, default="lloyd"
@@ -263,7 +276,8 @@ class KMeans(_Estimator):
     empty : {"farthest", "split-largest", "keep"}, default="farthest"
         What becomes of a cluster without points.
     checkpoint : path-like or None, default=None
-        A file in which a fit keeps its state every minute and when it is interrupted, and from which it goes on if it is there.
+        A file in which a fit keeps its state every minute and when it is interrupted, and from which it goes on if it is there. It
+        is removed when the fit ends.
     progress : callable, True or None, default=None
         Called with a dict between groups of iterations (``step``, ``n_iter``, ``changed``, ``shift``, ``inertia``); True shows a bar
         of tqdm.
@@ -421,9 +435,9 @@ class MiniBatchKMeans(_Estimator):
     def _learner(self, settings: dict[str, Any]) -> Any:
         return _lowbit.MiniBatch(
             settings,
-            _whole("batch_size", self.batch_size, 1),
+            _whole("batch_size", self.batch_size, 1, (1 << 63) - 1),
             None if self.max_no_improvement is None else _whole("max_no_improvement", self.max_no_improvement, 0),
-            None if self.init_size is None else _whole("init_size", self.init_size, 1),
+            None if self.init_size is None else _whole("init_size", self.init_size, 1, (1 << 63) - 1),
             _number("reassignment_ratio", self.reassignment_ratio),
         )
 
@@ -481,9 +495,9 @@ class MiniBatchKMeans(_Estimator):
 
     def __getstate__(self) -> dict[str, Any]:
         # What a device's library has learnt stays in this process; partial_fit then goes on from the centroids.
-        parent = super()
-        state = parent.__getstate__() if hasattr(parent, "__getstate__") else self.__dict__
-        state = dict(state)
+        parent: Any = super()
+        # Before Python 3.11 only scikit-learn's estimators have it.
+        state: dict[str, Any] = dict(parent.__getstate__() if hasattr(parent, "__getstate__") else self.__dict__)
         state.pop("_live", None)
         return state
 

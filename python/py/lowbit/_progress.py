@@ -6,10 +6,14 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, Iterator
 
+from .errors import InputError
+
 
 @contextmanager
 def told(progress: Any, verbose: bool | int, max_iter: int) -> Iterator[Callable[[dict[str, Any]], None] | None]:
     """A function that the library calls with what it has to say, or none if nobody listens."""
+    if not (callable(progress) or progress is None or isinstance(progress, bool)):
+        raise InputError(f"progress is {progress!r}: expected a function, True or None")
     bar = None
     if progress is True:
         try:
