@@ -2,9 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +18,7 @@ use pyo3::prelude::*;
 
 use crate::devices::{check_process, device};
 use crate::errors::raise;
-use crate::results::{Values, document, say_step};
+use crate::results::{Values, check_stop, document, say_step};
 use crate::run::{Watch, run};
 
 /// Time to measure a decode step in, as `lowbit kv eval` has it.
@@ -80,10 +78,7 @@ pub fn kv_evaluate(
         };
         let mut evaluation = evaluate(&inputs, &options, &|done, of| {
             say_step(watch, &format!("attention: {done} of {of} heads"));
-            // It looks for no stop, and takes long. `run` catches this, and raises what asked for the stop.
-            if watch.stop.load(Ordering::Relaxed) {
-                resume_unwind(Box::new("stopped"));
-            }
+            check_stop(&watch.stop, "between heads")
         })?;
         if settings.time {
             let gpu = device(settings.adapter.as_deref())?;

@@ -255,6 +255,7 @@ impl Engine {
         examples: &[f32],
         others: &[(&Buffer, &Readback)],
     ) -> Result<(usize, Vec<f32>)> {
+        gpu.go_on(|| "between batches".into())?;
         let (input, output) = (Layout::of(&self.values[self.input]), Layout::of(&self.values[self.output]));
         let Some((x, y)) = self.buffers[self.input].as_ref().zip(self.buffers[self.output].as_ref()) else {
             return Err(Error::Input("the network has no input".into()));

@@ -11,8 +11,10 @@ use crate::{Error, Result};
 const GUARD: u64 = 256;
 /// A quiet NaN as f32 and a value out of every range as an integer.
 pub(super) const POISON: u32 = 0x7fc0_dead;
-/// Uploads go in pieces, so that wgpu's staging memory stays small.
-const PIECE: usize = 64 << 20;
+/// Uploads go in pieces, of which two are under way at most, so that wgpu's staging memory stays small.
+const PIECE: usize = 16 << 20;
+/// Smaller ones wait for the next submission, whatever it is.
+const LEAST_PIECE: usize = 1 << 20;
 
 /// A buffer on the device: `rows` rows of `row_bytes` bytes.
 ///
@@ -334,8 +336,8 @@ impl Raw {
 fn write(gpu: &Context, raw: &wgpu::Buffer, start: u64, bytes: &[u8]) {
     for (i, piece) in bytes.chunks(PIECE).enumerate() {
         gpu.queue.write_buffer(raw, start + (i * PIECE) as u64, piece);
-        if bytes.len() > PIECE {
-            gpu.queue.submit([]);
+        if piece.len() >= LEAST_PIECE {
+            gpu.uploaded(gpu.queue.submit([]));
         }
     }
 }

@@ -250,6 +250,8 @@ pub struct Context {
     notices: Mutex<Vec<String>>,
     listener: Option<Listener>,
     pub(super) stop: Stop,
+    /// The last upload that was submitted.
+    upload: Mutex<Option<wgpu::SubmissionIndex>>,
     pub(super) opened: Instant,
     pub(super) lost: Lost,
 }
@@ -405,6 +407,7 @@ impl Context {
             notices: Mutex::new(Vec::new()),
             listener: options.listener.clone(),
             stop: Stop::default(),
+            upload: Mutex::default(),
             opened: Instant::now(),
             lost,
         };
@@ -461,6 +464,14 @@ impl Context {
             (Some(lost), _) => Err(lost),
             (None, Err(error)) => Err(Error::DeviceLost(error.to_string())),
             (None, Ok(_)) => Ok(()),
+        }
+    }
+
+    /// An upload was submitted: waits for the one before it. A device that is lost says so at its next use.
+    pub(super) fn uploaded(&self, submission: wgpu::SubmissionIndex) {
+        let before = lock(&self.upload).replace(submission);
+        if before.is_some() {
+            let _ = self.wait_for(before);
         }
     }
 

@@ -94,19 +94,20 @@ pub struct ByLayer {
 /// [`Error::Input`](crate::Error::Input) for a vector whose scale no f16 holds.
 pub fn measure(inputs: &Inputs, types: &[Pair], options: &Options) -> Result<Vec<Quality>> {
     let ways: Vec<(Pair, Options)> = types.iter().map(|&types| (types, *options)).collect();
-    compare(inputs, &ways, &|_, _| ()).into_iter().map(|found| found.map(|found| found.all)).collect()
+    compare(inputs, &ways, &|_, _| Ok(()))?.into_iter().map(|found| found.map(|found| found.all)).collect()
 }
 
 /// Measures pairs of types, each with options of its own, against one true attention. All cores take part, and the bits of
-/// the result do not depend on how many there are. `progress` hears how many of how many heads are done.
+/// the result do not depend on how many there are. `progress` hears how many of how many heads are done; an error of its own ends the
+/// work.
 ///
 /// What is refused is so for its pair alone: [`Error::Input`](crate::Error::Input) for a vector that f16 does not hold once it is centred, or
 /// whose scale it does not hold.
 pub fn compare(
     inputs: &Inputs,
     ways: &[(Pair, Options)],
-    progress: &(dyn Fn(usize, usize) + Sync),
-) -> Vec<Result<ByLayer>> {
+    progress: &(dyn Fn(usize, usize) -> Result<()> + Sync),
+) -> Result<Vec<Result<ByLayer>>> {
     let heads = inputs.layers * inputs.kv_heads;
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
@@ -114,24 +115,28 @@ pub fn compare(
         loop {
             let head = next.fetch_add(1, Ordering::Relaxed);
             if head >= heads {
-                return found;
+                return Ok(found);
             }
             found.push((head, measure_head(inputs, head, ways)));
-            progress(done.fetch_add(1, Ordering::Relaxed) + 1, heads);
+            if let Err(end) = progress(done.fetch_add(1, Ordering::Relaxed) + 1, heads) {
+                next.store(heads, Ordering::Relaxed);
+                return Err(end);
+            }
         }
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(heads);
-    let mut found = thread::scope(|scope| {
+    let all: Vec<Result<Vec<_>>> = thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut found = work();
+        let mut all = vec![work()];
         for other in others {
             match other.join() {
-                Ok(more) => found.extend(more),
+                Ok(more) => all.push(more),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        found
+        all
     });
+    let mut found: Vec<_> = all.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     found.sort_by_key(|&(head, _)| head);
     let mut of_ways: Vec<Vec<Result<Head>>> = ways.iter().map(|_| Vec::new()).collect();
     for (way, head) in found.into_iter().flat_map(|(_, of)| of.into_iter().enumerate()) {
@@ -142,7 +147,7 @@ pub fn compare(
         let layers = heads.chunks(inputs.kv_heads).map(|of| Quality::of(types, inputs, of));
         Ok(ByLayer { layers: layers.collect(), all: Quality::of(types, inputs, &heads) })
     };
-    ways.iter().zip(of_ways).map(by_layer).collect()
+    Ok(ways.iter().zip(of_ways).map(by_layer).collect())
 }
 
 impl Quality {

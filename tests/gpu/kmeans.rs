@@ -1,5 +1,9 @@
 //! The whole clustering: known answers, scikit-learn's semantics, properties.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lowbit::internals::Error;
 use lowbit::internals::gpu::Context;
 use lowbit::internals::io::npy::Matrix;
 use lowbit::internals::kmeans::frame::Transform;
@@ -35,6 +39,32 @@ pub fn blobs(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> Matrix {
         })
         .collect();
     Matrix { rows: n, cols: d, values }
+}
+
+#[test]
+fn a_fit_ends_when_its_own_thread_asked_for_it() {
+    let (gpu, data) = (device(), blobs(4000, 8, 40, 0.5, 3));
+    let kmeans = KMeans::new(40).init(Init::Random).tol(0.0);
+    let (own, other) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+    let ended = |asked: &Arc<AtomicBool>| {
+        let _heeding = gpu.heed(asked);
+        // Heard before the loop looks for a stop, so the first iterations are done by then.
+        kmeans.fit(&gpu, &data, |progress| {
+            if matches!(progress, Progress::Iterating { .. }) {
+                own.store(true, Ordering::Relaxed);
+            }
+        })
+    };
+    let error = ended(&own).unwrap_err();
+    assert!(matches!(&error, Error::Interrupted { reached, .. } if reached.contains("iteration")), "{error}");
+    // What another thread asked for is its own, for a thread that asked too; what it has let go counts for nobody.
+    std::thread::scope(|scope| {
+        let _heeding = scope.spawn(|| gpu.heed(&other)).join().unwrap();
+        own.store(false, Ordering::Relaxed);
+        let _own = gpu.heed(&Arc::default());
+        kmeans.fit(&gpu, &data, |_| ()).unwrap();
+    });
+    kmeans.fit(&gpu, &data, |_| ()).unwrap();
 }
 
 // scikit-learn: test_relocate_empty_clusters / test_kmeans_relocated_clusters.
