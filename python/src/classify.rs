@@ -146,8 +146,9 @@ impl Model {
     #[new]
     #[pyo3(signature = (path, input=None, output=None))]
     fn new(py: Python<'_>, path: PathBuf, input: Option<String>, output: Option<String>) -> PyResult<Self> {
-        run(py, None, |_| {
+        run(py, None, |watch| {
             let model = onnx::read(&path)?;
+            check_stop(&watch.stop, "after a model was read")?;
             let network = lower(&model, &Names { input, output })?;
             let output = &network.values[network.output];
             if output.element != Element::F32 {
@@ -208,6 +209,8 @@ impl Model {
         let values = run(py, None, |watch| {
             check_process()?;
             check_finite(x, self.features())?;
+            // Before the lock: whoever handles what an opening logs may use this model.
+            let gpu = device(adapter.as_deref())?;
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             let fits = |made: &&mut Made| {
                 made.adapter == adapter
@@ -217,7 +220,6 @@ impl Model {
             let made = match last.as_mut().filter(fits) {
                 Some(_) => last.as_ref(),
                 None => {
-                    let gpu = device(adapter.as_deref())?;
                     let network = self.network_of(ranges.as_deref())?;
                     let batch = (rows as u64).next_power_of_two().min(BATCH);
                     let engine = Engine::new(&gpu, &network, batch, Keep::Output)?;

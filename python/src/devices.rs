@@ -2,26 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::process;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lowbit::gpu::{AdapterReport, Context, Listener, Options, adapters};
 use lowbit::{Error, Result};
 use pyo3::prelude::*;
 
+use crate::errors::made;
 use crate::run::run;
 
-/// By the name that was asked for.
+/// By the names that were asked for; several can be of one device.
 static OPEN: Mutex<BTreeMap<Option<String>, Arc<Context>>> = Mutex::new(BTreeMap::new());
 
-/// The process that opened the first one.
-static OWNER: OnceLock<u32> = OnceLock::new();
+/// The process that opened the first one, or is about to; 0 while there is none.
+static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// What is to be asked before a device is used that is already open.
 ///
 /// # Errors
 /// [`Error::Unsupported`] in a process that was forked from one that had opened a device.
 pub fn check_process() -> Result<()> {
-    if OWNER.get().is_none_or(|&owner| owner == process::id()) {
+    if [0, process::id()].contains(&OWNER.load(Ordering::Relaxed)) {
         return Ok(());
     }
     Err(Error::Unsupported(
@@ -36,30 +38,70 @@ pub fn check_process() -> Result<()> {
 /// # Errors
 /// Those of [`Context::open`] and [`check_process`].
 pub fn device(adapter: Option<&str>) -> Result<Arc<Context>> {
-    OWNER.get_or_init(process::id);
     check_process()?;
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = adapter.map(str::to_owned);
-    if let Some(gpu) = open.get(&name) {
-        return Ok(Arc::clone(gpu));
+    let (gpu, news) = {
+        let mut open = lock(&OPEN);
+        let name = adapter.map(str::to_owned);
+        if let Some(gpu) = open.get(&name) {
+            return Ok(Arc::clone(gpu));
+        }
+        OWNER.store(process::id(), Ordering::Relaxed);
+        let (gpu, news) = opened(name.clone()).inspect_err(|_| {
+            if open.is_empty() {
+                OWNER.store(0, Ordering::Relaxed);
+            }
+        })?;
+        let same = |other: &&Arc<Context>| {
+            (&other.adapter.name, &other.adapter.backend) == (&gpu.adapter.name, &gpu.adapter.backend)
+        };
+        // By another name it was open already.
+        let (gpu, news) = match open.values().find(same) {
+            Some(other) => (Arc::clone(other), Vec::new()),
+            None => (Arc::new(gpu), news),
+        };
+        open.insert(name, Arc::clone(&gpu));
+        (gpu, news)
+    };
+    // Whoever handles what is logged may use lowbit.
+    let warnings = gpu.notices();
+    for text in news {
+        log(if warnings.contains(&text) { "warning" } else { "info" }, &text);
     }
-    let listener = Some(Listener::new(|notice| {
-        // What cannot be logged is no reason to fail.
-        let _ = Python::attach(|py| {
-            let logger = py.import("logging")?.call_method1("getLogger", ("lowbit",))?;
-            logger.call_method1("info", ("%s", notice)).map(drop)
-        });
-    }));
-    let gpu = Arc::new(Context::open(&Options { adapter: name.clone(), listener, ..Options::default() })?);
-    open.insert(name, Arc::clone(&gpu));
     Ok(gpu)
+}
+
+/// A device, and what it said while it was opened. What it says later is logged as it comes.
+fn opened(adapter: Option<String>) -> Result<(Context, Vec<String>)> {
+    let said = Arc::new(Mutex::new(Some(Vec::new())));
+    let hears = Arc::clone(&said);
+    let listener = Some(Listener::new(move |text| {
+        if let Some(said) = lock(&hears).as_mut() {
+            return said.push(text.to_owned());
+        }
+        log("info", text);
+    }));
+    let gpu = Context::open(&Options { adapter, listener, ..Options::default() })?;
+    let said = lock(&said).take().unwrap_or_default();
+    Ok((gpu, said))
+}
+
+/// What cannot be logged is no reason to fail.
+fn log(level: &str, text: &str) {
+    let _ = Python::attach(|py| {
+        let logger = py.import("logging")?.call_method1("getLogger", ("lowbit",))?;
+        logger.call_method1(level, ("%s", text)).map(drop)
+    });
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The adapters of this machine, each a dict as `lowbit devices --json` has it.
 #[pyfunction]
 pub fn devices(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let found: Vec<AdapterReport> = run(py, None, |_| check_process().map(|()| adapters()))?;
-    from_json(py, &serde_json::to_string(&found).map_err(fault)?)
+    from_json(py, &serde_json::to_string(&found).map_err(|error| fault(py, &error))?)
 }
 
 /// What JSON is in Python.
@@ -68,6 +110,6 @@ pub fn from_json(py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
 }
 
 /// What cannot happen: a report that is no JSON.
-pub fn fault(error: serde_json::Error) -> PyErr {
-    pyo3::exceptions::PyRuntimeError::new_err(error.to_string())
+pub fn fault(py: Python<'_>, error: &serde_json::Error) -> PyErr {
+    made(py, "Fault", error.to_string())
 }

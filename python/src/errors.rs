@@ -13,6 +13,7 @@ pub fn raise(py: Python<'_>, error: Error) -> PyErr {
         Error::OutOfMemory { .. } => "OutOfMemoryError",
         Error::Interrupted { .. } => "Interrupted",
         Error::File { .. } => "FileError",
+        Error::Fault(_) => "Fault",
         error if error.exit_code() == 2 => "InputError",
         _ => "DeviceError",
     };
@@ -24,7 +25,11 @@ pub fn made(py: Python<'_>, class: &str, text: String) -> PyErr {
     let instance = || py.import("lowbit.errors")?.getattr(class)?.call1((text.as_str(),));
     match instance() {
         Ok(instance) => PyErr::from_value(instance),
-        Err(_) => PyRuntimeError::new_err(text),
+        Err(cause) => {
+            let error = PyRuntimeError::new_err(text);
+            error.set_cause(py, Some(cause));
+            error
+        }
     }
 }
 

@@ -10,8 +10,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::results::Values;
-use crate::run::run;
+use crate::results::{Values, check_stop};
+use crate::run::{Watch, run};
+
+/// Bytes that are written at a time: a signal is heeded between two pieces.
+const PIECE: usize = 1 << 22;
 
 /// The header of a model, in one file or cut into several.
 #[pyfunction]
@@ -144,13 +147,14 @@ pub fn gguf_write(
         .iter()
         .map(|(name, ty, dims, data)| Ok((name.as_str(), ty.as_str(), dims.as_slice(), data.values()?)))
         .collect::<PyResult<_>>()?;
-    run(py, None, |_| write(&path, metadata, &tensors))
+    run(py, None, |watch| write(&path, metadata, &tensors, watch))
 }
 
 fn write(
     path: &std::path::Path,
     metadata: Vec<(String, Value)>,
     tensors: &[(&str, &str, &[u64], &[u8])],
+    watch: &Watch,
 ) -> Result<()> {
     let mut writer = Writer::new();
     for (key, value) in metadata {
@@ -169,5 +173,10 @@ fn write(
     }
     // The writer asks for tensors in the order in which they were added.
     let mut data = tensors.iter().map(|&(.., data)| data);
-    writer.write(path, |_, sink| sink.write(data.next().unwrap_or_default()))
+    writer.write(path, |_, sink| {
+        data.next().unwrap_or_default().chunks(PIECE).try_for_each(|piece| {
+            check_stop(&watch.stop, "while a file was written")?;
+            sink.write(piece)
+        })
+    })
 }

@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 
 use crate::arrays::{Array, Heeded};
 use crate::devices::device;
+use crate::errors::raise;
 use crate::run::{Watch, run};
 
 /// Settings as Python has them.
@@ -289,19 +290,32 @@ impl MiniBatch {
 
     #[pyo3(signature = (x, callback=None))]
     fn fit<'py>(
-        &self,
+        &mut self,
         py: Python<'py>,
         x: Array<'_>,
         callback: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let rows = x.rows()?;
+        let (rows, settings, adapter) = (x.rows()?, &mut self.settings, self.adapter.as_deref());
         let result = run(py, callback, move |watch| {
-            let gpu = device(self.adapter.as_deref())?;
+            let gpu = device(adapter)?;
             let _heeding = gpu.heed(&watch.stop);
             let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
-            self.settings.fit(&gpu, &data, |progress| say(watch, progress))
+            settings.learn(&gpu, &data, |progress| say(watch, progress))
         })?;
-        fitted(py, result)
+        let result = fitted(py, result)?;
+        result.set_item("counts", self.counts(py))?;
+        Ok(result)
+    }
+
+    /// Goes on from centroids that were learnt elsewhere, and how many points each has got.
+    fn resume(
+        &mut self,
+        py: Python<'_>,
+        centers: PyReadonlyArray2<'_, f32>,
+        counts: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<()> {
+        let counts = counts.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?;
+        self.settings.resume(&matrix(&centers)?, counts).map_err(|error| raise(py, error))
     }
 
     /// Takes in a batch; its inertia by the centroids before it.

@@ -17,9 +17,8 @@ use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::devices::{check_process, device};
-use crate::errors::raise;
 use crate::results::{Values, check_stop, document, say_step};
-use crate::run::{Watch, run};
+use crate::run::{at_once, run};
 
 /// Time to measure a decode step in, as `lowbit kv eval` has it.
 const BUDGET: Duration = Duration::from_millis(300);
@@ -130,9 +129,58 @@ impl Sequence {
     }
 }
 
+/// What no handle is left of. It is taken back when the cache is next used: handles are dropped while Python is held, and whoever has
+/// the cache then may be waiting for Python.
+enum Lost {
+    Step(Box<lowbit::kv::Step>),
+    Sequence(lowbit::kv::Sequence),
+}
+
+/// Of a cache.
+type LostOnes = Arc<Mutex<Vec<Lost>>>;
+
+/// A sequence that was made, lost with this unless it is taken: what a signal ends hands nothing out.
+struct Made {
+    sequence: lowbit::kv::Sequence,
+    /// None once it is taken.
+    lost: Option<LostOnes>,
+}
+
+impl Made {
+    fn new(sequence: lowbit::kv::Sequence, lost: &LostOnes) -> Self {
+        Self { sequence, lost: Some(Arc::clone(lost)) }
+    }
+
+    fn take(mut self) -> Sequence {
+        self.lost = None;
+        Sequence(self.sequence)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(lost) = &self.lost {
+            lock(lost).push(Lost::Sequence(self.sequence));
+        }
+    }
+}
+
 /// A step of a cache, until it is abandoned.
 #[pyclass(frozen)]
-pub struct Step(Mutex<Option<Open>>);
+pub struct Step {
+    open: Mutex<Option<Open>>,
+    lost: LostOnes,
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        // One of no tokens holds no sequence, and its buffers need not wait.
+        let open = lock(&self.open).take().filter(|open| open.step.tokens() > 0);
+        if let Some(Open { step, .. }) = open {
+            lock(&self.lost).push(Lost::Step(Box::new(step)));
+        }
+    }
+}
 
 struct Open {
     step: lowbit::kv::Step,
@@ -142,7 +190,7 @@ struct Open {
 
 impl Step {
     fn with<T>(&self, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
-        let mut step = lock(&self.0);
+        let mut step = lock(&self.open);
         work(step.as_mut().ok_or_else(|| Error::Input("the step was abandoned".into()))?)
     }
 }
@@ -156,18 +204,34 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Cache {
     gpu: Arc<Context>,
     cache: Mutex<KvCache>,
+    lost: LostOnes,
 }
 
 impl Cache {
-    /// Never while Python is held: who has the cache may want to log.
+    /// The cache, without what no handle is left of. Never while Python is held: who has the cache may want to log.
+    fn locked(&self) -> MutexGuard<'_, KvCache> {
+        let mut cache = lock(&self.cache);
+        let lost = std::mem::take(&mut *lock(&self.lost));
+        for of in lost {
+            // Neither fails for what is of this cache, but for sequences that were freed meanwhile.
+            let _ = match of {
+                Lost::Step(step) => cache.abandon(*step).map(drop),
+                Lost::Sequence(sequence) => cache.free(sequence),
+            };
+        }
+        cache
+    }
+
+    /// Work on the device.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut KvCache, &Context, &Watch) -> Result<T> + Send,
+        work: impl FnOnce(&mut KvCache, &Context) -> Result<T> + Send,
     ) -> PyResult<T> {
         run(py, None, |watch| {
             check_process()?;
-            work(&mut lock(&self.cache), &self.gpu, watch)
+            let _heeding = self.gpu.heed(&watch.stop);
+            work(&mut self.locked(), &self.gpu)
         })
     }
 
@@ -177,7 +241,7 @@ impl Cache {
         py: Python<'_>,
         work: impl FnOnce(&mut KvCache) -> Result<T> + Send,
     ) -> PyResult<T> {
-        py.detach(|| work(&mut lock(&self.cache))).map_err(|error| raise(py, error))
+        at_once(py, || work(&mut self.locked()))
     }
 }
 
@@ -185,7 +249,7 @@ impl Cache {
 impl Cache {
     #[new]
     fn new(py: Python<'_>, settings: CacheSettings) -> PyResult<Self> {
-        run(py, None, |_| {
+        run(py, None, |watch| {
             let layout = Layout {
                 layers: settings.layers,
                 heads: settings.heads,
@@ -200,8 +264,11 @@ impl Cache {
             let room = Capacity { tokens: settings.tokens, sequences: settings.sequences };
             let types = settings.types.parse()?;
             let gpu = device(settings.adapter.as_deref())?;
-            let cache = KvCache::new(&gpu, &layout, types, room)?;
-            Ok(Self { gpu, cache: Mutex::new(cache) })
+            let cache = {
+                let _heeding = gpu.heed(&watch.stop);
+                KvCache::new(&gpu, &layout, types, room)?
+            };
+            Ok(Self { gpu, cache: Mutex::new(cache), lost: LostOnes::default() })
         })
     }
 
@@ -211,7 +278,8 @@ impl Cache {
 
     fn fork(&self, py: Python<'_>, from: &Sequence) -> PyResult<Sequence> {
         let from = from.0;
-        self.with(py, move |cache, gpu, _| cache.fork(gpu, from).map(Sequence))
+        let made = self.with(py, move |cache, gpu| Ok(Made::new(cache.fork(gpu, from)?, &self.lost)))?;
+        Ok(made.take())
     }
 
     fn free(&self, py: Python<'_>, sequence: &Sequence) -> PyResult<()> {
@@ -221,12 +289,12 @@ impl Cache {
 
     fn truncate(&self, py: Python<'_>, sequence: &Sequence, length: u64) -> PyResult<()> {
         let sequence = sequence.0;
-        self.with(py, move |cache, gpu, _| cache.truncate(gpu, sequence, length))
+        self.with(py, move |cache, gpu| cache.truncate(gpu, sequence, length))
     }
 
     fn center(&self, py: Python<'_>, means: PyReadonlyArrayDyn<'_, f32>) -> PyResult<()> {
         let means = means.values()?;
-        self.with(py, |cache, gpu, _| cache.center(gpu, means))
+        self.with(py, |cache, gpu| cache.center(gpu, means))
     }
 
     fn length(&self, py: Python<'_>, sequence: &Sequence) -> PyResult<u64> {
@@ -247,18 +315,22 @@ impl Cache {
 
     fn save(&self, py: Python<'_>, sequences: Vec<Py<Sequence>>, path: PathBuf) -> PyResult<()> {
         let sequences: Vec<_> = sequences.iter().map(|of| of.get().0).collect();
-        self.with(py, |cache, gpu, _| cache.save(gpu, &sequences, &path))
+        self.with(py, |cache, gpu| cache.save(gpu, &sequences, &path))
     }
 
     fn restore(&self, py: Python<'_>, path: PathBuf) -> PyResult<Vec<Sequence>> {
-        self.with(py, |cache, gpu, _| Ok(cache.restore(gpu, &path)?.into_iter().map(Sequence).collect()))
+        let made = self.with(py, |cache, gpu| {
+            let restored = cache.restore(gpu, &path)?;
+            Ok(restored.into_iter().map(|of| Made::new(of, &self.lost)).collect::<Vec<_>>())
+        })?;
+        Ok(made.into_iter().map(Made::take).collect())
     }
 
     fn begin(&self, py: Python<'_>, grow: Vec<(Py<Sequence>, u64)>) -> PyResult<Step> {
         let grow: Vec<_> = grow.iter().map(|(sequence, tokens)| (sequence.get().0, *tokens)).collect();
-        self.with(py, |cache, gpu, _| {
+        self.with(py, |cache, gpu| {
             let step = cache.begin(gpu, &grow)?;
-            Ok(Step(Mutex::new(Some(Open { step, all: false }))))
+            Ok(Step { open: Mutex::new(Some(Open { step, all: false })), lost: Arc::clone(&self.lost) })
         })
     }
 
@@ -271,9 +343,7 @@ impl Cache {
         values: PyReadonlyArrayDyn<'_, f32>,
     ) -> PyResult<()> {
         let (keys, values) = (keys.values()?, values.values()?);
-        self.with(py, |cache, gpu, _| {
-            step.with(|open| cache.append(gpu, &mut open.step, layer, keys, values))
-        })
+        self.with(py, |cache, gpu| step.with(|open| cache.append(gpu, &mut open.step, layer, keys, values)))
     }
 
     /// The attention of the newest tokens' queries, or of all new ones; `rule` is scale, soft cap, window, sinks.
@@ -289,8 +359,7 @@ impl Cache {
         let queries = queries.values()?;
         let (scale, soft_cap, window, sinks) = rule;
         let rule = Rule { scale, soft_cap, window, sinks };
-        let output = self.with(py, |cache, gpu, watch| {
-            let _heeding = gpu.heed(&watch.stop);
+        let output = self.with(py, |cache, gpu| {
             step.with(|Open { step, all: before }| {
                 if *before != all {
                     step.ask(if all { Queries::New } else { Queries::Newest });
@@ -304,7 +373,7 @@ impl Cache {
 
     /// Takes a step back; the sequences that are empty now.
     fn abandon(&self, py: Python<'_>, step: &Step) -> PyResult<Vec<Sequence>> {
-        self.at_once(py, |cache| match lock(&step.0).take() {
+        self.at_once(py, |cache| match lock(&step.open).take() {
             Some(Open { step, .. }) => Ok(cache.abandon(step)?.into_iter().map(Sequence).collect()),
             None => Ok(Vec::new()),
         })

@@ -10,10 +10,9 @@ use pyo3::types::PyDict;
 
 use crate::arrays::{Array, Heeded};
 use crate::devices::device;
-use crate::errors::raise;
 use crate::kmeans::{matrix, say};
 use crate::results::{Values, say_step};
-use crate::run::run;
+use crate::run::{at_once, run};
 
 /// What a product quantizer is told.
 #[derive(FromPyObject)]
@@ -102,7 +101,7 @@ pub fn pq_decode<'py>(
     books: PyReadonlyArray3<'_, f32>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let (codes, books) = (codes.values()?, codebooks(&books)?);
-    let decoded = py.detach(|| books.decode(codes)).map_err(|error| raise(py, error))?;
+    let decoded = at_once(py, || books.decode(codes))?;
     PyArray1::from_vec(py, decoded.values).reshape([decoded.rows, decoded.cols])
 }
 

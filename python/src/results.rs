@@ -14,7 +14,7 @@ use crate::run::Watch;
 
 /// A report as dicts and lists, with the keys that the command line's JSON has.
 pub fn document(py: Python<'_>, report: &impl Serialize) -> PyResult<Py<PyAny>> {
-    from_json(py, &serde_json::to_string(report).map_err(fault)?)
+    from_json(py, &serde_json::to_string(report).map_err(|error| fault(py, &error))?)
 }
 
 /// Calls the callback with a step in words.

@@ -8,10 +8,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::errors::raise;
+use crate::errors::{made, raise};
 
 /// How often signals are looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -47,7 +46,8 @@ impl Watch {
 /// Runs `work` on a thread of its own, while Python's other threads run and this one looks for signals.
 ///
 /// # Errors
-/// What a signal handler or the callback raised, before what the work failed with; RuntimeError for a panic.
+/// What a signal handler or the callback raised, before what the work failed with; lowbit.errors.Fault for a panic. What the work
+/// made is dropped where something was raised though it succeeded.
 pub fn run<T: Send>(
     py: Python<'_>,
     callback: Option<Py<PyAny>>,
@@ -60,7 +60,7 @@ pub fn run<T: Send>(
             let watch = &watch;
             let worker = scope.spawn(move || {
                 let _sender = sender;
-                catch_unwind(AssertUnwindSafe(|| work(watch)))
+                caught(|| work(watch))
             });
             let mut signal = None;
             while done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
@@ -72,19 +72,40 @@ pub fn run<T: Send>(
                     signal = Some(error);
                 }
             }
-            (worker.join(), signal)
+            (worker.join().flatten(), signal)
         })
     });
     let raised = watch.raised.lock().ok().and_then(|mut raised| raised.take());
     if let Some(error) = signal.or(raised) {
         return Err(error);
     }
+    result_of(py, ended)
+}
+
+/// Does `work` on this thread, while Python's other threads run: for what takes no time.
+///
+/// # Errors
+/// What the work failed with; lowbit.errors.Fault for a panic.
+pub fn at_once<T: Send>(py: Python<'_>, work: impl FnOnce() -> lowbit::Result<T> + Send) -> PyResult<T> {
+    let ended = py.detach(|| caught(work));
+    result_of(py, ended)
+}
+
+/// What work gave, or what it panicked with.
+type Ended<T> = thread::Result<lowbit::Result<T>>;
+
+fn caught<T>(work: impl FnOnce() -> lowbit::Result<T>) -> Ended<T> {
+    catch_unwind(AssertUnwindSafe(work))
+}
+
+fn result_of<T>(py: Python<'_>, ended: Ended<T>) -> PyResult<T> {
     match ended {
-        Ok(Ok(result)) => result.map_err(|error| raise(py, error)),
-        Ok(Err(panic)) | Err(panic) => Err(PyRuntimeError::new_err(format!(
-            "a fault of lowbit, please report it with what led to it: {}",
-            text_of(panic.as_ref())
-        ))),
+        Ok(result) => result.map_err(|error| raise(py, error)),
+        Err(panic) => {
+            let what = text_of(panic.as_ref());
+            let text = format!("a fault of lowbit, please report it with what led to it: {what}");
+            Err(made(py, "Fault", text))
+        }
     }
 }
 
@@ -93,13 +114,15 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked")
 }
 
-/// Panics, for the test of what becomes of a panic.
+/// Panics on a thread of its own or on the caller's, for the test of what becomes of a panic.
 #[pyfunction]
-pub fn panic_for_a_test(py: Python<'_>) -> PyResult<()> {
-    run(py, None, |_| {
+#[pyo3(signature = (here=false))]
+pub fn panic_for_a_test(py: Python<'_>, here: bool) -> PyResult<()> {
+    let panic = || {
         let none: Option<()> = std::hint::black_box(None);
         #[allow(clippy::expect_used, reason = "it is here to panic")]
         none.expect("a panic for a test");
         Ok(())
-    })
+    };
+    if here { at_once(py, panic) } else { run(py, None, |_| panic()) }
 }

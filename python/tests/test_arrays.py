@@ -116,6 +116,12 @@ def test_small_numbers(dtype: Any) -> None:
     np.testing.assert_array_equal(found.labels_, expected.labels_)
 
 
+def test_all_names_are_there() -> None:
+    assert len(set(lowbit.__all__)) == len(lowbit.__all__)
+    for name in lowbit.__all__:
+        assert getattr(lowbit, name) is not None
+
+
 def saved(folder: Path, x: Any, mode: Any = "r") -> Any:
     path = folder / "x.npy"
     np.save(path, x)
@@ -137,6 +143,16 @@ def test_memory_map_is_read_as_a_file(tmp_path: Path) -> None:
     assert isinstance(rows_of(saved(tmp_path, X)[::2]), np.ndarray)
     assert isinstance(rows_of(saved(tmp_path, X, "c")), np.ndarray)
     assert isinstance(rows_of(np.array(saved(tmp_path, X))), np.ndarray)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a map's pages may not be the file's")
+def test_memory_map_is_not_written_out_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped = saved(tmp_path, X + 1, "r+")
+    monkeypatch.setattr(np.memmap, "flush", lambda self: pytest.fail("flushed"))
+    mapped[:] = X
+    assert isinstance(rows_of(mapped), _lowbit.FileRows)
+    same(mapped)
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("first", [0, 1, 1024, 2047])
@@ -207,7 +223,7 @@ BAD = [
     (np.float32(3), ValueError, "Expected 2D array, got scalar array instead"),
     (np.zeros((0, 6), dtype=np.float32), ValueError, r"Found array with 0 sample\(s\)"),
     (np.zeros((6, 0), dtype=np.float32), ValueError, r"Found array with 0 feature\(s\)"),
-    (np.array([["a", "b"]] * 9), ValueError, "could not convert string to float"),
+    (np.array([["a", "b"]] * 9), ValueError, "numbers are expected"),
     (np.array([[object(), 1]] * 9), TypeError, "must be a string or a.* number"),
     (None, ValueError, "Expected 2D array"),
 ]
@@ -323,3 +339,30 @@ def test_memory_map_larger_than_memory(tmp_path: Path) -> None:
     print(f"peak {peak} MiB, {before} MiB before")
     # 293 MiB of points; 64 MiB of them at a time on a device that may be this very memory, and two blocks on their way to it.
     assert peak - before < 200, f"{before} MiB before, {peak} MiB at most"
+
+
+def test_unaligned_values_are_copied() -> None:
+    x = np.random.default_rng(3).normal(size=(200, 4)).astype(np.float32)
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.float32, offset=1).reshape(x.shape)
+    assert not unaligned.flags.aligned
+    fitted = lowbit.KMeans(3, random_state=0).fit(unaligned)
+    assert (fitted.labels_ == lowbit.KMeans(3, random_state=0).fit(x).labels_).all()
+    assert (lowbit.quantize(unaligned.reshape(-1, 32), "Q8_0").blocks == lowbit.quantize(x.reshape(-1, 32), "Q8_0").blocks).all()
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]", "U3", "S3"])
+def test_what_is_no_number_is_refused(dtype: str) -> None:
+    x = np.arange(8).reshape(4, 2).astype(dtype)
+    with pytest.raises(lowbit.InputError, match="numbers are expected"):
+        lowbit.KMeans(2).fit(x)
+    with pytest.raises(lowbit.InputError, match="numbers are expected"):
+        lowbit.KMeans(2).fit(np.eye(4), sample_weight=x[:, 0])
+    with pytest.raises(lowbit.InputError, match="numbers are expected"):
+        lowbit.KMeans(2, init=x[:2]).fit(np.eye(4, 2))
+
+
+def test_masked_arrays_are_refused() -> None:
+    x = np.ma.masked_less(np.eye(4, dtype=np.float32), 0.5)
+    for call in (lambda: lowbit.KMeans(2).fit(x), lambda: lowbit.quantize(x, "F16")):
+        with pytest.raises(lowbit.InputError, match="masked"):
+            call()

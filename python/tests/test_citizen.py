@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 from helpers import blobs, python
 from lowbit import _lowbit
+from lowbit._records import flat, made
+from lowbit.errors import Fault
 
 
 def slow(iterations: int) -> Any:
@@ -135,8 +138,8 @@ def interrupted(folder: Path, checkpoint: str, iterations: int) -> float:
 def test_interrupt_ends_a_fit_soon(tmp_path: Path) -> None:
     seconds = interrupted(tmp_path, "", 100_000)
     print(f"KeyboardInterrupt after {seconds:.3f} s")
-    # 0.5 s on a machine of its own.
-    assert seconds < 2
+    # 0.5 s, and what a busy machine takes to let it run.
+    assert seconds < 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent otherwise there")
@@ -194,6 +197,38 @@ def test_what_progress_raises_ends_the_fit(estimator: Any) -> None:
     kmeans.set_params(progress=None, n_clusters=2).fit(SLOW[:100])
 
 
+def test_what_progress_raises_ends_no_other_fit() -> None:
+    class Enough(Exception):
+        pass
+
+    both, raised = threading.Barrier(2), threading.Event()
+    found: dict[str, Any] = {}
+
+    def raises(news: dict[str, Any]) -> None:
+        both.wait(60)
+        raised.set()
+        raise Enough("of it")
+
+    def goes_on(news: dict[str, Any]) -> None:
+        if not raised.is_set():
+            both.wait(60)
+            assert raised.wait(60)
+
+    def fit(name: str, progress: Any) -> None:
+        try:
+            found[name] = slow(30).set_params(progress=progress).fit(SLOW).cluster_centers_
+        except BaseException as error:
+            found[name] = error
+
+    threads = [threading.Thread(target=fit, args=(of.__name__, of)) for of in (raises, goes_on)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert isinstance(found["raises"], Enough)
+    np.testing.assert_array_equal(found["goes_on"], slow(30).fit(SLOW).cluster_centers_)
+
+
 def test_progress_may_use_lowbit() -> None:
     x = blobs(500, 4, 5, spread=1.0)
     inner: list[Any] = []
@@ -228,10 +263,69 @@ def test_notices_are_logged(caplog: pytest.LogCaptureFixture, capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_panic_becomes_an_exception() -> None:
-    with pytest.raises(RuntimeError, match="please report it .*: a panic for a test"):
-        _lowbit.panic_for_a_test()
+@pytest.mark.parametrize("here", [False, True])
+def test_panic_becomes_an_exception(here: bool) -> None:
+    with pytest.raises(Fault, match="please report it .*: a panic for a test") as raised:
+        _lowbit.panic_for_a_test(here)
+    assert isinstance(raised.value, lowbit.Error) and isinstance(raised.value, RuntimeError)
     lowbit.KMeans(2).fit(SLOW[:100])
+
+
+def test_an_error_without_its_class_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(lowbit.errors, "Fault")
+    with pytest.raises(RuntimeError, match="a panic for a test") as raised:
+        _lowbit.panic_for_a_test()
+    assert isinstance(raised.value.__cause__, AttributeError)
+
+
+@dataclass
+class Inner:
+    size: int
+
+
+@dataclass
+class Record:
+    count: int
+    least: float | None
+    inner: Inner = flat()
+
+
+def test_a_report_without_a_key_is_a_fault() -> None:
+    assert made(Record, {"count": 1, "size": 2}) == Record(1, None, Inner(2))
+    for report, missing in (({"size": 2}, "count"), ({"count": 1}, "size")):
+        with pytest.raises(Fault, match=f"no '{missing}'"):
+            made(Record, report)
+
+
+OPENED = """
+import logging
+import numpy as np
+import lowbit
+
+x = np.eye(32, dtype=np.float32)
+records = []
+
+class Handler(logging.Handler):
+    def emit(self, record):
+        records.append(record)
+        # Whoever hears may use lowbit.
+        if len(records) == 1:
+            lowbit.KMeans(2, random_state=0).fit(x)
+
+logging.getLogger("lowbit").addHandler(Handler())
+logging.getLogger("lowbit").setLevel(logging.INFO)
+first = lowbit.devices()[0]
+for adapter in (None, first.name, first.name[: len(first.name) // 2], first.name.upper()):
+    lowbit.KMeans(2, random_state=0, adapter=adapter).fit(x)
+said = [record.levelname for record in records if "is a software device" in record.getMessage()]
+assert said == ["WARNING"] * (first.kind == "software"), said
+assert {record.levelname for record in records if "compil" in record.getMessage()} <= {"INFO"}
+print("fine")
+"""
+
+
+def test_what_opening_says_is_logged_once_and_without_a_lock() -> None:
+    assert python(OPENED, timeout=60) == "fine\n"
 
 
 FORKED = """
@@ -266,6 +360,27 @@ mini.partial_fit(x)
 print("fine")
 """
 
+FAILED = """
+import os
+import numpy as np
+import lowbit
+
+x = np.eye(8, dtype=np.float32)
+try:
+    lowbit.KMeans(2, adapter="there is no such adapter").fit(x)
+except lowbit.Error as error:
+    assert "there is no such adapter" in str(error)
+child = os.fork()
+if child == 0:
+    try:
+        lowbit.KMeans(2, random_state=0).fit(x)
+        os._exit(0)
+    finally:
+        os._exit(1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("fine")
+"""
+
 UNUSED = """
 import os
 import numpy as np
@@ -288,6 +403,11 @@ def test_fork_after_use_is_refused() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_fork_before_use_works() -> None:
     assert python(UNUSED, timeout=60) == "fine\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_fork_after_a_failed_opening_works() -> None:
+    assert python(FAILED, timeout=60) == "fine\n"
 
 
 SPAWNED = """

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import lowbit
 import numpy as np
 import pytest
 from helpers import ASSETS, command_line
-from lowbit.classify import Audit, Classifier
+from lowbit.classify import Audit, Classifier, _digest
 from numpy.testing import assert_allclose, assert_array_equal
 from records import equal
 
@@ -177,3 +178,16 @@ def test_which_output_is_the_positive_has_to_be_said() -> None:
     with pytest.raises(lowbit.InputError, match="class_index=0"):
         model.calibrate(x).audit(x, y)
     assert model.audit(x, y, class_index=2).class_index == 2
+
+
+def test_digests_are_made_without_a_copy() -> None:
+    rows = np.ones((1000, 1000), dtype=np.float32)
+    tracemalloc.start()
+    try:
+        digest = _digest(rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < rows.nbytes / 10
+    assert digest == _digest(rows.copy()) != _digest(rows.reshape(500, 2000))
+    assert _digest(rows[:0]) != digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,24 @@ def test_quantize(tmp_path: Path) -> None:
     assert (np.diff(bits) < 0).all() and (np.diff(of_weights) > 0).all()
     assert (of_product > 0.9 * of_weights).all() and (of_product < 1.1 * np.hypot(of_weights, 0.0055)).all()
     assert of_weights[0] < 0.01 and of_weights[-1] < 0.5
+
+
+def test_notebook(tmp_path: Path) -> None:
+    notebook = json.loads((ROOT / "python" / "examples" / "report.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) == 4 and not any(cell.get("outputs") for cell in notebook["cells"])
+    # Without Jupyter: what a cell shows is what its last line gives, or what IPython is asked to display.
+    paths = [str(Path(sys.executable).parent), str(ROOT / "target" / "release")]
+    shown = f"import os; os.environ['PATH'] = os.pathsep.join([*{paths}, os.environ['PATH']])\n"
+    shown += "import sys, types; m = types.ModuleType('IPython.display'); m.SVG = lambda filename: open(filename).read(); "
+    shown += "m.display = lambda x: print(x[:200]); sys.modules['IPython.display'] = m\n"
+    script = shown + "import matplotlib; matplotlib.use('Agg')\n" + "\n".join(cells[:3]).replace("../../assets", str(ASSETS))
+    script += "\nprint(audit._repr_html_()[:1000])\n" + cells[3] + "\nprint(len(figure.axes))\n"
+    path = tmp_path / "notebook.py"
+    path.write_text(script)
+    printed = example(tmp_path, str(path))
+    assert "<svg" in printed and "<" in printed.split("<svg", 1)[1] and printed.strip().endswith("2"), printed
+    assert (tmp_path / "roofs.svg").stat().st_size > 1000
 
 
 def test_audit(tmp_path: Path) -> None:

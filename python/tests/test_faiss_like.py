@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +101,35 @@ def test_batches_are_as_each_alone() -> None:
         assert n_iter[at] == alone.n_iter_
 
 
+def test_batches_have_more_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    x = np.stack([blobs(300, 8, 5, seed=seed, spread=0.4) for seed in range(3)])
+    with caplog.at_level(logging.INFO, logger="lowbit"):
+        short = lowbit.batch_kmeans(x, 5, 1, init_centroids=x[:, :5])
+    assert "not converged" in caplog.text
+    found = lowbit.batch_kmeans(x, 5)
+    assert not short.converged.any() and found.converged.all() and found.converged.shape == (3,)
+    truth = [squares(x[at], found.centroids[at]).min(axis=1).sum() for at in range(3)]
+    assert_allclose(found.inertia, truth, rtol=1e-5)
+    labels, centroids, n_iter = found
+    assert labels is found.labels and centroids is found.centroids and n_iter is found.n_iter
+    again = pickle.loads(pickle.dumps(found))
+    assert_array_equal(again.inertia, found.inertia)
+    assert_array_equal(again[1], centroids)
+
+
+@pytest.mark.parametrize("made", [np.random.default_rng, np.random.RandomState])
+def test_generators_are_seeds(made: Any) -> None:
+    x = blobs(300, 8, 5, spread=1.0)
+    ways: list[Callable[[Any], Any]] = [
+        lambda state: lowbit.batch_kmeans(x[None], 5, 1, random_state=state)[1],
+        lambda state: lowbit.product_quantizer(POINTS, 4, bits=4, max_iter=1, random_state=state).codebooks,
+        lambda state: Kmeans(8, 5, seed=state).seed,
+    ]
+    for way in ways:
+        assert_array_equal(way(made(3)), way(made(3)))
+        assert np.any(way(made(3)) != way(made(4)))
+
+
 def test_batches_begin_with_given_centroids() -> None:
     x = np.stack([blobs(300, 8, 5, seed=seed, spread=0.4) for seed in range(2)]).astype(np.float64)
     own = lowbit.batch_kmeans(x, 5, 1, init_centroids=x[:, :5])
@@ -136,6 +167,17 @@ def test_refusals() -> None:
     trained = lowbit.product_quantizer(POINTS, 4, bits=4)
     refused: list[tuple[Callable[[], object], str]] = [
         (lambda: Kmeans(16, 0), "k is 0"),
+        (lambda: Kmeans(16, 3, niter=0), "niter is 0"),
+        (lambda: Kmeans(16, 3, niter=1 << 40), "niter"),
+        (lambda: Kmeans(16, 3, nredo=1 << 40), "nredo"),
+        (lambda: Kmeans(16, 3, seed=1 << 64), "seed"),
+        (lambda: lowbit.batch_kmeans(POINTS[None], 3, n_init=1 << 40), "n_init"),
+        (lambda: lowbit.batch_kmeans(POINTS[None], 3, max_iters=1 << 40), "max_iters"),
+        (lambda: lowbit.batch_kmeans(POINTS[None], 3, memory=1 << 50), "memory"),
+        (lambda: lowbit.batch_kmeans(POINTS[None], 3, adapter=3), "adapter is 3"),  # type: ignore[arg-type]
+        (lambda: lowbit.batch_kmeans(POINTS[None], 3, tol=10**400), "tol"),
+        (lambda: lowbit.batch_kmeans(POINTS[None], 3, random_state="3"), "random_state"),
+        (lambda: lowbit.roofline(peak_gbs=10**400), "peak_gbs"),
         (lambda: Kmeans(16, 10).train(POINTS[:, :5]), "d is 16"),
         (lambda: Kmeans(16, 10).train(POINTS[:5]), "n_samples=5"),
         (lambda: Kmeans(16, 10).train(bad), "NaN|nan"),

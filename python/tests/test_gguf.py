@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import lowbit
 import numpy as np
 import pytest
-from helpers import SHARED, lowbit_cli
+from helpers import SHARED, lowbit_cli, python
 from numpy.testing import assert_array_equal
 
 RNG = np.random.default_rng(3)
@@ -122,3 +124,37 @@ def test_refusals(written: Path, tmp_path: Path) -> None:
         with pytest.raises(lowbit.InputError, match=text):
             lowbit.write_gguf(bad, tensors, metadata)
         assert not bad.exists()
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np
+import lowbit
+
+read = 0
+
+def reads():
+    global read
+    with open(sys.argv[1], "rb", buffering=0) as pipe:
+        read += len(pipe.read(1 << 16))
+        os.kill(os.getpid(), signal.SIGINT)
+        # Until the writer has been told.
+        time.sleep(0.5)
+        while data := pipe.read(1 << 20):
+            read += len(data)
+
+thread = threading.Thread(target=reads)
+thread.start()
+try:
+    lowbit.write_gguf(sys.argv[1], {"a": np.zeros((1 << 12, 1 << 12), dtype=np.float32)})
+except KeyboardInterrupt:
+    thread.join()
+    print(read)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes with names")
+def test_interrupt_ends_writing_soon(tmp_path: Path) -> None:
+    # A pipe is written as it is read, so that the interrupt comes in the middle.
+    os.mkfifo(tmp_path / "pipe")
+    assert int(python(INTERRUPTED, str(tmp_path / "pipe"))) < 16 << 20

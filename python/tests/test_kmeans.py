@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import lowbit
 import numpy as np
 import pytest
 from helpers import ASSETS, SHARED, Floats, blobs, lowbit_cli
+from lowbit import _lowbit
 from sklearn.exceptions import ConvergenceWarning
 
 ESTIMATORS = [lowbit.KMeans, lowbit.MiniBatchKMeans]
@@ -109,6 +111,35 @@ def test_score_weighs() -> None:
     kmeans = lowbit.KMeans(4, random_state=1).fit(x, sample_weight=weights)
     np.testing.assert_allclose(kmeans.score(x, sample_weight=weights), -kmeans.inertia_, rtol=1e-4)
     np.testing.assert_allclose(kmeans.score(x, sample_weight=weights), kmeans.score(np.repeat(x, weights, axis=0)), rtol=1e-4)
+    for wrong in ([1.0] * 299 + [-1.0], [1.0] * 299 + [np.nan], -1.0, float("nan")):
+        with pytest.raises(lowbit.InputError, match="(?i)sample_weight.* is (-1|nan)"):
+            kmeans.score(x, sample_weight=wrong)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "dot"])
+def test_score_weighs_without_all_distances(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = blobs(300, 5, 4, spread=1.0)
+    kmeans = lowbit.KMeans(4, random_state=1, metric=metric).fit(x)
+    ones, weights = np.ones(300), np.arange(300) / 100
+    near = kmeans.transform(x)[np.arange(300), kmeans.labels_].astype(np.float64)
+    monkeypatch.setattr("lowbit._arrays._PIECE", 64)
+    monkeypatch.setattr(_lowbit, "kmeans_transform", None)
+    np.testing.assert_allclose(kmeans.score(x, sample_weight=ones), kmeans.score(x), rtol=1e-5)
+    near = near**2 if metric == "euclidean" else near
+    np.testing.assert_allclose(kmeans.score(x, sample_weight=weights), -(near @ weights), rtol=1e-4)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_parameters_of_a_fit_have_no_part_in_asking(estimator: Any) -> None:
+    x = blobs(60, 4, 3)
+    kmeans = estimator(3, random_state=0).fit(x)
+    labels, distances_, score = kmeans.predict(x), kmeans.transform(x), kmeans.score(x)
+    kmeans.set_params(max_iter=0, n_init="no", tol=-1, n_clusters=9, random_state="seven", init="none")
+    np.testing.assert_array_equal(kmeans.predict(x), labels)
+    np.testing.assert_array_equal(kmeans.transform(x), distances_)
+    assert kmeans.score(x) == score
+    with pytest.raises(lowbit.InputError, match="metric"):
+        kmeans.set_params(metric="city").predict(x)
 
 
 def test_empty_cluster_takes_farthest_point() -> None:
@@ -169,7 +200,7 @@ def test_equal_weights_change_nothing() -> None:
         ([1.0] * 9 + [-1.0], "-1"),
         ([1.0] * 9 + [np.nan], "(?i)nan"),
         ([1.0] * 9 + [np.inf], "(?i)inf"),
-        (["a"] * 10, "could not convert"),
+        (["a"] * 10, "numbers are expected"),
     ],
 )
 def test_weights_refused(weights: Any, text: str) -> None:
@@ -234,6 +265,35 @@ def test_init_function_is_called() -> None:
     assert seen == [((200, 4), 3)]
     rows = np.random.RandomState(0).permutation(200)[:3]
     same_fit(kmeans, lowbit.KMeans(3, init=x[rows], tol=0).fit(x))
+
+
+@pytest.mark.parametrize(("estimator", "starts"), [(lowbit.KMeans, 10), (lowbit.MiniBatchKMeans, 3)])
+def test_init_function_is_called_for_each_start(estimator: Any, starts: int, tmp_path: Path) -> None:
+    x = blobs(300, 4, 12, spread=0.3)
+    given: list[Any] = []
+
+    def init(points: Any, n_clusters: int, random_state: np.random.RandomState) -> Any:
+        given.append(points[random_state.permutation(len(points))[:n_clusters]])
+        return given[-1]
+
+    estimator(12, init=init, random_state=0).fit(x)
+    assert len(given) == starts and not np.array_equal(given[0], given[1])
+    given.clear()
+    kmeans = estimator(12, init=init, random_state=0, n_init=4, max_iter=5).fit(x)
+    alone = [estimator(12, init=first, n_init=1, random_state=0, max_iter=5).fit(x) for first in given]
+    assert len(alone) == 4
+    if estimator is lowbit.KMeans:
+        same_fit(kmeans, min(alone, key=lambda of: of.inertia_))
+        given.clear()
+        lowbit.KMeans(12, init=init, checkpoint=tmp_path / "state").fit(x)
+        with pytest.warns(RuntimeWarning, match="only one init"):
+            lowbit.KMeans(12, init=init, checkpoint=tmp_path / "state", n_init=2).fit(x)
+        assert len(given) == 2
+    else:
+        assert any(np.array_equal(kmeans.cluster_centers_, of.cluster_centers_) for of in alone)
+        given.clear()
+        estimator(12, init=init).partial_fit(x)
+        assert len(given) == 1
 
 
 @pytest.mark.parametrize(
@@ -337,6 +397,8 @@ def test_as_many_clusters_as_points() -> None:
         ({"tol": 10**400}, "tol"),
         ({"memory": 1 << 50}, "memory"),
         ({"progress": 3}, "progress"),
+        ({"adapter": 3}, "adapter is 3"),
+        ({"metric": np.array(["dot", "cosine"])}, "metric"),
         ({"adapter": "no adapter has this in its name"}, "no adapter has this in its name"),
     ],
 )
@@ -386,8 +448,47 @@ def test_partial_fit_learns() -> None:
         kmeans.partial_fit(x[start : start + 500])
         assert kmeans.labels_.shape == (500,)
         scores.append(kmeans.score(x))
-    assert kmeans.n_iter_ == 6
+    assert kmeans.n_steps_ == 6 and not hasattr(kmeans, "n_iter_")
     assert scores[-1] > scores[0]
+
+
+def test_partial_fit_goes_on_from_fit() -> None:
+    x = blobs(5040, 8, 6, spread=1.0)
+    kmeans = lowbit.MiniBatchKMeans(6, random_state=0).fit(x[:5000])
+    before, passes, steps = kmeans.cluster_centers_, kmeans.n_iter_, kmeans.n_steps_
+    assert steps >= passes >= 1
+    kmeans.partial_fit(x[5000:])
+    assert 0 < np.abs(kmeans.cluster_centers_ - before).max() < 0.05
+    assert (kmeans.n_iter_, kmeans.n_steps_) == (passes, steps + 1)
+
+
+def test_partial_fit_heeds_changed_parameters() -> None:
+    x = blobs(2000, 4, 3, spread=0.5)
+    kmeans = lowbit.MiniBatchKMeans(3, random_state=0).partial_fit(x[:900])
+    other = lowbit.MiniBatchKMeans(3, random_state=0).partial_fit(x[:900])
+    with pytest.raises(lowbit.InputError, match="no adapter has this in its name"):
+        kmeans.set_params(adapter="no adapter has this in its name").partial_fit(x[900:])
+    with pytest.raises(lowbit.InputError, match="reassignment_ratio"):
+        kmeans.set_params(adapter=None, reassignment_ratio=-1).partial_fit(x[900:])
+    # What was refused has changed nothing, and what was learnt counts for the new learner too.
+    kmeans.set_params(reassignment_ratio=0.02, memory=64).partial_fit(x[900:])
+    other.partial_fit(x[900:])
+    np.testing.assert_allclose(kmeans.cluster_centers_, other.cluster_centers_, rtol=1e-5, atol=1e-6)
+    for changed in ({"n_clusters": 4}, {"metric": "cosine"}):
+        for learnt in (kmeans, lowbit.MiniBatchKMeans(3, random_state=0).fit(x)):
+            with pytest.raises(lowbit.InputError, match="n_clusters or metric changed"):
+                learnt.set_params(**changed).partial_fit(x)
+        kmeans.set_params(n_clusters=3)
+
+
+def test_labels_are_left_out_where_they_are_not_asked_for() -> None:
+    x = blobs(600, 4, 3)
+    kmeans = lowbit.MiniBatchKMeans(3, random_state=0, compute_labels=False).partial_fit(x)
+    assert not hasattr(kmeans, "labels_") and not hasattr(kmeans, "inertia_")
+    assert kmeans.fit(x).labels_.shape == (600,)
+    kmeans.partial_fit(x[:50])
+    assert not hasattr(kmeans, "labels_")
+    assert kmeans.set_params(compute_labels=True).partial_fit(x[:50]).labels_.shape == (50,)
 
 
 def bits_of_command_line(folder: Path, points: Path, *options: Any) -> tuple[Floats, Any, dict[str, Any]]:
@@ -449,3 +550,22 @@ def test_same_bits_as_command_line_on_shared(tmp_path: Path, weighted: bool) -> 
     same_as_command_line(kmeans, bits_of_command_line(tmp_path, folder / "points.npy", *options))
     expected = reference["weighted"] if weighted else reference
     np.testing.assert_allclose(kmeans.inertia_, expected["inertia"], rtol=1e-4)
+
+
+def test_a_checkpoint_is_gone_after_a_fit_that_resumed_from_it(tmp_path: Path) -> None:
+    x, path = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32), tmp_path / "state"
+
+    def end(news: dict[str, Any]) -> None:
+        if news.get("n_iter", 0) >= 2:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        lowbit.KMeans(4, random_state=0, checkpoint=path, progress=end).fit(x)
+    assert path.exists()
+    fitted = lowbit.KMeans(4, random_state=0, checkpoint=path).fit(x)
+    assert not path.exists()
+    assert fitted.inertia_ == lowbit.KMeans(4, random_state=0).fit(x).inertia_
+    # Another clustering begins anew.
+    lowbit.KMeans(4, random_state=1, checkpoint=os.fsencode(path)).fit(x[:100])
+    with pytest.raises(lowbit.InputError, match="checkpoint"):
+        lowbit.KMeans(4, checkpoint=1.5).fit(x)

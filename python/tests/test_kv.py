@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +16,7 @@ from typing import Any
 import lowbit
 import numpy as np
 import pytest
-from helpers import ASSETS, Floats, lowbit_cli
+from helpers import ASSETS, Floats, lowbit_cli, python
 from lowbit import kv
 from numpy.testing import assert_allclose, assert_array_equal
 from records import equal
@@ -146,6 +152,129 @@ def test_a_step_that_is_not_finished_is_taken_back() -> None:
             1 / 0
     assert of.length(sequence) == 100
     assert_allclose(of.attend(sequence, 0, QUERIES), attention(QUERIES, KEYS[0], VALUES[0]), rtol=0, atol=1e-6)
+
+
+def test_what_a_finished_step_appended_stays() -> None:
+    of = cache()
+    sequence = of.create()
+    of.append(sequence, KEYS, VALUES)
+    with pytest.raises(ZeroDivisionError):
+        with of.step({sequence: 1}) as step:
+            for layer in range(2):
+                step.append(layer, KEYS[layer, :1], VALUES[layer, :1])
+            1 / 0
+    assert of.length(sequence) == 101
+    assert step.abandon() == [] and of.length(sequence) == 101
+    of.append(sequence, KEYS[:, :1], VALUES[:, :1])
+
+
+def test_a_step_that_nothing_refers_to_is_taken_back() -> None:
+    of = cache()
+    sequence = of.create()
+    of.append(sequence, KEYS, VALUES)
+    blocks = of.memory().free_blocks
+    step = of.step({sequence: 64})
+    step.append(0, KEYS[0, :64], VALUES[0, :64])
+    del step
+    gc.collect()
+    assert of.length(sequence) == 100 and of.memory().free_blocks == blocks
+    of.append(sequence, KEYS[:, :3], VALUES[:, :3])
+    # And one that is finished stays.
+    step = of.step({sequence: 1})
+    for layer in range(2):
+        step.append(layer, KEYS[layer, :1], VALUES[layer, :1])
+    del step
+    gc.collect()
+    assert of.length(sequence) == 104
+
+
+class Stopped(Exception):
+    """Raised by a signal handler."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes with names")
+@pytest.mark.parametrize("made", ["begin", "fork", "restore"])
+def test_what_a_signal_ends_leaves_nothing(made: str, tmp_path: Path) -> None:
+    of = cache(sequences=3, tokens=1024)
+    sequence, busy = of.create(), of.create()
+    of.append(sequence, KEYS, VALUES)
+    of.append(busy, np.tile(KEYS, (1, 3, 1, 1)), np.tile(VALUES, (1, 3, 1, 1)))
+    of.save(tmp_path / "kv", [sequence])
+    os.mkfifo(tmp_path / "pipe")
+    held = threading.Event()
+
+    def read() -> None:
+        # Whoever saves into a pipe has the cache until it is read.
+        with open(tmp_path / "pipe", "rb") as pipe:
+            held.set()
+            time.sleep(0.5)
+            assert len(pipe.read()) > 1 << 17
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    calls: dict[str, Callable[[], object]] = {
+        "begin": lambda: of.step({sequence: 1}),
+        "fork": lambda: of.fork(sequence),
+        "restore": lambda: of.restore(tmp_path / "kv"),
+    }
+    threads = [threading.Thread(target=read), threading.Thread(target=of.save, args=(tmp_path / "pipe", [busy]))]
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        for thread in threads:
+            thread.start()
+        assert held.wait(60)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Stopped):
+            calls[made]()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        for thread in threads:
+            thread.join()
+    assert set(of.sequences()) == {sequence, busy}
+    of.append(sequence, KEYS[:, :1], VALUES[:, :1])
+    assert of.length(sequence) == 101
+
+
+HEEDING = """
+import os, signal, time
+import numpy as np
+import lowbit
+from lowbit import kv
+
+x = np.random.default_rng(0).normal(size=(1000, 2, 64)).astype(np.float32)
+found = []
+
+def progress(news):
+    if found:
+        return
+    found.append("begun")
+    os.kill(os.getpid(), signal.SIGINT)
+    # Until the fit's stop is set.
+    time.sleep(0.5)
+    try:
+        cache = kv.Cache(1, 4, 2, 64, "q8_0", tokens=1024, sequences=2)
+        sequence = cache.create()
+        cache.append(sequence, x[:300], x[:300])
+        other = cache.fork(sequence)
+        cache.append(other, x[:300], x[:300])
+        cache.truncate(other, 500)
+        cache.attend(sequence, 0, x[:2].reshape(4, 64))
+        found.append("worked")
+    except lowbit.Error as error:
+        found.append(repr(error))
+
+try:
+    lowbit.KMeans(4, tol=0, max_iter=1000, progress=progress).fit(x.reshape(1000, -1))
+except KeyboardInterrupt:
+    print(*found)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent otherwise there")
+def test_a_cache_hears_no_other_threads_stop() -> None:
+    assert python(HEEDING) == "begun worked\n"
 
 
 def test_sequences_are_saved_and_restored(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from helpers import blobs, python
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -85,8 +87,37 @@ def test_partial_fit_goes_on_after_pickle() -> None:
     again = pickle.loads(pickle.dumps(first))
     np.testing.assert_array_equal(again.cluster_centers_, first.cluster_centers_)
     again.partial_fit(x[200:])
-    assert again.n_iter_ == 2
+    assert again.n_steps_ == 2 and not hasattr(again, "n_iter_")
     assert not np.array_equal(again.cluster_centers_, first.cluster_centers_)
+
+
+@pytest.mark.parametrize("batches", [0, 3])
+def test_copies_learn_the_same_from_the_next_batch(batches: int) -> None:
+    x = blobs(2000, 4, 3, spread=0.5)
+    live = lowbit.MiniBatchKMeans(3, random_state=0, batch_size=256)
+    if batches == 0:
+        live.fit(x[:1000])
+    for start in range(0, batches * 200, 200):
+        live.partial_fit(x[start : start + 200])
+    copies = [pickle.loads(pickle.dumps(live)), copy.deepcopy(live)]
+    before = live.cluster_centers_
+    # A batch may have fewer points than there are clusters once there are centroids.
+    for batch in (x[1000:1200], x[1200:1202]):
+        live.partial_fit(batch)
+        for again in copies:
+            again.partial_fit(batch)
+            np.testing.assert_allclose(again.cluster_centers_, live.cluster_centers_, rtol=1e-5, atol=1e-6)
+    assert 0 < np.abs(live.cluster_centers_ - before).max() < (0.2 if batches else 0.05)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_not_fitted_is_both_libraries_error(estimator: Any) -> None:
+    x = blobs(30, 4, 3)
+    kmeans = estimator(3)
+    for ask in (kmeans.predict, kmeans.transform, kmeans.score, kmeans.get_feature_names_out):
+        for kind in (NotFittedError, lowbit.NotFittedError):
+            with pytest.raises(kind, match="not fitted"):
+                ask(x)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -136,6 +167,11 @@ for estimator in (lowbit.KMeans, lowbit.MiniBatchKMeans):
     try:
         kmeans.predict(x)
         raise SystemExit("predicted before fit")
+    except lowbit.NotFittedError as error:
+        assert "not fitted" in str(error)
+    try:
+        kmeans.get_feature_names_out()
+        raise SystemExit("named before fit")
     except lowbit.NotFittedError as error:
         assert "not fitted" in str(error)
     distances = kmeans.fit_transform(x)

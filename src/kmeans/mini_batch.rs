@@ -9,7 +9,7 @@ use super::centroid::Scales;
 use super::choose::sample;
 use super::element::Element;
 use super::fitted::{Fitted, balance};
-use super::frame::Transform;
+use super::frame::{Transform, pad};
 use super::iterate::Lloyd;
 use super::labeller::Labeller;
 use super::metric::Metric;
@@ -67,6 +67,15 @@ struct Step {
 impl State {
     fn new(transform: Transform, random: Random, centroids: Vec<f32>, (k, d): (usize, usize)) -> Self {
         let (sums, counts) = (vec![0.0; k * d], vec![0.0; k]);
+        Self { transform, random, centroids, sums, counts, since_reassignment: 0 }
+    }
+
+    /// As if the points of `counts` had been at these `centers`, `[k, d]`.
+    fn learnt(metric: Metric, random: Random, centers: &Matrix, counts: Vec<f64>) -> Self {
+        let transform = if metric == Metric::Cosine { Transform::Unit } else { Transform::Plain };
+        let rows = centers.values.chunks(centers.cols.max(1)).zip(&counts);
+        let sums = rows.flat_map(|(row, count)| row.iter().map(move |&value| f64::from(value) * count));
+        let (sums, centroids) = (sums.collect(), pad(&centers.values, centers.cols));
         Self { transform, random, centroids, sums, counts, since_reassignment: 0 }
     }
 
@@ -357,7 +366,47 @@ impl MiniBatchKMeans {
         data: &dyn Source,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
-        self.fit_whole(gpu, data, &mut progress)
+        self.fit_whole(gpu, data, &mut progress).map(|(fitted, ..)| fitted)
+    }
+
+    /// The same, from which [`MiniBatchKMeans::partial_fit`] goes on.
+    ///
+    /// # Errors
+    /// Those of [`MiniBatchKMeans::fit`].
+    pub fn learn(
+        &mut self,
+        gpu: &Context,
+        data: &dyn Source,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        let (fitted, counts, random) = self.fit_whole(gpu, data, &mut progress)?;
+        self.state = Some(State::learnt(self.base.metric, random, &fitted.cluster_centers, counts));
+        Ok(fitted)
+    }
+
+    /// Goes on from what was learnt elsewhere: centroids (`[k, d]`) and how many points each has got (`[k]`), as
+    /// [`MiniBatchKMeans::cluster_centers`] and [`MiniBatchKMeans::counts`] give them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of either than clusters, [`Error::NotFinite`] for such values, [`Error::Input`] for a negative
+    /// count.
+    pub fn resume(&mut self, centers: &Matrix, counts: &[f64]) -> Result<()> {
+        let k = self.base.k;
+        if centers.rows != k || counts.len() != k || centers.cols == 0 {
+            return Err(Error::Shape(format!(
+                "{} centroids of {} values and {} counts for {k} clusters",
+                centers.rows,
+                centers.cols,
+                counts.len()
+            )));
+        }
+        Statistics::of(centers, "the centroids")?;
+        if let Some(count) = counts.iter().find(|count| !count.is_finite() || **count < 0.0) {
+            return Err(Error::Input(format!("a centroid cannot have got {count} points")));
+        }
+        let random = Random::new(self.base.seed);
+        self.state = Some(State::learnt(self.base.metric, random, centers, counts.to_vec()));
+        Ok(())
     }
 
     fn fit_whole(
@@ -365,7 +414,7 @@ impl MiniBatchKMeans {
         gpu: &Context,
         data: &dyn Source,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Fitted> {
+    ) -> Result<(Fitted, Vec<f64>, Random)> {
         let begun = Instant::now();
         let (n, d, k, base) = (data.rows(), data.cols(), self.base.k, &self.base);
         let statistics = base.statistics(data, "X")?;
@@ -379,13 +428,11 @@ impl MiniBatchKMeans {
         if factor != 1.0 {
             let scaled = Self { base: base.scaled(factor), ..self.clone() };
             let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
-            let fitted = scaled.fit_whole(gpu, &Scaled { of: data, factor }, &mut progress)?;
+            let (fitted, counts, random) =
+                scaled.fit_whole(gpu, &Scaled { of: data, factor }, &mut progress)?;
             let cluster_centers = fitted.cluster_centers.scaled(1.0 / factor);
-            return Ok(Fitted {
-                inertia: fitted.inertia / KMeans::measure(factor),
-                cluster_centers,
-                ..fitted
-            });
+            let inertia = fitted.inertia / KMeans::measure(factor);
+            return Ok((Fitted { inertia, cluster_centers, ..fitted }, counts, random));
         }
         let transform = base.map_of(&statistics, given.as_ref())?;
         let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
@@ -440,7 +487,7 @@ impl MiniBatchKMeans {
         if !converged {
             notices.push(format!("not converged after {done} batches (`max-iter`)"));
         }
-        Ok(Fitted {
+        let fitted = Fitted {
             n: n as usize,
             d,
             k,
@@ -457,7 +504,8 @@ impl MiniBatchKMeans {
             notices,
             cluster_centers,
             labels,
-        })
+        };
+        Ok((fitted, state.counts, state.random))
     }
 
     /// Takes in the rows of `batch` (`[n, d]`) and moves the centroids; the first one also chooses them, and has to have `k`
@@ -516,12 +564,12 @@ impl MiniBatchKMeans {
         Ok(step.inertia)
     }
 
-    /// The centroids by what `partial_fit` has learnt, `[k, d]`.
+    /// The centroids by what was learnt, `[k, d]`.
     pub fn cluster_centers(&self) -> Option<Matrix> {
         self.state.as_ref().map(|state| state.centers(state.sums.len() / state.counts.len().max(1)))
     }
 
-    /// How many points each centroid has got by `partial_fit`, `[k]`.
+    /// How many points each centroid has got, `[k]`.
     pub fn counts(&self) -> &[f64] {
         self.state.as_ref().map_or(&[], |state| &state.counts)
     }

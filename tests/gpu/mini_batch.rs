@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lowbit::internals::Error;
 use lowbit::internals::io::npy::Matrix;
 use lowbit::internals::kmeans::{Init, KMeans, Metric, MiniBatchKMeans};
 use serde::Deserialize;
@@ -81,6 +82,42 @@ fn two_runs_give_identical_bytes() {
             assert_eq!(fit(&kmeans.clone().memory(20_000)), first);
         }
     }
+}
+
+#[test]
+fn what_was_learnt_goes_on() {
+    let (gpu, k) = (device(), 4);
+    let x = blobs(5000, 3, k, 5.0, 8);
+    for metric in [Metric::Euclidean, Metric::Cosine] {
+        let mut live = MiniBatchKMeans::new(k).metric(metric).seed(1);
+        let fitted = live.learn(&gpu, &x, |_| ()).unwrap();
+        assert_eq!(bits_of(&fitted), bits_of(&live.fit(&gpu, &x, |_| ()).unwrap()));
+        assert_eq!(live.cluster_centers().unwrap(), fitted.cluster_centers);
+        let counts = live.counts().to_vec();
+        assert!(counts.iter().sum::<f64>() >= 1024.0, "{counts:?}");
+        let mut resumed = MiniBatchKMeans::new(k).metric(metric);
+        resumed.resume(&fitted.cluster_centers, &counts).unwrap();
+        // A batch of fewer points than there are clusters, of thousands that each centroid has got.
+        let batch = matrix(3, &x.values[..9]);
+        let moved = |kmeans: &mut MiniBatchKMeans| {
+            kmeans.partial_fit(&gpu, &batch).unwrap();
+            kmeans.cluster_centers().unwrap().values
+        };
+        let (a, b) = (moved(&mut live), moved(&mut resumed));
+        assert_eq!(a, b);
+        assert_ne!(a, fitted.cluster_centers.values);
+        let far =
+            a.iter().zip(&fitted.cluster_centers.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 0.1, "{metric:?}: {far}");
+    }
+    let mut wrong = MiniBatchKMeans::new(k);
+    let centers = matrix(2, &[0.0; 8]);
+    for (counts, text) in [(vec![1.0; 3], "3 counts"), (vec![1.0, 1.0, 1.0, -1.0], "-1 points")] {
+        let error = wrong.resume(&centers, &counts).unwrap_err();
+        assert!(error.is_input() && error.to_string().contains(text), "{error}");
+    }
+    assert!(matches!(wrong.resume(&matrix(2, &[f32::NAN; 8]), &[1.0; 4]).unwrap_err(), Error::NotFinite(_)));
+    assert!(wrong.cluster_centers().is_none());
 }
 
 #[test]

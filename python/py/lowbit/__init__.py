@@ -13,6 +13,7 @@ from ._lowbit import __version__
 from .errors import (
     DeviceError,
     Error,
+    Fault,
     FileError,
     InputError,
     Interrupted,
@@ -63,6 +64,7 @@ _MODULES = ("classify", "faiss_like", "kv")
 __all__ = [
     "DeviceError",
     "Error",
+    "Fault",
     "FileError",
     "InputError",
     "Interrupted",

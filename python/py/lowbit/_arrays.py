@@ -1,25 +1,35 @@
 """Arrays of others as lowbit takes them.
 
 One rule: float32, float16, uint8 and int8 stay what they are, and go in without a copy if they are C-contiguous and of the
-machine's byte order; every other kind of number becomes float32. Complex numbers, objects and sparse matrices are refused.
+machine's byte order; every other kind of number becomes float32. Complex numbers and sparse matrices are refused. Objects are
+as well, except by the estimators: scikit-learn's checks of estimators ask for those that are numbers to be taken.
+
+Memory maps are read as files on Linux and Windows. On macOS, where a process cannot ask which file is mapped at an address, they
+are read as memory: the result is the same, but pages of the map count as memory of the process.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import _lowbit
+from .errors import InputError
 
 # What a device has as it is.
 KEPT = (np.float32, np.float16, np.uint8, np.int8)
+# Values of points that are compared with their centroids at a time.
+_PIECE = 1 << 22
 
 
 def as_array(x: Any) -> np.ndarray:
     """`x` as a numpy array: whatever has ``__array__``, or ``__dlpack__`` with memory of the host."""
+    refuse_masked(x)
     if isinstance(x, np.ndarray) or hasattr(x, "__array__"):
         return np.asarray(x)
     if hasattr(x, "__dlpack__"):
@@ -27,15 +37,44 @@ def as_array(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
+def refuse_masked(x: Any) -> None:
+    """What a mask hides is no value, and would be taken for one."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise InputError("masked arrays are not supported: fill them, or leave masked rows out")
+
+
+def refuse_kind(name: str, dtype: Any) -> None:
+    """Refuses what numpy would make numbers of that it does not mean: texts, bytes, times and records."""
+    if getattr(dtype, "kind", "f") in "mMSUV":
+        raise InputError(f"{name}: numbers are expected, and not {dtype}")
+
+
+def laid(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """`x` C-contiguous, aligned and of this type: without a copy where it is."""
+    return np.require(x, dtype=dtype, requirements=["C", "A"])
+
+
 def as_kept(x: np.ndarray) -> np.ndarray:
-    """`x` C-contiguous and of one of the types of :data:`KEPT`: without a copy where it is."""
+    """`x` as the library takes it, of one of the types of :data:`KEPT`: without a copy where it is."""
     dtype = x.dtype if x.dtype.newbyteorder("=") in KEPT else np.dtype(np.float32)
-    return np.ascontiguousarray(x, dtype=dtype.newbyteorder("="))
+    return laid(x, dtype.newbyteorder("="))
 
 
-def as_float32(x: Any) -> np.ndarray:
-    """`x` as C-contiguous float32."""
-    return np.ascontiguousarray(as_array(x), dtype=np.float32)
+def as_float32(x: Any, name: str = "x") -> np.ndarray:
+    """Numbers as C-contiguous float32."""
+    array = as_array(x)
+    refuse_kind(name, array.dtype)
+    if array.dtype.kind == "c":
+        raise InputError(f"{name}: complex data is not supported")
+    return laid(array, np.float32)
+
+
+def with_nearest(x: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Some rows of `x` at a time: which they are, they as the library has them, and their centroids, both in double precision."""
+    step = max(1, _PIECE // x.shape[1])
+    for start in range(0, len(x), step):
+        rows = slice(start, start + step)
+        yield rows, as_float32(x[rows]).astype(np.float64), centers[labels[rows]].astype(np.float64)
 
 
 def rows_of(x: np.ndarray) -> Any:
@@ -66,7 +105,8 @@ def _file_of(x: np.ndarray) -> tuple[str, int] | None:
     path, begins = str(mapped.filename), _address(np.frombuffer(base, dtype=np.uint8))
     if not _is_mapped(path, base, begins):
         return None
-    if mapped.mode != "r":
+    # On Linux a file's pages are those of its maps, so that what is read is what was written to them.
+    if mapped.mode != "r" and sys.platform != "linux":
         mapped.flush()
     # A view keeps the offset of the array that it was made of, so the address in the mapping counts.
     offset = int(mapped.offset) - int(mapped.offset) % mmap.ALLOCATIONGRANULARITY

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import KEPT, as_array
-from .errors import InputError, NotFittedError
+from . import errors
+from ._arrays import KEPT, as_array, laid, refuse_kind, refuse_masked
+from .errors import InputError
 
 __all__ = [
     "HAS_SKLEARN",
@@ -16,6 +17,7 @@ __all__ = [
     "ClassNamePrefixFeaturesOutMixin",
     "ClusterMixin",
     "ConvergenceWarning",
+    "NotFittedError",
     "TransformerMixin",
     "check_is_fitted",
     "points",
@@ -28,12 +30,19 @@ try:
         ClusterMixin,
         TransformerMixin,
     )
+    from sklearn import exceptions
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import validate_data
 
     HAS_SKLEARN = True
+
+    class NotFittedError(errors.NotFittedError, exceptions.NotFittedError):
+        """Both lowbit's and scikit-learn's."""
+
 except ImportError:
     HAS_SKLEARN = False
+
+    NotFittedError = errors.NotFittedError  # type: ignore[misc, assignment]
 
     class ConvergenceWarning(UserWarning):  # type: ignore[no-redef]
         """Fewer clusters than were asked for."""
@@ -76,20 +85,23 @@ except ImportError:
 
         def get_feature_names_out(self: Any, input_features: Any = None) -> np.ndarray:
             """``kmeans0``, ``kmeans1`` and so on."""
-            check_is_fitted(self)
             names = [f"{type(self).__name__.lower()}{i}" for i in range(self._n_features_out)]
             return np.asarray(names, dtype=object)
 
-    def check_is_fitted(estimator: Any) -> None:  # type: ignore[no-redef]
-        if not hasattr(estimator, "cluster_centers_"):
-            raise NotFittedError(
-                f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments "
-                "before using this estimator."
-            )
+
+def check_is_fitted(estimator: Any) -> None:
+    """Refuses an estimator without centroids."""
+    if not hasattr(estimator, "cluster_centers_"):
+        raise NotFittedError(
+            f"This {type(estimator).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments "
+            "before using this estimator."
+        )
 
 
 def points(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
     """`X` as a matrix of a kind of number that the library takes; `reset` if it says what others have to look like."""
+    refuse_masked(X)
+    refuse_kind("X", getattr(X, "dtype", None))
     if not HAS_SKLEARN:
         return _points(estimator, X, reset)
     if not isinstance(X, np.ndarray) and not hasattr(X, "__array__") and hasattr(X, "__dlpack__"):
@@ -125,4 +137,4 @@ def _points(estimator: Any, X: Any, reset: bool) -> np.ndarray:
         raise InputError(
             f"X has {x.shape[1]} features, but {type(estimator).__name__} is expecting {estimator.n_features_in_} features as input."
         )
-    return np.ascontiguousarray(x)
+    return laid(x, x.dtype)

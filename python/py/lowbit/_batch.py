@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _lowbit
 from ._arrays import rows_of
-from ._checks import adapter_of, choice, floats, number, numbers_of, seed_of, whole
+from ._checks import COUNT, floats, number, numbers_of, seed_of, settings_of, whole
 from ._progress import told
 from .errors import InputError
 
 __all__ = ["batch_kmeans"]
+
+_LOG = logging.getLogger("lowbit")
+
+
+class Clusterings(tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]):
+    """Labels, centroids and iterations of each set, as the three that flash-kmeans returns, with more by name."""
+
+    inertia: npt.NDArray[np.float64]
+    converged: npt.NDArray[np.bool_]
+
+    @property
+    def labels(self) -> npt.NDArray[np.int32]:
+        return self[0]
+
+    @property
+    def centroids(self) -> npt.NDArray[np.float32]:
+        return self[1]
+
+    @property
+    def n_iter(self) -> npt.NDArray[np.int32]:
+        return self[2]
 
 
 def batch_kmeans(
@@ -24,12 +47,12 @@ def batch_kmeans(
     *,
     metric: str = "euclidean",
     n_init: int = 1,
-    random_state: int | None = 0,
+    random_state: Any = 0,
     memory: int | None = None,
     adapter: str | None = None,
     verbose: bool = False,
     progress: Any = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Clusterings:
     """Clusters each of `B` sets of equally many points by itself.
 
     Parameters
@@ -48,7 +71,7 @@ def batch_kmeans(
     metric : {"euclidean", "cosine", "dot"}, default="euclidean"
     n_init : int, default=1
         Starts, of which the one of least inertia counts.
-    random_state : int or None, default=0
+    random_state : int, RandomState, Generator or None, default=0
         The seed; None draws one.
     memory : int, optional
         MiB of the device's memory that points may take.
@@ -65,6 +88,13 @@ def batch_kmeans(
     centroids : ndarray of float32, shape (B, k, d)
     n_iter : ndarray of int32, shape (B,)
         Iterations of each set.
+
+    The three are a tuple, which has them as attributes too, and besides:
+
+    inertia : ndarray of float64, shape (B,)
+        Sum of the squared distances of each set's points to their centroids (distances for other metrics).
+    converged : ndarray of bool, shape (B,)
+        Whether a set was done before `max_iters`.
     """
     points = numbers_of("x", x, (3,))
     sets, n, d = points.shape
@@ -75,23 +105,24 @@ def batch_kmeans(
         if init.shape not in ((k, d), (sets, k, d)):
             raise InputError(f"init_centroids: the shape is {init.shape}, and {(sets, k, d)} or {(k, d)} is expected")
         init = init.reshape(-1, d)
-    limit = number("tol", tol)
-    if not 0 <= limit < np.inf:
-        raise InputError(f"tol is {tol!r}: expected a number of at least 0")
-    settings = {
-        "k": k,
-        "init": init,
-        "metric": choice("metric", metric, ("euclidean", "cosine", "dot")),
-        "empty": "farthest",
-        "n_init": whole("n_init", n_init, 1),
-        "seed": seed_of("random_state", random_state),
-        "max_iter": whole("max_iters", max_iters, 1),
-        "tol": limit,
-        "memory": None if memory is None else whole("memory", memory, 1) << 20,
-        "adapter": adapter_of(adapter),
-    }
+    settings = settings_of(
+        k,
+        metric,
+        memory,
+        adapter,
+        init=init,
+        n_init=whole("n_init", n_init, 1, COUNT),
+        seed=seed_of("random_state", random_state),
+        max_iter=whole("max_iters", max_iters, 1, COUNT),
+        tol=number("tol", tol, 0),
+    )
     with told(progress, verbose, settings["max_iter"]) as callback:
         fitted = _lowbit.kmeans_batch(rows_of(points.reshape(sets * n, d)), sets, settings, callback)
+    for notice in fitted["notices"]:
+        _LOG.info("%s", notice)
     labels = fitted["labels"].reshape(sets, n)
     centroids = fitted["cluster_centers"].reshape(sets, k, d)
-    return labels, centroids, fitted["n_iter"].astype(np.int32)
+    clusterings = Clusterings((labels, centroids, fitted["n_iter"].astype(np.int32)))
+    clusterings.inertia = np.asarray(fitted["inertia"], dtype=np.float64)
+    clusterings.converged = np.asarray(fitted["converged"], dtype=bool)
+    return clusterings

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array
+from ._arrays import as_array, laid
 from .errors import InputError
 
-__all__ = ["adapter_of", "choice", "floats", "number", "numbers_of", "seed_of", "texts", "whole"]
+__all__ = ["COUNT", "adapter_of", "choice", "floats", "number", "numbers_of", "seed_of", "settings_of", "texts", "whole"]
+
+# The most that the library counts of iterations and starts.
+COUNT = (1 << 32) - 1
 
 
 def numbers_of(name: str, x: Any, ndim: tuple[int, ...]) -> np.ndarray:
@@ -38,32 +41,42 @@ def floats(name: str, x: Any, *ndim: int) -> np.ndarray:
     """`x` as C-contiguous float32 with one of these numbers of dimensions; without a copy where it is that."""
     # What is too large for float32 becomes infinite, and is refused as such by the library.
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(numbers_of(name, x, ndim), dtype=np.float32)
+        return laid(numbers_of(name, x, ndim), np.float32)
 
 
-def whole(name: str, value: Any, least: int = 0) -> int:
-    """`value` as a whole number of at least `least`."""
+def whole(name: str, value: Any, least: int = 0, most: int = (1 << 63) - 1) -> int:
+    """`value` as a whole number of at least `least` and at most `most`."""
     if isinstance(value, (bool, np.bool_)):
         raise InputError(f"{name} is {value!r}: expected a whole number of at least {least}")
     try:
         found = operator.index(value)
     except TypeError:
         raise InputError(f"{name} is {value!r}: expected a whole number of at least {least}") from None
-    if not least <= found < 1 << 63:
+    if found < least:
         raise InputError(f"{name} is {found}: expected a whole number of at least {least}")
+    if found > most:
+        raise InputError(f"{name} is {found}: expected a whole number of at most {most}")
     return found
 
 
-def number(name: str, value: Any) -> float:
-    """`value` as a float that is a number."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real) or np.isnan(float(value)):
+def number(name: str, value: Any, least: float | None = None) -> float:
+    """`value` as a float that is a number; finite and of at least `least` if that is given."""
+    found = np.nan
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
+        try:
+            found = float(value)
+        except OverflowError:
+            raise InputError(f"{name} is {value!r}: expected a number that a float64 holds") from None
+    if np.isnan(found):
         raise InputError(f"{name} is {value!r}: expected a number")
-    return float(value)
+    if least is not None and not least <= found < np.inf:
+        raise InputError(f"{name} is {value!r}: expected a finite number of at least {least:g}")
+    return found
 
 
 def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """`value`, which has to be one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InputError(f"{name} is {value!r}: expected one of {', '.join(map(repr, choices))}")
     return str(value)
 
@@ -84,14 +97,39 @@ def texts(name: str, value: Any) -> list[str]:
 
 
 def seed_of(name: str, value: Any) -> int:
-    """`value` as the seed of lowbit's own generator; None draws one."""
+    """The seed of lowbit's own generator: a whole number is itself, so that the command line's --seed gives the same; None and
+    numpy's generators draw one."""
     if value is None:
         return int(np.random.default_rng().integers(1 << 63))
-    return whole(name, value)
+    if isinstance(value, np.random.RandomState):
+        return int(value.randint(0, 1 << 31))
+    if isinstance(value, np.random.Generator):
+        return int(value.integers(1 << 63))
+    try:
+        return whole(name, value, 0, (1 << 64) - 1)
+    except InputError as error:
+        raise InputError(f"{error}, None, a RandomState or a Generator") from None
 
 
 def adapter_of(value: Any) -> str | None:
     """The name of an adapter, or None for the one that lowbit takes by itself."""
-    if value is None or isinstance(value, str):
+    if value is None or (isinstance(value, str) and value):
         return value
     raise InputError(f"adapter is {value!r}: expected a part of an adapter's name, or None")
+
+
+def settings_of(k: int, metric: Any, memory: Any, adapter: Any, **others: Any) -> dict[str, Any]:
+    """The settings that k-means of the library has: `memory` is in MiB, and what only a fit asks for does nothing if not given."""
+    return {
+        "k": k,
+        "init": "random",
+        "metric": choice("metric", metric, ("euclidean", "cosine", "dot")),
+        "empty": "farthest",
+        "n_init": 1,
+        "seed": 0,
+        "max_iter": 1,
+        "tol": 0.0,
+        "memory": None if memory is None else whole("memory", memory, 1, (1 << 44) - 1) << 20,
+        "adapter": adapter_of(adapter),
+        **others,
+    }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import numbers
 import os
+import re
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import _lowbit
-from ._arrays import as_float32, rows_of
+from ._arrays import as_float32, rows_of, with_nearest
 from ._base import (
     HAS_SKLEARN,
     BaseEstimator,
@@ -22,8 +25,9 @@ from ._base import (
     check_is_fitted,
     points,
 )
+from ._checks import COUNT, choice, number, seed_of, settings_of, whole
 from ._progress import told
-from .errors import InputError
+from .errors import InputError, NotFiniteError
 
 __all__ = ["KMeans", "MiniBatchKMeans"]
 
@@ -33,46 +37,11 @@ _INITS = ("k-means++", "k-means||", "random")
 _KEEP_EVERY = 60.0
 
 
-def _whole(name: str, value: Any, least: int, most: int = (1 << 32) - 1) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise InputError(f"{name} is {value!r}: expected a whole number of at least {least}")
-    found = int(value)
-    if found < least:
-        raise InputError(f"{name} is {found}: expected at least {least}")
-    if found > most:
-        raise InputError(f"{name} is {found}: expected at most {most}")
-    return found
-
-
-def _number(name: str, value: Any) -> float:
-    found = -1.0
-    if isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_)):
-        try:
-            found = float(value)
-        except OverflowError:
-            found = np.inf
-    if not 0 <= found < np.inf:
-        raise InputError(f"{name} is {value!r}: expected a finite number of at least 0")
-    return found
-
-
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}: expected one of {', '.join(map(repr, choices))}")
-    return str(value)
-
-
-def seed_of(random_state: Any) -> int:
-    """The seed of lowbit's own generator: an integer is itself, so that the command line's --seed gives the same."""
-    if random_state is None:
-        return int(np.random.default_rng().integers(1 << 63))
-    if isinstance(random_state, numbers.Integral):
-        return _whole("random_state", random_state, 0, (1 << 64) - 1)
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(0, 1 << 31))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(1 << 63))
-    raise InputError(f"random_state is {random_state!r}: expected None, an integer, a RandomState or a Generator")
+def _path(name: str, value: Any) -> str:
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}: expected a path") from None
 
 
 class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -81,61 +50,73 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     # Starts of init="random" when n_init is "auto".
     _random_starts = 10
 
-    def _settings(self, x: np.ndarray | None) -> dict[str, Any]:
-        """The library's settings; `x` are the points of a fit, whose first centroids count too."""
-        init: Any = "k-means++"
-        seed = 0
-        starts = 1
-        if x is not None:
-            # A fit that is resumed has to draw as it did when it began.
-            kept = getattr(self, "checkpoint", None) is not None
-            seed = 0 if kept and self.random_state is None else seed_of(self.random_state)
-            init = self._init(x, seed)
-            named = isinstance(self.init, str)
-            if isinstance(self.n_init, str):
-                _choice("n_init", self.n_init, ("auto",))
-                random = callable(self.init) or (named and self.init == "random")
-                starts = self._random_starts if random else 1
-            else:
-                starts = _whole("n_init", self.n_init, 1)
-            if not named and not callable(self.init) and starts > 1:
-                warnings.warn(
-                    f"Explicit initial center position passed: performing only one init in {type(self).__name__} instead of "
-                    f"n_init={starts}.",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-                starts = 1
-        return {
-            "k": _whole("n_clusters", self.n_clusters, 1),
-            "init": init,
-            "metric": _choice("metric", self.metric, ("euclidean", "cosine", "dot")),
-            "empty": _choice("empty", getattr(self, "empty", "farthest"), ("farthest", "split-largest", "keep")),
-            "n_init": starts,
-            "seed": seed,
-            "max_iter": _whole("max_iter", self.max_iter, 1),
-            "tol": _number("tol", self.tol),
-            "memory": None if self.memory is None else _whole("memory", self.memory, 1, (1 << 44) - 1) << 20,
-            "adapter": None if self.adapter is None else str(self.adapter),
-        }
+    def _settings(self, x: np.ndarray) -> dict[str, Any]:
+        """The library's settings of a fit of `x`; `init` may be a callable, which :meth:`_starts` asks."""
+        # A fit that is resumed has to draw as it did when it began.
+        kept = getattr(self, "checkpoint", None) is not None
+        seed = 0 if kept and self.random_state is None else seed_of("random_state", self.random_state)
+        named, asked = isinstance(self.init, str), callable(self.init)
+        init = self.init
+        if named:
+            init = choice("init", init, _INITS)
+        elif not asked:
+            init = self._centers(init, x)
+        # What is kept is of one start.
+        once = not named and (kept or not asked)
+        if isinstance(self.n_init, str):
+            choice("n_init", self.n_init, ("auto",))
+            many = asked or (named and init == "random")
+            starts = self._random_starts if many and not once else 1
+        else:
+            starts = whole("n_init", self.n_init, 1, COUNT)
+        if once and starts > 1:
+            warnings.warn(
+                f"Explicit initial center position passed: performing only one init in {type(self).__name__} instead of "
+                f"n_init={starts}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            starts = 1
+        return settings_of(
+            whole("n_clusters", self.n_clusters, 1),
+            self.metric,
+            self.memory,
+            self.adapter,
+            init=init,
+            empty=choice("empty", getattr(self, "empty", "farthest"), ("farthest", "split-largest", "keep")),
+            n_init=starts,
+            seed=seed,
+            max_iter=whole("max_iter", self.max_iter, 1, COUNT),
+            tol=number("tol", self.tol, 0),
+        )
 
-    def _init(self, x: np.ndarray, seed: int) -> Any:
-        if isinstance(self.init, str):
-            return _choice("init", self.init, _INITS)
-        given = self.init
-        if callable(given):
-            given = given(x, self.n_clusters, random_state=np.random.RandomState(seed % (1 << 32)))
-        given = as_float32(given)
+    def _starts(self, settings: dict[str, Any], x: np.ndarray) -> Iterator[dict[str, Any]]:
+        """The settings of each start where `init` is a callable, and of all otherwise."""
+        if not callable(settings["init"]):
+            yield settings
+            return
+        random = np.random.RandomState(settings["seed"] % (1 << 32))
+        for _ in range(settings["n_init"]):
+            init = self._centers(settings["init"](x, self.n_clusters, random_state=random), x)
+            yield {**settings, "init": init, "n_init": 1}
+
+    def _asking(self) -> dict[str, Any]:
+        """The settings of what is asked of centroids: parameters of a fit have no part in it."""
+        return settings_of(len(self.cluster_centers_), self.metric, self.memory, self.adapter)
+
+    def _centers(self, given: Any, x: np.ndarray) -> np.ndarray:
+        """First centroids that were given for `x`."""
+        centers = as_float32(given, "init")
         expected = (self.n_clusters, x.shape[1])
-        if given.ndim != 2 or given.shape[0] != expected[0]:
+        if centers.ndim != 2 or centers.shape[0] != expected[0]:
             raise InputError(
-                f"The shape of the initial centers {given.shape} does not match the number of clusters {self.n_clusters}."
+                f"The shape of the initial centers {centers.shape} does not match the number of clusters {self.n_clusters}."
             )
-        if given.shape[1] != expected[1]:
+        if centers.shape[1] != expected[1]:
             raise InputError(
-                f"The shape of the initial centers {given.shape} does not match the number of features of the data {x.shape[1]}."
+                f"The shape of the initial centers {centers.shape} does not match the number of features of the data {x.shape[1]}."
             )
-        return given
+        return centers
 
     def _check_enough(self, x: np.ndarray) -> None:
         if x.shape[0] < self.n_clusters:
@@ -179,12 +160,11 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         -------
         labels : ndarray of int32, shape (n_samples,)
         """
-        return self._predict(X)[0]
-
-    def _predict(self, X: Any) -> tuple[np.ndarray, float]:
         check_is_fitted(self)
-        x = points(self, X, reset=False)
-        return _lowbit.kmeans_predict(rows_of(x), self._settings(None), as_float32(self.cluster_centers_))
+        return self._predict(points(self, X, reset=False))[0]
+
+    def _predict(self, x: np.ndarray) -> tuple[np.ndarray, float]:
+        return _lowbit.kmeans_predict(rows_of(x), self._asking(), as_float32(self.cluster_centers_))
 
     def transform(self, X: Any) -> np.ndarray:
         """The distance of each point to each centroid, by the metric.
@@ -199,7 +179,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """
         check_is_fitted(self)
         x = points(self, X, reset=False)
-        return _lowbit.kmeans_transform(rows_of(x), self._settings(None), as_float32(self.cluster_centers_))
+        return _lowbit.kmeans_transform(rows_of(x), self._asking(), as_float32(self.cluster_centers_))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The negative inertia of points: the sum of their squared distances to their centroids (of the metric's, for others).
@@ -209,19 +189,43 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         X : array-like, shape (n_samples, n_features)
         y : ignored
         sample_weight : array-like, shape (n_samples,), optional
+            How often each point counts: finite, at least 0, and above for one of them.
 
         Returns
         -------
         score : float
         """
-        labels, inertia = self._predict(X)
-        if sample_weight is None:
+        check_is_fitted(self)
+        x = points(self, X, reset=False)
+        weights = None if sample_weight is None else _weights(sample_weight, len(x))
+        labels, inertia = self._predict(x)
+        if weights is None:
             return -inertia
-        weights = _weights(sample_weight, len(labels))
-        distances = self.transform(X)[np.arange(len(labels)), labels].astype(np.float64)
-        if self.metric == "euclidean":
-            distances *= distances
-        return -float(np.sum(distances * weights))
+        total = 0.0
+        for rows, part, nearest in with_nearest(x, self.cluster_centers_, labels):
+            if self.metric == "euclidean":
+                distances = ((part - nearest) ** 2).sum(axis=1)
+            elif self.metric == "cosine":
+                distances = 1 - (part * nearest).sum(axis=1) / np.linalg.norm(part, axis=1)
+            else:
+                distances = -(part * nearest).sum(axis=1)
+            total += float(distances @ weights[rows])
+        return -total
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The names of what transform gives: ``kmeans0``, ``kmeans1`` and so on.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        check_is_fitted(self)
+        names: np.ndarray = super().get_feature_names_out(input_features)
+        return names
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -232,12 +236,17 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
 def _weights(sample_weight: Any, count: int) -> np.ndarray:
     if isinstance(sample_weight, numbers.Real):
-        return np.full(count, sample_weight, dtype=np.float32)
-    weights = as_float32(sample_weight)
+        weights = np.full(count, number("sample_weight", sample_weight), dtype=np.float32)
+    else:
+        weights = as_float32(sample_weight, "sample_weight")
     if weights.ndim != 1:
         raise InputError("Sample weights must be 1D array or scalar")
     if weights.shape != (count,):
         raise InputError(f"sample_weight.shape == {weights.shape}, expected {(count,)}!")
+    for fine, kind in ((np.isfinite(weights), NotFiniteError), (weights >= 0, InputError)):
+        if not fine.all():
+            bad = int(fine.argmin())
+            raise kind(f"sample_weight: weight {bad} is {weights[bad]}: expected a finite number of at least 0")
     if not weights.any():
         raise InputError("Sample weights are zero for all points: at least n_clusters of them must be above.")
     return weights
@@ -254,7 +263,7 @@ class KMeans(_Estimator):
         Where the first centroids come from. "k-means||" reads the points six times, however many clusters there are.
     n_init : "auto" or int, default="auto"
         How many starts are tried, of which that of the least inertia counts. "auto" is 10 for "random" and for a callable, and 1
-        otherwise. A callable is asked once.
+        otherwise. A callable is asked for each start; with a checkpoint there is one.
     max_iter : int, default=300
         The most iterations.
     tol : float, default=1e-4
@@ -279,8 +288,8 @@ class KMeans(_Estimator):
         A file in which a fit keeps its state every minute and when it is interrupted, and from which it goes on if it is there. It
         is removed when the fit ends.
     progress : callable, True or None, default=None
-        Called with a dict between groups of iterations (``step``, ``n_iter``, ``changed``, ``shift``, ``inertia``); True shows a bar
-        of tqdm.
+        Called with a dict between groups of iterations (``step``, ``n_iter``, ``changed``, ``shift``, ``inertia``), from a thread of
+        lowbit's own; what it raises ends the fit. True shows a bar of tqdm.
 
     Attributes
     ----------
@@ -345,18 +354,23 @@ class KMeans(_Estimator):
         -------
         self : KMeans
         """
-        _choice("algorithm", self.algorithm, ("lloyd", "elkan"))
-        _whole("n_clusters", self.n_clusters, 1)
+        choice("algorithm", self.algorithm, ("lloyd", "elkan"))
+        whole("n_clusters", self.n_clusters, 1)
         x = points(self, X, reset=True)
         self._check_enough(x)
         settings = self._settings(x)
         weights = None if sample_weight is None else _weights(sample_weight, x.shape[0])
         kept = None
         if self.checkpoint is not None:
-            path = os.fspath(self.checkpoint)
+            path = _path("checkpoint", self.checkpoint)
             kept = {"path": path, "seconds": _KEEP_EVERY, "resume": os.path.exists(path)}
         with told(self.progress, self.verbose, self.max_iter) as tell:
-            self._take(_lowbit.kmeans_fit(rows_of(x), settings, weights, kept, tell))
+            fits = (_lowbit.kmeans_fit(rows_of(x), start, weights, kept, tell) for start in self._starts(settings, x))
+            self._take(min(fits, key=lambda fitted: float(fitted["inertia"])))
+        if kept is not None:
+            # The next fit is another one.
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
         return self
 
 
@@ -372,8 +386,10 @@ class MiniBatchKMeans(_Estimator):
     batch_size : int, default=1024
         Points of a batch.
     verbose : int, default=0
+        Above 0, each group of iterations of ``fit`` is printed.
     compute_labels : bool, default=True
-        For scikit-learn's sake: labels come with the inertia, which is always computed.
+        If False, ``partial_fit`` leaves no ``labels_`` and ``inertia_``, and spares the pass over the batch that they take. ``fit``
+        always has both, which come with its choice of centroids.
     random_state : int, RandomState, Generator or None, default=None
     tol : float, default=0.0
         Above 0, the loop ends when the centroids' squared shifts are within this times the mean variance of the columns.
@@ -382,15 +398,20 @@ class MiniBatchKMeans(_Estimator):
     init_size : int or None, default=None
         Points that the first centroids are chosen among; three batches, and no fewer than three for each cluster, if None.
     n_init : "auto" or int, default="auto"
+        How many choices of first centroids are tried, of which that of the least inertia on a sample counts. "auto" is 3 for
+        "random" and for a callable, and 1 otherwise. A callable is asked for each; ``partial_fit`` asks it once.
     reassignment_ratio : float, default=0.01
         Centroids with fewer points than this times those of the largest are chosen anew.
     metric, adapter, memory, progress
-        As :class:`KMeans` has them.
+        As :class:`KMeans` has them. ``partial_fit`` tells nothing: `verbose` and `progress` are for ``fit``.
 
     Attributes
     ----------
     cluster_centers_, labels_, inertia_, n_iter_, n_features_in_, feature_names_in_
-        As :class:`KMeans` has them; after ``partial_fit`` labels and inertia are those of the last batch.
+        As :class:`KMeans` has them; after ``partial_fit`` labels and inertia are those of the last batch. ``n_iter_`` is of ``fit``
+        alone: passes over its points.
+    n_steps_ : int
+        Batches that were learnt from, by ``fit`` and by every ``partial_fit`` since.
     """
 
     _random_starts = 3
@@ -433,13 +454,27 @@ class MiniBatchKMeans(_Estimator):
         self.progress = progress
 
     def _learner(self, settings: dict[str, Any]) -> Any:
+        most = (1 << 63) - 1
         return _lowbit.MiniBatch(
             settings,
-            _whole("batch_size", self.batch_size, 1, (1 << 63) - 1),
-            None if self.max_no_improvement is None else _whole("max_no_improvement", self.max_no_improvement, 0),
-            None if self.init_size is None else _whole("init_size", self.init_size, 1, (1 << 63) - 1),
-            _number("reassignment_ratio", self.reassignment_ratio),
+            whole("batch_size", self.batch_size, 1, most),
+            None if self.max_no_improvement is None else whole("max_no_improvement", self.max_no_improvement, 0, COUNT),
+            None if self.init_size is None else whole("init_size", self.init_size, 1, most),
+            number("reassignment_ratio", self.reassignment_ratio, 0),
         )
+
+    def _best_start(self, settings: dict[str, Any], x: np.ndarray) -> dict[str, Any]:
+        """The settings of the start that counts: what a callable gave is compared on a sample, as scikit-learn does it."""
+        starts = list(self._starts(settings, x))
+        if len(starts) == 1:
+            return starts[0]
+        size = self.init_size
+        if size is None:
+            size = max(3 * whole("batch_size", self.batch_size, 1), 3 * settings["k"])
+        random = np.random.RandomState((settings["seed"] + 1) % (1 << 32))
+        sample = x[random.randint(0, len(x), min(whole("init_size", size, 1), len(x)))]
+        asking = settings_of(settings["k"], self.metric, self.memory, self.adapter)
+        return min(starts, key=lambda start: _lowbit.kmeans_predict(rows_of(sample), asking, start["init"])[1])
 
     def fit(self, X: Any, y: Any = None) -> MiniBatchKMeans:
         """Finds the clusters of points from random batches of them.
@@ -453,17 +488,26 @@ class MiniBatchKMeans(_Estimator):
         -------
         self : MiniBatchKMeans
         """
-        _whole("n_clusters", self.n_clusters, 1)
+        whole("n_clusters", self.n_clusters, 1)
         x = points(self, X, reset=True)
         self._check_enough(x)
-        learner = self._learner(self._settings(x))
-        self._live = None
+        learner = self._learner(self._best_start(self._settings(x), x))
+        self._live: tuple[Any, Any] | None = None
         with told(self.progress, self.verbose, self.max_iter) as tell:
-            self._take(learner.fit(rows_of(x), tell))
+            fitted = learner.fit(rows_of(x), tell)
+            self._take(fitted)
+        self._counts, self._metric = fitted["counts"], self.metric
+        steps = re.match(r"(\d+) batches of", fitted["notices"][0])
+        assert steps is not None
+        self.n_steps_ = int(steps[1])
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> MiniBatchKMeans:
         """Learns from one more batch.
+
+        What ``fit`` and the batches before found counts as it did when it was found, after a copy or a pickle too. Where `memory`,
+        `adapter`, `reassignment_ratio` or `random_state` were changed since, they are heeded; changes of `n_clusters` and `metric`
+        are refused.
 
         Parameters
         ----------
@@ -475,26 +519,39 @@ class MiniBatchKMeans(_Estimator):
         -------
         self : MiniBatchKMeans
         """
-        _whole("n_clusters", self.n_clusters, 1)
-        live = getattr(self, "_live", None)
-        x = points(self, X, reset=live is None and not hasattr(self, "cluster_centers_"))
-        if live is None:
-            settings = self._settings(x)
-            if hasattr(self, "cluster_centers_"):
-                settings["init"] = as_float32(self.cluster_centers_)
+        k = whole("n_clusters", self.n_clusters, 1)
+        learnt = hasattr(self, "_counts")
+        if learnt and (k != len(self._counts) or self.metric != self._metric):
+            raise InputError(
+                f"n_clusters or metric changed: partial_fit goes on with {len(self._counts)} clusters and {self._metric!r}, and "
+                f"{k} and {self.metric!r} are asked for; fit begins anew"
+            )
+        x = points(self, X, reset=not learnt)
+        # What a learner of the library's has of the parameters.
+        made = (self.memory, self.adapter, self.reassignment_ratio, self.random_state)
+        before, learner = getattr(self, "_live", None) or (None, None)
+        if learner is None or before != made:
+            if learnt:
+                learner = self._learner({**self._asking(), "seed": seed_of("random_state", self.random_state)})
+                learner.resume(as_float32(self.cluster_centers_), self._counts)
             else:
                 self._check_enough(x)
-            live = self._learner(settings)
-        live.partial_fit(rows_of(x))
-        self._live = live
-        self.cluster_centers_ = live.cluster_centers()
-        self._n_features_out = self.cluster_centers_.shape[0]
-        self.n_iter_ = getattr(self, "n_iter_", 0) + 1
-        self.labels_, self.inertia_ = _lowbit.kmeans_predict(rows_of(x), self._settings(None), self.cluster_centers_)
+                learner = self._learner(next(self._starts(self._settings(x), x)))
+        learner.partial_fit(rows_of(x))
+        self._live = (made, learner)
+        self.cluster_centers_, self._counts, self._metric = learner.cluster_centers(), learner.counts(), self.metric
+        self._n_features_out = len(self.cluster_centers_)
+        self.n_steps_ = getattr(self, "n_steps_", 0) + 1
+        if self.compute_labels:
+            self.labels_, self.inertia_ = self._predict(x)
+        else:
+            # Those of another batch would not be of this one.
+            for name in ("labels_", "inertia_"):
+                self.__dict__.pop(name, None)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        # What a device's library has learnt stays in this process; partial_fit then goes on from the centroids.
+        # A learner of the library's stays in this process; partial_fit goes on from the centroids and their counts.
         parent: Any = super()
         # Before Python 3.11 only scikit-learn's estimators have it.
         state: dict[str, Any] = dict(parent.__getstate__() if hasattr(parent, "__getstate__") else self.__dict__)

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _lowbit
 from ._arrays import rows_of
-from ._checks import adapter_of, numbers_of, seed_of, whole
+from ._checks import COUNT, adapter_of, numbers_of, seed_of, whole
 from .errors import InputError
 
 __all__ = ["ProductQuantizer", "product_quantizer"]
@@ -142,9 +142,9 @@ def product_quantizer(
         "m": whole("m", m, 1),
         "bits": width,
         "seed": seed_of("random_state", random_state),
-        "max_iter": min(whole("max_iter", max_iter, 1), (1 << 32) - 1),
+        "max_iter": whole("max_iter", max_iter, 1, COUNT),
         "subsample": None if most is None else whole("max_points_per_centroid", most, 1),
-        "memory": None if memory is None else whole("memory", memory, 1) << 20,
+        "memory": None if memory is None else whole("memory", memory, 1, (1 << 44) - 1) << 20,
         "adapter": device,
     }
     found = _lowbit.pq_fit(rows_of(points), settings, progress)

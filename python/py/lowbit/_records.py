@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, field, fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from .errors import Fault
+
 T = TypeVar("T")
 
 __all__ = ["flat", "keyed", "made"]
@@ -27,7 +29,13 @@ def flat() -> Any:
 
 
 def made(cls: type[T], report: Mapping[str, Any], **more: Any) -> T:
-    """An instance of a dataclass from a report, and from fields that are in none."""
+    """An instance of a dataclass from a report, and from fields that are in none.
+
+    Raises
+    ------
+    Fault
+        If the report has no key for a field that cannot be None.
+    """
     hints = get_type_hints(cls)
     values: dict[str, Any] = dict(more)
     for of in fields(cls):  # type: ignore[arg-type]
@@ -41,6 +49,8 @@ def made(cls: type[T], report: Mapping[str, Any], **more: Any) -> T:
             values[of.name] = _value(hints[of.name], report[key])
         elif of.default is MISSING and of.default_factory is MISSING:
             # What is null may be left out.
+            if not _nullable(hints[of.name]):
+                raise Fault(f"a fault of lowbit, please report it: what became {cls.__name__} has no {key!r}")
             values[of.name] = None
     return cls(**values)
 
@@ -49,7 +59,11 @@ def _flat(hint: Any, report: Mapping[str, Any]) -> Any:
     """A part whose keys lie among the others; None where none of them is there."""
     inner = next(of for of in (hint, *get_args(hint)) if is_dataclass(of))
     keys = [of.metadata.get("key", of.name) for of in fields(inner)]
-    return _value(inner, report) if any(key in report for key in keys) else None
+    return _value(inner, report) if any(key in report for key in keys) or not _nullable(hint) else None
+
+
+def _nullable(hint: Any) -> bool:
+    return hint is Any or (get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint))
 
 
 def _value(hint: Any, value: Any) -> Any:

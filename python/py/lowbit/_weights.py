@@ -242,7 +242,9 @@ def matmul(
     path : {"auto", "float", "integer", "half"}, default="auto"
         What is multiplied: weights with float32; codes with `x` rounded to int8, 32 values to a scale (a relative squared error of
         about 3e-5 for normal values); float16 with float32 sums, on adapters with cooperative matrices (about 1e-7). ``"auto"``
-        takes the fastest of them on such an adapter.
+        takes the fastest of them for this adapter, format and shape, as the command line does: often ``"integer"`` for few rows of
+        `x` and ``"float"`` for many, so that a row can come out a little different in another batch. ``"float"`` is what numpy gives, up
+        to the order of additions.
     adapter : str, optional
         A part of the name of the adapter to run on; see :func:`lowbit.devices`.
     allow_nonfinite : bool, default=False

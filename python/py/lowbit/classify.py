@@ -222,7 +222,8 @@ class Classifier:
         replicates, seed : int, default=1000 and 0
             Of the bootstrap over groups.
         progress : callable, optional
-            Called with what is being done, in words.
+            Called with what is being done, in words, from a thread of lowbit's own: what the caller's thread has for itself (thread
+            locals, context variables, an event loop) is not there. What it raises ends the audit.
 
         Returns
         -------
@@ -290,7 +291,8 @@ class Classifier:
 
 
 def _digest(rows: np.ndarray) -> str:
-    return hashlib.sha256(rows.tobytes()).hexdigest() + str(rows.shape)
+    # The bytes where they lie: of more than one dimension they are no buffer that hashlib takes.
+    return hashlib.sha256(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data).hexdigest() + str(rows.shape)
 
 
 def _labels(y: Any, positive: Any) -> tuple[np.ndarray, Any, Any]:

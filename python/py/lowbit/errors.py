@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "DeviceError",
     "Error",
+    "Fault",
     "FileError",
     "InputError",
     "Interrupted",
@@ -41,6 +42,10 @@ class NotFittedError(InputError, AttributeError):
 
 class DeviceError(Error, RuntimeError):
     """No device, a device that stopped working, or a wrong result from one."""
+
+
+class Fault(Error, RuntimeError):
+    """A fault of lowbit's own: please report it with what led to it."""
 
 
 class OutOfMemoryError(Error, MemoryError):

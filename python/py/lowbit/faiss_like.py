@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 
 from . import _lowbit
-from ._arrays import as_float32, rows_of
-from ._checks import adapter_of, floats, numbers_of, seed_of, whole
+from ._arrays import rows_of, with_nearest
+from ._checks import COUNT, adapter_of, floats, numbers_of, seed_of, settings_of, whole
 from ._progress import told
 from .errors import InputError, NotFittedError
 
 __all__ = ["Kmeans"]
 
 _LOG = logging.getLogger("lowbit")
-# Values of points that are compared with their centroids at a time.
-_PIECE = 1 << 22
 
 
 class Kmeans:
     """k-means with the parameters and attributes of ``faiss.Kmeans``.
+
+    Two things differ: there is no attribute ``index``, since nothing is left on the device (:meth:`assign` finds the nearest
+    centroids), and ``niter=0`` is refused, which for FAISS means centroids as they were chosen.
 
     Parameters
     ----------
@@ -31,13 +32,13 @@ class Kmeans:
     k : int
         Clusters.
     niter : int, default=25
-        Most iterations. It ends before where no label changes any more: nothing would change after that.
+        Most iterations, at least 1. It ends before where no label changes any more: nothing would change after that.
     nredo : int, default=1
         Starts, of which the one of least objective counts.
     spherical : bool, default=False
         Spherical k-means: points count by their direction alone, and centroids are unit vectors. FAISS weighs directions by
         the points' lengths; for points of unit length both are the same.
-    seed : int, default=1234
+    seed : int, RandomState, Generator or None, default=1234
     verbose : bool, default=False
         Whether iterations are printed.
     max_points_per_centroid : int or None, default=256
@@ -63,7 +64,7 @@ class Kmeans:
         niter: int = 25,
         nredo: int = 1,
         spherical: bool = False,
-        seed: int = 1234,
+        seed: Any = 1234,
         verbose: bool = False,
         max_points_per_centroid: int | None = 256,
         min_points_per_centroid: int = 39,
@@ -72,8 +73,8 @@ class Kmeans:
     ) -> None:
         self.d = whole("d", d, 1)
         self.k = whole("k", k, 1)
-        self.niter = whole("niter", niter, 1)
-        self.nredo = whole("nredo", nredo, 1)
+        self.niter = whole("niter", niter, 1, COUNT)
+        self.nredo = whole("nredo", nredo, 1, COUNT)
         self.spherical = bool(spherical)
         self.seed = seed_of("seed", seed)
         self.verbose = bool(verbose)
@@ -164,24 +165,10 @@ class Kmeans:
         if self.centroids is None:
             raise NotFittedError("this Kmeans is not trained yet: call train")
         points = self._points(x)
-        settings = {
-            "k": self.k,
-            "init": "random",
-            "metric": "cosine" if self.spherical else "euclidean",
-            "empty": "farthest",
-            "n_init": 1,
-            "seed": 0,
-            "max_iter": 1,
-            "tol": 0.0,
-            "memory": None,
-            "adapter": self.adapter,
-        }
+        settings = settings_of(self.k, "cosine" if self.spherical else "euclidean", None, self.adapter)
         labels, _ = _lowbit.kmeans_predict(rows_of(points), settings, self.centroids)
         distances = np.empty(len(points), dtype=np.float32)
-        step = max(1, _PIECE // self.d)
-        for start in range(0, len(points), step):
-            part = as_float32(points[start : start + step]).astype(np.float64)
-            nearest = self.centroids[labels[start : start + step]].astype(np.float64)
+        for rows, part, nearest in with_nearest(points, self.centroids, labels):
             found = part * nearest if self.spherical else (part - nearest) ** 2
-            distances[start : start + step] = found.sum(axis=1)
+            distances[rows] = found.sum(axis=1)
         return distances, labels.astype(np.int64)

@@ -51,7 +51,8 @@ class Memory:
 class Step:
     """New tokens of sequences, layer by layer; made by :meth:`Cache.step`, and used in a ``with`` statement.
 
-    Where the body raises, or leaves layers out, the step is taken back.
+    Where the body ends, by an exception too, before every layer was appended to, the step is taken back; so is one that nothing
+    refers to any more, when the cache is next used. Once every layer was appended to, its tokens are there, whatever the body raises.
     """
 
     def __init__(self, cache: Cache, grow: Mapping[Sequence, int]) -> None:
@@ -138,7 +139,7 @@ class Step:
         return result
 
     def abandon(self) -> list[Sequence]:
-        """Takes the step back.
+        """Takes the step back, unless every layer was appended to.
 
         Returns
         -------
