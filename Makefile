@@ -1,6 +1,6 @@
 # Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
 
-.PHONY: report test bench setup drivers drivers-quick peers gpu-suite suite check check-shared check-gguf-py wheel test-python dist
+.PHONY: report test bench setup drivers drivers-quick peers gpu-suite suite check check-shared check-gguf-py python-tools wheel test-python dist
 
 # The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
 report: setup
@@ -72,14 +72,17 @@ check-gguf-py:
 
 # The Python package, with the command line in it, as a wheel in target/wheels; needs Python 3.10 or later and a package index. Both
 # packages are named so that what they share has the features of both: maturin then compiles no more than the module.
-wheel:
+wheel: python-tools
 	cargo build --release --locked -p lowbit -p lowbit-python --bin lowbit
 	mkdir -p python/lowbit.data/scripts
 	strip -o python/lowbit.data/scripts/lowbit target/release/lowbit
-	[ -x target/python/build/bin/maturin ] || \
-		(python3 -m venv target/python/build && target/python/build/bin/pip install --quiet maturin==1.16.0)
 	rm -rf target/wheels
 	target/python/build/bin/maturin build --release --locked --manifest-path python/Cargo.toml --out target/wheels
+
+# What makes the wheel.
+python-tools:
+	[ -x target/python/build/bin/maturin ] || \
+		(python3 -m venv target/python/build && target/python/build/bin/pip install --quiet maturin==1.16.0)
 
 # The wheel in a fresh virtual environment: alone with numpy at first, then its tests, which need a device.
 test-python: setup wheel
