@@ -11,10 +11,9 @@ use crate::{Error, Result};
 const GUARD: u64 = 256;
 /// A quiet NaN as f32 and a value out of every range as an integer.
 pub(super) const POISON: u32 = 0x7fc0_dead;
-/// Uploads go in pieces, of which two are under way at most, so that wgpu's staging memory stays small.
+/// Larger uploads go in pieces, of which two are under way at most, so that wgpu's staging memory stays small. Others wait for the
+/// next submission, whatever it is.
 const PIECE: usize = 16 << 20;
-/// Smaller ones wait for the next submission, whatever it is.
-const LEAST_PIECE: usize = 1 << 20;
 
 /// A buffer on the device: `rows` rows of `row_bytes` bytes.
 ///
@@ -336,7 +335,7 @@ impl Raw {
 fn write(gpu: &Context, raw: &wgpu::Buffer, start: u64, bytes: &[u8]) {
     for (i, piece) in bytes.chunks(PIECE).enumerate() {
         gpu.queue.write_buffer(raw, start + (i * PIECE) as u64, piece);
-        if piece.len() >= LEAST_PIECE {
+        if bytes.len() > PIECE {
             gpu.uploaded(gpu.queue.submit([]));
         }
     }
