@@ -4,7 +4,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use half::f16;
 use lowbit::io::vecs::Element;
@@ -13,6 +13,8 @@ use lowbit::{Error, Result};
 use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::results::{Values as _, check_stop};
 
 /// What functions take as `x`: a C-contiguous matrix of a type that a device has as it is, or rows of a file.
 #[derive(FromPyObject)]
@@ -36,19 +38,11 @@ impl Array<'_> {
     /// ValueError for an array that is not C-contiguous.
     pub fn rows(&self) -> PyResult<Rows<'_>> {
         let shape = |array: &[usize]| (array[0] as u64, array[1]);
-        let bytes_of = |error: numpy::AsSliceError| PyValueError::new_err(error.to_string());
         let ((rows, cols), element, values) = match self {
-            Self::F32(x) => {
-                (shape(x.shape()), Element::F32, bytemuck::cast_slice(x.as_slice().map_err(bytes_of)?))
-            }
-            Self::F16(x) => {
-                let values: &[f16] = x.as_slice().map_err(bytes_of)?;
-                (shape(x.shape()), Element::F16, bytemuck::cast_slice(values))
-            }
-            Self::U8(x) => (shape(x.shape()), Element::U8, x.as_slice().map_err(bytes_of)?),
-            Self::I8(x) => {
-                (shape(x.shape()), Element::I8, bytemuck::cast_slice(x.as_slice().map_err(bytes_of)?))
-            }
+            Self::F32(x) => (shape(x.shape()), Element::F32, bytemuck::cast_slice(x.values()?)),
+            Self::F16(x) => (shape(x.shape()), Element::F16, bytemuck::cast_slice(x.values()?)),
+            Self::U8(x) => (shape(x.shape()), Element::U8, x.values()?),
+            Self::I8(x) => (shape(x.shape()), Element::I8, bytemuck::cast_slice(x.values()?)),
             Self::File(file) => {
                 let file = &**file;
                 return Ok(Rows {
@@ -136,10 +130,7 @@ impl Source for Heeded<'_> {
     }
 
     fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
-            let reached = "while points were read".into();
-            return Err(Error::Interrupted { path: None, reached });
-        }
+        check_stop(&self.stop, "while points were read")?;
         self.rows.read(rows, out)
     }
 }

@@ -14,6 +14,7 @@ use pyo3::types::PyDict;
 use crate::arrays::{Array, Heeded};
 use crate::devices::device;
 use crate::errors::raise;
+use crate::results::Values;
 use crate::run::{Watch, run};
 
 /// Settings as Python has them.
@@ -59,8 +60,7 @@ impl First<'_> {
 
 /// Centroids of an array.
 pub fn matrix(array: &PyReadonlyArray2<'_, f32>) -> PyResult<Matrix> {
-    let values = array.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?.to_vec();
-    Ok(Matrix { rows: array.shape()[0], cols: array.shape()[1], values })
+    Ok(Matrix { rows: array.shape()[0], cols: array.shape()[1], values: array.values()?.to_vec() })
 }
 
 fn metric(name: &str) -> PyResult<Metric> {
@@ -91,18 +91,15 @@ fn empty(name: &str) -> PyResult<Empty> {
 
 impl Settings<'_> {
     fn kmeans(&self) -> PyResult<KMeans> {
-        let settings = KMeans::new(self.k)
+        Ok(KMeans::new(self.k)
             .init(self.init.get()?)
             .metric(metric(&self.metric)?)
             .empty(empty(&self.empty)?)
             .n_init(self.n_init)
             .seed(self.seed)
             .max_iter(self.max_iter)
-            .tol(self.tol);
-        Ok(match self.memory {
-            Some(bytes) => settings.memory(bytes),
-            None => settings,
-        })
+            .tol(self.tol)
+            .memory(self.memory.unwrap_or(u64::MAX)))
     }
 }
 
@@ -168,8 +165,7 @@ pub fn kmeans_fit<'py>(
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (rows, kmeans) = (x.rows()?, settings.kmeans()?);
-    let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose();
-    let weights = weights.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let weights = weights.as_ref().map(|weights| weights.values()).transpose()?;
     let adapter = settings.adapter.as_deref();
     let result = run(py, callback, move |watch| {
         let gpu = device(adapter)?;
@@ -280,11 +276,8 @@ impl MiniBatch {
             .batch_size(batch_size)
             .max_no_improvement(max_no_improvement)
             .init_size(init_size)
-            .reassignment_ratio(reassignment_ratio);
-        let made = match settings.memory {
-            Some(bytes) => made.memory(bytes),
-            None => made,
-        };
+            .reassignment_ratio(reassignment_ratio)
+            .memory(settings.memory.unwrap_or(u64::MAX));
         Ok(Self { settings: made, adapter: settings.adapter.clone() })
     }
 
@@ -314,8 +307,7 @@ impl MiniBatch {
         centers: PyReadonlyArray2<'_, f32>,
         counts: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<()> {
-        let counts = counts.as_slice().map_err(|error| PyValueError::new_err(error.to_string()))?;
-        self.settings.resume(&matrix(&centers)?, counts).map_err(|error| raise(py, error))
+        self.settings.resume(&matrix(&centers)?, counts.values()?).map_err(|error| raise(py, error))
     }
 
     /// Takes in a batch; its inertia by the centroids before it.

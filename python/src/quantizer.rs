@@ -42,11 +42,8 @@ pub fn pq_fit<'py>(
             .bits(settings.bits)
             .seed(settings.seed)
             .max_iter(settings.max_iter)
-            .subsample(settings.subsample);
-        let quantizer = match settings.memory {
-            Some(bytes) => quantizer.memory(bytes),
-            None => quantizer,
-        };
+            .subsample(settings.subsample)
+            .memory(settings.memory.unwrap_or(u64::MAX));
         let gpu = device(settings.adapter.as_deref())?;
         let _heeding = gpu.heed(&watch.stop);
         let data = Heeded { rows, stop: watch.stop.clone() };
@@ -70,9 +67,8 @@ pub fn pq_fit<'py>(
 }
 
 fn codebooks(array: &PyReadonlyArray3<'_, f32>) -> PyResult<Codebooks> {
-    let (shape, values) = (array.shape(), array.as_slice());
-    let values = values.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
-    Ok(Codebooks { m: shape[0], k: shape[1], width: shape[2], values: values.to_vec() })
+    let shape = array.shape();
+    Ok(Codebooks { m: shape[0], k: shape[1], width: shape[2], values: array.values()?.to_vec() })
 }
 
 /// The codes `[n, m]` of rows.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lowbit::{Error, Result};
-use numpy::{Element, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn};
+use numpy::{Element, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -49,4 +49,4 @@ macro_rules! values {
     )*};
 }
 
-values! { PyReadonlyArray1 PyReadonlyArray2 PyReadonlyArrayDyn }
+values! { PyReadonlyArray1 PyReadonlyArray2 PyReadonlyArray3 PyReadonlyArrayDyn }

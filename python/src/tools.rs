@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use lowbit::format::Format;
 use lowbit::gpu::AdapterReport;
-use lowbit::internals::plan::cache::{self, AS_IT_IS, CacheOptions, CachePlan, Weights};
-use lowbit::internals::plan::checkpoint::Checkpoint;
-use lowbit::internals::plan::geometry::{FORM, Geometry, Layers, read_json};
+use lowbit::internals::plan::cache::{self, CacheOptions, CachePlan};
+use lowbit::internals::plan::geometry::{FORM, Geometry, Layers};
+use lowbit::internals::plan::input::{Input, weights};
 use lowbit::internals::plan::model::Model;
 use lowbit::internals::plan::{Plan, PlanOptions, make};
 use lowbit::internals::quantize::format_by_name;
-use lowbit::io::gguf::{Gguf, is_gguf};
-use lowbit::io::safetensors::is_safetensors;
+use lowbit::io::gguf::Gguf;
 use lowbit::kv::Pair;
 use lowbit::roofline::{Effort, MeasureOptions, Roofs, measure};
 use lowbit::{Error, Result};
@@ -92,43 +91,6 @@ struct PlannedCache {
     notices: Vec<String>,
 }
 
-/// What is planned for.
-#[derive(Clone, Copy)]
-enum Input<'a> {
-    Gguf(&'a Path),
-    Config(&'a Path),
-    Checkpoint(&'a Path),
-}
-
-impl<'a> Input<'a> {
-    /// By the content. What is none of these is left to the reader of GGUF files to refuse.
-    fn of(path: &'a Path) -> Result<Self> {
-        if path.is_dir() || is_safetensors(path)? {
-            return Ok(Self::Checkpoint(path));
-        }
-        let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        if !json || is_gguf(path)? {
-            return Ok(Self::Gguf(path));
-        }
-        let index = read_json(path)?.get("weight_map").is_some();
-        Ok(if index { Self::Checkpoint(path) } else { Self::Config(path) })
-    }
-
-    fn geometry(self) -> Result<Geometry> {
-        let (path, found) = match self {
-            Self::Gguf(path) => (path.to_owned(), Geometry::of_gguf(&Gguf::open(path)?)),
-            Self::Config(path) => (path.to_owned(), Geometry::of_config(&read_json(path)?)),
-            Self::Checkpoint(path) => {
-                let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-                let config = folder.join("config.json");
-                let geometry = Geometry::of_config(&read_json(&config)?);
-                (config, geometry)
-            }
-        };
-        found.map_err(|problem| by_hand(&path, &problem))
-    }
-}
-
 fn by_hand(path: &Path, problem: &str) -> Error {
     Error::file(path, format!("{problem}; give its layers by hand: layers=[\"{FORM}\"]"))
 }
@@ -143,7 +105,7 @@ pub fn plan(py: Python<'_>, settings: PlanSettings, callback: Option<Py<PyAny>>)
 
 fn planned(settings: &PlanSettings, watch: &Watch) -> Result<Planned> {
     let against = settings.against.as_deref();
-    let against = against.map(|path| Ok((path.display().to_string(), Input::of(path)?.geometry()?)));
+    let against = against.map(|path| Ok((path.display().to_string(), Input::of(path)?.geometry(by_hand)?)));
     let layers = settings.layers.iter().map(|text| text.parse()).collect::<Result<Vec<Layers>>>()?;
     let types = settings.kv.iter().map(|text| text.parse()).collect::<Result<Vec<Pair>>>()?;
     let cache = |against| {
@@ -214,11 +176,11 @@ fn cache_alone(
         return Err(Error::Input("give a context: the tokens whose KV cache is to be planned".into()));
     };
     let geometry = match input {
-        Some(input) if layers.is_empty() => input.geometry()?,
+        Some(input) if layers.is_empty() => input.geometry(by_hand)?,
         _ if layers.is_empty() => return Err(Error::Input("give a model, or layers".into())),
         _ => Geometry::by_hand(layers),
     };
-    let weights = weights(settings, input, formats)?;
+    let weights = weights(input, formats, settings.parameters)?;
     // What is wrong with the sizes is said before anything is measured.
     let mut plan = cache::make(geometry.clone(), weights.clone(), &options)?;
     let mut adapter = None;
@@ -235,38 +197,4 @@ fn cache_alone(
         cache: plan,
         notices: geometry.notices,
     })))
-}
-
-/// The weights beside a cache that is planned without a device, where they are known.
-fn weights(
-    settings: &PlanSettings,
-    input: Option<Input<'_>>,
-    formats: &[&'static Format],
-) -> Result<Option<Weights>> {
-    let wrong = |problem: &str| Err(Error::Input(problem.into()));
-    if formats.len() > 1 {
-        return wrong("weights: without a .gguf file products are not compared; give one format");
-    }
-    let format = formats.first().copied();
-    let (name, bytes) = match (input, format, settings.parameters) {
-        (Some(Input::Checkpoint(_)), _, Some(_)) => {
-            return wrong("parameters: the files say how many weights there are; leave it out");
-        }
-        (Some(Input::Checkpoint(path)), None, _) => (AS_IT_IS, Checkpoint::open(path)?.bytes()),
-        (Some(Input::Checkpoint(path)), Some(format), _) => {
-            (format.name, Checkpoint::open(path)?.bytes_in(format)?)
-        }
-        (_, None, None) => return Ok(None),
-        (_, None, Some(_)) => return wrong("parameters: they count with weights=[format] alone"),
-        (_, Some(_), None) => {
-            return wrong(
-                "weights: a config.json does not say how many weights there are; give parameters, or the folder with the \
-                 .safetensors files",
-            );
-        }
-        (_, Some(format), Some(count)) => {
-            (format.name, (count as f64 * format.bits_per_weight() / 8.0).ceil() as u64)
-        }
-    };
-    Ok(Some(Weights { format: name, bytes, ms_per_token: None }))
 }

@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
 use super::bench_matmul::format;
 use super::{Session, Traced, about, bandwidth, check_outputs};
+use lowbit::internals::Error;
 use lowbit::internals::codec::Pair;
 use lowbit::internals::format::Format;
 use lowbit::internals::gpu::Context;
-use lowbit::internals::io::gguf::{Gguf, is_gguf};
-use lowbit::internals::io::safetensors::is_safetensors;
-use lowbit::internals::plan::cache::{self, AS_IT_IS, CacheOptions, Weights};
-use lowbit::internals::plan::checkpoint::Checkpoint;
-use lowbit::internals::plan::geometry::{FORM, Geometry, Layers, read_json};
+use lowbit::internals::io::gguf::Gguf;
+use lowbit::internals::plan::cache::{self, CacheOptions};
+use lowbit::internals::plan::geometry::{FORM, Geometry, Layers};
+use lowbit::internals::plan::input::{Input, weights};
 use lowbit::internals::plan::model::Model;
 use lowbit::internals::plan::{PlanOptions, make};
 use lowbit::internals::roofline::{Effort, MeasureOptions, Roofs, measure};
@@ -98,53 +98,14 @@ fn parameters(text: &str) -> Result<u64, &'static str> {
     }
 }
 
-/// What is planned for.
-#[derive(Clone, Copy)]
-enum Input<'a> {
-    /// A GGUF file.
-    Gguf(&'a Path),
-    /// A config.json.
-    Config(&'a Path),
-    /// Safetensors files: a folder of them, an index, or one of them; their config.json lies beside them.
-    Checkpoint(&'a Path),
-}
-
-impl<'a> Input<'a> {
-    /// By the content. What is none of these is left to the reader of GGUF files to refuse.
-    fn of(path: &'a Path) -> lowbit::internals::Result<Self> {
-        if path.is_dir() || is_safetensors(path)? {
-            return Ok(Self::Checkpoint(path));
-        }
-        let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        if !json || is_gguf(path)? {
-            return Ok(Self::Gguf(path));
-        }
-        let index = read_json(path)?.get("weight_map").is_some();
-        Ok(if index { Self::Checkpoint(path) } else { Self::Config(path) })
-    }
-
-    /// The geometry of its cache.
-    fn geometry(self) -> anyhow::Result<Geometry> {
-        let (path, found) = match self {
-            Self::Gguf(path) => (path.to_owned(), Geometry::of_gguf(&Gguf::open(path)?)),
-            Self::Config(path) => (path.to_owned(), Geometry::of_config(&read_json(path)?)),
-            Self::Checkpoint(path) => {
-                let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-                let config = folder.join("config.json");
-                let geometry = Geometry::of_config(&read_json(&config)?);
-                (config, geometry)
-            }
-        };
-        found.map_err(|problem| by_hand(&path, &problem))
-    }
-}
-
 /// What can be done about a cache that is not known.
-fn by_hand(path: &Path, problem: &str) -> anyhow::Error {
-    anyhow!(
-        "{}: {problem}\ngive its layers by hand: --layers COUNTxKV_HEADSxHEAD_DIM, such as --layers 32x8x128; lowbit plan \
-         --help has the other forms",
-        path.display()
+fn by_hand(path: &Path, problem: &str) -> Error {
+    Error::file(
+        path,
+        format!(
+            "{problem}\ngive its layers by hand: --layers COUNTxKV_HEADSxHEAD_DIM, such as --layers 32x8x128; lowbit plan --help has \
+             the other forms"
+        ),
     )
 }
 
@@ -154,7 +115,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let against = arguments
         .against
         .as_deref()
-        .map(|path| Ok::<_, anyhow::Error>((path.display().to_string(), Input::of(path)?.geometry()?)));
+        .map(|path| Ok::<_, Error>((path.display().to_string(), Input::of(path)?.geometry(by_hand)?)));
     let against = against.transpose()?;
     for notice in against.iter().flat_map(|(_, other)| &other.notices) {
         session.terminal.notice(&format!("the other model: {notice}"));
@@ -176,32 +137,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     }
 }
 
-/// The weights beside a cache that is planned without a device, where they are known.
-fn weights(arguments: &Arguments, input: Option<Input>) -> anyhow::Result<Option<Weights>> {
-    if arguments.weights.len() > 1 {
-        bail!("--weights: without a .gguf file products are not compared; give one format");
-    }
-    let format = arguments.weights.first().copied();
-    let (name, bytes) = match (input, format, arguments.parameters) {
-        (Some(Input::Checkpoint(_)), _, Some(_)) => {
-            bail!("--parameters: the files say how many weights there are; leave it out");
-        }
-        (Some(Input::Checkpoint(path)), None, _) => (AS_IT_IS, Checkpoint::open(path)?.bytes()),
-        (Some(Input::Checkpoint(path)), Some(format), _) => {
-            (format.name, Checkpoint::open(path)?.bytes_in(format)?)
-        }
-        (_, None, _) => return Ok(None),
-        (_, Some(_), None) => bail!(
-            "--weights: a config.json does not say how many weights there are; give --parameters N, such as 8.03B, or \
-             the folder with the .safetensors files"
-        ),
-        (_, Some(format), Some(count)) => {
-            (format.name, (count as f64 * format.bits_per_weight() / 8.0).ceil() as u64)
-        }
-    };
-    Ok(Some(Weights { format: name, bytes, ms_per_token: None }))
-}
-
 /// The cache that a config.json describes, or layers that are given.
 fn cache_alone(
     arguments: &Arguments,
@@ -219,10 +154,10 @@ fn cache_alone(
         bail!("--trace: nothing runs on a device here, unless --bandwidth measure is given");
     }
     let geometry = match input {
-        Some(input) if arguments.layers.is_empty() => input.geometry()?,
+        Some(input) if arguments.layers.is_empty() => input.geometry(by_hand)?,
         _ => Geometry::by_hand(&arguments.layers),
     };
-    let weights = weights(arguments, input)?;
+    let weights = weights(input, &arguments.weights, arguments.parameters)?;
     geometry.notices.iter().for_each(|notice| terminal.notice(notice));
     // What is wrong with the sizes is said before anything is measured.
     let plan = cache::make(geometry.clone(), weights.clone(), &options).map_err(about(path))?;
@@ -276,7 +211,7 @@ fn model(
         model.kv = Ok(Geometry::by_hand(&arguments.layers));
     }
     if let (Some(_), Err(problem)) = (&cache, &model.kv) {
-        return Err(by_hand(path, problem));
+        return Err(by_hand(path, problem).into());
     }
     let mut options = PlanOptions {
         formats: arguments.weights.clone(),

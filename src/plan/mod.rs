@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod checkpoint;
 pub mod geometry;
+pub mod input;
 pub mod model;
 
 use std::collections::BTreeMap;

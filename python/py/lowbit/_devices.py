@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from . import _lowbit
+from ._records import made
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,6 @@ class Device:
     timestamps: bool
     cooperative_matrix: list[str]
 
-    @classmethod
-    def of(cls, report: dict[str, Any]) -> Device:
-        """From the library's report, which may say more."""
-        sizes = report["subgroup_size"]
-        known = {field.name: report[field.name] for field in fields(cls)}
-        return cls(**{**known, "subgroup_size": None if sizes is None else tuple(sizes)})
-
 
 def devices() -> list[Device]:
     """The adapters of this machine, those first that lowbit takes by itself.
@@ -41,4 +34,4 @@ def devices() -> list[Device]:
     -------
     devices : list of Device
     """
-    return [Device.of(report) for report in _lowbit.devices()]
+    return [made(Device, report) for report in _lowbit.devices()]
