@@ -9,57 +9,21 @@
 //! Contract: f32, within oracle::attend::bound. A split that sees no token has l = 0.
 //! Oracle: src/oracle/attend.rs    Needs: no optional feature
 //!
-//! use lib/cache_codes
-//! use lib/grid
-
-struct Params {
-    rows: u32,          // sequences * kv heads * groups of HEADS query heads * splits
-    sequences: u32,
-    kv_heads: u32,
-    heads: u32,         // query heads of a kv head
-    d4: u32,            // values of a query in vec4s
-    splits: u32,
-    first_split: u32,   // where this call's splits lie among all
-    all_splits: u32,
-    split_tokens: u32,
-    partials: u32,      // sequences * kv heads * all_splits * heads
-    width: u32,         // a partial: o, m and l, in vec4s
-    block: u32,         // tokens of a page
-    table_width: u32,
-    key_page: u32,      // words of a page
-    value_page: u32,
-    key_words: u32,     // words of all pages
-    value_words: u32,
-    means: u32,         // kv heads, or 0: nothing was subtracted from the keys
-    window: u32,
-    sinks: u32,
-    scale: f32,
-    soft_cap: f32,      // none if 0
-}
-
-// A sequence. Tokens are numbered as they lie; `sinks` first ones, then a ring of `ring` (or none) that begins at `start`.
-struct Span {
-    tokens: u32,
-    sinks: u32,
-    ring: u32,
-    start: u32,
-    base: u32,      // position of the first token behind the sinks
-    length: u32,    // tokens of the sequence, wherever they lie
-    first: u32,     // none before this one is seen
-}
+//! use lib/cache_pages
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> queries: array<vec4<f32>>;            // [sequences, kv_heads, heads, d4]
+@group(0) @binding(1) var<storage, read> queries: array<vec4<f32>>;            // [queries, kv_heads, heads, d4]
 @group(0) @binding(2) var<storage, read> keys: array<u32>;                     // [key_words]
 @group(0) @binding(3) var<storage, read> values: array<u32>;                   // [value_words]
-@group(0) @binding(4) var<storage, read> table: array<u32>;                    // [sequences, table_width] pages
-@group(0) @binding(5) var<storage, read> spans: array<Span>;                   // [sequences]
+@group(0) @binding(4) var<storage, read> table: array<u32>;                    // [tables, table_width] pages
+@group(0) @binding(5) var<storage, read> spans: array<Span>;                   // [queries]
 @group(0) @binding(6) var<storage, read> sizes: array<f32, 16>;                // of the centroids of keys, then of values
 @group(0) @binding(7) var<storage, read> mean: array<vec4<f32>>;               // [means, d4] in the basis of the keys
 @group(0) @binding(8) var<storage, read_write> partial: array<vec4<f32>>;      // [partials, width]
 
 const WG: u32 = 64u;
 const ROWS_PER_GROUP: u32 = 1u;
+const TABLE_HEAD: u32 = 0u;
 const HEADS: u32 = 4u;
 const TOKENS: u32 = 4u;
 const TILE: u32 = WG * TOKENS;
@@ -70,15 +34,7 @@ const SHARES: u32 = max(TILE * HEADS, WG * 17);
 // Vec4s of a token's value that a lane adds up for all heads: no more sums than stay in registers beside the logits. DIM / 4 / PART
 // lanes take a value; the host sees to it that they are neither more than WG nor fewer than HEADS.
 const PART: u32 = min(4u, 8u / HEADS);
-const HUGE: f32 = 3.4028234e38;
 
-override KEY: u32 = 0u;
-override VALUE: u32 = 0u;
-// Of a value, and of what `keys` has.
-override DIM: u32 = 128u;
-override KEY_DIM: u32 = DIM;
-// 1: the words of a key lie together, as those of a value do.
-override BY_TOKEN: u32 = 0u;
 // 1: values are latents, and a key is one and what `keys` has. Keys then have no scale of a whole token.
 override LATENT: u32 = 0u;
 // Of a query.
@@ -98,115 +54,6 @@ var<workgroup> largest: array<array<f32, HEADS>, FINDERS / HEADS>;
 var<workgroup> most: array<f32, HEADS>;
 // Of a tile's tokens.
 var<workgroup> places: array<vec2<u32>, TILE>;
-
-fn half_at(words: u32, odd: u32) -> f32 {
-    return unpack2x16float(words)[odd];
-}
-
-// The page that a token lies on, and which token of it it is.
-fn place_of(sequence: u32, kv_head: u32, span: Span, token: u32) -> vec2<u32> {
-    var at = token;
-    if (span.ring > 0u && token >= span.sinks) {
-        at = span.sinks + (span.start + token - span.sinks) % span.ring;
-    }
-    let block = table[sequence * params.table_width + at / params.block];
-    return vec2(block * params.kv_heads + kv_head, at % params.block);
-}
-
-fn is_seen(span: Span, token: u32) -> bool {
-    var position = token;
-    if (token >= span.sinks) {
-        position = span.base + token - span.sinks;
-    }
-    return position < params.sinks || span.length - position <= params.window;
-}
-
-// Which word of a chunk has the first of vec4 number `quad`.
-fn word_of_quad(code: u32, quad: u32) -> u32 {
-    return quad * words_of_chunk(code) / 4u;
-}
-
-// The words of vec4 number `quad` of chunk number `at` of a token's key.
-fn key_words(place: vec2<u32>, at: u32, quad: u32) -> vec2<u32> {
-    let count = words_of_chunk(KEY);
-    let word = word_of_quad(KEY, quad);
-    if (BY_TOKEN == 1u) {
-        let own = chunk_of(place, params.key_page, KEY, KEY_DIM, at);
-        return vec2(keys[own + word], keys[own + word + 1u]);
-    }
-    let own = place.x * params.key_page + place.y;
-    var words = vec2(keys[own + (at * count + word) * params.block], 0u);
-    if (KEY == F16) {
-        words.y = keys[own + (at * count + word + 1u) * params.block];
-    }
-    if (KEY == TURBO3) {
-        words.y = keys[own + (KEY_DIM / 16u + at / 2u) * params.block];
-    }
-    return words;
-}
-
-// Where the words of a chunk begin that lie together. A page is whole eights of words: that the result is a multiple of those of a
-// chunk must be seen, as only then do compilers load them together.
-fn chunk_of(place: vec2<u32>, page: u32, code: u32, dim: u32, at: u32) -> u32 {
-    let count = words_of_chunk(code);
-    return (place.x * (page / count) + place.y * (dim / 16u) + at) * count;
-}
-
-// KIVI's keys have a scale and a minimum for each channel of 32 tokens.
-fn affine_by_channel(place: vec2<u32>, quad: u32, key: vec4<f32>) -> vec4<f32> {
-    let bits = words_of_chunk(KEY) * 2u;
-    let page = place.x * (params.key_page / 4u) + params.block / 4u * (KEY_DIM * bits / 32u);
-    let first = page + place.y / 32u * (KEY_DIM / 4u) + quad;
-    var result: vec4<f32>;
-    for (var c = 0u; c < 4u; c++) {
-        let affine = unpack2x16float(keys[first * 4u + c]);
-        result[c] = key[c] * affine.x + affine.y;
-    }
-    return result;
-}
-
-fn key_scale(place: vec2<u32>, group: u32) -> f32 {
-    let at = group * params.block + place.y;
-    let page = place.x * params.key_page;
-    return half_at(keys[page + row_words(KEY, KEY_DIM) * params.block + at / 2u], at % 2u);
-}
-
-// The words of vec4 number `quad` of chunk number `at` of a token's value.
-fn value_words(place: vec2<u32>, at: u32, quad: u32) -> vec2<u32> {
-    if (VALUE == TURBO3) {
-        let own = place.x * params.value_page + place.y * row_words(VALUE, DIM);
-        return vec2(values[own + at], values[own + DIM / 16u + at / 2u]);
-    }
-    let own = chunk_of(place, params.value_page, VALUE, DIM, at) + word_of_quad(VALUE, quad);
-    var words = vec2(values[own], 0u);
-    if (VALUE == F16) {
-        words.y = values[own + 1u];
-    }
-    return words;
-}
-
-// The scale and the offset of a chunk.
-fn value_affine(place: vec2<u32>, at: u32) -> vec2<f32> {
-    let scales = place.x * params.value_page + params.block * row_words(VALUE, DIM);
-    let groups = select(1u, (DIM + 31u) / 32u, has_groups(VALUE));
-    if (is_kivi(VALUE)) {
-        return unpack2x16float(values[scales + place.y * groups + at / 2u]);
-    }
-    if (VALUE == F16) {
-        return vec2(1.0, 0.0);
-    }
-    let half = place.y * groups + select(0u, at / 2u, has_groups(VALUE));
-    return vec2(half_at(values[scales + half / 2u], half % 2u), 0.0);
-}
-
-// Words of the codes of a token of `dim` values.
-fn row_words(code: u32, dim: u32) -> u32 {
-    var words = dim / 16u * words_of_chunk(code);
-    if (code == TURBO3) {
-        words += (dim + 31u) / 32u;
-    }
-    return words;
-}
 
 // The share of a tile's token `t`, which may lie behind the tile if `slots` do not divide it, or lanes have no slot.
 fn share_of(t: u32, head: u32, slots: u32) -> f32 {
@@ -337,7 +184,7 @@ fn attend(
             if (KEY == FP8 || is_turbo(KEY)) {
                 scale *= key_scale(places[i * WG + lane], 0u);
             }
-            let seen = token < end && is_seen(span, min(token, end - 1u));
+            let seen = token < end && is_seen(position_of(span, min(token, end - 1u)), span.length);
             for (var h = 0u; h < HEADS; h++) {
                 var l = logit[i][h] * scale + offsets[h];
                 if (params.soft_cap > 0.0) {

@@ -6,7 +6,7 @@ use crate::codec::{CacheType, Codec, Encoded, GROUP, Pair, Side, center};
 use crate::gpu::dispatch::Class;
 use crate::gpu::{Bound, Buffer, Context, OpKind, Spec};
 use crate::kv::attend::{
-    self, Attend, Heads, Kept, Rule, STAGES, Span, Splits, VARIANTS, fits, partial_width, sizes,
+    self, Attend, Heads, Kept, Rule, STAGES, Span, VARIANTS, fits, partial_width, sizes,
 };
 use crate::kv::layout::Page;
 use crate::kv::rotate::Rotate;
@@ -64,9 +64,36 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases.push(Attending { ring: Some((4, 96)), ..ring() });
     cases.push(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..ring() });
     cases.extend(latents());
+    cases.extend(tiles());
     // More query heads than a row of a grid has workgroups, each one's own.
     cases.push(case(8, (1, FOLDED as u64), &[33]));
     cases.into_iter().map(|case| Box::new(case) as Box<dyn Case>).collect()
+}
+
+/// Of queries that are neighbours, in tiles of them: every way that words and scales lie, each rule, and runs that are no whole tiles.
+fn tiles() -> Vec<Attending> {
+    let case = |at: usize, (kv, each): (u64, u64), queries, lengths: &[usize]| {
+        let (keys, values, dim, _) = PIPELINES[at];
+        let plain = Attending::new(Pair { keys, values }, Heads { kv, each, dim }, lengths, at);
+        Attending { queries, tiled: true, turn: at, ..plain }
+    };
+    let lengths = [33, 200];
+    let mut cases: Vec<Attending> = (0..PIPELINES.len()).map(|at| case(at, (2, 4), 9, &lengths)).collect();
+    // A row of less than a tile, and heads of a query in two tiles.
+    cases.push(case(1, (1, 1), 1, &[0, 1, 64, 257]));
+    cases.push(case(1, (2, 5), 13, &[13, 300]));
+    cases.push(case(1, (1, 71), 3, &[90]));
+    cases.push(Attending { tiled: false, ..case(1, (2, 4), 9, &lengths) });
+    for (window, sinks) in [(50, 4), (7, 0), (20, 2)] {
+        cases.push(Attending { window, sinks, ..case(0, (2, 1), 40, &[300, 40]) });
+    }
+    cases.push(Attending { soft_cap: 2.0, centred: true, ..case(2, (1, 2), 20, &[300, 40]) });
+    let ring = || case(0, (2, 2), 30, &[300, 40, 101]);
+    cases.push(Attending { ring: Some((4, 96)), ..ring() });
+    cases.push(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..ring() });
+    // More splits than a row of a grid has workgroups.
+    cases.push(Attending { split: Some(1), ..case(8, (1, 1), 2, &[FOLDED]) });
+    cases
 }
 
 /// Of latents: six pipelines, one for each way that scales and codes lie, and f16 by token.
@@ -107,7 +134,14 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
         let pair = Pair { keys: CacheType::F16, values: ty };
         Box::new(Attending { rope: Some(64), ..Attending::new(pair, latents, &[tokens], 1) }) as Box<dyn Case>
     });
-    of_heads.chain(of_latents).collect()
+    // A part of a prompt behind what there is of it.
+    let tokens = (tokens / 4).max(256);
+    let of_prompts = [CacheType::F16, CacheType::Q8_0].into_iter().map(|ty| {
+        let heads = Heads { kv: 2, ..heads };
+        Box::new(Attending { queries: 64, tiled: true, ..Attending::new(ty.into(), heads, &[tokens], 1) })
+            as Box<dyn Case>
+    });
+    of_heads.chain(of_latents).chain(of_prompts).collect()
 }
 
 /// Sequences of some lengths. Tokens of the whole sequence that do not lie here are before those that do.
@@ -115,6 +149,12 @@ struct Attending {
     types: Pair,
     heads: Heads,
     lengths: Vec<usize>,
+    /// So many of the newest tokens of each sequence ask.
+    queries: usize,
+    /// Only as those variants that share loads among queries.
+    tiled: bool,
+    /// Tokens of a split, if not as many as is usual.
+    split: Option<u64>,
     seed: usize,
     turn: usize,
     window: u32,
@@ -143,6 +183,9 @@ impl Attending {
             types,
             heads,
             lengths,
+            queries: 1,
+            tiled: false,
+            split: None,
             seed,
             turn: 0,
             window: u32::MAX,
@@ -177,10 +220,11 @@ impl Attending {
         self.heads.dim + self.rope.unwrap_or(0)
     }
 
-    /// `[sequences, kv * each, query]`.
+    /// `[queries, kv * each, query]`.
     fn queries(&self) -> Vec<f32> {
         let Heads { kv, each, .. } = self.heads;
-        Random::new(self.seed as u64).floats(self.lengths.len() * (kv * each * self.query()) as usize)
+        Random::new(self.seed as u64)
+            .floats(self.lengths.len() * self.queries * (kv * each * self.query()) as usize)
     }
 
     /// Tokens of a sequence that lie here, and their positions.
@@ -195,21 +239,29 @@ impl Attending {
         }
     }
 
-    fn span(&self, sequence: usize) -> Span {
-        let length = self.lengths[sequence] as u32;
-        let tokens = self.positions(sequence).len() as u32;
+    /// What a token of a sequence sees that has `newer` ones behind it.
+    fn span(&self, sequence: usize, newer: usize) -> Span {
+        let whole = self.lengths[sequence] as u32;
+        let all = self.positions(sequence).len() as u32;
+        let (length, tokens) = (whole.saturating_sub(newer as u32), all.saturating_sub(newer as u32));
         match self.ring {
             None => {
                 let first = if self.sinks == 0 { length.saturating_sub(self.window) } else { 0 };
                 Span { tokens, length, first, ..Span::default() }
             }
             Some((sinks, ring)) => {
-                let sinks = (sinks as u32).min(length);
-                let base = length - (tokens - sinks);
+                let sinks = (sinks as u32).min(whole);
+                let base = whole - (all - sinks);
                 let ring = ring as u32;
                 Span { tokens, sinks, ring, start: (base - sinks) % ring, base, length, first: 0 }
             }
         }
+    }
+
+    /// Of every query.
+    fn spans(&self) -> Vec<Span> {
+        let of = |sequence| (0..self.queries).rev().map(move |newer| self.span(sequence, newer));
+        (0..self.lengths.len()).flat_map(of).collect()
     }
 
     /// The vectors of a kv head of a sequence, `[tokens, dim]`, in whole groups; those of keys a little apart from 0.
@@ -247,7 +299,7 @@ impl Attending {
     fn pool(&self, side: Side, page: &Page) -> Result<Vec<u32>> {
         let mut blocks = Vec::new();
         for sequence in 0..self.lengths.len() {
-            let span = self.span(sequence);
+            let span = self.span(sequence, 0);
             let mut of_heads = Vec::new();
             for head in 0..self.heads.kv {
                 let dim = page.dim as usize;
@@ -291,6 +343,9 @@ impl Case for Attending {
     fn name(&self) -> String {
         let Self { types, heads: Heads { kv, each, dim }, lengths, window, sinks, soft_cap, ring, .. } = self;
         let mut name = format!("{types} kv={kv} G={each} d={dim} tokens={lengths:?}");
+        if self.queries > 1 {
+            name += &format!(" queries={}", self.queries);
+        }
         if *window < u32::MAX {
             name += &format!(" window={window} sinks={sinks}");
         }
@@ -319,7 +374,7 @@ impl Case for Attending {
 
     fn suits(&self, spec: &Spec) -> bool {
         let (Ok(keys), Ok(values)) = (self.codec(Side::Keys), self.codec(Side::Values)) else { return false };
-        fits(spec, &keys, &values).is_ok_and(|fits| fits)
+        (!self.tiled || attend::is_tiled(spec)) && fits(spec, &keys, &values).is_ok_and(|fits| fits)
     }
 
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
@@ -330,7 +385,11 @@ impl Case for Attending {
         let key_side = if self.ring.is_some() { Side::Values } else { Side::Keys };
         let key_page = Page::of(&keys, key_side, block)?;
         let value_page = Page::of(&values, Side::Values, block)?;
-        let sequences = self.lengths.len() as u64;
+        let spans = self.spans();
+        let asked = spans.len() as u64;
+        let attend = Attend::load(gpu, spec, &keys, &values, self.ring.is_some())?;
+        let runs = vec![self.queries as u64; self.lengths.len()];
+        let mut cut = attend.cut(gpu, &spans, &runs, self.heads);
         let pool = |side, page: &Page, label| {
             let words = self.pool(side, page)?;
             // A sequence of no tokens still needs a page to look at.
@@ -341,18 +400,15 @@ impl Case for Attending {
         };
         let counts: Vec<u32> = (0..self.lengths.len()).map(|s| self.blocks(s, block)).collect();
         let width = counts.iter().copied().max().unwrap_or(0).max(1);
-        let mut table = Vec::new();
-        let mut first = 0;
-        for &count in &counts {
-            table.extend((0..width).map(|i| if i < count { first + count - 1 - i } else { 0 }));
-            first += count;
-        }
-        let spans: Vec<Span> = (0..self.lengths.len()).map(|sequence| self.span(sequence)).collect();
+        let blocks = |sequence: usize| {
+            let (count, first) = (counts[sequence], counts[..sequence].iter().sum::<u32>());
+            (0..width).map(|i| if i < count { first + count - 1 - i } else { 0 }).collect()
+        };
         let buffers = [
             pool(Side::Keys, &key_page, "keys")?,
             pool(Side::Values, &value_page, "values")?,
-            Buffer::from_slice(gpu, "table", table.len() as u64, &table)?,
-            Buffer::from_slice(gpu, "spans", sequences, &spans)?,
+            cut.table(gpu, blocks)?,
+            Buffer::from_slice(gpu, "spans", asked, &spans)?,
             Buffer::from_slice(gpu, "sizes", 16, &sizes(keys.ty(), values.ty(), dim as usize))?,
         ];
         let [keys_buffer, values_buffer, table, spans, sizes] = &buffers;
@@ -375,15 +431,14 @@ impl Case for Attending {
             mean: self.centred.then_some(&mean),
         };
         let most = self.lengths.iter().copied().max().unwrap_or(0) as u64;
-        let tokens = if most > 4096 { most.div_ceil(16) } else { 128 };
+        let usual = if most > 4096 { most.div_ceil(16) } else { 128 };
+        let tokens = self.split.unwrap_or(usual);
         let count = most.div_ceil(tokens).max(1);
-        let splits = Splits { count, first: 0, all: count, tokens };
-        let queries = Buffer::from_slice(gpu, "queries", sequences * kv * each, &self.queries())?;
-        let rows = sequences * kv * count * each;
+        (cut.count, cut.tokens) = (count, tokens);
+        let queries = Buffer::from_slice(gpu, "queries", asked * kv * each, &self.queries())?;
+        let rows = asked * kv * count * each;
         let partial = Buffer::new(gpu, "partial", rows, 16 * partial_width(dim))?;
-        let output = Buffer::new(gpu, "output", sequences * kv * each, 4 * dim)?;
-        let attend = Attend::load(gpu, spec, &keys, &values, self.ring.is_some())?;
-        let total = self.lengths.iter().sum::<usize>() as u64;
+        let output = Buffer::new(gpu, "output", asked * kv * each, 4 * dim)?;
         let turned = Buffer::new(gpu, "rotated queries", queries.rows(), 4 * self.query())?;
         let mut passes = Vec::new();
         let own = if basis.rotation().is_some() {
@@ -392,7 +447,7 @@ impl Case for Attending {
         } else {
             &queries
         };
-        passes.push(attend.bind(gpu, own, &kept, &partial, self.heads, self.rule(), splits, total)?);
+        passes.push(attend.bind(gpu, own, &kept, &partial, self.heads, self.rule(), &cut, (0, count))?);
         let rotated = if values.rotation().is_some() { count } else { 0 };
         passes.push(attend.bind_merge(gpu, &partial, &output, self.heads, (count, rotated))?);
         Ok(Prepared {
@@ -404,7 +459,7 @@ impl Case for Attending {
     }
 
     fn rows(&self) -> usize {
-        self.lengths.len() * (self.heads.kv * self.heads.each) as usize
+        self.lengths.len() * self.queries * (self.heads.kv * self.heads.each) as usize
     }
 
     fn sample(&self, passes: &[Bound]) -> Sample {
@@ -438,7 +493,8 @@ impl Case for Attending {
                 continue;
             }
             let queries = queries.as_slice();
-            let (sequence, head) = (i / kv as usize, i as u64 % kv);
+            let (query_token, head) = (i / kv as usize, i as u64 % kv);
+            let sequence = query_token / self.queries;
             let decoded = |side| self.encode(side, &self.vectors(side, sequence, head), head);
             let (Ok((_, keys)), Ok((_, of_values))) = (decoded(Side::Keys), decoded(Side::Values)) else {
                 continue;
@@ -446,7 +502,9 @@ impl Case for Attending {
             let mean = self.mean(head).unwrap_or_default();
             let mean = mean.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
             // In the whole sequence; what does not lie here is as if it were not seen.
-            let (positions, length) = (self.positions(sequence), self.lengths[sequence]);
+            let newer = self.queries - 1 - query_token % self.queries;
+            let (positions, length) =
+                (self.positions(sequence), self.lengths[sequence].saturating_sub(newer));
             let seen: Vec<usize> =
                 (0..positions.len()).filter(|&token| rule.sees(length, positions[token])).collect();
             let key_dim = self.dim(Side::Keys);

@@ -14,7 +14,7 @@ use lowbit::internals::roofline::{self, Effort, MeasureOptions};
 /// Time to measure an attention in, and an encoding.
 const BUDGET: Duration = Duration::from_millis(300);
 
-/// The attention of one new token, in one layer, over a cache of random tokens.
+/// The attention of new tokens, in one layer, over a cache of random tokens.
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// Tokens that are attended to, such as 1k,8k,1000; if none are given 1k,8k,32k,128k, and 1k,8k in software. Those that
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// The head dimension
     #[arg(long, value_name = "D", default_value = "128", value_parser = head_dim)]
     head_dim: usize,
+    /// So many of the newest tokens ask: 1 for a step of generation, more for a part of a prompt
+    #[arg(long, value_name = "N", default_value = "1", value_parser = tokens)]
+    queries: u64,
     /// Also say what it is worth that query heads share loads: each is timed by itself too
     #[arg(long)]
     ungrouped: bool,
@@ -76,7 +79,7 @@ fn list<T: Copy + PartialEq>(given: &[T], usual: impl FnOnce() -> Vec<T>) -> Vec
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     check_outputs(Vec::new(), &[], &arguments.traced)?;
     let terminal = &session.terminal;
-    let &Arguments { kv_heads, head_dim, ungrouped, .. } = arguments;
+    let &Arguments { kv_heads, head_dim, queries, ungrouped, .. } = arguments;
     session.with_device(&arguments.traced, |gpu| {
         let spinner = terminal.spinner();
         let options = MeasureOptions { effort: Effort::Quick, peak_gbs: None, sweep: false };
@@ -94,7 +97,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         for &group in &groups {
             for &context in &contexts {
                 for &types in &types {
-                    let shape = Shape { context, group, kv_heads, head_dim };
+                    let shape = Shape { context, queries, group, kv_heads, head_dim };
                     spinner.set_message(format!("{types} {shape}"));
                     match decode::measure(gpu, &roofs, types, shape, ungrouped, BUDGET) {
                         Ok(row) => rows.push(row),

@@ -1,20 +1,17 @@
-//! Host of `attend`: decode attention over keys and values as they are kept, in splits of the tokens, and the merging of the
-//! splits.
+//! Host of `attend`: attention over keys and values as they are kept, in splits of the tokens, and the merging of the splits.
 
-use std::time::Duration;
-
+use super::cut::Cut;
 use super::layout::Page;
+use super::trial::Trial;
 use crate::codec::lloyd_max::Centroids;
-use crate::codec::{CacheType, Codec, Side};
+use crate::codec::{CacheType, Codec};
 use crate::gpu::dispatch::Class;
-use crate::gpu::verify::{Answer, Expected, Sample};
 use crate::gpu::{Bound, Buffer, Context, Kernel, Reflection, Spec, Work, params, to_u32, tune};
-use crate::oracle;
-use crate::random::Random;
 use crate::{Error, Result};
 
 /// Interchangeable implementations: HEADS query heads share a load of keys and values, TOKENS tokens a load of queries, and
-/// centroids of turbo types come from workgroup memory or from selections. The first runs on every adapter; what memory the others
+/// centroids of turbo types come from workgroup memory or from selections; those of `attend_tile` share loads among the heads of
+/// neighbouring queries too, of vectors of up to 32 PARTS values. The first runs on every adapter; what memory the others
 /// need depends on the dimensions, and which differ on the types ([`fits`]).
 pub const VARIANTS: &[Spec] = &[
     SHARED.consts(&[("HEADS", 1), ("TOKENS", 4)]),
@@ -25,9 +22,17 @@ pub const VARIANTS: &[Spec] = &[
     SELECTED.consts(&[("HEADS", 4), ("TOKENS", 1)]),
     SELECTED.consts(&[("HEADS", 4), ("TOKENS", 4)]),
     SELECTED.consts(&[("HEADS", 8), ("TOKENS", 2)]),
+    TILED,
+    TILED.consts(LONG),
+    TILED_SELECTED,
+    TILED_SELECTED.consts(LONG),
 ];
 const SHARED: Spec = Spec::new("kv/attend").slot("centroids", "lib/centroids_shared");
 const SELECTED: Spec = Spec::new("kv/attend").slot("centroids", "lib/centroids_selected");
+const TILED: Spec = Spec::new("kv/attend_tile").slot("centroids", "lib/centroids_shared");
+const TILED_SELECTED: Spec = Spec::new("kv/attend_tile").slot("centroids", "lib/centroids_selected");
+/// As many sums of an invocation, for longer vectors and fewer rows.
+const LONG: &[(&str, u32)] = &[("TM", 2), ("PARTS", 8)];
 
 /// For few tokens, as those are that stay f16.
 pub const SHORT: Spec = VARIANTS[1];
@@ -38,7 +43,8 @@ pub const STAGES: &[Spec] = &[Spec::new("kv/attend_merge")];
 params! {
     struct AttendParams {
         rows: u32,
-        sequences: u32,
+        queries: u32,
+        tables: u32,
         kv_heads: u32,
         heads: u32,
         d4: u32,
@@ -75,7 +81,7 @@ params! {
 }
 
 params! {
-    /// Where the tokens of a sequence lie, as the shader has it: `sinks` first ones, then a ring of `ring` tokens (none if 0)
+    /// Where the tokens lie that a query sees, as the shader has it: `sinks` first ones, then a ring of `ring` tokens (none if 0)
     /// that begins at `start`.
     #[derive(PartialEq, Eq)]
     pub struct Span {
@@ -89,7 +95,7 @@ params! {
         start: u32,
         /// The position of the first token behind the sinks.
         base: u32,
-        /// Tokens of the whole sequence, wherever they lie.
+        /// Tokens of the sequence up to the query's own, wherever they lie.
         length: u32,
         /// No token before this one is seen: splits begin here.
         first: u32,
@@ -134,9 +140,9 @@ pub struct Kept<'a> {
     pub keys: &'a Buffer,
     /// `[blocks, kv_heads]` pages of values, or of latents.
     pub values: &'a Buffer,
-    /// `[sequences, blocks of one]` numbers of blocks.
+    /// What [`Cut::table`] gives.
     pub table: &'a Buffer,
-    /// `[sequences]` of [`Span`].
+    /// `[queries]` of [`Span`].
     pub spans: &'a Buffer,
     /// The page of the keys.
     pub key_page: Page,
@@ -148,157 +154,50 @@ pub struct Kept<'a> {
     pub mean: Option<&'a Buffer>,
 }
 
-/// The splits of one call among those of all that are merged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Splits {
-    /// Splits of this call.
-    pub count: u64,
-    /// The number of the first of them.
-    pub first: u64,
-    /// Splits of all calls.
-    pub all: u64,
-    /// Tokens of a split.
-    pub tokens: u64,
-}
-
 /// What the choice of a variant depends on.
 pub fn class(keys: CacheType, values: CacheType, heads: Heads) -> Class {
     Class::new(&[("dim", heads.dim), ("each", heads.each)]).of(format!("{keys}:{values}"))
 }
 
-/// The variant for these types and heads; where nothing is known of the adapter, the one that the heads suggest.
+/// From so many rows on, tiles of them are worth it: half of a tile at least.
+pub const TILE_ROWS: u64 = 16;
+
+/// The variant for these types and heads, and for so many neighbouring queries; where nothing is known of the adapter, the one
+/// that their rows suggest.
 ///
 /// # Errors
 /// The device's.
-pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads) -> Result<Spec> {
-    // One that has room for more heads than there are wastes half of what it does at most.
+pub fn fastest(gpu: &Context, keys: &Codec, values: &Codec, heads: Heads, queries: u64) -> Result<Spec> {
     let mut list = Vec::new();
-    for spec in VARIANTS {
+    for spec in VARIANTS.iter().filter(|spec| queries * heads.each >= TILE_ROWS || !is_tiled(spec)) {
         let shader = Reflection::of(spec)?;
-        let [own, tokens] = [shader.constant("HEADS")?, shader.constant("TOKENS")?].map(u64::from);
-        if own <= 2 * heads.each && fits(spec, keys, values)? {
-            list.push((own.min(heads.each), tokens, selects(spec) == gpu.adapter.is_software(), *spec));
+        let [own, tokens] = if is_tiled(spec) {
+            [shader.constant("ROWS")?, shader.constant("TILE")?]
+        } else {
+            [shader.constant("HEADS")?, shader.constant("TOKENS")?]
+        };
+        let (own, all) = (u64::from(own), if is_tiled(spec) { queries * heads.each } else { heads.each });
+        // One that has room for more rows than there are wastes half of what it does at most.
+        if own <= 2 * all && fits(spec, keys, values)? {
+            let software = gpu.adapter.is_software();
+            // A processor has caches for what a tile shares, and pays for barriers.
+            let suited = !(software && is_tiled(spec));
+            list.push((suited, own.min(all), tokens, selects(spec) == software, *spec));
         }
     }
-    list.sort_by_key(|&(own, tokens, suited, _)| std::cmp::Reverse((own, tokens, suited)));
+    list.sort_by_key(|&(suited, own, tokens, centroids, _)| {
+        std::cmp::Reverse((suited, own, tokens, centroids))
+    });
     let list: Vec<Spec> = list.into_iter().map(|(.., spec)| spec).collect();
     let mut trial = None;
     let attempt = |spec: &Spec| {
         let trial = match &mut trial {
             Some(trial) => trial,
-            none => none.insert(Trial::new(gpu, keys, values, heads)?),
+            none => none.insert(Trial::new(gpu, keys, values, heads, queries)?),
         };
         trial.attempt(gpu, spec)
     };
     tune::choose(gpu, &list, class(keys.ty(), values.ty(), heads), attempt).copied()
-}
-
-/// Tokens of a trial, of a block, and pages that differ; the others repeat them.
-const TOKENS: u64 = 16_384;
-const BLOCK: u64 = 64;
-const PAGES: u64 = 7;
-
-/// A cache of tokens in order, and what some heads must make of it.
-struct Trial<'a> {
-    keys: &'a Codec,
-    values: &'a Codec,
-    heads: Heads,
-    pages: [Page; 2],
-    /// Keys, values, the table, spans, sizes, and queries.
-    buffers: [Buffer; 6],
-    sample: Sample,
-    output: Expected,
-}
-
-impl<'a> Trial<'a> {
-    fn new(gpu: &Context, keys: &'a Codec, values: &'a Codec, heads: Heads) -> Result<Self> {
-        let pages = [Page::of(keys, Side::Keys, BLOCK)?, Page::of(values, Side::Values, BLOCK)?];
-        let blocks = TOKENS / BLOCK;
-        let mut random = Random::new(0);
-        let mut pool = |codec: &Codec, page: &Page| {
-            let (mut words, mut decoded) = (Vec::new(), Vec::new());
-            for _ in 0..PAGES {
-                let encoded = codec.encode(&random.floats((BLOCK * page.dim) as usize))?;
-                words.push(page.put(&encoded));
-                decoded.push(codec.decode(&encoded)?);
-            }
-            let all = (0..blocks * heads.kv).flat_map(|at| &words[(at % PAGES) as usize]).copied();
-            let all: Vec<u32> = all.collect();
-            Ok::<_, Error>((Buffer::from_slice(gpu, "pages", blocks * heads.kv, &all)?, decoded))
-        };
-        let ((key_pool, of_keys), (value_pool, of_values)) =
-            (pool(keys, &pages[0])?, pool(values, &pages[1])?);
-        let (latent, rows) = (values.is_latent(), heads.kv * heads.each);
-        let query = (pages[0].dim + if latent { pages[1].dim } else { 0 }) as usize;
-        let queries = random.floats(rows as usize * query);
-        let each = heads.each as usize;
-        // To decode the tokens of every kv head takes long.
-        let sample = Sample::only(rows as usize, (0..each).chain(rows as usize - each..rows as usize));
-        let (mut of_output, mut bounds) = (Vec::new(), Vec::new());
-        let mut heads_of_sample: Vec<usize> = sample.rows().iter().map(|row| row / each).collect();
-        heads_of_sample.dedup();
-        for head in heads_of_sample {
-            let page = |block: u64| ((block * heads.kv + head as u64) % PAGES) as usize;
-            let (mut own_keys, mut own_values) = (Vec::new(), Vec::new());
-            for block in 0..blocks {
-                let rows = of_keys[page(block)].chunks(pages[0].dim as usize);
-                for (key, value) in rows.zip(of_values[page(block)].chunks(pages[1].dim as usize)) {
-                    // A latent is the first part of its token's key.
-                    own_keys.extend(if latent { value } else { &[] });
-                    own_keys.extend(key);
-                    own_values.extend(value);
-                }
-            }
-            let own = &queries[head * each * query..][..each * query];
-            let rule = oracle::attend::Rule::plain(heads.dim as usize);
-            let rule = oracle::attend::Rule { scale: Rule::plain(heads.dim).scale.into(), ..rule };
-            let dims = (query, heads.dim as usize);
-            let tokens = TOKENS as usize;
-            of_output.extend(
-                oracle::attend::attend(own, &own_keys, &own_values, query, dims.1, tokens, &rule).output,
-            );
-            let rotated = values.rotation().is_some();
-            bounds.extend(oracle::attend::bound(own, &own_keys, &own_values, dims, &rule, 0.0, rotated));
-        }
-        // Queries come in the basis of what they are multiplied with.
-        let basis = if latent { values } else { keys };
-        let mut turned = queries;
-        if let Some(rotation) = basis.rotation() {
-            turned.chunks_exact_mut(query).for_each(|query| rotation.forward(&mut query[..basis.dim()]));
-        }
-        let span = Span { tokens: TOKENS as u32, length: TOKENS as u32, ..Span::default() };
-        let buffers = [
-            key_pool,
-            value_pool,
-            Buffer::from_slice(gpu, "table", 1, &(0..blocks as u32).collect::<Vec<_>>())?,
-            Buffer::from_slice(gpu, "spans", 1, &[span])?,
-            Buffer::from_slice(gpu, "sizes", 16, &sizes(keys.ty(), values.ty(), heads.dim as usize))?,
-            Buffer::from_slice(gpu, "queries", rows, &turned)?,
-        ];
-        let output = Expected::Within { values: of_output, bounds };
-        Ok(Self { keys, values, heads, pages, buffers, sample, output })
-    }
-
-    /// Checks a variant with the merging behind it, and times it alone.
-    fn attempt(&self, gpu: &Context, spec: &Spec) -> Result<tune::Score> {
-        let heads = self.heads;
-        let attend = Attend::load(gpu, spec, self.keys, self.values, false)?;
-        let [keys, values, table, spans, sizes, queries] = &self.buffers;
-        let [key_page, value_page] = self.pages;
-        let kept = Kept { keys, values, table, spans, key_page, value_page, sizes, mean: None };
-        let (count, tokens) = attend.splits(gpu, TOKENS, heads.kv, heads.each);
-        let splits = Splits { count, first: 0, all: count, tokens };
-        let rows = heads.kv * heads.each;
-        let partial = Buffer::new(gpu, "partial", rows * count, 16 * partial_width(heads.dim))?;
-        let output = Buffer::new(gpu, "output", rows, 4 * heads.dim)?;
-        let pass =
-            attend.bind(gpu, queries, &kept, &partial, heads, Rule::plain(heads.dim), splits, TOKENS)?;
-        let rotated = if self.values.rotation().is_some() { count } else { 0 };
-        let merge = attend.bind_merge(gpu, &partial, &output, heads, (count, rotated))?;
-        let sample = Some(&self.sample);
-        let answer = Answer { name: "output", buffer: &output, sample, expected: &self.output };
-        tune::trial(gpu, spec, &[&pass, &merge], &[answer], &[&pass], Duration::from_millis(30))
-    }
 }
 
 /// Vec4s of a partial sum: the output, the largest logit and the sum of exponentials.
@@ -327,7 +226,8 @@ const MEMORY: u32 = 16 << 10;
 /// Those of [`Attend::load`], but for the device's.
 pub fn fits(spec: &Spec, keys: &Codec, values: &Codec) -> Result<bool> {
     let alike = selects(spec) && ![keys, values].iter().any(|codec| codec.ty().is_turbo());
-    Ok(!alike && has_room(&specialized(spec, keys, values, false)?)?)
+    let made = !(is_tiled(spec) && values.is_latent());
+    Ok(made && !alike && has_room(&specialized(spec, keys, values, false)?)?)
 }
 
 /// Whether centroids come from selections.
@@ -335,13 +235,22 @@ fn selects(spec: &Spec) -> bool {
     spec.slots == SELECTED.slots
 }
 
+/// Whether loads are shared among neighbouring queries.
+pub fn is_tiled(spec: &Spec) -> bool {
+    spec.file == TILED.file
+}
+
 /// Whether a specialized `spec` has workgroup memory for its vectors, and lanes for a value of a token: at least as many as it has
-/// heads, and no more than there are.
+/// heads, and no more than there are; in tiles, sums for all of its values.
 ///
 /// # Errors
 /// [`Error::Shader`] if it is none of `attend`.
 fn has_room(spec: &Spec) -> Result<bool> {
     let shader = Reflection::of(spec)?;
+    if is_tiled(spec) {
+        let values = 4 * shader.constant("PARTS")? * shader.constant("ACROSS")?;
+        return Ok(shader.workgroup_bytes <= MEMORY && shader.constant("DIM")? <= values);
+    }
     let parts = shader.constant("DIM")? / 4 / shader.constant("PART")?;
     let lanes = shader.constant("HEADS")?..=shader.constant("WG")?;
     Ok(shader.workgroup_bytes <= MEMORY && lanes.contains(&parts))
@@ -365,22 +274,27 @@ pub fn specialized(spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) ->
     if !values.is_latent() && keys.dim() != values.dim() {
         return fault(format!("keys have a dimension of {}, values of {}", keys.dim(), values.dim()));
     }
+    if is_tiled(spec) && values.is_latent() {
+        return fault(format!("{} takes no latents", spec.label()));
+    }
+    let spec = if is_tiled(spec) { *spec } else { spec.set("LATENT", values.is_latent().into()) };
     Ok(spec
         .set("KEY", keys.ty() as u32)
         .set("VALUE", values.ty() as u32)
         .set("DIM", to_u32(values.dim(), "the head dimension")?)
         .set("KEY_DIM", to_u32(keys.dim(), "the head dimension")?)
-        .set("LATENT", values.is_latent().into())
         .set("BY_TOKEN", by_token.into()))
 }
 
 /// The kernels, for one pair of types and one head dimension.
 #[derive(Debug)]
 pub struct Attend {
+    variant: Spec,
     attend: Kernel<AttendParams>,
     merge: Kernel<MergeParams>,
-    /// Query heads of a workgroup.
+    /// Query heads of a workgroup, or its rows if they are those of several queries.
     heads: u64,
+    tiled: bool,
     /// Whether the values are latents.
     latent: bool,
     /// Of what the pages of keys have, and of values.
@@ -397,14 +311,18 @@ impl Attend {
     /// [`Error::Input`] for keys that have scales and lie by token, for rope keys that are neither f16 nor plain q8_0 or q4_0,
     /// and for keys and values of different dimensions; [`Error::Unsupported`] for vectors that `spec` has no room for; the device's.
     pub fn load(gpu: &Context, spec: &Spec, keys: &Codec, values: &Codec, by_token: bool) -> Result<Self> {
+        let variant = *spec;
         let spec = specialized(spec, keys, values, by_token)?;
         if !has_room(&spec)? {
             let (label, dim) = (spec.label(), values.dim());
             return Err(Error::Unsupported(format!("{label} has no room for vectors of {dim} values")));
         }
         let attend: Kernel<AttendParams> = Kernel::load(gpu, &spec)?;
+        let tiled = is_tiled(&spec);
         Ok(Self {
-            heads: attend.reflection().constant("HEADS")?.into(),
+            variant,
+            heads: attend.reflection().constant(if tiled { "ROWS" } else { "HEADS" })?.into(),
+            tiled,
             attend,
             merge: Kernel::load(gpu, &STAGES[0])?,
             latent: values.is_latent(),
@@ -413,23 +331,27 @@ impl Attend {
         })
     }
 
-    /// Into how many splits of how many tokens `longest` tokens are cut, for `groups` kv heads of all sequences together: as many
-    /// as keep an adapter busy, if each has something to do.
-    pub fn splits(&self, gpu: &Context, longest: u64, groups: u64, each: u64) -> (u64, u64) {
-        /// Workgroups that fill an adapter, and a processor.
-        const GROUPS: [u64; 2] = [2048, 64];
-        /// Fewer tokens are not worth a partial sum.
-        const LEAST: u64 = 256;
-        let wanted = GROUPS[usize::from(gpu.adapter.is_software())]
-            .div_ceil((groups * each.div_ceil(self.heads)).max(1));
-        let count = wanted.clamp(1, longest.div_ceil(LEAST).max(1));
-        let tokens = longest.div_ceil(count).next_multiple_of(64).max(64);
-        (longest.div_ceil(tokens), tokens)
+    /// The one of [`VARIANTS`] that it is.
+    pub fn variant(&self) -> Spec {
+        self.variant
     }
 
-    /// Binds the attention of `queries` (`[sequences, kv * each, dim]`, in the basis of the keys) over what is kept, into `partial`
-    /// (`[sequences, kv, all splits, each]`, each of [`partial_width`] vec4s). A query of latents is `rank` values in their basis, then
-    /// those for the rope key. `tokens` is about how many tokens are read, all sequences together.
+    /// How the tokens that these queries see are cut into splits: as many as keep an adapter busy, if each has something to do.
+    /// `runs` are the numbers of neighbouring queries, those of one sequence each.
+    pub fn cut(&self, gpu: &Context, spans: &[Span], runs: &[u64], heads: Heads) -> Cut {
+        /// Workgroups that fill an adapter, and a processor.
+        const GROUPS: [u64; 2] = [2048, 64];
+        let wanted = GROUPS[usize::from(gpu.adapter.is_software())];
+        if self.tiled {
+            Cut::of_tiles(spans, runs, heads.each, self.heads).share(wanted, heads.kv)
+        } else {
+            Cut::of_queries(spans, runs).share(wanted, heads.kv * heads.each.div_ceil(self.heads))
+        }
+    }
+
+    /// Binds the attention of `queries` (`[queries, kv * each, dim]`, in the basis of the keys) over what is kept, into `partial`
+    /// (`[queries, kv, all splits, each]`, each of [`partial_width`] vec4s). A query of latents is `rank` values in their basis, then
+    /// those for the rope key. `(first, all)`: where its splits lie among all that are merged.
     ///
     /// # Errors
     /// [`Error::Input`] for pages of other dimensions or blocks, and for latents that something was subtracted from; those of
@@ -443,11 +365,12 @@ impl Attend {
         partial: &Buffer,
         heads: Heads,
         rule: Rule,
-        splits: Splits,
-        tokens: u64,
+        cut: &Cut,
+        (first, all): (u64, u64),
     ) -> Result<Bound> {
         let Heads { kv, each, dim } = heads;
-        let sequences = kept.spans.rows();
+        let (asked, tables) = (kept.spans.rows(), kept.table.rows());
+        let groups = if self.tiled { tables * kv } else { asked * kv * each.div_ceil(self.heads) };
         let words = |buffer: &Buffer| to_u32(buffer.bytes() / 4, "the number of words of a cache");
         if kept.key_page.block != kept.value_page.block {
             return Err(Error::Input("keys and values do not lie in blocks of as many tokens".into()));
@@ -466,19 +389,20 @@ impl Attend {
         }
         let query = if self.latent { key_dim + value_dim } else { key_dim };
         let params = AttendParams {
-            rows: to_u32(sequences * kv * each.div_ceil(self.heads) * splits.count, "the number of splits")?,
-            sequences: to_u32(sequences, "the number of sequences")?,
+            rows: to_u32(groups * cut.count, "the number of splits")?,
+            queries: to_u32(asked, "the number of queries")?,
+            tables: to_u32(tables, "the number of sequences")?,
             kv_heads: to_u32(kv, "the number of kv heads")?,
             heads: to_u32(each, "the number of heads")?,
             d4: to_u32(query / 4, "the head dimension")?,
-            splits: to_u32(splits.count, "the number of splits")?,
-            first_split: to_u32(splits.first, "the number of splits")?,
-            all_splits: to_u32(splits.all, "the number of splits")?,
-            split_tokens: to_u32(splits.tokens, "the number of tokens")?,
-            partials: to_u32(sequences * kv * splits.all * each, "the number of splits")?,
+            splits: to_u32(cut.count, "the number of splits")?,
+            first_split: to_u32(first, "the number of splits")?,
+            all_splits: to_u32(all, "the number of splits")?,
+            split_tokens: to_u32(cut.tokens, "the number of tokens")?,
+            partials: to_u32(asked * kv * all * each, "the number of splits")?,
             width: to_u32(partial_width(dim), "the head dimension")?,
             block: to_u32(kept.key_page.block, "the tokens of a block")?,
-            table_width: to_u32(kept.table.bytes() / 4 / sequences.max(1), "the number of blocks")?,
+            table_width: to_u32(kept.table.bytes() / 4 / tables.max(1), "the number of blocks")?,
             key_page: to_u32(kept.key_page.len(), "the words of a page")?,
             value_page: to_u32(kept.value_page.len(), "the words of a page")?,
             key_words: words(kept.keys)?,
@@ -490,8 +414,8 @@ impl Attend {
             soft_cap: rule.soft_cap,
         };
         let bits = |page: &Page| page.dim as f64 * page.bits_per_value();
-        let bytes = (tokens * kv) as f64 * (bits(&kept.key_page) + bits(&kept.value_page)) / 8.0;
-        let work = Work { bytes: bytes as u64, ops: 2 * tokens * kv * each * (query + dim) };
+        let bytes = (cut.read * kv) as f64 * (bits(&kept.key_page) + bits(&kept.value_page)) / 8.0;
+        let work = Work { bytes: bytes as u64, ops: 2 * cut.seen * kv * each * (query + dim) };
         let buffers = [
             ("queries", queries),
             ("keys", kept.keys),
@@ -548,13 +472,23 @@ mod tests {
         for dim in HEAD_DIMS {
             let [keys, values] = [Side::Keys, Side::Values].map(|side| heads(CacheType::Q8_0, side, dim));
             let fit = |spec: &&Spec| fits(spec, &keys, &values).unwrap();
-            assert_eq!(VARIANTS.iter().filter(fit).count(), VARIANTS.len() / 2, "{dim}");
+            let fitting: Vec<&Spec> = VARIANTS.iter().filter(fit).collect();
+            let tiled = fitting.iter().filter(|spec| is_tiled(spec)).count();
+            assert_eq!((fitting.len() - tiled, tiled), (4, if dim <= 128 { 2 } else { 1 }), "{dim}");
         }
         for rank in LATENT_DIMS {
             let rope = heads(CacheType::F16, Side::Keys, 64);
             let latents = Codec::latent(CacheType::Turbo4, rank).unwrap();
             let fit = VARIANTS.iter().map(|spec| fits(spec, &rope, &latents).unwrap());
-            assert_eq!(fit.collect::<Vec<_>>(), [[true, true, true, rank == 256]; 2].concat(), "{rank}");
+            assert_eq!(
+                fit.collect::<Vec<_>>(),
+                [[true, true, true, rank == 256]; 2]
+                    .concat()
+                    .into_iter()
+                    .chain([false; 4])
+                    .collect::<Vec<_>>(),
+                "{rank}"
+            );
         }
     }
 

@@ -34,10 +34,12 @@ pub(crate) mod append;
 pub(crate) mod attend;
 pub(crate) mod blocks;
 pub(crate) mod cache;
+pub(crate) mod cut;
 pub(crate) mod extent;
 pub(crate) mod keep;
 pub(crate) mod layout;
 pub(crate) mod rotate;
+mod trial;
 
 pub(crate) use cache::timing;
 

@@ -1,4 +1,4 @@
-//! Decode attention over KV caches, timed: `lowbit bench kv`, and columns of `lowbit kv eval` and of the report.
+//! Attention over KV caches, timed: `lowbit bench kv`, and columns of `lowbit kv eval` and of the report.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,11 +16,13 @@ use crate::roofline::Roofs;
 use crate::table;
 use crate::{Error, Result};
 
-/// A decode step: one token of one sequence, in one layer.
+/// The newest tokens of one sequence, in one layer: one of a decode step, or some of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Shape {
     /// Tokens of the sequence.
     pub context: u64,
+    /// So many of the newest ones ask.
+    pub queries: u64,
     /// Query heads of a kv head.
     pub group: usize,
     /// Heads of keys and values.
@@ -31,8 +33,12 @@ pub struct Shape {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { context, group, kv_heads, head_dim } = self;
-        write!(f, "context={context} G={group} kv_heads={kv_heads} d={head_dim}")
+        let Self { context, queries, group, kv_heads, head_dim } = self;
+        write!(f, "context={context} ")?;
+        if *queries > 1 {
+            write!(f, "queries={queries} ")?;
+        }
+        write!(f, "G={group} kv_heads={kv_heads} d={head_dim}")
     }
 }
 
@@ -71,13 +77,17 @@ pub struct DecodeRow {
     pub shape: Shape,
     /// The variant of attend that was fastest.
     pub variant: String,
-    /// Time of the attention of a token: over pages and over what is f16, and the merging of both.
+    /// Time of the attention of all queries: over pages and over what is f16, and the merging of both.
     #[serde(flatten)]
     pub timing: Timing,
     /// Bytes that must be read: codes and scales of keys and values, and what is f16.
     pub bytes: u64,
+    /// Operations of that: two for each value of a key or a value, and each query head.
+    pub ops: u64,
     /// Bytes over time.
     pub gb_s: f64,
+    /// Operations over time.
+    pub gflop_s: f64,
     /// Bytes over time, over the read roof.
     pub of_read_roof: f64,
     /// The time of f16 at the same shape over this one; null if f16 was not measured.
@@ -102,7 +112,7 @@ pub struct AppendRow {
     pub gb_s: f64,
 }
 
-/// Times decode steps over a cache of random tokens, each measurement for about `budget`. `ungrouped`: also without sharing
+/// Times steps over a cache of random tokens, each measurement for about `budget`. `ungrouped`: also without sharing
 /// loads, where query heads could.
 ///
 /// # Errors
@@ -115,13 +125,14 @@ pub fn measure(
     ungrouped: bool,
     budget: Duration,
 ) -> Result<DecodeRow> {
-    let Shape { context, group, kv_heads, head_dim } = shape;
+    let Shape { context, queries, group, kv_heads, head_dim } = shape;
     let layout = Layout::new(1, kv_heads * group, kv_heads, head_dim);
     let noise = Noise::new(&layout, context);
-    let trial = Trial::new(gpu, &layout, types, context, None, &noise)?;
+    let trial = Trial::new(gpu, &layout, types, context, None, queries, &noise)?;
     let Timed { timing, work, .. } = trial.attend(gpu, budget)?;
     let prompt = trial.append(gpu, budget)?;
-    let sharing = if ungrouped && group > 1 { trial.sharing(gpu, &noise, budget)? } else { None };
+    let sharing =
+        if ungrouped && group > 1 && queries == 1 { trial.sharing(gpu, &noise, budget)? } else { None };
     Ok(DecodeRow {
         kernel: "kv",
         case: format!("{types} {shape}"),
@@ -130,6 +141,8 @@ pub fn measure(
         variant: trial.variant().label(),
         timing,
         bytes: work.bytes,
+        ops: work.ops,
+        gflop_s: work.ops as f64 / timing.us / 1e3,
         gb_s: timing.gb_s(work),
         of_read_roof: timing.gb_s(work) / roofs.read.value,
         against_f16: None,
@@ -158,6 +171,7 @@ pub fn compare(rows: &mut [DecodeRow]) {
 pub fn text(rows: &[DecodeRow]) -> String {
     let times = |ratio: Option<f64>| ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
     let ungrouped = rows.iter().any(|row| row.against_ungrouped.is_some());
+    let prompts = rows.iter().any(|row| row.shape.queries > 1);
     let cells = |row: &DecodeRow| {
         let mut cells = vec![
             row.types.to_string(),
@@ -168,6 +182,9 @@ pub fn text(rows: &[DecodeRow]) -> String {
             percent(row.of_read_roof),
             times(row.against_f16),
         ];
+        if prompts {
+            cells.extend([row.shape.queries.to_string(), format!("{:.1}", row.gflop_s)]);
+        }
         if ungrouped {
             cells.push(times(row.against_ungrouped));
         }
@@ -179,6 +196,9 @@ pub fn text(rows: &[DecodeRow]) -> String {
         cells
     };
     let mut header = vec!["type", "context", "G", "us", "GB/s", "% of read roof", "x f16"];
+    if prompts {
+        header.extend(["queries", "GFLOP/s"]);
+    }
     if ungrouped {
         header.push("x ungrouped");
     }
@@ -256,7 +276,7 @@ pub fn add_times(
             ..Layout::new(layers, heads, kv_heads, head_dim)
         };
         let means = center.then_some(means.as_slice());
-        match Trial::new(gpu, &layout, row.types, context, means, &Model(inputs)) {
+        match Trial::new(gpu, &layout, row.types, context, means, 1, &Model(inputs)) {
             Ok(trial) => {
                 let Timed { timing, work, .. } = trial.attend(gpu, budget)?;
                 let share = timing.gb_s(work) / roofs.read.value;

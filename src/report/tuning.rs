@@ -116,8 +116,8 @@ fn attention(gpu: &Context, effort: Effort) -> Result<()> {
     for &ty in types {
         let [keys, values] = [Side::Keys, Side::Values].map(|side| Codec::new(ty, side, 128));
         let (keys, values) = (keys?, values?);
-        for each in [1, 4, 8] {
-            attend::fastest(gpu, &keys, &values, Heads { kv: 2, each, dim: 128 })?;
+        for (each, queries) in [(1, 1), (4, 1), (8, 1), (4, 64)] {
+            attend::fastest(gpu, &keys, &values, Heads { kv: 2, each, dim: 128 }, queries)?;
         }
     }
     Ok(())

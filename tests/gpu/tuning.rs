@@ -62,7 +62,9 @@ fn an_attention_is_tried() {
     let gpu = measuring();
     let codec = |side| Codec::new(CacheType::Turbo2, side, 32).unwrap();
     let heads = Heads { kv: 2, each: 1, dim: 32 };
-    attend::fastest(&gpu, &codec(Side::Keys), &codec(Side::Values), heads).unwrap();
+    for queries in [1, 17] {
+        attend::fastest(&gpu, &codec(Side::Keys), &codec(Side::Values), heads, queries).unwrap();
+    }
     all_were_right(&gpu);
 }
 

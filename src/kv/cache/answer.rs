@@ -23,7 +23,7 @@ pub(super) enum Seen {
     Pages,
 }
 
-/// The query heads of the first and the last kv head, and what they make of a layer that `source` filled: to decode the tokens
+/// The query heads of the first and the last kv head of the newest of `asked` tokens, and what they make of a layer that `source` filled: to decode the tokens
 /// of every head takes long.
 ///
 /// # Errors
@@ -33,6 +33,7 @@ pub(super) fn answer(
     sequence: Sequence,
     (layer, source_layer): (usize, usize),
     source: &dyn Source,
+    asked: u64,
     seen: Seen,
 ) -> Result<(Sample, Expected)> {
     let layout = cache.layout();
@@ -44,7 +45,9 @@ pub(super) fn answer(
         Seen::All => 0..extent.length,
         Seen::Pages => encoded.clone(),
     };
-    let sample = Sample::only(layout.heads, (0..each).chain(layout.heads - each..layout.heads));
+    let rows = asked as usize * layout.heads;
+    let newest = rows - layout.heads;
+    let sample = Sample::only(rows, (newest..newest + each).chain(rows - each..rows));
     let all = source.tokens(source_layer, 0..extent.length);
     let queries = source.queries(source_layer);
     let (mut values, mut bounds) = (Vec::new(), Vec::new());

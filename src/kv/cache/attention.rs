@@ -2,8 +2,10 @@
 
 use super::step::{Queries, Step, exactly};
 use super::{KvCache, Layout};
+use crate::codec::{CacheType, Codec, Side};
 use crate::gpu::{Bound, Buffer, Context, Recorder};
-use crate::kv::attend::{self, Kept, Rule, Span, Splits};
+use crate::kv::attend::{self, Attend, Kept, Rule, Span, TILE_ROWS};
+use crate::kv::cut::Cut;
 use crate::kv::extent::{Extent, Places};
 use crate::{Error, Result};
 
@@ -12,6 +14,9 @@ use crate::{Error, Result};
 pub(super) struct View {
     rule: Rule,
     queries: u64,
+    /// Whether neighbouring queries of a sequence share loads.
+    many: bool,
+    splits: u64,
     paged: Option<Part>,
     recent: Option<Part>,
     partial: Buffer,
@@ -24,8 +29,9 @@ pub(super) struct View {
 struct Part {
     table: Buffer,
     spans: Buffer,
-    splits: Splits,
-    tokens: u64,
+    cut: Cut,
+    /// Its first split, among those of both.
+    first: u64,
 }
 
 impl KvCache {
@@ -109,6 +115,7 @@ impl KvCache {
         };
         let view = &step.views[at];
         let shape = self.layout.shape();
+        let [over_pages, over_recent] = self.attends(gpu, view.many)?;
         let mut passes = Vec::new();
         if let Some(part) = &view.paged {
             let own = match &view.turned {
@@ -119,8 +126,8 @@ impl KvCache {
                 None => queries,
             };
             let kept = self.pages(layer, &part.table, &part.spans);
-            let Part { splits, tokens, .. } = *part;
-            passes.push(self.paged.bind(gpu, own, &kept, &view.partial, shape, *rule, splits, tokens)?);
+            let splits = (part.first, view.splits);
+            passes.push(over_pages.bind(gpu, own, &kept, &view.partial, shape, *rule, &part.cut, splits)?);
         }
         if let Some(part) = &view.recent {
             let kept = Kept {
@@ -133,22 +140,21 @@ impl KvCache {
                 sizes: &self.no_sizes,
                 mean: None,
             };
-            let Part { splits, tokens, .. } = *part;
-            passes.push(self.recent.bind(
+            let splits = (part.first, view.splits);
+            passes.push(over_recent.bind(
                 gpu,
                 queries,
                 &kept,
                 &view.partial,
                 shape,
                 *rule,
+                &part.cut,
                 splits,
-                tokens,
             )?);
         }
-        let splits = |part: &Option<Part>| part.as_ref().map_or(0, |part| part.splits.count);
-        let (paged, recent) = (splits(&view.paged), splits(&view.recent));
+        let paged = view.paged.as_ref().map_or(0, |part| part.cut.count);
         let rotated = if self.values.codec.rotation().is_some() { paged } else { 0 };
-        passes.push(self.paged.bind_merge(gpu, &view.partial, output, shape, (paged + recent, rotated))?);
+        passes.push(over_pages.bind_merge(gpu, &view.partial, output, shape, (view.splits, rotated))?);
         Ok(passes)
     }
 
@@ -164,6 +170,29 @@ impl KvCache {
             sizes: &self.sizes,
             mean: self.means.as_ref().map(|means| &means.layers[layer][1]),
         }
+    }
+
+    /// What attends to pages, and to what is f16: for a query of each sequence, or for `many` of one.
+    ///
+    /// # Errors
+    /// The device's.
+    fn attends(&self, gpu: &Context, many: bool) -> Result<[&Attend; 2]> {
+        if !many {
+            return Ok([&self.paged, &self.recent]);
+        }
+        if let Some([paged, recent]) = self.many.get() {
+            return Ok([paged, recent]);
+        }
+        let halves = [Side::Keys, Side::Values].map(|side| self.layout.codec(CacheType::F16, side));
+        let [half_keys, half_values] = halves;
+        let load = |keys: &Codec, values: &Codec, by_token| {
+            let spec = attend::fastest(gpu, keys, values, self.layout.shape(), TILE_ROWS)?;
+            Attend::load(gpu, &spec, keys, values, by_token)
+        };
+        let made =
+            [load(&self.keys.codec, &self.values.codec, false)?, load(&half_keys?, &half_values?, true)?];
+        let [paged, recent] = self.many.get_or_init(|| made);
+        Ok([paged, recent])
     }
 
     /// Where the tokens lie that each query sees.
@@ -184,48 +213,47 @@ impl KvCache {
                 lengths.len()
             )));
         }
-        let (mut paged, mut recent, mut tables, mut slots) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let runs: Vec<(usize, u64)> =
+            lengths.chunk_by(|a, b| a.0 == b.0).map(|run| (run[0].0, run.len() as u64)).collect();
+        let shape = self.layout.shape();
+        // There are no tiles of latents.
+        let many = self.layout.rope.is_none()
+            && runs.iter().any(|(_, run)| *run > 1 && run * shape.each >= TILE_ROWS);
+        let [over_pages, over_recent] = self.attends(gpu, many)?;
+        let (mut paged, mut recent) = (Vec::new(), Vec::new());
         for &(at, length) in &lengths {
-            let sequence = step.sequences[at];
-            let [pages, ring] = self.spans(&self.state(sequence)?.extent, length, rule);
+            let [pages, ring] = self.spans(&self.state(step.sequences[at])?.extent, length, rule);
             paged.push(pages);
             recent.push(ring);
-            tables.extend_from_slice(&step.table[at * step.width..][..step.width]);
-            slots.push(sequence.slot);
         }
-        let seen = |spans: &[Span]| -> (u64, u64) {
-            let seen = spans.iter().map(|span| u64::from(span.tokens.saturating_sub(span.first)));
-            (seen.clone().max().unwrap_or(0), seen.sum())
-        };
-        let shape = self.layout.shape();
-        let ((longest, in_pages), (in_ring, in_rings)) = (seen(&paged), seen(&recent));
-        let paged_splits = self.paged.splits(gpu, longest, queries * shape.kv, shape.each);
-        let recent_splits = self.recent.splits(gpu, in_ring, queries * shape.kv, shape.each);
-        let all = paged_splits.0 + recent_splits.0;
-        let part = |spans: &[Span], table: &[u32], first, (count, tokens): (u64, u64), total| {
-            if count == 0 {
+        let of_runs: Vec<u64> = runs.iter().map(|(_, run)| *run).collect();
+        let paged_cut = over_pages.cut(gpu, &paged, &of_runs, shape);
+        let recent_cut = over_recent.cut(gpu, &recent, &of_runs, shape);
+        let in_pages = paged_cut.count;
+        let all = in_pages + recent_cut.count;
+        let part = |spans: &[Span], cut: Cut, first, blocks: &dyn Fn(usize) -> Vec<u32>| {
+            if cut.count == 0 {
                 return Ok(None);
             }
-            let splits = Splits { count, first, all, tokens };
-            let table = Buffer::from_slice(gpu, "table", table.len() as u64, table)?;
-            Ok::<_, Error>(Some(Part {
-                table,
-                spans: Buffer::from_slice(gpu, "spans", queries, spans)?,
-                splits,
-                tokens: total,
-            }))
+            let table = cut.table(gpu, |run| blocks(runs[run].0))?;
+            let spans = Buffer::from_slice(gpu, "spans", queries, spans)?;
+            Ok::<_, Error>(Some(Part { table, spans, cut, first }))
         };
+        let blocks = |at: usize| step.table[at * step.width..][..step.width].to_vec();
+        let slot = |at: usize| vec![step.sequences[at].slot];
         let partial = queries * all * self.layout.heads as u64;
         // Queries are in the basis of what they are multiplied with.
         let met = if self.layout.rope.is_some() { &self.values } else { &self.keys };
-        let turned = met.codec.rotation().is_some() && paged_splits.0 > 0;
+        let turned = met.codec.rotation().is_some() && in_pages > 0;
         let query = 4 * self.layout.query_dim() as u64;
         let heads = queries * self.layout.heads as u64;
         Ok(View {
             rule: *rule,
             queries,
-            paged: part(&paged, &tables, 0, paged_splits, in_pages)?,
-            recent: part(&recent, &slots, paged_splits.0, recent_splits, in_rings)?,
+            many,
+            splits: all,
+            paged: part(&paged, paged_cut, 0, &blocks)?,
+            recent: part(&recent, recent_cut, in_pages, &slot)?,
             partial: Buffer::new(gpu, "partial", partial, 16 * attend::partial_width(shape.dim))?,
             turned: turned.then(|| Buffer::new(gpu, "rotated queries", heads, query)).transpose()?,
         })

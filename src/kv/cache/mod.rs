@@ -12,6 +12,7 @@ pub mod timing;
 pub use step::{Queries, Step};
 
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::f16;
@@ -24,7 +25,7 @@ use super::keep::Keep;
 use super::layout::Page;
 use super::rotate::Rotate;
 use crate::codec::{CacheType, Codec, GROUP, LARGEST, Pair, Side, center};
-use crate::gpu::{Buffer, Context, Spec, to_u32};
+use crate::gpu::{Buffer, Context, to_u32};
 use crate::{Error, Result};
 
 /// Caches that were ever made: a sequence of one is none of another.
@@ -205,10 +206,10 @@ pub struct KvCache {
     steps: u64,
     keep: Keep,
     rotate: Rotate,
-    /// The variant of `paged`.
-    variant: Spec,
     paged: Attend,
     recent: Attend,
+    /// The same for neighbouring queries of a sequence, once there are some.
+    many: OnceLock<[Attend; 2]>,
     sizes: Buffer,
     no_sizes: Buffer,
 }
@@ -300,11 +301,11 @@ impl KvCache {
         let values = SideStore::new(gpu, layout, types.values, Side::Values, room)?;
         let halves = |side| layout.codec(CacheType::F16, side);
         let shape = layout.shape();
-        let variant = attend::fastest(gpu, &keys.codec, &values.codec, shape)?;
+        let variant = attend::fastest(gpu, &keys.codec, &values.codec, shape, 1)?;
         let dim = layout.head_dim;
         let sizes = attend::sizes(types.keys, types.values, dim);
         Ok(Self {
-            variant,
+            many: OnceLock::new(),
             paged: Attend::load(gpu, &variant, &keys.codec, &values.codec, false)?,
             recent: Attend::load(gpu, &attend::SHORT, &halves(Side::Keys)?, &halves(Side::Values)?, true)?,
             sizes: Buffer::from_slice(gpu, "sizes", 16, &sizes)?,

@@ -1,4 +1,4 @@
-//! A full cache against the clock: the attention of one more token, and the encoding of a prompt.
+//! A full cache against the clock: the attention of its newest tokens, and the encoding of a prompt.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::answer::{Seen, answer};
-use super::{Capacity, KvCache, Layout, Sequence};
-use crate::Result;
+use super::{Capacity, KvCache, Layout, Queries, Sequence};
 use crate::codec::Pair;
 use crate::gpu::verify::{Answer, check};
 use crate::gpu::{Bound, Buffer, Context, Recorder, Spec, Timing, Work, time, to_u32};
-use crate::kv::attend::{self, Attend, Rule, Span, Splits};
+use crate::kv::attend::{self, Attend, Rule, Span};
 use crate::random::Random;
+use crate::{Error, Result};
 
 /// Where the vectors of a trial come from.
 pub trait Source {
@@ -92,9 +92,10 @@ pub struct Timed {
 pub struct Trial {
     cache: KvCache,
     sequence: Sequence,
+    asked: u64,
     copies: usize,
     queries: Vec<Buffer>,
-    /// Of each copy, the attention of one token.
+    /// Of each copy, the attention of the newest tokens.
     attention: Vec<Vec<Bound>>,
     /// Of each copy, the first step.
     prompt: Vec<Vec<Bound>>,
@@ -110,18 +111,23 @@ const MOST_COPIES: [f64; 2] = [4.0, 64.0];
 
 impl Trial {
     /// Fills a cache of `layout` and `types` with `tokens` tokens, in steps. `means`: what keys are centred by,
-    /// `[layers, kv_heads, head_dim]`.
+    /// `[layers, kv_heads, head_dim]`. The newest `asked` tokens ask, the newest one's queries for each: a step of generation, or a
+    /// part of a prompt.
     ///
     /// # Errors
-    /// Those of [`KvCache::new`], [`KvCache::center`] and [`KvCache::begin`].
+    /// [`Error::Input`] for fewer tokens than ask; those of [`KvCache::new`], [`KvCache::center`] and [`KvCache::begin`].
     pub fn new(
         gpu: &Context,
         layout: &Layout,
         types: Pair,
         tokens: u64,
         means: Option<&[f32]>,
+        asked: u64,
         source: &dyn Source,
     ) -> Result<Self> {
+        if asked == 0 || asked > tokens {
+            return Err(Error::Input(format!("{asked} of {tokens} tokens ask: from one to all of them can")));
+        }
         let values = 2.0 * (layout.layers * layout.kv_heads * layout.head_dim) as f64 * tokens as f64;
         let bytes = values * types.bits_per_value(layout.head_dim) / 8.0;
         let most = MOST_COPIES[usize::from(!gpu.adapter.is_software())];
@@ -134,8 +140,10 @@ impl Trial {
         let sequence = cache.create()?;
         let mut prompt: Vec<Vec<Bound>> = (0..copies).map(|_| Vec::new()).collect();
         let most = step(gpu);
-        for first in (0..tokens).step_by(most as usize) {
-            let count = most.min(tokens - first);
+        let before = if asked > 1 { tokens - asked } else { tokens };
+        let steps = (0..before).step_by(most as usize).map(|first| (first, most.min(before - first)));
+        let mut asking = None;
+        for (first, count) in steps.chain((asked > 1).then_some((before, asked))) {
             let mut step = cache.begin(gpu, &[(sequence, count)])?;
             for layer in 0..layout.layers {
                 let [keys, values] = source.tokens(layer, first..first + count);
@@ -152,13 +160,23 @@ impl Trial {
             }
             // What was uploaded is let go of.
             gpu.wait()?;
+            asking = Some(step);
         }
 
         let (heads, dim) = (layout.heads as u64, layout.head_dim as u64);
-        let queries = |layer| Buffer::from_slice(gpu, "queries", heads, &source.queries(layer));
+        let queries = |layer| {
+            let all = source.queries(layer).repeat(asked as usize);
+            Buffer::from_slice(gpu, "queries", asked * heads, &all)
+        };
         let queries = (0..layout.layers).map(queries).collect::<Result<Vec<_>>>()?;
-        let output = Buffer::new(gpu, "output", heads, 4 * dim)?;
-        let mut step = cache.begin(gpu, &[(sequence, 0)])?;
+        let output = Buffer::new(gpu, "output", asked * heads, 4 * dim)?;
+        let mut step = match asking {
+            Some(mut step) if asked > 1 => {
+                step.ask(Queries::New);
+                step
+            }
+            _ => cache.begin(gpu, &[(sequence, 0)])?,
+        };
         let (mut attention, rule) = (Vec::new(), Rule::plain(dim));
         for copy in 0..copies {
             let mut passes = Vec::new();
@@ -170,18 +188,20 @@ impl Trial {
         }
         // What is timed is verified: these very passes, at this very size, over what the cache's own steps encoded.
         let layer = layout.layers - 1;
-        let (sample, expected) = answer(&cache, sequence, (layer, layer), source, Seen::All)?;
+        let (sample, expected) = answer(&cache, sequence, (layer, layer), source, asked, Seen::All)?;
         let answer = Answer { name: "output", buffer: &output, sample: Some(&sample), expected: &expected };
         check(gpu, &format!("attention of {types} over {tokens} tokens"), &attention[0], &[answer])?;
-        Ok(Self { cache, sequence, copies, queries, attention, prompt })
+        Ok(Self { cache, sequence, asked, copies, queries, attention, prompt })
     }
 
-    /// Times the attention of one more token in all layers.
+    /// Times the attention of the newest tokens in all layers.
     ///
     /// # Errors
     /// The device's.
     pub fn attend(&self, gpu: &Context, budget: Duration) -> Result<Timed> {
-        let reads = self.attention[0].iter().filter(|pass| pass.label() == attend::SHORT.file);
+        let reads = self.attention[0]
+            .iter()
+            .filter(|pass| attend::VARIANTS.iter().any(|spec| spec.file == pass.label()));
         Ok(Timed {
             work: reads.map(Bound::work).sum(),
             timing: time(gpu, &turns(&self.attention), budget)?,
@@ -203,7 +223,8 @@ impl Trial {
 
     /// The variant that attends to pages.
     pub fn variant(&self) -> Spec {
-        self.cache.variant
+        let many = self.cache.many.get().filter(|_| self.asked > 1);
+        many.map_or(&self.cache.paged, |[paged, _]| paged).variant()
     }
 
     /// The time of the pages of all layers if each query head loads keys and values for itself, over the time of the variant
@@ -226,12 +247,11 @@ impl Trial {
             ..Span::default()
         };
         let spans = Buffer::from_slice(gpu, "spans", 1, &[span])?;
-        let table = Buffer::from_slice(gpu, "table", 1, &state.blocks)?;
         let (keys, values) = (&self.cache.keys.codec, &self.cache.values.codec);
         let alone = Attend::load(gpu, &attend::VARIANTS[0], keys, values, false)?;
         let mut found = [0.0; 2];
         let last = self.queries.len() - 1;
-        let (sample, expected) = answer(&self.cache, self.sequence, (last, last), source, Seen::Pages)?;
+        let (sample, expected) = answer(&self.cache, self.sequence, (last, last), source, 1, Seen::Pages)?;
         // Queries come in the basis of what they are multiplied with.
         let layout = &self.cache.layout;
         let met = if layout.rope.is_some() { values } else { keys };
@@ -246,8 +266,8 @@ impl Trial {
         let turned = (0..=last).map(turned).collect::<Result<Vec<_>>>()?;
         let output = Buffer::new(gpu, "output", heads.kv * heads.each, 4 * heads.dim)?;
         for (found, attend) in found.iter_mut().zip([&alone, &self.cache.paged]) {
-            let (count, of_split) = attend.splits(gpu, tokens, heads.kv, heads.each);
-            let splits = Splits { count, first: 0, all: count, tokens: of_split };
+            let cut = attend.cut(gpu, &[span], &[1], heads);
+            let (count, table) = (cut.count, cut.table(gpu, |_| state.blocks.clone())?);
             let rows = heads.kv * heads.each * count;
             let partial = Buffer::new(gpu, "partial", rows, 16 * attend::partial_width(heads.dim))?;
             let mut runs = Vec::new();
@@ -255,7 +275,7 @@ impl Trial {
                 let kept = self.cache.pages(layer, &table, &spans);
                 let queries = &turned[layer % turned.len()];
                 let rule = Rule::plain(heads.dim);
-                runs.push(attend.bind(gpu, queries, &kept, &partial, heads, rule, splits, tokens)?);
+                runs.push(attend.bind(gpu, queries, &kept, &partial, heads, rule, &cut, (0, count))?);
             }
             let rotated = if values.rotation().is_some() { count } else { 0 };
             let merge = attend.bind_merge(gpu, &partial, &output, heads, (count, rotated))?;
