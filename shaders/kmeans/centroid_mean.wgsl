@@ -1,21 +1,24 @@
 //! centroid_mean: next[c] = sums[c] / mass[c], mass the points of c or their weights; shift[c] = |next[c] - centroids[c]|^2
 //! One workgroup = one cluster.
 //!
-//! Contract: the quotient of exact sums within two units of f32; shift is an f32 sum in a fixed order. A cluster without
-//! mass keeps its centroid. Spherical means are made unit vectors, but for 0.
+//! Contract: the quotient of exact sums (their first 48 bits), rounded once; what follows is f32, each operation rounded by itself in a
+//! fixed order: the same bits on every adapter. A cluster without mass keeps its centroid. Spherical means are made unit
+//! vectors, but for 0.
 //! Oracle: src/oracle/centroid.rs    Needs: no optional feature
 //!
 //! use lib/grid
 //! use lib/exact
 //! use lib/reduce
+//! use lib/rounded
+//! use lib/strict
 
 struct Params {
     rows: u32,          // clusters
     d4: u32,
     columns: u32,       // d4, and one for weights
     spherical: u32,     // 1: next is a unit vector
-    step: f32,          // 2^-24 over the scale of the points
-    weight_step: f32,   // the same of the weights
+    exponent: i32,      // of the steps of the points, over those of the weights if there are any: powers of two
+    weight_exponent: i32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -65,41 +68,40 @@ fn centroid_mean(
     }
     let first = cluster * params.columns;
     var total = number_of(vec4(counts[cluster], 0u, 0u, 0u));
-    var step = 1.0;
     if (params.columns > params.d4) {
         total = sum_at(first + params.d4, 0u);
-        step = params.weight_step;
     }
     let old_first = cluster * params.d4;
-    var squares = 0.0;
+    let zero = zero_of(params.d4);
+    var squares = vec4<f32>();
     for (var column = lane; column < params.d4; column += WG) {
         var mean = centroids[old_first + column];
-        if (total.high > 0.0) {
+        if (total.high > 0u) {
             for (var at = 4u * column; at < 4u * column + 4u; at++) {
                 let c = at % 4u;
-                mean[c] = quotient(sum_at(first + column, c), total) * (params.step / step);
+                mean[c] = quotient_of(sum_at(first + column, c), total, params.exponent);
             }
         }
         next[old_first + column] = mean;
-        squares += dot(mean, mean);
+        squares = strict_add(squares, strict_product(mean, mean, zero), zero);
     }
     var factor = 1.0;
     if (params.spherical == 1u) {
-        let norm = sqrt(reduce_add_f32(squares, lane));
-        if (norm > 0.0) {
-            factor = 1.0 / norm;
+        let square = reduce_add_f32(strict_total(squares, zero), lane, zero);
+        if (square > 0.0) {
+            factor = quotient(1.0, root(square));
         }
     }
-    var moved = 0.0;
+    var moves = vec4<f32>();
     for (var column = lane; column < params.d4; column += WG) {
-        let mean = next[old_first + column] * factor;
+        let mean = kept_vec4(next[old_first + column] * factor, zero);
         next[old_first + column] = mean;
-        let way = mean - centroids[old_first + column];
-        moved += dot(way, way);
+        let way = kept_vec4(mean - centroids[old_first + column], zero);
+        moves = strict_add(moves, strict_product(way, way, zero), zero);
     }
-    let all_moved = reduce_add_f32(moved, lane);
+    let all_moved = reduce_add_f32(strict_total(moves, zero), lane, zero);
     if (lane == 0u) {
         shift[cluster] = all_moved;
-        mass[cluster] = ldexp(total.high + total.low, total.exponent) * step;
+        mass[cluster] = float_of(total, params.weight_exponent);
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! use lib/grid
 //! use lib/exact
+//! use lib/strict
 //! slot wide
 //! slot points
 
@@ -43,7 +44,8 @@ fn value_of(row: u32, column: u32) -> vec4<f32> {
         return value;
     }
     let weight = weights[row];
-    return select(weight * value, vec4(weight, 0.0, 0.0, 0.0), column == params.d4);
+    // Were the product not rounded, adapters would disagree on its steps.
+    return select(kept_vec4(weight * value, zero_of(params.d4)), vec4(weight, 0.0, 0.0, 0.0), column == params.d4);
 }
 
 @compute @workgroup_size(WG)

@@ -1,12 +1,13 @@
 //! distance: distance[i] = |x_i - centroid_label(i)|^2, half of it for unit vectors (1 - cosine), or -x_i . centroid_label(i)
 //! One workgroup = WG points, one per invocation.
 //!
-//! Contract: an f32 sum in order of the dimension.
+//! Contract: f32, the same bits on every adapter: each difference, product and sum is rounded by itself, those of every fourth column
+//! in their order, then the four sums in pairs.
 //! Oracle: src/oracle/distance.rs    Needs: no optional feature
 //!
 //! use lib/grid
 //! use lib/metric
-//! use lib/product
+//! use lib/strict
 //! slot wide
 //! slot points
 
@@ -37,17 +38,19 @@ fn distance(
         return;
     }
     let centroid = labels[row] * params.d4;
-    var sum = 0.0;
+    let zero = zero_of(params.d4);
+    var sums = vec4<f32>();
     for (var at = 0u; at < params.d4; at++) {
         let x = point(row, at);
         let c = centroids[centroid + at];
         if (params.metric == DOT) {
-            sum = add_product(sum, x, c);
+            sums = strict_add(sums, strict_product(x, c, zero), zero);
         } else {
-            let difference = x - c;
-            sum = add_product(sum, difference, difference);
+            let difference = kept_vec4(x - c, zero);
+            sums = strict_add(sums, strict_product(difference, difference, zero), zero);
         }
     }
+    var sum = strict_total(sums, zero);
     if (params.metric == DOT) {
         sum = -sum;
     } else if (params.metric == COSINE) {

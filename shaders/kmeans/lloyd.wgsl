@@ -1,7 +1,7 @@
 //! lloyd: after an iteration, decides whether the loop goes on, and counts it
 //! One workgroup = one problem.
 //!
-//! Contract: shift is an f32 sum in a fixed order; everything else is exact. A loop that stands still stays as it is.
+//! Contract: shift is an f32 sum in a fixed order, the same bits on every adapter; everything else is exact. A loop that stands still stays as it is.
 //! Oracle: src/oracle/lloyd.rs    Needs: no optional feature
 //!
 //! use lib/grid
@@ -36,14 +36,15 @@ fn lloyd(
         return;
     }
     var empty = 0u;
+    let zero = zero_of(params.k);
     var moved = 0.0;
     for (var c = lane; c < params.k; c += WG) {
         let cluster = problem * params.k + c;
         empty += select(0u, 1u, mass[cluster] == 0.0);
-        moved += shift[cluster];
+        moved = kept(moved + shift[cluster], zero);
     }
     let all_empty = reduce_add_u32(empty, lane);
-    let all_moved = reduce_add_f32(moved, lane);
+    let all_moved = reduce_add_f32(moved, lane, zero);
     if (lane != 0u) {
         return;
     }

@@ -42,7 +42,7 @@ fn lloyd_commit(
         centroids[row * params.d4 + column] = value;
         sum = add_product(sum, value, value);
     }
-    let norm = reduce_add_f32(sum, lane);
+    let norm = reduce_add_f32(sum, lane, zero_of(params.d4));
     if (lane == 0u) {
         norms[row] = norm;
     }

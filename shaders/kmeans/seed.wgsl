@@ -2,7 +2,7 @@
 //! One workgroup = one problem. Its groups' potentials are cut into WG stretches; a drawn number finds its stretch, then its
 //! group, then its point.
 //!
-//! Contract: potentials are f32 sums in a fixed order, the lowest trial wins a tie; a drawn point's interval of the
+//! Contract: the same bits on every adapter: potentials are f32 sums in a fixed order, the lowest trial wins a tie; a drawn point's interval of the
 //! cumulated distances holds the drawn number up to the rounding of the sums. A point at distance zero is never drawn
 //! while another is not; with all at zero, points are drawn uniformly.
 //! Oracle: src/oracle/seed.rs    Needs: no optional feature
@@ -51,14 +51,15 @@ fn seed(
     let first_group = problem * own_groups;
     let first_trial = problem * params.trials;
     let first_point = problem * params.each;
+    let zero = zero_of(params.trials);
     var best = 0u;
     var least = 0.0;
     for (var trial = 0u; trial < params.trials; trial++) {
         var sum = 0.0;
         for (var block = lane; block < own_groups; block += WG) {
-            sum += potential[(first_group + block) * params.trials + trial];
+            sum = kept(sum + potential[(first_group + block) * params.trials + trial], zero);
         }
-        let total = reduce_add_f32(sum, lane);
+        let total = reduce_add_f32(sum, lane, zero);
         if (trial == 0u || total < least) {
             best = trial;
             least = total;
@@ -70,11 +71,11 @@ fn seed(
     let end = min(begin + length, own_groups);
     var stretch = 0.0;
     for (var block = begin; block < end; block++) {
-        stretch += potential[(first_group + block) * params.trials + best];
+        stretch = kept(stretch + potential[(first_group + block) * params.trials + best], zero);
     }
-    stretch_start[lane] = scan_exclusive_f32(stretch, lane);
+    stretch_start[lane] = scan_exclusive_f32(stretch, lane, zero);
     if (lane == WG - 1u) {
-        reduce_f32[0] = stretch_start[lane] + stretch;
+        reduce_f32[0] = kept(stretch_start[lane] + stretch, zero);
     }
     workgroupBarrier();
     let total = reduce_f32[0];
@@ -91,10 +92,10 @@ fn seed(
     for (var trial = lane; trial < params.trials; trial += WG) {
         let unit = random_unit(params.seed, step, trial);
         if (total <= 0.0) {
-            candidates[first_trial + trial] = min(u32(unit * f32(params.each)), params.each - 1u);
+            candidates[first_trial + trial] = min(u32(kept(unit * f32(params.each), zero)), params.each - 1u);
             continue;
         }
-        let aim = unit * total;
+        let aim = kept(unit * total, zero);
         // The last stretch that begins at or below the aim and holds anything.
         var place = 0u;
         for (var s = 1u; s * length < own_groups; s++) {
@@ -103,7 +104,7 @@ fn seed(
             }
         }
         // Small weights vanish in a large sum, so what is left of the aim is counted down instead.
-        var rest = aim - stretch_start[place];
+        var rest = kept(aim - stretch_start[place], zero);
         var block = place * length;
         let block_end = min(block + length, own_groups);
         for (var b = block; b + 1u < block_end; b++) {
@@ -111,7 +112,7 @@ fn seed(
             if (next > rest) {
                 break;
             }
-            rest -= next;
+            rest = kept(rest - next, zero);
             block = b + 1u;
         }
         // The point at which the sum passes what is left; the last with any distance if rounding never lets it.
@@ -121,7 +122,7 @@ fn seed(
         var sum = 0.0;
         for (var row = first; row < last; row++) {
             let weight = nearest[(first_point + row) * params.trials + best];
-            sum += weight;
+            sum = kept(sum + weight, zero);
             if (weight > 0.0) {
                 drawn = row;
                 if (sum > rest) {

@@ -2,12 +2,12 @@
 //! One workgroup = WG x ITEMS points against `trials` candidates (greedy k-means++, Arthur and Vassilvitskii 2007, with the
 //! several trials per step of their code).
 //!
-//! Contract: f32; potentials are sums in a fixed order.
+//! Contract: f32, the same bits on every adapter: each operation is rounded by itself, in a fixed order.
 //! Oracle: src/oracle/seed.rs    Needs: no optional feature
 //!
 //! use lib/grid
 //! use lib/problems
-//! use lib/product
+//! use lib/strict
 //! use lib/reduce
 //! use lib/seed
 //! slot wide
@@ -49,6 +49,7 @@ fn seed_distance(
         return;
     }
     let first_point = problem * params.each;
+    let zero = zero_of(params.d4);
     let first_trial = problem * params.trials;
     let end = first_point + params.each;
     let first = first_point + place.first + lane;
@@ -69,21 +70,21 @@ fn seed_distance(
                 let to_b = x - point(b, at);
                 let to_c = x - point(c, at);
                 let to_d = x - point(d, at);
-                least.x = add_product(least.x, to_a, to_a);
-                least.y = add_product(least.y, to_b, to_b);
-                least.z = add_product(least.z, to_c, to_c);
-                least.w = add_product(least.w, to_d, to_d);
+                least.x = add_square(least.x, to_a, zero);
+                least.y = add_square(least.y, to_b, zero);
+                least.z = add_square(least.z, to_c, zero);
+                least.w = add_square(least.w, to_d, zero);
             }
-            least *= weights[min(row, params.weighted - 1u)];
+            least = weighted(least, weights[min(row, params.weighted - 1u)], zero);
             if (pick[problem].step > 0u) {
                 least = min(least, vec4(nearest[row * params.trials + pick[problem].best]));
             }
             for (var t = trial; t < min(trial + 4u, params.trials); t++) {
                 nearest_next[row * params.trials + t] = least[t % 4u];
             }
-            mine += least;
+            mine = kept_vec4(mine + least, zero);
         }
-        let total = reduce_add_vec4(mine, lane);
+        let total = reduce_add_vec4(mine, lane, zero);
         if (lane == 0u) {
             for (var t = 0u; t < min(4u, params.trials - trial); t++) {
                 potential[block * params.trials + trial + t] = total[t];

@@ -7,7 +7,6 @@
 //!
 //! use lib/grid
 //! use lib/problems
-//! use lib/product
 //! use lib/reduce
 //! use lib/seed
 //! slot wide
@@ -51,6 +50,7 @@ fn seed_distance_subgroup(
         return;
     }
     let first_point = problem * params.each;
+    let zero = zero_of(params.d4);
     let first_trial = problem * params.trials;
     let end = first_point + params.each;
     let first = first_point + place.first + lane;
@@ -72,8 +72,7 @@ fn seed_distance_subgroup(
             for (var c = 0u; c < 8u; c++) {
                 let y = subgroupShuffle(loaded, c);
                 for (var i = 0u; i < ITEMS; i++) {
-                    let difference = x[i] - y;
-                    sum[c][i] = add_product(sum[c][i], difference, difference);
+                    sum[c][i] = add_square(sum[c][i], x[i] - y, zero);
                 }
             }
         }
@@ -89,10 +88,10 @@ fn seed_distance_subgroup(
                 }
                 let sum_low = vec4<f32>(sum[0][0], sum[1][0], sum[2][0], sum[3][0]);
                 let sum_high = vec4<f32>(sum[4][0], sum[5][0], sum[6][0], sum[7][0]);
-                var least_low = min(vec4<f32>(before), weight * sum_low);
-                var least_high = min(vec4<f32>(before), weight * sum_high);
-                low += least_low;
-                high += least_high;
+                var least_low = min(vec4<f32>(before), weighted(sum_low, weight, zero));
+                var least_high = min(vec4<f32>(before), weighted(sum_high, weight, zero));
+                low = kept_vec4(low + least_low, zero);
+                high = kept_vec4(high + least_high, zero);
                 for (var t = trial; t < min(trial + 8u, params.trials); t++) {
                     nearest_next[row * params.trials + t] = least_low.x;
                     least_low = vec4<f32>(least_low.yzw, least_high.x);
@@ -108,7 +107,7 @@ fn seed_distance_subgroup(
         }
         // Four sums at a time.
         for (var part = trial; part < min(trial + 8u, params.trials); part += 4u) {
-            let total = reduce_add_vec4(select(high, low, part == trial), lane);
+            let total = reduce_add_vec4(select(high, low, part == trial), lane, zero);
             if (lane < min(4u, params.trials - part)) {
                 potential[block * params.trials + part + lane] = total[lane % 4u];
             }

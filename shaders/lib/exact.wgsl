@@ -38,11 +38,12 @@ fn add_whole(a: Whole, b: Whole) -> Whole {
     return Whole(low, a.high + b.high + select(vec4(0u), vec4(1u), low < a.low));
 }
 
-// (high + low) 2^exponent with 24 bits in each part; 0, or high at least 2^23 in size. By integers alone: compilers take
-// the errors of float sums for nothing.
+// (high 2^24 + low) 2^(exponent - 24), negative or not, with 24 bits in each part; 0, or high at least 2^23. What becomes of such numbers
+// is computed by integers alone, so that adapters agree to the bit.
 struct Number {
-    high: f32,
-    low: f32,
+    negative: bool,
+    high: u32,
+    low: u32,
     exponent: i32,
 }
 
@@ -64,9 +65,8 @@ fn number_of(signed: vec4<u32>) -> Number {
     let behind = 31u - zeros;
     let top = (words.w << zeros) | ((words.z >> 1u) >> behind);
     let next = (words.z << zeros) | ((words.y >> 1u) >> behind);
-    let sign = select(1.0, -1.0, negative);
     let low = ((top & 0xffu) << 16u) | (next >> 16u);
-    return Number(sign * f32(top >> 8u), sign * f32(low) / FINE, exponent - i32(zeros));
+    return Number(negative, top >> 8u, low, exponent - i32(zeros));
 }
 
 fn add_wide(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
@@ -96,8 +96,43 @@ fn number_of_levels(a: vec2<u32>, b: vec2<u32>, c: vec2<u32>, first: u32) -> Num
     return number;
 }
 
-fn quotient(a: Number, b: Number) -> f32 {
-    // Division may be off by 2.5 units; the remainder takes it back, so that adapters agree.
-    let q = a.high / b.high;
-    return ldexp(q + (fma(-q, b.high, a.high) + (a.low - q * b.low)) / b.high, a.exponent - b.exponent);
+// The f32 nearest to bits 2^exponent, or to a little more, of two the even one; 0 below the normal numbers.
+fn nearest_float(negative: bool, bits: u32, more: bool, exponent: i32) -> f32 {
+    let zeros = countLeadingZeros(bits);
+    let biased = exponent + 158 - i32(zeros);
+    if (bits == 0u || biased <= 0) {
+        return 0.0;
+    }
+    let whole = bits << zeros;
+    let mantissa = whole >> 8u;
+    let rest = (whole & 0xffu) | select(0u, 1u, more);
+    let up = rest > 0x80u || (rest == 0x80u && mantissa % 2u == 1u);
+    // Of the mantissa, the leading one is not kept; what it is rounded up to may reach the exponent.
+    let word = (u32(biased) << 23u) + mantissa - 0x800000u + select(0u, 1u, up);
+    return bitcast<f32>(word | select(0u, 0x80000000u, negative));
+}
+
+// As an f32, times 2^by.
+fn float_of(number: Number, by: i32) -> f32 {
+    let bits = (number.high << 8u) | (number.low >> 16u);
+    return nearest_float(number.negative, bits, (number.low & 0xffffu) != 0u, number.exponent - 8 + by);
+}
+
+// a / b as an f32, times 2^by; b is above 0.
+fn quotient_of(a: Number, b: Number, by: i32) -> f32 {
+    var high = a.high;
+    var low = a.low;
+    var bits = 0u;
+    // One bit after the other, as many as an f32 has and two. It begins at 0, which compilers do not see: they need not unroll it.
+    for (var i = a.high >> 24u; i < 26u; i++) {
+        bits <<= 1u;
+        if (high > b.high || (high == b.high && low >= b.low)) {
+            bits |= 1u;
+            high -= b.high + select(0u, 1u, low < b.low);
+            low = (low - b.low) & 0xffffffu;
+        }
+        high = (high << 1u) | (low >> 23u);
+        low = (low << 1u) & 0xffffffu;
+    }
+    return nearest_float(a.negative, bits, (high | low) != 0u, a.exponent - b.exponent - 25 + by);
 }

@@ -11,5 +11,5 @@ fn pcg(input: u32) -> u32 {
 
 // Uniform in [0, 1): 24 bits, so that every value is an f32.
 fn random_unit(seed: u32, step: u32, stream: u32) -> f32 {
-    return f32(random_word(seed, step, stream) >> 8u) / 16777216.0;
+    return f32(random_word(seed, step, stream) >> 8u) * 0x1p-24;
 }

@@ -1,3 +1,4 @@
+//! use lib/strict
 // Exclusive prefix sums over a workgroup of WG invocations (a power of two).
 // Every invocation must call; each gets the sum of the values of the lanes before it, in lane order.
 // In two levels, not in log2(WG): see lib/reduce.
@@ -32,7 +33,7 @@ fn scan_exclusive_u32(value: u32, lane: u32) -> u32 {
     return exclusive;
 }
 
-fn scan_exclusive_f32(value: f32, lane: u32) -> f32 {
+fn scan_exclusive_f32(value: f32, lane: u32, zero: u32) -> f32 {
     scan_f32[lane] = value;
     workgroupBarrier();
     let first = lane * STRETCH;
@@ -41,16 +42,16 @@ fn scan_exclusive_f32(value: f32, lane: u32) -> f32 {
         for (var i = first; i < min(first + STRETCH, WG); i++) {
             let own = scan_f32[i];
             scan_f32[i] = sum;
-            sum += own;
+            sum = kept(sum + own, zero);
         }
         scan_f32_of[lane] = sum;
     }
     workgroupBarrier();
     var before = 0.0;
     for (var i = 0u; i < lane / STRETCH; i++) {
-        before += scan_f32_of[i];
+        before = kept(before + scan_f32_of[i], zero);
     }
-    let exclusive = before + scan_f32[lane];
+    let exclusive = kept(before + scan_f32[lane], zero);
     workgroupBarrier();
     return exclusive;
 }

@@ -95,8 +95,8 @@ params! {
         d4: u32,
         columns: u32,
         spherical: u32,
-        step: f32,
-        weight_step: f32,
+        exponent: i32,
+        weight_exponent: i32,
     }
 }
 
@@ -166,6 +166,11 @@ impl Scales {
 /// one for what is larger by a power of two.
 pub(super) fn power_below(size: f64) -> f64 {
     f64::from_bits(size.to_bits() & !((1 << 52) - 1))
+}
+
+/// The exponent of a power of two.
+fn exponent(power: f32) -> i32 {
+    f64::from(power).log2() as i32
 }
 
 /// The least power of two that is at least `size`, which is above 0.
@@ -428,6 +433,7 @@ impl Centroid {
     ) -> Result<Bound> {
         let k = means.counts.rows();
         let fine = 1.0 / MOST_STEPS;
+        let weight_exponent = scales.weights.map_or(0, |weights| exponent(fine / weights));
         self.mean.bind(
             gpu,
             &[
@@ -443,8 +449,8 @@ impl Centroid {
                 d4: to_u32(d.div_ceil(4), "the dimension")?,
                 columns: to_u32(Self::columns(d, scales), "the dimension")?,
                 spherical: u32::from(spherical),
-                step: fine / scales.points,
-                weight_step: fine / scales.weights.unwrap_or(1.0),
+                exponent: exponent(fine / scales.points) - weight_exponent,
+                weight_exponent,
             },
             Work { bytes: 4 * k * (6 * d + 3), ops: 4 * k * d },
         )

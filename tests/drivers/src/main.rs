@@ -1,5 +1,6 @@
 //! `make drivers`: every kernel through the compilers of GPUs that are not there, and verified on drivers that tests do not have.
 
+mod answers;
 mod child;
 mod compile;
 mod device;
@@ -60,6 +61,13 @@ enum What {
         #[command(flatten)]
         cases: verify::Wanted,
     },
+    /// Cluster random problems on every driver that runs what it compiles, with subgroups and without, and compare the results' bytes
+    Answers {
+        /// Drivers; all that run if none is given
+        families: Vec<String>,
+        #[command(flatten)]
+        wanted: answers::Wanted,
+    },
     /// What a machine that is not here should take, by the committed tables: predictions
     Model {
         /// Machines of benches/model/machines.json; all if none is given
@@ -100,6 +108,12 @@ enum What {
         wanted: compile::Wanted,
     },
     #[command(hide = true)]
+    ChildAnswers {
+        from: usize,
+        #[command(flatten)]
+        wanted: answers::Wanted,
+    },
+    #[command(hide = true)]
     ChildVerify {
         from: usize,
         #[command(flatten)]
@@ -129,7 +143,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let verified = verify(folder, &run, &every)?;
             println!("without subgroups:");
             let verified = verified & verify(folder, &run, &verify::Wanted { no_subgroups: true, ..every })?;
-            Ok(compiled & verified & tint(folder, &[])?)
+            let alike = answers(folder, &run, &answers::Wanted { problems: 200, no_subgroups: false })?;
+            Ok(compiled & verified & alike & tint(folder, &[])?)
         }
         What::Quick => {
             let (amd, all) = (family::named("navi31")?, compile::Wanted::default());
@@ -138,7 +153,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let matrices = verify(folder, &[family::named("lavapipe")?], &matrices)?;
             let tenth = verify::Wanted { share: 10, ..Default::default() };
             let tenth = verify(folder, &[family::named("swiftshader")?], &tenth)?;
-            Ok(compiled & matrices & tenth & tint(folder, &[])?)
+            let two = chosen(&["system", "swiftshader"].map(str::to_owned))?;
+            let alike = answers(folder, &two, &answers::Wanted { problems: 36, no_subgroups: false })?;
+            Ok(compiled & matrices & tenth & alike & tint(folder, &[])?)
         }
         What::Compile { families, wanted, write } => {
             let chosen = if families.is_empty() { compilers() } else { chosen(families)? };
@@ -157,6 +174,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
             read_shaders(cases.shaders.as_deref())?;
             verify(folder, &families, cases)
         }
+        What::Answers { families, wanted } => {
+            let run: Vec<&Family> = FAMILIES.iter().filter(|family| family.runs).collect();
+            answers(folder, &if families.is_empty() { run } else { chosen(families)? }, wanted)
+        }
+        What::ChildAnswers { from, wanted } => answers::serve(*from, wanted).map(|()| true),
         What::Tint { wanted } => {
             read_shaders(wanted.shaders.as_deref())?;
             tint(folder, &wanted.only)
@@ -251,6 +273,35 @@ fn compile(
             println!("  there is no committed table");
         }
         println!();
+    }
+    Ok(holds)
+}
+
+/// Whether all drivers give the same answers, with subgroups and without.
+fn answers(folder: &Path, families: &[&Family], wanted: &answers::Wanted) -> Result<bool> {
+    let mut all = Vec::new();
+    for family in families {
+        for no_subgroups in [false, true] {
+            if wanted.no_subgroups && !no_subgroups {
+                continue;
+            }
+            let name = format!("{}{}", family.name, if no_subgroups { " without subgroups" } else { "" });
+            let own = answers::Wanted { no_subgroups, ..*wanted };
+            all.push((name, answers::of(family, folder, &own)?));
+        }
+    }
+    let Some((first, expected)) = all.first() else { bail!("no driver is given") };
+    let mut holds = true;
+    for (name, own) in &all {
+        let same = own.iter().zip(expected).filter(|(own, other)| own.is_some() && own == other).count();
+        println!("{name}: {same} of {} fits as on {first}", expected.len());
+        for (at, (own, other)) in own.iter().zip(expected).enumerate() {
+            if own.is_none() || own != other {
+                let known = own.as_ref().or(other.as_ref()).map_or_else(|| at.to_string(), |of| of.name.clone());
+                println!("  {}: {known}", if own.is_none() { "no answer" } else { "other bytes" });
+                holds = false;
+            }
+        }
     }
     Ok(holds)
 }
