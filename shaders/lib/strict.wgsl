@@ -36,10 +36,12 @@ fn strict_total(x: vec4<f32>, zero: u32) -> f32 {
     return kept(pairs.x + pairs.y, zero);
 }
 
-const LEAST_WAY: vec4<f32> = vec4<f32>(0x1p-50);
+// 2^-100, as bits.
+const LEAST_SQUARE: u32 = 0x0d800000u;
 
-// sum + |way|^2, where what is shorter than 2^-50 is 0.
+// sum + |way|^2, without squares below 2^-100: what decides that is not known to compilers, and keeps the squares as `kept` does.
 fn add_square(sum: f32, way: vec4<f32>, zero: u32) -> f32 {
-    let long = select(way, vec4<f32>(), abs(way) < LEAST_WAY);
-    return kept(sum + strict_total(kept_vec4(long * long, zero), zero), zero);
+    let squares = bitcast<vec4<i32>>(way * way);
+    let counted = squares >= vec4(i32(LEAST_SQUARE | zero));
+    return kept(sum + strict_total(bitcast<vec4<f32>>(select(vec4<i32>(), squares, counted)), zero), zero);
 }

@@ -1,8 +1,7 @@
 //! A clustering on several adapters: each has a run of neighbouring points, and the loop over them. Their sums are added
 //! up on the host; the first adapter makes the means of them, and all others take its centroids.
 //!
-//! Sums are exact, so the result is that of the first adapter alone, to the bit, wherever all of them rank centroids
-//! alike: the same adapter in the same variant does; another may tell two almost equal distances apart otherwise.
+//! Sums and labels are exact, so the result is that of any of them alone, to the bit.
 
 use super::centroid::{add_step, read_step};
 use super::frame::Transform;

@@ -48,8 +48,7 @@ impl KMeans {
     }
 
     /// As [`KMeans::fit_weighted`], on several adapters (or several devices of one): each has an equal share of the points,
-    /// and [`KMeans::memory`] is that of each. The result is that of the first alone, to the bit, if they all are of one
-    /// model; otherwise points that lie almost as near to another centroid may go there.
+    /// and [`KMeans::memory`] is that of each. The result is that of any of them alone, to the bit.
     ///
     /// # Errors
     /// Those of [`KMeans::fit_weighted`]; [`Error::Input`] for no adapter.

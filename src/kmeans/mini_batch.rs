@@ -277,7 +277,7 @@ impl MiniBatchKMeans {
         Self { base: self.base.n_init(n_init), ..self }
     }
 
-    /// Sets the seed of every random choice; one seed gives the same result in every run on one adapter.
+    /// Sets the seed of every random choice; one seed gives the same result, to the bit, in every run on every adapter.
     pub fn seed(self, seed: u64) -> Self {
         Self { base: self.base.seed(seed), ..self }
     }
