@@ -11,3 +11,8 @@ fn tile_of(group: vec3<u32>, groups: vec3<u32>, n: u32, per: u32) -> vec2<u32> {
     let tiles = max(1u, (n + per - 1u) / per);
     return vec2<u32>(number / tiles, number % tiles);
 }
+
+// Where a part of a whole begins and where it ends, one of `parts` that differ by one at most; more parts than there is are empty.
+fn part_of(count: u32, part: u32, parts: u32) -> vec2<u32> {
+    return vec2<u32>(count * part / parts, count * (part + 1u) / parts);
+}

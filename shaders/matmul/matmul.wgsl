@@ -1,8 +1,9 @@
 //! matmul: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], for many columns
 //! One workgroup = BM rows times BN columns; each invocation keeps TM x TN sums in registers.
-//! Tiles of BM rows and BN columns, 16 GRANULES deep, are decoded into workgroup memory and used by all.
+//! Tiles of BM rows and BN columns, 16 GRANULES deep, are decoded into workgroup memory and used by all. Where there are few, SPLITS
+//! workgroups share the pairs of each, and split_sum adds up what they leave: y[row, split, column].
 //!
-//! Contract: f32; products are added four at a time, in order.
+//! Contract: f32; products are added four at a time, in order, those of a split by themselves.
 //! Oracle: src/oracle/matmul.rs    Needs: no optional feature
 //!
 //! use lib/bias
@@ -22,7 +23,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<Wide>;                   // [columns, pairs*16] as a plane
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                 // [biases]
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;              // [rows, n]
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;              // [rows, SPLITS, n]
 
 const WG: u32 = 64u;
 const TM: u32 = 4u;
@@ -34,6 +35,8 @@ const BM: u32 = DOWN * TM;
 const BN: u32 = ACROSS * TN;
 const ROWS_PER_GROUP: u32 = BM;
 const COLUMNS_PER_GROUP: u32 = BN;
+const SPLITS: u32 = 1u;             // workgroups that share the pairs of a tile; split_sum adds their sums
+const GROUPS_PER_TILE: u32 = SPLITS;
 const DEPTH: u32 = 4u * GRANULES;
 const WEIGHT_TURNS: u32 = (BM * GRANULES + WG - 1u) / WG;
 
@@ -49,12 +52,14 @@ fn matmul(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = tile_of(group, groups, params.n, COLUMNS_PER_GROUP);
-    let first = tile.x * ROWS_PER_GROUP;
+    let first = tile.x / GROUPS_PER_TILE * ROWS_PER_GROUP;
+    let split = tile.x % GROUPS_PER_TILE;
+    let share = part_of(params.pairs, split, SPLITS) * 4u;
     let column = tile.y * COLUMNS_PER_GROUP;
     let row_lane = lane / ACROSS;
     let column_lane = lane % ACROSS;
     var sums: array<array<f32, TN>, TM>;
-    for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+    for (var step = share.x; step < share.y; step += GRANULES) {
         // As many turns for all lanes, which compilers unroll: decoding is long, and a second copy of it would never run.
         for (var turn = 0u; turn < WEIGHT_TURNS; turn++) {
             let at = turn * WG + lane;
@@ -96,11 +101,11 @@ fn matmul(
     for (var i = 0u; i < TM; i++) {
         let row = first + row_lane + i * DOWN;
         if (row < params.rows) {
-            let of_row = bias_of(row);
+            let of_row = select(-0.0, bias_of(row), split == 0u);
             for (var j = 0u; j < TN; j++) {
                 let at = column + column_lane + j * ACROSS;
                 if (at < params.n) {
-                    y[row * params.n + at] = sums[i][j] + of_row;
+                    y[(row * SPLITS + split) * params.n + at] = sums[i][j] + of_row;
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! matmul_integer: y[row, column] = sum_k weight[row, k] x[column, k] + bias[row], x as int8 with a scale for 32
 //! One workgroup = BM rows times BN columns; each invocation keeps TM x TN sums in registers.
-//! Tiles of codes, 16 GRANULES deep, lie in workgroup memory with their scales and are used by all.
+//! Tiles of codes, 16 GRANULES deep, lie in workgroup memory with their scales and are used by all. SPLITS as in matmul.
 //!
-//! Contract: exact integer products of 16 codes; their scaled sums are f32, added in order.
+//! Contract: exact integer products of 16 codes; their scaled sums are f32, added in order, those of a split by themselves.
 //! Oracle: src/oracle/matmul_integer.rs    Needs: no optional feature
 //!
 //! use lib/bias
@@ -22,7 +22,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<Wide>;                   // [columns, pairs*4] int8, as a plane
 @group(0) @binding(2) var<storage, read> x_scales: array<Wide>;            // [columns, pairs] two scales, four sums
 @group(0) @binding(3) var<storage, read> bias: array<f32>;                 // [biases]
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;              // [rows, n]
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;              // [rows, SPLITS, n]
 
 const WG: u32 = 64u;
 const TM: u32 = 4u;
@@ -34,6 +34,8 @@ const BM: u32 = DOWN * TM;
 const BN: u32 = ACROSS * TN;
 const ROWS_PER_GROUP: u32 = BM;
 const COLUMNS_PER_GROUP: u32 = BN;
+const SPLITS: u32 = 1u;             // workgroups that share the pairs of a tile; split_sum adds their sums
+const GROUPS_PER_TILE: u32 = SPLITS;
 const WEIGHT_TURNS: u32 = BM * GRANULES / WG;      // no remainder
 
 // A granule of each row, and of each column. Two more than needed, so that stores of neighbouring granules go to different
@@ -55,12 +57,14 @@ fn matmul_integer(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let tile = tile_of(group, groups, params.n, COLUMNS_PER_GROUP);
-    let first = tile.x * ROWS_PER_GROUP;
+    let first = tile.x / GROUPS_PER_TILE * ROWS_PER_GROUP;
+    let split = tile.x % GROUPS_PER_TILE;
+    let share = part_of(params.pairs, split, SPLITS) * 4u;
     let column = tile.y * COLUMNS_PER_GROUP;
     let row_lane = lane / ACROSS;
     let column_lane = lane % ACROSS;
     var sums: array<array<f32, TN>, TM>;
-    for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+    for (var step = share.x; step < share.y; step += GRANULES) {
         // As many turns for all lanes, which compilers unroll, without a second copy that would never run.
         for (var turn = 0u; turn < WEIGHT_TURNS; turn++) {
             let at = turn * WG + lane;
@@ -104,11 +108,11 @@ fn matmul_integer(
     for (var i = 0u; i < TM; i++) {
         let row = first + row_lane + i * DOWN;
         if (row < params.rows) {
-            let of_row = bias_of(row);
+            let of_row = select(-0.0, bias_of(row), split == 0u);
             for (var j = 0u; j < TN; j++) {
                 let at = column + column_lane + j * ACROSS;
                 if (at < params.n) {
-                    y[row * params.n + at] = sums[i][j] + of_row;
+                    y[(row * SPLITS + split) * params.n + at] = sums[i][j] + of_row;
                 }
             }
         }

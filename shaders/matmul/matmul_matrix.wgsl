@@ -2,6 +2,7 @@
 //! One workgroup = BM rows times BN columns; each subgroup keeps TM x TN matrices of sums.
 //! Tiles of weights and x, 16 GRANULES deep, are divided by the scales of their rows and columns, which are powers of
 //! two, rounded to f16 and shared in workgroup memory. No size of subgroup is assumed: STRIPS of rows are dealt out.
+//! SPLITS as in matmul.
 //!
 //! Contract: operands are rounded to f16, next to the largest of their row or column; their products are summed in f32.
 //! Oracle: src/oracle/matmul_matrix.rs    Needs: shader_f16
@@ -26,7 +27,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> row_scales: array<f32>;           // [rows]
 @group(0) @binding(3) var<storage, read> column_scales: array<f32>;        // [columns]
 @group(0) @binding(4) var<storage, read> bias: array<f32>;                 // [biases]
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;              // [rows, n]
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;              // [rows, SPLITS, n]
 
 const WG: u32 = 128u;
 const TM: u32 = 2u;
@@ -37,6 +38,8 @@ const BM: u32 = STRIPS * TM * SIDE;
 const BN: u32 = TN * SIDE;
 const ROWS_PER_GROUP: u32 = BM;
 const COLUMNS_PER_GROUP: u32 = BN;
+const SPLITS: u32 = 1u;             // workgroups that share the pairs of a tile; split_sum adds their sums
+const GROUPS_PER_TILE: u32 = SPLITS;
 // More than needed, so that neighbouring rows lie in different banks; a multiple of the 16 bytes that matrices ask for.
 const DEPTH: u32 = 16u * GRANULES + 8u;
 const FOURS: u32 = DEPTH / 4u;
@@ -83,7 +86,9 @@ fn matmul_matrix(
     @builtin(num_subgroups) subgroups: u32,
 ) {
     let tile = tile_of(group, groups, params.n, COLUMNS_PER_GROUP);
-    let first = tile.x * ROWS_PER_GROUP;
+    let first = tile.x / GROUPS_PER_TILE * ROWS_PER_GROUP;
+    let split = tile.x % GROUPS_PER_TILE;
+    let share = part_of(params.pairs, split, SPLITS) * 4u;
     let column = tile.y * COLUMNS_PER_GROUP;
     for (var strips = 0u; strips < STRIPS; strips += subgroups) {
         // Matrices belong to whole subgroups, so one without a strip computes the last one again.
@@ -100,7 +105,7 @@ fn matmul_matrix(
                 sums[i][j] = zeros;
             }
         }
-        for (var step = 0u; step < params.pairs * 4u; step += GRANULES) {
+        for (var step = share.x; step < share.y; step += GRANULES) {
             for (var at = lane; at < BM * GRANULES; at += WG) {
                 let g = step % 4u + at % GRANULES;
                 let row = min(first + at / GRANULES, params.rows - 1u);
@@ -155,10 +160,10 @@ fn matmul_matrix(
                 let of_column = column + stored % TN * SIDE + at % SIDE;
                 if (row < params.rows && of_column < params.n) {
                     var sum = unscaled(sums_tile[at], row_scales[row], column_scales[of_column]);
-                    if (params.biases > 0u) {
+                    if (params.biases > 0u && split == 0u) {
                         sum += bias[params.first_row + row];
                     }
-                    y[row * params.n + of_column] = sum;
+                    y[(row * SPLITS + split) * params.n + of_column] = sum;
                 }
             }
             workgroupBarrier();

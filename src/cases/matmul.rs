@@ -27,7 +27,7 @@ fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
     filled(["Q4_0", "F32"], bytes).map(|product| Box::new(product) as Box<dyn Case>).collect()
 }
 
-/// Every format once; sizes around the tiles, columns on both sides of the padding, outliers.
+/// Every format once; sizes around the tiles and splits, columns on both sides of the padding, outliers.
 pub(super) fn shapes<'a>(formats: impl IntoIterator<Item = &'a Format>) -> impl Iterator<Item = Product> {
     let names: Vec<&str> = formats.into_iter().map(|format| format.name).collect();
     let mut cases: Vec<_> = names.into_iter().map(|name| (name, 33, 768, 11, 1.0)).collect();
@@ -37,7 +37,16 @@ pub(super) fn shapes<'a>(formats: impl IntoIterator<Item = &'a Format>) -> impl 
         ("Q8_0", 16, 1056, 33, 1e6),
         ("Q4_K", 130, 256, 129, 1.0),
     ]);
-    cases.into_iter().map(|(name, rows, cols, n, size)| Product::new(name, rows, cols, n, size))
+    let new = |(name, rows, cols, n, size)| Product::new(name, rows, cols, n, size);
+    // Pairs of weights around the splits: one, fewer than splits, not as many in each.
+    let split = [
+        ("Q4_0", 5, 32, 9, 1.0),
+        ("Q8_0", 129, 192, 67, 1.0),
+        ("Q4_0", 64, 320, 12, 1e6),
+        ("Q4_K", 70, 1280, 33, 1.0),
+    ];
+    let split = split.into_iter().map(new).map(|product| Product { split: true, ..product });
+    cases.into_iter().map(new).chain(split)
 }
 
 /// As many operations as bytes allow: a square matrix that would take them in F32, and columns by its side.

@@ -49,6 +49,14 @@ impl Case for Half {
         Some(self.0.weights.format.decoder)
     }
 
+    fn taken(&self, gpu: &Context, variants: &[Spec]) -> Result<Spec> {
+        self.0.taken(gpu, variants, Path::Half)
+    }
+
+    fn suits(&self, spec: &Spec) -> bool {
+        self.0.suits(spec)
+    }
+
     fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
         let (weights, x, bias, y) = self.0.on_device(gpu)?;
         let cols = self.0.x.cols;
@@ -62,8 +70,8 @@ impl Case for Half {
         let with = Scaled { x: &plane, column_scales: &column_scales, row_scales: &row_scales };
         let bound = MatmulMatrix::load(gpu, spec)?.bind(gpu, &on, &with)?;
         let mut others = weights.into_buffers();
-        others.extend([bias, plane, column_scales, row_scales]);
-        Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
+        others.extend([bias, plane, column_scales, row_scales].into_iter().chain(bound.sums));
+        Ok(Prepared { passes: bound.all, outputs: vec![("y", y)], others, before: Vec::new() })
     }
 
     fn rows(&self) -> usize {

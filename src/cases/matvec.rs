@@ -6,9 +6,10 @@ use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
 use crate::format::{ALL, DECODERS, Format};
 use crate::gpu::dispatch::Class;
-use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::gpu::{Buffer, Context, OpKind, Spec, tune};
 use crate::matmul::matmul::Matmul;
 use crate::matmul::matvec::{Matvec, VARIANTS};
+use crate::matmul::split_sum::{Passes, paying, splits};
 use crate::matmul::{self, Activations, Operands, Path, Weights};
 use crate::oracle::matvec::{bound, product};
 
@@ -63,6 +64,8 @@ pub(super) struct Product {
     pub(super) weights: Quantized,
     pub(super) x: Column,
     pub(super) bias: Vec<f32>,
+    /// Whether only variants that split it are asked.
+    pub(super) split: bool,
 }
 
 impl Product {
@@ -75,13 +78,27 @@ impl Product {
             weights: Quantized::new(format(name), rows, cols, &mut random),
             x,
             bias: if rows % 2 == 1 { random.floats(rows) } else { Vec::new() },
+            split: false,
         }
+    }
+
+    /// The variant that users get on this path: of those that are worth it.
+    pub(super) fn taken(&self, gpu: &Context, variants: &[Spec], path: Path) -> Result<Spec> {
+        tune::taken(gpu, &paying(variants, self.shape())?, &self.class(path)).copied()
+    }
+
+    /// Whether `spec` is asked.
+    pub(super) fn suits(&self, spec: &Spec) -> bool {
+        !self.split || splits(spec) > 1
+    }
+
+    fn shape(&self) -> [u64; 3] {
+        [self.weights.rows, self.weights.cols, self.x.n].map(|size| size as u64)
     }
 
     /// What the choice of a variant on this path depends on.
     pub(super) fn class(&self, path: Path) -> Class {
-        let weights = &self.weights;
-        matmul::class(path, weights.format, [weights.rows as u64, weights.cols as u64, self.x.n as u64])
+        matmul::class(path, self.weights.format, self.shape())
     }
 
     pub(super) fn label(&self) -> String {
@@ -133,6 +150,14 @@ impl Case for Product {
         Some(self.weights.format.decoder)
     }
 
+    fn taken(&self, gpu: &Context, variants: &[Spec]) -> Result<Spec> {
+        self.taken(gpu, variants, Path::Float)
+    }
+
+    fn suits(&self, spec: &Spec) -> bool {
+        self.suits(spec)
+    }
+
     fn turn(&self) -> Option<usize> {
         // The variant with a workgroup for each row.
         (self.weights.rows == FOLDED).then_some(1)
@@ -142,14 +167,14 @@ impl Case for Product {
         let (weights, x, bias, y) = self.on_device(gpu)?;
         let plane = Buffer::from_slice(gpu, "x", x.padded(), &self.x.float_plane())?;
         let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
-        let bound = if spec.file == "matmul/matvec" {
-            Matvec::load(gpu, spec)?.bind(gpu, &on, &plane)?
+        let bound: Passes = if spec.file == "matmul/matvec" {
+            Matvec::load(gpu, spec)?.bind(gpu, &on, &plane)?.into()
         } else {
             Matmul::load(gpu, spec)?.bind(gpu, &on, &plane)?
         };
         let mut others = weights.into_buffers();
-        others.extend([bias, plane]);
-        Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
+        others.extend([bias, plane].into_iter().chain(bound.sums));
+        Ok(Prepared { passes: bound.all, outputs: vec![("y", y)], others, before: Vec::new() })
     }
 
     fn rows(&self) -> usize {

@@ -8,6 +8,7 @@ use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
 use crate::matmul::matmul_integer::MatmulInteger;
 use crate::matmul::matvec_integer::{MatvecInteger, VARIANTS};
+use crate::matmul::split_sum::Passes;
 use crate::matmul::{Operands, Path};
 use crate::oracle::matvec_integer::rounded;
 
@@ -47,6 +48,14 @@ impl Case for Rounded {
         Some(self.0.weights.format.decoder)
     }
 
+    fn taken(&self, gpu: &Context, variants: &[Spec]) -> Result<Spec> {
+        self.0.taken(gpu, variants, Path::Integer)
+    }
+
+    fn suits(&self, spec: &Spec) -> bool {
+        self.0.suits(spec)
+    }
+
     fn turn(&self) -> Option<usize> {
         self.0.turn()
     }
@@ -57,14 +66,14 @@ impl Case for Rounded {
         let codes = Buffer::from_slice(gpu, "x", x.padded(), &codes)?;
         let scales = Buffer::from_slice(gpu, "x_scales", x.padded(), &scales)?;
         let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
-        let bound = if spec.file == "matmul/matvec_integer" {
-            MatvecInteger::load(gpu, spec)?.bind(gpu, &on, (&codes, &scales))?
+        let bound: Passes = if spec.file == "matmul/matvec_integer" {
+            MatvecInteger::load(gpu, spec)?.bind(gpu, &on, (&codes, &scales))?.into()
         } else {
             MatmulInteger::load(gpu, spec)?.bind(gpu, &on, (&codes, &scales))?
         };
         let mut others = weights.into_buffers();
-        others.extend([bias, codes, scales]);
-        Ok(Prepared { passes: vec![bound], outputs: vec![("y", y)], others, before: Vec::new() })
+        others.extend([bias, codes, scales].into_iter().chain(bound.sums));
+        Ok(Prepared { passes: bound.all, outputs: vec![("y", y)], others, before: Vec::new() })
     }
 
     fn rows(&self) -> usize {

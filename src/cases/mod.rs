@@ -40,6 +40,7 @@ pub mod rotate;
 pub mod row_scale;
 pub mod seed;
 pub mod softmax;
+pub mod split_sum;
 pub mod transform;
 pub mod write;
 
@@ -132,6 +133,7 @@ pub const REGISTRY: &[Entry] = &[
     matmul::ENTRY,
     matmul_integer::ENTRY,
     row_scale::ENTRY,
+    split_sum::ENTRY,
     matmul_matrix::ENTRY,
     dense::ENTRY,
     dense_integer::ENTRY,

@@ -222,6 +222,7 @@ impl<P: Params> Kernel<P> {
             let columns = self.compiled.reflection.elements(&["n".to_owned()], &bytes);
             columns.div_ceil(per.into()).max(1)
         });
+        let tiles = tiles * u64::from(self.compiled.reflection.groups_per_tile.unwrap_or(1));
         for (first, count) in self.windows(gpu, rows, &given, work) {
             if let Some(at) = rows_at {
                 bytes[at..at + 4].copy_from_slice(&super::to_u32(count, "rows")?.to_le_bytes());

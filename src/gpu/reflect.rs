@@ -9,6 +9,7 @@
 //! - `override ROWS_PER_GROUP: u32`: how many rows one workgroup covers. Without it the kernel is one workgroup.
 //! - `const COLUMNS_PER_GROUP: u32`, likewise: how many of the parameter `n` it covers; then there is a workgroup for each pair of rows
 //!   and columns, which it finds by `tile_of` (lib/grid). Without it, it covers all.
+//! - `const GROUPS_PER_TILE: u32`: how many workgroups share that pair; `tile_of` counts them as rows of tiles that follow each other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -92,6 +93,8 @@ pub struct Reflection {
     pub rows_per_group: Option<u32>,
     /// Columns (of the parameter `n`) that one workgroup covers, if it does not cover all.
     pub columns_per_group: Option<u32>,
+    /// Workgroups that share these rows and columns, if it is not one.
+    pub groups_per_tile: Option<u32>,
     /// The optional features it needs.
     pub needs: Needs,
     /// Workgroup memory, in bytes.
@@ -155,6 +158,7 @@ impl Reflection {
         };
         let (rows_per_group, columns_per_group) =
             (per_group("ROWS_PER_GROUP")?, per_group("COLUMNS_PER_GROUP")?);
+        let groups_per_tile = per_group("GROUPS_PER_TILE")?;
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).map_err(|e| fault(e.to_string()))?;
 
@@ -163,6 +167,7 @@ impl Reflection {
             workgroup: entry.workgroup_size,
             rows_per_group,
             columns_per_group,
+            groups_per_tile,
             needs: Needs::default(),
             workgroup_bytes: 0,
             bindings: Vec::new(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::activation::Activations;
 use super::known::Known;
+use super::split_sum::{Passes, paying};
 use super::weights::Weights;
 use super::{Path, matmul, matmul_integer, matmul_matrix, matvec, matvec_integer};
 
@@ -30,7 +31,7 @@ pub struct Operands<'a> {
 }
 
 /// Binds the product as `spec`, a variant of any of the kernels, with the decoder in its slot.
-pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
+pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Passes> {
     let (rows, cols) = (on.weights.rows, on.weights.cols);
     if on.x.cols != cols {
         return Err(Error::Shape(format!(
@@ -39,9 +40,9 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
         )));
     }
     match spec.file {
-        "matmul/matvec_integer" => {
-            matvec_integer::MatvecInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)
-        }
+        "matmul/matvec_integer" => matvec_integer::MatvecInteger::load(gpu, spec)?
+            .bind(gpu, on, on.x.integer(gpu)?)
+            .map(Passes::from),
         "matmul/matmul_integer" => {
             matmul_integer::MatmulInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)
         }
@@ -50,14 +51,17 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Bound> {
             let with = matmul_matrix::Scaled { x, column_scales, row_scales: on.weights.scales(gpu)? };
             matmul_matrix::MatmulMatrix::load(gpu, spec)?.bind(gpu, on, &with)
         }
-        "matmul/matvec" => matvec::Matvec::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?),
+        "matmul/matvec" => matvec::Matvec::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?).map(Passes::from),
         _ => matmul::Matmul::load(gpu, spec)?.bind(gpu, on, on.x.float(gpu)?),
     }
 }
 
-/// Every variant for `n` columns of x and weights of this format on this path, with the decoder in its slot.
-pub fn variants(gpu: &Context, format: &Format, n: u64, path: Path) -> Vec<Spec> {
-    let many = n > MATVEC_COLUMNS;
+/// Every variant for `[m, k]` weights of this format and `n` columns of x on this path, with the decoder in its slot.
+///
+/// # Errors
+/// [`Error::Shader`] for one that does not assemble.
+pub fn variants(gpu: &Context, format: &Format, shape: [u64; 3], path: Path) -> Result<Vec<Spec>> {
+    let many = shape[2] > MATVEC_COLUMNS;
     let mut list: Vec<&Spec> = Vec::new();
     if matches!(path, Path::Auto | Path::Float) {
         list.extend(if many { matmul::VARIANTS } else { matvec::VARIANTS });
@@ -73,11 +77,16 @@ pub fn variants(gpu: &Context, format: &Format, n: u64, path: Path) -> Vec<Spec>
     if matrices && (path == Path::Half || (path == Path::Auto && many)) {
         list.extend(matmul_matrix::VARIANTS);
     }
-    list.iter().map(|spec| spec.slot("format", format.decoder)).collect()
+    let list: Vec<Spec> = list.iter().map(|spec| spec.slot("format", format.decoder)).collect();
+    paying(&list, shape)
 }
 
 /// Up to so many columns, weights are multiplied as they are read; above, in tiles.
 const MATVEC_COLUMNS: u64 = 8;
+
+/// Products of fewer tiles of this side do not fill a large device with larger ones.
+const FEW_TILES: u64 = 1024;
+const TILE: u64 = 32;
 
 /// Bytes of weights on which variants are tried: more than caches hold, few enough for every adapter.
 const TRIAL_BYTES: u64 = 96 << 20;
@@ -91,7 +100,9 @@ fn columns(n: u64) -> u64 {
 /// What the choice of a variant for `[m, k]` weights and `n` columns depends on.
 pub fn class(path: Path, format: &Format, [m, k, n]: [u64; 3]) -> Class {
     let sizes = [("m", m.next_power_of_two()), ("k", k.next_power_of_two()), ("n", columns(n))];
-    Class::new(&sizes).of(format!("{path:?}")).of(format.name)
+    let class = Class::new(&sizes).of(format!("{path:?}")).of(format.name);
+    let few = n > MATVEC_COLUMNS && m.div_ceil(TILE) * n.div_ceil(TILE) < FEW_TILES;
+    if few { class.of("few tiles") } else { class }
 }
 
 /// The variant on this path for `[m, k]` weights of this format and `n` columns of x on this adapter; they are measured, if at
@@ -101,7 +112,7 @@ pub fn class(path: Path, format: &Format, [m, k, n]: [u64; 3]) -> Class {
 /// [`Error::Input`] for the integer path of a format that has none, or on an adapter whose integer dot product is wrong;
 /// for the half path on an adapter without cooperative matrices.
 pub fn tuned(gpu: &Context, format: &'static Format, [m, k, n]: [u64; 3], path: Path) -> Result<Spec> {
-    let list = variants(gpu, format, n, path);
+    let list = variants(gpu, format, [m, k, n], path)?;
     if list.is_empty() {
         let (name, adapter) = (format.name, &gpu.adapter.name);
         return Err(Error::Unsupported(if path == Path::Half {
@@ -154,9 +165,10 @@ impl Trial {
     fn attempt(&mut self, gpu: &Context, spec: &Spec) -> Result<tune::Score> {
         let on = Operands { weights: &self.weights, x: &self.x, bias: &self.bias, y: &self.y };
         let bound = bind(gpu, spec, &on)?;
+        let passes: Vec<&Bound> = bound.all.iter().collect();
         let sample = self.known.sample().clone();
         let expected = self.known.expected(spec);
         let answer = Answer { name: "y", buffer: &self.y, sample: Some(&sample), expected };
-        tune::trial(gpu, spec, &[&bound], &[answer], &[&bound], Duration::from_millis(20))
+        tune::trial(gpu, spec, &passes, &[answer], &passes, Duration::from_millis(20))
     }
 }

@@ -66,9 +66,9 @@ impl Known {
         &self.sample
     }
 
-    /// The same with those rows compared at which `pass` can go wrong too.
-    pub fn around(self, pass: &Bound) -> Self {
-        Self { sample: Sample::of(self.rows as usize, [pass]), answers: BTreeMap::new(), ..self }
+    /// The same with those rows compared at which `passes` can go wrong too.
+    pub fn around(self, passes: &[Bound]) -> Self {
+        Self { sample: Sample::of(self.rows as usize, passes), answers: BTreeMap::new(), ..self }
     }
 
     /// The weights, uploaded.

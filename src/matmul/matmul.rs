@@ -2,8 +2,9 @@
 
 use super::Operands;
 use super::matvec::{MatvecParams, work};
+use super::split_sum::{Passes, around};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec};
+use crate::gpu::{Buffer, Context, Kernel, Spec};
 
 const TILED: Spec = Spec::new("matmul/matmul").slot("wide", "lib/wide32");
 const SUBGROUP: Spec = Spec::new("matmul/matmul_subgroup").slot("wide", "lib/wide32");
@@ -11,7 +12,11 @@ const SUBGROUP_64: Spec = Spec::new("matmul/matmul_subgroup").slot("wide", "lib/
 
 /// Interchangeable implementations; the first runs on every adapter.
 pub const VARIANTS: &[Spec] = &[
+    // 32 rows x 32 columns.
     TILED,
+    // The same tiles, where they are few.
+    TILED.consts(&[("SPLITS", 4)]),
+    TILED.consts(&[("SPLITS", 16)]),
     // 64 rows x 64 columns.
     TILED.consts(&[("WG", 256), ("ACROSS", 16)]),
     // 128 x 128.
@@ -32,9 +37,11 @@ impl Matmul {
     }
 
     /// Binds the product; `x` is what [`super::Activations::float`] gives.
-    pub fn bind(&self, gpu: &Context, on: &Operands<'_>, x: &Buffer) -> Result<Bound> {
-        let mut buffers = on.weights.buffers();
-        buffers.extend([("x", x), ("bias", on.bias), ("y", on.y)]);
-        self.0.bind(gpu, &buffers, MatvecParams::new(on)?, work(on))
+    pub fn bind(&self, gpu: &Context, on: &Operands<'_>, x: &Buffer) -> Result<Passes> {
+        around(gpu, self.0.reflection(), on, |y| {
+            let mut buffers = on.weights.buffers();
+            buffers.extend([("x", x), ("bias", on.bias), ("y", y)]);
+            self.0.bind(gpu, &buffers, MatvecParams::new(on)?, work(on))
+        })
     }
 }

@@ -2,14 +2,19 @@
 
 use super::Operands;
 use super::matvec::{MatvecParams, work};
+use super::split_sum::{Passes, around};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec};
+use crate::gpu::{Buffer, Context, Kernel, Spec};
 
 const TILED: Spec = Spec::new("matmul/matmul_integer").slot("wide", "lib/wide32");
 
 /// Interchangeable implementations; the first runs on every adapter.
 pub const VARIANTS: &[Spec] = &[
+    // 32 rows x 32 columns.
     TILED,
+    // The same tiles, where they are few.
+    TILED.consts(&[("SPLITS", 4)]),
+    TILED.consts(&[("SPLITS", 16)]),
     // 64 rows x 64 columns.
     TILED.consts(&[("WG", 256), ("ACROSS", 16)]),
     // 128 x 64.
@@ -29,9 +34,11 @@ impl MatmulInteger {
     }
 
     /// Binds the product; `x` is what [`super::Activations::integer`] gives.
-    pub fn bind(&self, gpu: &Context, on: &Operands<'_>, x: (&Buffer, &Buffer)) -> Result<Bound> {
-        let mut buffers = on.weights.buffers();
-        buffers.extend([("x", x.0), ("x_scales", x.1), ("bias", on.bias), ("y", on.y)]);
-        self.0.bind(gpu, &buffers, MatvecParams::new(on)?, work(on))
+    pub fn bind(&self, gpu: &Context, on: &Operands<'_>, x: (&Buffer, &Buffer)) -> Result<Passes> {
+        around(gpu, self.0.reflection(), on, |y| {
+            let mut buffers = on.weights.buffers();
+            buffers.extend([("x", x.0), ("x_scales", x.1), ("bias", on.bias), ("y", y)]);
+            self.0.bind(gpu, &buffers, MatvecParams::new(on)?, work(on))
+        })
     }
 }

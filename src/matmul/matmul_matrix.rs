@@ -2,8 +2,9 @@
 
 use super::Operands;
 use super::matvec::{MatvecParams, work};
+use super::split_sum::{Passes, around};
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context, Kernel, Spec};
+use crate::gpu::{Buffer, Context, Kernel, Spec};
 
 const SIDE_16: Spec =
     Spec::new("matmul/matmul_matrix").slot("wide", "lib/wide32").slot("matrix", "lib/matrix16");
@@ -14,6 +15,8 @@ const SIDE_8: Spec =
 pub const VARIANTS: &[Spec] = &[
     // 128 rows x 64 columns, for four subgroups of 32.
     SIDE_16,
+    SIDE_16.consts(&[("SPLITS", 4)]),
+    SIDE_16.consts(&[("SPLITS", 16)]),
     // The same for four subgroups of 64, or eight of 32 with half the rows each.
     SIDE_16.consts(&[("WG", 256)]),
     SIDE_16.consts(&[("WG", 256), ("STRIPS", 8), ("TM", 1)]),
@@ -21,6 +24,8 @@ pub const VARIANTS: &[Spec] = &[
     SIDE_16.consts(&[("TN", 8)]),
     // 128 x 32 and 128 x 64 of smaller matrices.
     SIDE_8.consts(&[("TM", 4)]),
+    SIDE_8.consts(&[("TM", 4), ("SPLITS", 4)]),
+    SIDE_8.consts(&[("TM", 4), ("SPLITS", 16)]),
     SIDE_8.consts(&[("TM", 4), ("TN", 8)]),
 ];
 
@@ -46,10 +51,12 @@ impl MatmulMatrix {
     }
 
     /// Binds the product.
-    pub fn bind(&self, gpu: &Context, on: &Operands<'_>, with: &Scaled<'_>) -> Result<Bound> {
-        let mut buffers = on.weights.buffers();
-        buffers.extend([("x", with.x), ("bias", on.bias), ("y", on.y)]);
-        buffers.extend([("row_scales", with.row_scales), ("column_scales", with.column_scales)]);
-        self.0.bind(gpu, &buffers, MatvecParams::new(on)?, work(on))
+    pub fn bind(&self, gpu: &Context, on: &Operands<'_>, with: &Scaled<'_>) -> Result<Passes> {
+        around(gpu, self.0.reflection(), on, |y| {
+            let mut buffers = on.weights.buffers();
+            buffers.extend([("x", with.x), ("bias", on.bias), ("y", y)]);
+            buffers.extend([("row_scales", with.row_scales), ("column_scales", with.column_scales)]);
+            self.0.bind(gpu, &buffers, MatvecParams::new(on)?, work(on))
+        })
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod matmul_matrix;
 pub(crate) mod matvec;
 pub(crate) mod matvec_integer;
 pub(crate) mod row_scale;
+pub(crate) mod split_sum;
 mod weights;
 
 pub use activation::Activations;
@@ -78,10 +79,12 @@ pub fn products(
         let spec = tuned(gpu, weights.format, [weights.rows, weights.cols, x.n], path)?;
         let bias = Buffer::from_slice(gpu, "bias", bias.len() as u64, bias)?;
         let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n)?;
-        bound.push((bind(gpu, &spec, &Operands { weights, x, bias: &bias, y: &y })?, y, spec.label()));
+        let passes = bind(gpu, &spec, &Operands { weights, x, bias: &bias, y: &y })?.all;
+        bound.push((passes, y, spec.label()));
     }
-    Recorder::run(gpu, bound.iter().map(|(bound, ..)| bound))?;
-    let product = |(_, y, variant): (Bound, Buffer, String)| Ok(Product { values: y.read(gpu)?, variant });
+    Recorder::run(gpu, bound.iter().flat_map(|(passes, ..)| passes))?;
+    let product =
+        |(_, y, variant): (Vec<Bound>, Buffer, String)| Ok(Product { values: y.read(gpu)?, variant });
     bound.into_iter().map(product).collect()
 }
 

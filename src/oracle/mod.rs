@@ -36,5 +36,6 @@ pub mod rotate;
 pub mod row_scale;
 pub mod seed;
 pub mod softmax;
+pub mod split_sum;
 pub mod transform;
 pub mod write;

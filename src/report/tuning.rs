@@ -105,6 +105,8 @@ fn products(gpu: &Context, effort: Effort) -> Result<()> {
             matmul::tuned(gpu, format, [4096, 4096, n], path)?;
         }
         matmul::tuned(gpu, format, [512, 1024, 1], Path::Auto)?;
+        // So few tiles that workgroups may share them.
+        matmul::tuned(gpu, format, [1024, 4096, 64], Path::Auto)?;
     }
     Ok(())
 }

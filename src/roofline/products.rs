@@ -70,7 +70,7 @@ const MOST_COPIES: u64 = 8;
 struct Trial {
     spec: Spec,
     y: Buffer,
-    bounds: Vec<Bound>,
+    bounds: Vec<Vec<Bound>>,
     known: Known,
 }
 
@@ -85,14 +85,14 @@ impl Trial {
         let copies = rotation(gpu).div_ceil(first.bytes().max(1)).min(MOST_COPIES);
         let bind = |weights: &Weights| {
             let y = Buffer::new(gpu, "y", m, 4 * n)?;
-            Ok((bind(gpu, &spec, &Operands { weights, x: &x, bias: &bias, y: &y })?, y))
+            Ok((bind(gpu, &spec, &Operands { weights, x: &x, bias: &bias, y: &y })?.all, y))
         };
         let (bound, y) = bind(&first)?;
         // This very pipeline, at this very size.
         let mut known = known.around(&bound);
         let (what, sample) = (format!("{} m={m} k={k} n={n}", spec.label()), known.sample().clone());
         let answer = Answer { name: "y", buffer: &y, sample: Some(&sample), expected: known.expected(&spec) };
-        check(gpu, &what, [&bound], &[answer])?;
+        check(gpu, &what, &bound, &[answer])?;
         let mut bounds = vec![bound];
         for _ in 1..copies {
             bounds.push(bind(&known.upload(gpu)?)?.0);
@@ -102,7 +102,7 @@ impl Trial {
 
     /// Takes about `budget`.
     fn time(&self, gpu: &Context, budget: Duration) -> Result<Timing> {
-        let runs: Vec<Vec<&Bound>> = self.bounds.iter().map(|bound| vec![bound]).collect();
+        let runs: Vec<Vec<&Bound>> = self.bounds.iter().map(|passes| passes.iter().collect()).collect();
         time(gpu, &runs, budget)
     }
 }
@@ -147,7 +147,8 @@ pub fn measure(
     }
 
     let (spec, timing) = (&trial.spec, trial.time(gpu, Duration::from_millis(500))?);
-    let work = trial.bounds[0].work();
+    // The first pass states the least work of the whole product.
+    let work = trial.bounds[0][0].work();
     let entry = REGISTRY.iter().find(|entry| entry.variants.iter().any(|variant| variant.file == spec.file));
     let op = entry.map_or(OpKind::F32, |entry| entry.op);
     Ok(ProductRow {

@@ -62,6 +62,7 @@ mod row_scale;
 mod seed;
 mod shared;
 mod softmax;
+mod split_sum;
 mod starnet;
 mod transform;
 mod tuning;

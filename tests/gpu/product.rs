@@ -37,14 +37,12 @@ fn blocks(format: &Format, rows: usize, cols: usize, random: &mut Random) -> Vec
 
 /// The product by the first variant of a path, without tuning: every variant is compared with the oracle elsewhere.
 fn first(gpu: &Context, weights: &Weights, x: &Activations, path: Path) -> Vec<f32> {
-    let list = variants(gpu, weights.format, x.n, path);
+    let list = variants(gpu, weights.format, [weights.rows, weights.cols, x.n], path).unwrap();
     let spec = lowbit::internals::gpu::tune::supported(gpu, &list).unwrap()[0];
     let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n).unwrap();
     let bias = Buffer::new(gpu, "bias", 0, 4).unwrap();
     let bound = bind(gpu, spec, &Operands { weights, x, bias: &bias, y: &y }).unwrap();
-    let mut record = Recorder::new(gpu);
-    record.dispatch(&bound);
-    record.submit().unwrap();
+    Recorder::run(gpu, &bound.all).unwrap();
     y.read(gpu).unwrap()
 }
 

@@ -54,6 +54,8 @@ fn products_are_tried_on_every_path() {
     let gpu = measuring();
     let format = Format::by_name("Q8_0").unwrap();
     tuned(&gpu, format, [70, 64, 2], Path::Auto).unwrap();
+    // Tiles that are shared.
+    tuned(&gpu, format, [70, 1024, 12], Path::Auto).unwrap();
     all_were_right(&gpu);
 }
 

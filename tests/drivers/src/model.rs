@@ -8,7 +8,8 @@
 //! - **latency**: each pass of the loop waits once, for memory or, where it reads none, for workgroup memory, in as many passes one
 //!   behind the other as a subgroup makes.
 //!
-//! The largest is predicted. Left out: caches (weights are read once, x comes from them), prefetching across passes of a loop,
+//! The largest is predicted, and what it takes to add up the sums of several workgroups of a tile: a pass behind the other, and its
+//! bytes. Left out: caches (weights are read once, x comes from them), prefetching across passes of a loop,
 //! what runs before and after it, clocks that fall. `attend` is left out as a whole: a table has one loop of each shader, and half
 //! of its products are in another, behind barriers and a softmax that are in neither.
 //!
@@ -21,7 +22,7 @@ use lowbit::internals::gpu::Reflection;
 use lowbit::internals::gpu::dispatch::{self, SHIPPED};
 use serde::Deserialize;
 
-use crate::model_works::{Work, works};
+use crate::model_works::{Dispatch, Work, works};
 use crate::table::{Fate, Numbers, Table};
 
 /// A machine, by its data sheet.
@@ -57,6 +58,9 @@ pub struct Machine {
     clock_ghz: f64,
     gb_s: f64,
     latency_ns: f64,
+    /// What it costs that a pass begins behind another one: the device runs dry, and fills again.
+    #[serde(default = "three_microseconds")]
+    pass_us: f64,
     #[serde(rename = "cache_mb")]
     _cache_mb: f64,
     shared_kib: u64,
@@ -66,6 +70,10 @@ pub struct Machine {
 
 fn one_instruction() -> f64 {
     1.0
+}
+
+fn three_microseconds() -> f64 {
+    3.0
 }
 
 /// What a table's number of subgroups is.
@@ -232,39 +240,6 @@ fn compiled(fate: &Fate) -> Option<&Numbers> {
     }
 }
 
-/// A dispatch of a shader.
-#[derive(Clone, Copy, Debug)]
-pub struct Dispatch {
-    groups: u64,
-    /// Lanes of a workgroup, and its workgroup memory in bytes.
-    lanes: u64,
-    shared: u64,
-    /// Least bytes.
-    bytes: f64,
-    /// Multiply-adds that are asked for.
-    products: f64,
-    /// Multiply-adds that are done for one that is asked for: tiles and columns are whole.
-    padding: f64,
-}
-
-impl Dispatch {
-    pub fn new(shader: &Reflection, [rows, columns]: [u64; 2], bytes: f64, products: f64) -> Option<Self> {
-        let rows_each = u64::from(shader.rows_per_group?);
-        // Columns of a workgroup, or of a lane in a loop over all of them.
-        let across = shader.columns_per_group.map(u64::from);
-        let held = shader.constant("COLUMNS").ok().map(u64::from);
-        let padded = |n: u64, each: u64| n.next_multiple_of(each.max(1)) as f64 / n.max(1) as f64;
-        Some(Self {
-            groups: rows.div_ceil(rows_each) * across.map_or(1, |across| columns.div_ceil(across)),
-            lanes: u64::from(shader.workgroup.iter().product::<u32>()),
-            shared: u64::from(shader.workgroup_bytes),
-            bytes,
-            products,
-            padding: padded(rows, rows_each) * padded(columns, across.or(held).unwrap_or(1)),
-        })
-    }
-}
-
 /// What is predicted for a dispatch.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -275,12 +250,14 @@ pub struct Times {
     memory_us: f64,
     issue_us: f64,
     latency_us: f64,
+    /// What the pass behind it takes that adds up sums.
+    sums_us: f64,
     clean: bool,
 }
 
 impl Times {
     pub fn us(&self) -> f64 {
-        self.memory_us.max(self.issue_us).max(self.latency_us)
+        self.memory_us.max(self.issue_us).max(self.latency_us) + self.sums_us
     }
 
     /// What it is bound by.
@@ -315,14 +292,16 @@ impl Machine {
         let passes = dispatch.products * dispatch.padding / (self.wave as f64 * pass.products);
         let issued = (busy_units * self.issuers) as f64 * self.clock_ghz * 1e3 / self.cycles;
         let wait_ns = if pass.memory { self.latency_ns } else { SHARED_CYCLES / self.clock_ghz };
-        let memory_us = dispatch.bytes / self.gb_s / 1e3;
+        let least_us = dispatch.bytes / self.gb_s / 1e3;
+        let memory_us = least_us + dispatch.sums / self.gb_s / 1e3;
         let peak = self.peak() * pass.each / if pass.each > 1.0 { self.dot } else { 1.0 };
         Times {
             waves: in_flight / (self.units * self.waves) as f64,
-            floor_us: memory_us.max(dispatch.products / peak),
+            floor_us: least_us.max(dispatch.products / peak),
             memory_us,
             issue_us: passes * pass.instructions / (issued * issuing * balance),
             latency_us: passes / in_flight * wait_ns / 1e3,
+            sums_us: if dispatch.sums > 0.0 { self.pass_us + dispatch.sums / self.gb_s / 1e3 } else { 0.0 },
             clean: pass.clean,
         }
     }
@@ -342,7 +321,7 @@ pub struct Predicted {
 pub fn predict(machine: &Machine) -> Result<(Vec<Predicted>, usize)> {
     let loops = Loops::of(machine)?;
     let (mut all, mut unknown) = (Vec::new(), 0);
-    for work in works() {
+    for work in works()? {
         let taken = machine.taken(&work);
         for spec in &work.list {
             let (label, shader) = (spec.label(), Reflection::of(spec)?);
@@ -430,7 +409,8 @@ mod tests {
             Pass { instructions: 200.0, products: 50.0, each: 1.0, memory: true, waves: 16, clean: true };
         // Four waves for each issuer of all units.
         let groups = 4 * machine.units * machine.issuers;
-        let dispatch = Dispatch { groups, lanes: 64, shared: 0, bytes: 1e6, products: 1e9, padding: 1.0 };
+        let dispatch =
+            Dispatch { groups, lanes: 64, shared: 0, bytes: 1e6, products: 1e9, padding: 1.0, sums: 0.0 };
         let times = machine.times(&pass, &dispatch);
         // A cycle of all units begins units * issuers / cycles instructions of 64 lanes, a quarter of them products.
         let rate = (machine.units * machine.issuers * 64) as f64 / machine.cycles * machine.clock_ghz * 1e3;

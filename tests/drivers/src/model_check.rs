@@ -11,7 +11,8 @@ use lowbit::internals::cases::{Case, Entry, Prepared, REGISTRY};
 use lowbit::internals::gpu::{Bound, Context, Options, Recorder, Reflection, Spec};
 use lowbit::internals::roofline::{Effort, MeasureOptions, measure};
 
-use crate::model::{Dispatch, Loops, Machine, Times};
+use crate::model::{Loops, Machine, Times};
+use crate::model_works::Dispatch;
 
 /// The kernels that are hot, of those that the model speaks of; variants by subgroups are among them.
 const STEMS: [&str; 5] = ["matvec", "matvec_integer", "matmul", "matmul_integer", "assign"];
