@@ -41,7 +41,7 @@ pub struct Checkpoints {
 static KIND: Kind = Kind {
     format: "lowbit k-means checkpoint 2",
     refusal: "this cannot be resumed from",
-    advice: "do not resume, or give another checkpoint",
+    advice: "remove it, or give another checkpoint",
 };
 
 /// Where the loop of a start stands. Centroids are `[k, d]`, without padding.
@@ -206,7 +206,7 @@ impl Keeper {
         let path = &checkpoints.path;
         check_writable(path)?;
         let found = checkpoints.resume && path.try_exists().map_err(|error| Error::io(path, error))?;
-        let file = if found { Some(Checkpoint(KIND.open(path)?)) } else { None };
+        let file = if found { Some(Checkpoint(KIND.open(path, &|| Ok(()))?)) } else { None };
         if let Some(file) = &file {
             file.compare(&identity)?;
         }
@@ -310,7 +310,8 @@ impl Keeper {
         for (name, data) in &tensors {
             parts.push(Part { name, dtype: "F32", shape: &self.shape, data });
         }
-        KIND.write(&self.checkpoints.path, &pairs, &parts)?;
+        // It is written where an end was asked for, too.
+        KIND.write(&self.checkpoints.path, &pairs, &parts, &|| Ok(()))?;
         self.last = Instant::now();
         Ok(())
     }
@@ -373,8 +374,8 @@ impl Checkpoint {
         Err(Error::file(
             self.0.path(),
             format!(
-                "this checkpoint is of another clustering: {different}; give the data and settings it was made with, or do not \
-                 resume"
+                "this checkpoint is of another clustering: {different}; give the data and settings it was made with, or \
+                 another checkpoint"
             ),
         ))
     }
