@@ -70,12 +70,14 @@ check-gguf-py:
 	LOWBIT_PYTHON=$(CURDIR)/target/gguf-py/bin/python LOWBIT_SHARED=$(or $(LOWBIT_SHARED),$(abspath ../shared)) \
 		cargo test --locked --release --test gpu -- --ignored gguf_py
 
-# The Python package, with the command line in it, as a wheel in target/wheels; needs Python 3.10 or later and a package index. Both
-# packages are named so that what they share has the features of both: maturin then compiles no more than the module.
+# The Python package, with the command line and the licences of all crates in it, as a wheel in target/wheels; needs Python 3.10 or
+# later and a package index. Both packages are named so that what they share has the features of both: maturin then compiles no more
+# than the module.
 wheel: python-tools
 	cargo build --release --locked -p lowbit -p lowbit-python --bin lowbit
 	mkdir -p python/lowbit.data/scripts
 	strip -o python/lowbit.data/scripts/lowbit target/release/lowbit
+	python3 python/notices.py python/Cargo.toml python/THIRD-PARTY-NOTICES
 	rm -rf target/wheels
 	target/python/build/bin/maturin build --release --locked --manifest-path python/Cargo.toml --out target/wheels
 

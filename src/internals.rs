@@ -53,8 +53,9 @@ rooms! {
 
 /// The core, with what kernels are made of.
 pub mod gpu {
+    pub use crate::gpu::bound::Bound;
     pub use crate::gpu::buffer::Readback;
-    pub use crate::gpu::kernel::{Bound, Kernel, OpKind, ParamType, Params, Work, params};
+    pub use crate::gpu::kernel::{Kernel, OpKind, ParamType, Params, Work, params};
     pub use crate::gpu::record::{PassRecord, Recorder};
     pub use crate::gpu::reflect::Reflection;
     pub use crate::gpu::source::Spec;

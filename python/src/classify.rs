@@ -27,7 +27,6 @@ use crate::run::run;
 
 /// What an engine was made for, and on which device it is.
 struct Made {
-    adapter: Option<String>,
     /// The ranges as JSON, for INT8.
     ranges: Option<String>,
     batch: u64,
@@ -211,9 +210,11 @@ impl Model {
             check_finite(x, self.features())?;
             // Before the lock: whoever handles what an opening logs may use this model.
             let gpu = device(adapter.as_deref())?;
+            let _heeding = gpu.heed(&watch.stop);
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             let fits = |made: &&mut Made| {
-                made.adapter == adapter
+                // The device may have been lost, and opened anew.
+                Arc::ptr_eq(&made.gpu, &gpu)
                     && made.ranges == ranges
                     && (made.batch == BATCH || made.batch >= rows as u64)
             };
@@ -223,12 +224,11 @@ impl Model {
                     let network = self.network_of(ranges.as_deref())?;
                     let batch = (rows as u64).next_power_of_two().min(BATCH);
                     let engine = Engine::new(&gpu, &network, batch, Keep::Output)?;
-                    *last = Some(Made { adapter, ranges, batch, gpu, engine });
+                    *last = Some(Made { ranges, batch, gpu: Arc::clone(&gpu), engine });
                     last.as_ref()
                 }
             };
             let made = made.ok_or_else(|| Error::Fault("there is no engine".into()))?;
-            let _heeding = made.gpu.heed(&watch.stop);
             let mut values = Vec::with_capacity(rows * outputs);
             for rows in x.chunks(BATCH as usize * self.features()) {
                 check_stop(&watch.stop, "between batches")?;

@@ -1,4 +1,4 @@
-//! The devices of this process: each is opened once, when something first runs on it.
+//! The devices of this process: each is opened once, when something first runs on it, and anew once it was lost.
 
 use std::collections::BTreeMap;
 use std::process;
@@ -10,7 +10,7 @@ use lowbit::{Error, Result};
 use pyo3::prelude::*;
 
 use crate::errors::made;
-use crate::run::run;
+use crate::run::{self, run};
 
 /// By the names that were asked for; several can be of one device.
 static OPEN: Mutex<BTreeMap<Option<String>, Arc<Context>>> = Mutex::new(BTreeMap::new());
@@ -39,9 +39,12 @@ pub fn check_process() -> Result<()> {
 /// Those of [`Context::open`] and [`check_process`].
 pub fn device(adapter: Option<&str>) -> Result<Arc<Context>> {
     check_process()?;
-    let (gpu, news) = {
+    let (gpu, news, lost) = {
         let mut open = lock(&OPEN);
         let name = adapter.map(str::to_owned);
+        let count = open.len();
+        open.retain(|_, gpu| !gpu.is_lost());
+        let lost = open.len() < count;
         if let Some(gpu) = open.get(&name) {
             return Ok(Arc::clone(gpu));
         }
@@ -60,8 +63,11 @@ pub fn device(adapter: Option<&str>) -> Result<Arc<Context>> {
             None => (Arc::new(gpu), news),
         };
         open.insert(name, Arc::clone(&gpu));
-        (gpu, news)
+        (gpu, news, lost)
     };
+    if lost {
+        log("warning", "a device was lost, and what lay on it; it is opened anew");
+    }
     // Whoever handles what is logged may use lowbit.
     let warnings = gpu.notices();
     for text in news {
@@ -85,12 +91,17 @@ fn opened(adapter: Option<String>) -> Result<(Context, Vec<String>)> {
     Ok((gpu, said))
 }
 
-/// What cannot be logged is no reason to fail.
-fn log(level: &str, text: &str) {
-    let _ = Python::attach(|py| {
-        let logger = py.import("logging")?.call_method1("getLogger", ("lowbit",))?;
-        logger.call_method1(level, ("%s", text)).map(drop)
-    });
+/// Has the caller of the work on this thread log it, or does so at once where there is none.
+pub fn log(level: &'static str, text: &str) {
+    if !run::hand_over(level, text) {
+        let _ = Python::attach(|py| log_now(py, level, text));
+    }
+}
+
+/// Logs it.
+pub fn log_now(py: Python<'_>, level: &str, text: &str) -> PyResult<()> {
+    let logger = py.import("logging")?.call_method1("getLogger", ("lowbit",))?;
+    logger.call_method1(level, ("%s", text)).map(drop)
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,6 +113,25 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn devices(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let found: Vec<AdapterReport> = run(py, None, |_| check_process().map(|()| adapters()))?;
     from_json(py, &serde_json::to_string(&found).map_err(|error| fault(py, &error))?)
+}
+
+/// Loses the device, as a crash of its driver would, for the test of what follows.
+#[pyfunction]
+#[pyo3(signature = (adapter=None))]
+pub fn lose_device_for_a_test(py: Python<'_>, adapter: Option<&str>) -> PyResult<()> {
+    run(py, None, |_| device(adapter).map(|gpu| gpu.destroy_device()))
+}
+
+/// Bytes that are allocated on the device, and how many pieces of them, as far as its backend tells.
+#[pyfunction]
+#[pyo3(signature = (adapter=None))]
+pub fn allocated_for_a_test(py: Python<'_>, adapter: Option<&str>) -> PyResult<Option<(u64, usize)>> {
+    run(py, None, |_| {
+        let gpu = device(adapter)?;
+        gpu.wait()?;
+        let report = gpu.device().generate_allocator_report();
+        Ok(report.map(|report| (report.total_allocated_bytes, report.allocations.len())))
+    })
 }
 
 /// What JSON is in Python.

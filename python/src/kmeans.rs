@@ -297,6 +297,7 @@ impl MiniBatch {
         })?;
         let result = fitted(py, result)?;
         result.set_item("counts", self.counts(py))?;
+        result.set_item("n_steps", self.settings.n_steps())?;
         Ok(result)
     }
 

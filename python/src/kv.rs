@@ -16,7 +16,7 @@ use lowbit::{Error, Result};
 use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use crate::devices::{check_process, device};
+use crate::devices::{check_process, device, log};
 use crate::results::{Values, check_stop, document, say_step};
 use crate::run::{at_once, run};
 
@@ -75,10 +75,9 @@ pub fn kv_evaluate(
             max_l2,
             context: settings.context,
         };
-        let mut evaluation = evaluate(&inputs, &options, &|done, of| {
-            say_step(watch, &format!("attention: {done} of {of} heads"));
-            check_stop(&watch.stop, "between heads")
-        })?;
+        let progress = |done, of| say_step(watch, &format!("attention: {done} of {of} heads"));
+        let go_on = || check_stop(&watch.stop, "between queries");
+        let mut evaluation = evaluate(&inputs, &options, &progress, &go_on)?;
         if settings.time {
             let gpu = device(settings.adapter.as_deref())?;
             let _heeding = gpu.heed(&watch.stop);
@@ -324,6 +323,14 @@ impl Cache {
             Ok(restored.into_iter().map(|of| Made::new(of, &self.lost)).collect::<Vec<_>>())
         })?;
         Ok(made.into_iter().map(Made::take).collect())
+    }
+
+    /// Says this while the cache is held, for the test of who hears it.
+    fn say_for_a_test(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+        self.with(py, |_, _| {
+            log("warning", text);
+            Ok(())
+        })
     }
 
     fn begin(&self, py: Python<'_>, grow: Vec<(Py<Sequence>, u64)>) -> PyResult<Step> {

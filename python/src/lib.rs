@@ -27,7 +27,9 @@ fn _lowbit(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<kv::Sequence>()?;
     module.add_class::<kv::Step>()?;
     module.add_class::<weights::DeviceWeights>()?;
+    module.add_function(wrap_pyfunction!(devices::allocated_for_a_test, module)?)?;
     module.add_function(wrap_pyfunction!(devices::devices, module)?)?;
+    module.add_function(wrap_pyfunction!(devices::lose_device_for_a_test, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_open, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_write, module)?)?;
     module.add_function(wrap_pyfunction!(kmeans::kmeans_fit, module)?)?;

@@ -11,8 +11,11 @@ use pyo3::types::PyDict;
 use crate::arrays::{Array, Heeded};
 use crate::devices::device;
 use crate::kmeans::{matrix, say};
-use crate::results::{Values, say_step};
-use crate::run::{at_once, run};
+use crate::results::{Values, check_stop, say_step};
+use crate::run::run;
+
+/// Values that are decoded at a time: a signal is heeded between two pieces.
+const PIECE: usize = 1 << 22;
 
 /// What a product quantizer is told.
 #[derive(FromPyObject)]
@@ -97,8 +100,17 @@ pub fn pq_decode<'py>(
     books: PyReadonlyArray3<'_, f32>,
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let (codes, books) = (codes.values()?, codebooks(&books)?);
-    let decoded = at_once(py, || books.decode(codes))?;
-    PyArray1::from_vec(py, decoded.values).reshape([decoded.rows, decoded.cols])
+    let (of_piece, d) =
+        ((PIECE / (books.m * books.width).max(1)).max(1) * books.m.max(1), books.m * books.width);
+    let values = run(py, None, |watch| {
+        let mut values = Vec::with_capacity(codes.len() / books.m.max(1) * d);
+        for codes in codes.chunks(of_piece) {
+            check_stop(&watch.stop, "between rows of codes")?;
+            values.extend(books.decode(codes)?.values);
+        }
+        Ok(values)
+    })?;
+    PyArray1::from_vec(py, values).reshape([codes.len() / books.m.max(1), d])
 }
 
 /// What FAISS's k-means is told.

@@ -1,19 +1,37 @@
 //! Work on a device, called from Python: other threads run meanwhile, Ctrl-C ends it, and no panic leaves it.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
+use crate::devices::log_now;
 use crate::errors::{made, raise};
 
 /// How often signals are looked for.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Something to log: its level, and the text.
+type News = (&'static str, String);
+
+thread_local! {
+    /// To the thread that waits for the work of this one.
+    static CALLER: RefCell<Option<Sender<News>>> = const { RefCell::new(None) };
+}
+
+/// Hands over what is to be logged to the thread that waits for the work of this one, if there is one: what hears it may use
+/// lowbit, and the work may hold what that waits for.
+pub fn hand_over(level: &'static str, text: &str) -> bool {
+    let send = |caller: &Sender<News>| caller.send((level, text.to_owned())).is_ok();
+    CALLER.with_borrow(|caller| caller.as_ref().is_some_and(send))
+}
 
 /// What work looks at and says while it runs.
 #[derive(Clone)]
@@ -56,20 +74,38 @@ pub fn run<T: Send>(
     let watch = Watch { stop: Arc::default(), callback: callback.map(Arc::new), raised: Arc::default() };
     let (ended, signal) = py.detach(|| {
         thread::scope(|scope| {
-            let (sender, done) = channel::<()>();
+            let (sender, said) = channel::<News>();
             let watch = &watch;
             let worker = scope.spawn(move || {
-                let _sender = sender;
-                caught(|| work(watch))
+                CALLER.set(Some(sender));
+                let ended = caught(|| work(watch));
+                // Whoever waits sees the end of it.
+                CALLER.set(None);
+                ended
             });
             let mut signal = None;
-            while done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                if signal.is_some() {
-                    continue;
-                }
-                if let Err(error) = Python::attach(|py| py.check_signals()) {
+            let mut heard = |looked: PyResult<()>| {
+                if let Err(error) = looked {
                     watch.stop.store(true, Ordering::Relaxed);
-                    signal = Some(error);
+                    signal.get_or_insert(error);
+                }
+            };
+            let mut looked = Instant::now();
+            loop {
+                match said.recv_timeout(LOOK) {
+                    // What cannot be logged is no reason to fail; a signal that arrives meanwhile is.
+                    Ok((level, text)) => heard(Python::attach(|py| {
+                        let logged = log_now(py, level, &text);
+                        logged.or_else(|error| {
+                            if error.is_instance_of::<PyException>(py) { Ok(()) } else { Err(error) }
+                        })
+                    })),
+                    Err(RecvTimeoutError::Timeout) => (),
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+                if looked.elapsed() >= LOOK {
+                    heard(Python::attach(|py| py.check_signals()));
+                    looked = Instant::now();
                 }
             }
             (worker.join().flatten(), signal)

@@ -212,6 +212,12 @@ impl DeviceWeights {
         })
     }
 
+    /// Whether they are gone, with the device that they were on.
+    #[getter]
+    fn lost(&self) -> bool {
+        self.gpu.is_lost()
+    }
+
     /// Bytes on the device.
     #[getter]
     fn bytes(&self) -> u64 {

@@ -252,11 +252,35 @@ def test_not_finite_refused(estimator: Any, value: float) -> None:
                 ask(x)
 
 
-def test_too_large_for_float32_refused() -> None:
-    x = X.astype(np.float64)
-    x[3, 1] = 1e300
-    with pytest.raises(lowbit.NotFiniteError), np.errstate(over="ignore"):
-        fitted(x)
+@pytest.mark.parametrize("dtype", [np.float64, object])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_too_large_for_float32_refused(estimator: Any, dtype: Any) -> None:
+    x = X.astype(dtype)
+    x[3, 1] = -1e300
+    with pytest.raises(lowbit.NotFiniteError, match=r"X: row 3, value 1 is -1e\+300, and float32 holds numbers up to 3.4"):
+        estimator(4, random_state=0).fit(x)
+
+
+def test_too_large_arrays_refused() -> None:
+    x = np.ones((2, 32))
+    x[1, 7] = 1e39
+    with pytest.raises(lowbit.NotFiniteError, match=r"x: row 1, value 7 is 1e\+39, and float32 holds"):
+        lowbit.quantize(x, "Q8_0")
+    x[1, 7] = np.inf
+    with pytest.raises(lowbit.NotFiniteError) as raised:
+        lowbit.quantize(x, "Q8_0")
+    assert "float32 holds" not in str(raised.value)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_fit_that_failed_leaves_what_was_learnt(estimator: Any) -> None:
+    fresh, fit = estimator(4, random_state=0), estimator(4, random_state=0).fit(X)
+    spoilt = np.full((20, 3), np.nan, dtype=np.float32)
+    for of in (fresh, fit):
+        with pytest.raises(lowbit.NotFiniteError):
+            of.fit(spoilt)
+    assert not hasattr(fresh, "n_features_in_")
+    assert fit.n_features_in_ == X.shape[1] and len(fit.predict(X)) == len(X)
 
 
 def test_objects_that_are_numbers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import pickle
@@ -164,6 +165,7 @@ def test_checkpoint_of_another_fit_refused(tmp_path: Path) -> None:
     with pytest.raises(lowbit.Error) as raised:
         lowbit.KMeans(2, checkpoint=checkpoint).fit(SLOW[:100])
     assert str(checkpoint) in str(raised.value) and isinstance(raised.value, ValueError)
+    assert "resume" not in str(raised.value).replace("cannot be resumed from", "")
     assert checkpoint.read_bytes() == b"no checkpoint at all"
 
 
@@ -328,6 +330,70 @@ def test_what_opening_says_is_logged_once_and_without_a_lock() -> None:
     assert python(OPENED, timeout=60) == "fine\n"
 
 
+HEARD = """
+import logging
+import numpy as np
+import lowbit
+from lowbit import _lowbit
+
+cache = lowbit.kv.Cache(1, 2, 2, 64, "q8_0", tokens=256)
+of = cache.create()
+x = np.ones((1, 8, 2, 64), dtype=np.float32)
+heard = []
+
+class Handler(logging.Handler):
+    def emit(self, record):
+        heard.append((record.getMessage(), cache.length(of)))
+
+logging.getLogger("lowbit").addHandler(Handler())
+logging.getLogger("lowbit").setLevel(logging.INFO)
+cache._cache.say_for_a_test("something under the lock")
+assert heard == [("something under the lock", 0)], heard
+cache.append(of, x, x)
+assert cache.length(of) == 8
+print("fine")
+"""
+
+
+def test_who_hears_may_use_the_cache_that_speaks() -> None:
+    assert python(HEARD, timeout=60) == "fine\n"
+
+
+LOST = """
+import logging
+import numpy as np
+import lowbit
+from lowbit import _lowbit
+
+x = np.eye(64, dtype=np.float32)
+weights = lowbit.quantize(x, "Q8_0")
+before = lowbit.matmul(weights, x)
+cache = lowbit.kv.Cache(1, 2, 2, 64, "q8_0", tokens=256)
+heard = []
+
+class Handler(logging.Handler):
+    def emit(self, record):
+        heard.append((record.levelname, record.getMessage()))
+
+logging.getLogger("lowbit").addHandler(Handler())
+_lowbit.lose_device_for_a_test()
+for use in (lambda: cache.append(cache.create(), x.reshape(1, 32, 2, 64), x.reshape(1, 32, 2, 64)),):
+    try:
+        use()
+    except lowbit.DeviceError:
+        continue
+    raise SystemExit("what lay on the device is used still")
+assert np.array_equal(lowbit.matmul(weights, x), before)
+lowbit.KMeans(2, random_state=0).fit(x)
+assert [level for level, text in heard if "was lost" in text] == ["WARNING"], heard
+print("fine")
+"""
+
+
+def test_a_lost_device_is_opened_anew() -> None:
+    assert python(LOST, timeout=120) == "fine\n"
+
+
 FORKED = """
 import os, sys
 import numpy as np
@@ -451,10 +517,22 @@ def test_devices_are_told() -> None:
     np.testing.assert_array_equal(kmeans.labels_, lowbit.KMeans(2, random_state=0).fit(SLOW[:100]).labels_)
 
 
+def test_licences_of_what_is_compiled_in_are_there() -> None:
+    try:
+        files = importlib.metadata.files("lowbit") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("it is not installed from a wheel")
+    [notices] = [file for file in files if file.name == "THIRD-PARTY-NOTICES"]
+    text = notices.read_text(encoding="utf-8")
+    assert all(f"\n{crate} " in text for crate in ("naga", "pyo3", "wgpu"))
+    assert "Permission is hereby granted" in text
+
+
 FITS = """
 import gc, sys
 import numpy as np
 import lowbit
+from lowbit import _lowbit
 
 def resident():
     gc.collect()
@@ -466,17 +544,25 @@ count, seen = int(sys.argv[1]), []
 for i in range(count):
     if i >= count // 4 and i % (count // 20) == 0:
         seen.append((i, resident()))
+        if len(seen) == 1:
+            on_device = _lowbit.allocated_for_a_test()
     kmeans = lowbit.KMeans(8, random_state=i, max_iter=3).fit(x)
     kmeans.predict(x)
 seen.append((count, resident()))
 at, kib = np.array(seen, dtype=float).T
 print(np.polyfit(at, kib, 1)[0], kib[-1] - kib[0], kib[0])
+print(*(on_device or ()), *(_lowbit.allocated_for_a_test() or ()))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted on Linux")
 def test_fits_keep_no_memory() -> None:
-    slope, growth, first = map(float, python(FITS, "200", timeout=300).split())
+    host, device = python(FITS, "200", timeout=300).splitlines()
+    slope, growth, first = map(float, host.split())
     print(f"{slope:.2f} KiB a fit, {growth:.0f} KiB more than {first:.0f} KiB")
     # A fit that kept its points, 2500 KiB, or its labels, 78 KiB, would show.
     assert slope < 40
+    print(f"on the device, bytes and allocations before and after: {device}")
+    if device.strip():
+        before, blocks, after, blocks_after = map(int, device.split())
+        assert after <= before and blocks_after <= blocks

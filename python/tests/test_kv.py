@@ -123,6 +123,9 @@ def test_sequences_are_forked_truncated_and_freed() -> None:
     assert first != other and len({first, other}) == 2 and set(of.sequences()) == {first, other}
     of.truncate(first, 96)
     assert (of.length(first), of.length(other)) == (96, 100)
+    with pytest.raises(lowbit.InputError, match="97 of them cannot be left"):
+        of.truncate(first, 97)
+    assert of.length(first) == 96
     with of.step({first: 3, other: 1}) as step:
         assert step.tokens == 4
         for layer in range(2):

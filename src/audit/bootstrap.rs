@@ -87,8 +87,13 @@ impl Ranked {
     }
 }
 
-/// Draws samples of groups. The inputs are as long as each other and have no NaN.
-pub(super) fn bootstrap(input: &Input, groups: &[i32], options: &Options) -> Result<Bootstrap> {
+/// Draws samples of groups, and asks `go_on` before each. The inputs are as long as each other and have no NaN.
+pub(super) fn bootstrap(
+    input: &Input,
+    groups: &[i32],
+    options: &Options,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<Bootstrap> {
     let &Input { labels, baseline, quantized, .. } = input;
     let &Options { confidence, threshold, replicates, seed, .. } = options;
     check_groups(groups)?;
@@ -110,6 +115,7 @@ pub(super) fn bootstrap(input: &Input, groups: &[i32], options: &Options) -> Res
     let (mut random, mut redrawn) = (Random::new(seed), 0);
     let (mut drops, mut f1, mut recall) = (Vec::new(), Vec::new(), Vec::new());
     while drops.len() < replicates {
+        go_on()?;
         let mut weights = vec![0u64; names.len()];
         for _ in 0..names.len() {
             weights[random.below(names.len() as u64) as usize] += 1;

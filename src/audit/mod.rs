@@ -194,6 +194,16 @@ impl Audit {
 /// or negatives, an option is out of its range, or resamples of the groups hardly ever have both classes; whatever
 /// `counts` says.
 pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Audit> {
+    audit_while(input, options, counts, &|| Ok(()))
+}
+
+/// The same, which asks `go_on` between its steps, and fails as that does.
+pub(crate) fn audit_while(
+    input: &Input,
+    options: &Options,
+    counts: &mut Counts,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<Audit> {
     check(input, options)?;
     let &Input { labels, baseline, quantized, groups } = input;
     let &Options { max_drop, confidence, threshold, point, only, .. } = options;
@@ -207,7 +217,7 @@ pub fn audit(input: &Input, options: &Options, counts: &mut Counts) -> Result<Au
     };
     let decided = Decided::of(labels, [baseline, quantized], threshold);
     let (mut f1, mut recall) = (decided.f1(confidence), decided.recall(confidence));
-    let bootstrap = groups.map(|groups| bootstrap::bootstrap(input, groups, options)).transpose()?;
+    let bootstrap = groups.map(|groups| bootstrap::bootstrap(input, groups, options, go_on)).transpose()?;
     if let Some(found) = &bootstrap {
         f1 = f1.or_bootstrap(found.upper_bound_f1);
         recall = recall.or_bootstrap(found.upper_bound_recall);

@@ -167,7 +167,9 @@ pub fn compare(
     let ((baseline, named), (quantized, named_in_few)) = (run(network, "f32")?, run(integers, "INT8")?);
     let input =
         Input { labels: test.labels, baseline: &baseline, quantized: &quantized, groups: test.groups };
-    let mut audit = audit::audit(&input, options, &mut |x, others| rank::counts(gpu, x, others))?;
+    let go_on = || gpu.go_on(|| "while an audit was made".into());
+    let counts = &mut |x: &[f32], others: &[f32]| rank::counts(gpu, x, others);
+    let mut audit = audit::audit_while(&input, options, counts, &go_on)?;
     if network.values[network.output].elements() > 2 {
         let flipped = named.iter().zip(&named_in_few).filter(|(a, b)| a != b).count();
         audit.add_class_flips(flipped as u64, options);

@@ -8,7 +8,7 @@ use super::context::lock;
 use crate::{Error, Result};
 
 /// Guard bytes before and behind each part in guarded mode; also the largest offset alignment any adapter asks for.
-const GUARD: u64 = 256;
+pub(super) const GUARD: u64 = 256;
 /// A quiet NaN as f32 and a value out of every range as an integer.
 pub(super) const POISON: u32 = 0x7fc0_dead;
 /// Larger uploads go in pieces, of which two are under way at most, so that wgpu's staging memory stays small. Others wait for the
@@ -29,7 +29,7 @@ pub struct Buffer {
     pub(super) parts: Vec<Part>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) raw: wgpu::Buffer,
     pub(super) first_row: u64,
@@ -159,15 +159,12 @@ impl Buffer {
                 if from < to {
                     let piece = ((from - first_row) * self.row_bytes) as usize
                         ..((to - first_row) * self.row_bytes) as usize;
-                    write(
-                        gpu,
-                        &part.raw,
-                        part.start + (from - part.first_row) * self.row_bytes,
-                        &bytes[piece],
-                    );
+                    let start = part.start + (from - part.first_row) * self.row_bytes;
+                    write(gpu, &part.raw, start, &bytes[piece])?;
                 }
             }
-        })
+            Ok(())
+        })?
     }
 
     /// Fills the buffer and its guards with a pattern that is no number and no sensible integer.
@@ -176,9 +173,15 @@ impl Buffer {
         self.check(gpu)?;
         gpu.scoped(&self.label, self.bytes(), || {
             for part in &self.parts {
-                write(gpu, &part.raw, 0, bytemuck::cast_slice(&vec![POISON; (part.raw.size() / 4) as usize]));
+                write(
+                    gpu,
+                    &part.raw,
+                    0,
+                    bytemuck::cast_slice(&vec![POISON; (part.raw.size() / 4) as usize]),
+                )?;
             }
-        })
+            Ok(())
+        })?
     }
 
     /// Reads the whole buffer back; waits for the device.
@@ -208,7 +211,14 @@ impl Buffer {
                 let target = ((from - rows.start) * self.row_bytes) as usize
                     ..((to - rows.start) * self.row_bytes) as usize;
                 let start = part.start + (from - part.first_row) * self.row_bytes;
-                read_raw(gpu, &self.label, &part.raw, start, &mut bytes[target])?;
+                // In pieces, where somebody may ask for an end between two of them.
+                let most = if gpu.is_heeding() { PIECE } else { usize::MAX };
+                for (i, piece) in bytes[target].chunks_mut(most).enumerate() {
+                    if i > 0 {
+                        gpu.go_on(|| format!("while {} was read", self.label))?;
+                    }
+                    read_raw(gpu, &self.label, &part.raw, start + (i * PIECE) as u64, piece)?;
+                }
             }
         }
         Ok(values)
@@ -296,7 +306,7 @@ impl Buffer {
     #[doc(hidden)]
     pub fn spoil_guard(&self, gpu: &Context) {
         if let Some(part) = self.parts.last().filter(|part| part.start > 0) {
-            write(gpu, &part.raw, part.start + part.rows * self.row_bytes, &[0; 4]);
+            gpu.queue.write_buffer(&part.raw, part.start + part.rows * self.row_bytes, &[0; 4]);
         }
     }
 
@@ -332,13 +342,17 @@ impl Raw {
     }
 }
 
-fn write(gpu: &Context, raw: &wgpu::Buffer, start: u64, bytes: &[u8]) {
+fn write(gpu: &Context, raw: &wgpu::Buffer, start: u64, bytes: &[u8]) -> Result<()> {
     for (i, piece) in bytes.chunks(PIECE).enumerate() {
+        if i > 0 {
+            gpu.go_on(|| "while data was uploaded".into())?;
+        }
         gpu.queue.write_buffer(raw, start + (i * PIECE) as u64, piece);
         if bytes.len() > PIECE {
             gpu.uploaded(gpu.queue.submit([]));
         }
     }
+    Ok(())
 }
 
 fn read_raw(gpu: &Context, label: &str, raw: &wgpu::Buffer, start: u64, target: &mut [u8]) -> Result<()> {
@@ -407,7 +421,13 @@ impl Readback {
                 let _ = sender.send(result);
             });
         })?;
-        gpu.wait_for(lock(&self.sent).take())?;
+        let sent = lock(&self.sent).take();
+        // Who is asked for an end may read by it later on.
+        gpu.wait_for(sent).inspect_err(|error| {
+            if matches!(error, Error::Interrupted { .. }) {
+                self.raw.unmap();
+            }
+        })?;
         receiver.recv().map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;
         {
             let view = self.raw.get_mapped_range(range).map_err(|e| lost(e.to_string()))?;

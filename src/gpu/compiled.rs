@@ -4,8 +4,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::context::{lock, scoped};
+use super::pieces::Pace;
 use super::reflect::{Access, Reflection};
 use super::{Context, Spec, trusted};
 use crate::{Error, Result};
@@ -16,8 +18,12 @@ pub(super) struct Compiled {
     pub name: String,
     pub reflection: Arc<Reflection>,
     pub layout: wgpu::BindGroupLayout,
+    pub pace: Pace,
     pipeline: Pending<wgpu::ComputePipeline>,
 }
+
+/// How often it is looked whether a kernel is compiled, by those who may be asked for an end.
+pub(super) const LOOK: Duration = Duration::from_millis(1);
 
 /// Compilers at work in this process.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
@@ -36,6 +42,15 @@ impl Drop for AtWork {
     fn drop(&mut self) {
         AT_WORK.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether one more can be begun on a thread of its own.
+pub(super) fn has_room() -> bool {
+    AT_WORK.load(Ordering::Relaxed) + 1 < most_at_work()
+}
+
+fn most_at_work() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).max(2)
 }
 
 impl Compiled {
@@ -73,14 +88,19 @@ impl Compiled {
                 scoped(&device, &lost, shader, 0, compile).map_err(|error| of_shader(shader, error))
             }
         };
-        Ok(Self { name: shader.to_owned(), reflection, layout, pipeline: Pending::begin(work) })
+        let (name, pace) = (shader.to_owned(), Pace::default());
+        Ok(Self { name, reflection, layout, pace, pipeline: Pending::begin(work) })
     }
 
     /// What a pass runs, once it is compiled.
     ///
     /// # Errors
-    /// [`Error::Shader`] if the driver refuses it; [`Error::Fault`] if its compiler panicked; the device's.
-    pub fn pipeline(&self) -> Result<&wgpu::ComputePipeline> {
+    /// [`Error::Interrupted`], while it is compiled; [`Error::Shader`] if the driver refuses it; [`Error::Fault`] if its compiler panicked; the device's.
+    pub fn pipeline(&self, gpu: &Context) -> Result<&wgpu::ComputePipeline> {
+        while gpu.is_heeding() && self.pipeline.is_at_work() {
+            gpu.go_on(|| format!("while {} was compiled", self.name))?;
+            std::thread::sleep(LOOK);
+        }
         self.pipeline.get().map_err(|error| match error {
             Error::Shader { shader, problem } => {
                 Error::Shader { shader: shader.clone(), problem: problem.clone() }
@@ -138,9 +158,8 @@ struct Pending<T> {
 impl<T: Send + 'static> Pending<T> {
     /// Begins `work` on a thread of its own, or does it here where all processors are at work or there is no thread to be had.
     fn begin(work: impl FnOnce() -> Result<T> + Send + 'static) -> Self {
-        let most = std::thread::available_parallelism().map_or(1, usize::from);
         let (at_work, working) = AtWork::begin();
-        if working >= most.max(2) {
+        if working >= most_at_work() {
             return Self { thread: Mutex::default(), made: OnceLock::from(work()) };
         }
         // A thread that cannot be had drops what it was given.
@@ -161,6 +180,11 @@ impl<T: Send + 'static> Pending<T> {
                 Self { thread: Mutex::default(), made: OnceLock::from(made) }
             }
         }
+    }
+
+    /// Whether there is nothing yet, and a thread that makes it.
+    fn is_at_work(&self) -> bool {
+        lock(&self.thread).as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// The value; waits for it.

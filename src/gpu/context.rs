@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::bound::MOST_GROUPS;
 use super::compiled::Compiled;
 use super::dispatch::Row;
-use super::kernel::MOST_GROUPS;
 use super::pipelines::Pipelines;
 use super::record::PassRecord;
 use super::stop::Stop;
@@ -46,6 +46,9 @@ pub struct Options {
     /// fold as large ones do. For verification.
     #[doc(hidden)]
     pub fold: Option<u32>,
+    /// Cut each window of work into so many pieces, where somebody may ask for an end and its rows can be cut. For verification.
+    #[doc(hidden)]
+    pub cut: Option<u64>,
     /// Leave out subgroups, as if the adapter had none. For verification.
     #[doc(hidden)]
     pub no_subgroups: bool,
@@ -58,6 +61,9 @@ pub struct Options {
     /// Hears the notices as they come, and what takes long.
     pub listener: Option<Listener>,
 }
+
+/// How often it is looked whether an end was asked for, while a device computes.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Contexts that were ever made.
 static CONTEXTS: AtomicU64 = AtomicU64::new(0);
@@ -240,6 +246,8 @@ pub struct Context {
     pub(super) guarded: bool,
     /// Most workgroups in the first dimension of a grid.
     pub(super) fold: u64,
+    /// Pieces of a window, where they are to be that many.
+    pub(super) cut: Option<u64>,
     pub(super) measure: bool,
     /// The user's own table of variants.
     pub(super) table: Vec<Row>,
@@ -398,6 +406,7 @@ impl Context {
             integer_dot: false,
             guarded: options.guarded,
             fold: options.fold.map_or(MOST_GROUPS, u64::from).clamp(1, MOST_GROUPS),
+            cut: options.cut,
             measure: options.measure,
             table,
             choices: Mutex::default(),
@@ -457,9 +466,24 @@ impl Context {
         self.wait_for(None)
     }
 
-    /// Waits for this submission, or for all.
+    /// Whether the device has stopped working: nothing runs on it any more, and what lay on it is gone.
+    pub fn is_lost(&self) -> bool {
+        // The news arrives with a poll.
+        let polled = self.device.poll(wgpu::PollType::Poll);
+        polled.is_err() || self.lost_error().is_some()
+    }
+
+    /// Waits for this submission, or for all. Who asks for an end meanwhile does not wait for it: what it works on lives as long as
+    /// it does, and what is submitted later runs behind it.
     pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let polled = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+        let timeout = self.is_heeding().then_some(LOOK);
+        let polled = loop {
+            let submission_index = submission_index.clone();
+            match self.device.poll(wgpu::PollType::Wait { submission_index, timeout }) {
+                Err(wgpu::PollError::Timeout) => self.go_on(|| "while the device computed".into())?,
+                polled => break polled,
+            }
+        };
         match (self.lost_error(), polled) {
             (Some(lost), _) => Err(lost),
             (None, Err(error)) => Err(Error::DeviceLost(error.to_string())),

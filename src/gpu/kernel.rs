@@ -4,8 +4,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::bound::{Bound, Given};
 use super::buffer::ALIGNED_ROWS;
-use super::compiled::Compiled;
+use super::compiled::{self, Compiled};
 use super::context::lock;
 use super::reflect::{Access, Binding, Reflection};
 use super::{Buffer, Context, Spec};
@@ -115,6 +116,11 @@ impl<P: Params> Kernel<P> {
         let compiled = match known {
             Some(compiled) => compiled,
             None => {
+                // What is compiled here and now cannot be ended.
+                while gpu.is_heeding() && !compiled::has_room() {
+                    gpu.go_on(|| format!("before {} was compiled", spec.file))?;
+                    std::thread::sleep(compiled::LOOK);
+                }
                 gpu.go_on(|| format!("before {} was compiled", spec.file))?;
                 let compiled = Arc::new(Compiled::new(gpu, spec)?);
                 lock(&gpu.kernels).insert(key, Arc::clone(&compiled));
@@ -135,6 +141,10 @@ impl<P: Params> Kernel<P> {
         &self.compiled.reflection
     }
 
+    pub(super) fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
     /// Binds every storage buffer by its name in the shader. The result can be dispatched any number of times.
     ///
     /// # Errors
@@ -145,7 +155,7 @@ impl<P: Params> Kernel<P> {
             binding: binding.to_owned(),
             problem,
         };
-        let mut bytes = bytemuck::bytes_of(&params).to_vec();
+        let bytes = bytemuck::bytes_of(&params).to_vec();
         for (i, (name, _)) in buffers.iter().enumerate() {
             if !self.compiled.reflection.bindings.iter().any(|b| b.name == *name) {
                 return Err(fault(name, "the shader has no such binding".into()));
@@ -154,8 +164,8 @@ impl<P: Params> Kernel<P> {
                 return Err(fault(name, "it is given twice".into()));
             }
         }
-        let rows_at = self.compiled.reflection.offset("rows");
-        let rows = rows_at.map_or(1, |at| u64::from(bytemuck::pod_read_unaligned::<u32>(&bytes[at..at + 4])));
+        let rows = (self.compiled.reflection.offset("rows"))
+            .map_or(1, |at| u64::from(bytemuck::pod_read_unaligned::<u32>(&bytes[at..at + 4])));
         let mut given: Vec<(&Binding, &Buffer)> = Vec::new();
         for binding in &self.compiled.reflection.bindings {
             let Some((_, buffer)) = buffers.iter().find(|(name, _)| *name == binding.name) else {
@@ -216,76 +226,20 @@ impl<P: Params> Kernel<P> {
             given.push((binding, *buffer));
         }
 
-        let (mut dispatches, mut edges) = (Vec::new(), Vec::new());
-        let first_row_at = self.compiled.reflection.offset("first_row");
-        let tiles = self.compiled.reflection.columns_per_group.map_or(1, |per| {
+        let windows = self.windows(gpu, rows, &given, work);
+        let given = given.into_iter().map(|(binding, buffer)| Given {
+            slot: binding.slot,
+            splits: binding.splits(),
+            row_bytes: buffer.row_bytes,
+            rows: buffer.rows,
+            parts: buffer.parts.clone(),
+        });
+        let columns = self.compiled.reflection.columns_per_group.map_or(1, |per| {
             let columns = self.compiled.reflection.elements(&["n".to_owned()], &bytes);
             columns.div_ceil(per.into()).max(1)
         });
-        let tiles = tiles * u64::from(self.compiled.reflection.groups_per_tile.unwrap_or(1));
-        for (first, count) in self.windows(gpu, rows, &given, work) {
-            if let Some(at) = rows_at {
-                bytes[at..at + 4].copy_from_slice(&super::to_u32(count, "rows")?.to_le_bytes());
-            }
-            if let Some(at) = first_row_at {
-                bytes[at..at + 4].copy_from_slice(&super::to_u32(first, "first_row")?.to_le_bytes());
-            }
-            let per = self.compiled.reflection.rows_per_group.map(u64::from);
-            let groups = per.map_or(1, |per| count.div_ceil(per));
-            let grid = grid(groups * tiles, gpu.fold).ok_or_else(|| {
-                Error::Input(format!(
-                    "{}: {rows} rows need more workgroups than a dispatch can have",
-                    self.compiled.name
-                ))
-            })?;
-            let group = gpu.scoped(&self.compiled.name, bytes.len() as u64, || {
-                let uniform = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("params"),
-                    size: (bytes.len() as u64).next_multiple_of(16),
-                    usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                });
-                gpu.queue.write_buffer(&uniform, 0, &bytes);
-                let mut entries = vec![wgpu::BindGroupEntry {
-                    binding: self.compiled.reflection.params_slot,
-                    resource: uniform.as_entire_binding(),
-                }];
-                for (binding, buffer) in &given {
-                    let from = if binding.splits() { first } else { 0 };
-                    // `windows` ends each window where a part ends, so the part at its start holds all of it.
-                    let Some((part, _)) = buffer.part_at(from).or_else(|| Some((buffer.parts.first()?, 0)))
-                    else {
-                        continue;
-                    };
-                    let length = if binding.splits() { count } else { buffer.rows } * buffer.row_bytes;
-                    entries.push(wgpu::BindGroupEntry {
-                        binding: binding.slot,
-                        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer: &part.raw,
-                            offset: part.start + (from - part.first_row) * buffer.row_bytes,
-                            size: wgpu::BufferSize::new(length.max(16)),
-                        }),
-                    });
-                }
-                gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                    label: Some(&self.compiled.name),
-                    layout: &self.compiled.layout,
-                    entries: &entries,
-                })
-            })?;
-            dispatches.push((group, grid));
-            let row = |group: u64| group / tiles * per.unwrap_or(count);
-            edges.extend((0..u64::from(grid[1])).map(|y| first + row(y * u64::from(grid[0]))));
-        }
-        Ok(Bound {
-            context: gpu.id,
-            label: self.compiled.name.clone(),
-            kernel: Arc::clone(&self.compiled),
-            dispatches,
-            rows,
-            edges,
-            work,
-        })
+        let tiles = columns * u64::from(self.compiled.reflection.groups_per_tile.unwrap_or(1));
+        Bound::new(gpu, Arc::clone(&self.compiled), given.collect(), bytes, (rows, tiles), windows, work)
     }
 
     /// Cuts `rows` so that in every split buffer a window lies within one part and within the binding limit.
@@ -322,83 +276,3 @@ impl<P: Params> Kernel<P> {
 
 /// Most operations in a dispatch whose rows can be cut: 0.2 s at 1 Tflop/s, where systems give up after 2 s or more.
 const MOST_OPS: u64 = 200_000_000_000;
-
-/// Most workgroups in one dimension, on every backend.
-pub(super) const MOST_GROUPS: u64 = 65_535;
-
-/// `groups` workgroups folded into two dimensions, if it can be done at most `most` side by side; the fold may overshoot (see
-/// shaders/lib/grid.wgsl).
-fn grid(groups: u64, most: u64) -> Option<[u32; 3]> {
-    let x = groups.div_ceil(groups.div_ceil(most).clamp(1, MOST_GROUPS));
-    let y = groups.div_ceil(x.max(1)).max(1);
-    (x <= MOST_GROUPS).then(|| [u32::try_from(x).unwrap_or(0), u32::try_from(y).unwrap_or(0), 1])
-}
-
-/// A kernel with its buffers and parameters: one entry in a [`super::Recorder`].
-#[derive(Debug)]
-pub struct Bound {
-    /// The context that it is of.
-    pub(super) context: u64,
-    pub(super) label: String,
-    pub(super) kernel: Arc<Compiled>,
-    pub(super) dispatches: Vec<(wgpu::BindGroup, [u32; 3])>,
-    /// As its parameters say them.
-    rows: u64,
-    /// Rows at which a window begins, or a row of a grid.
-    edges: Vec<u64>,
-    pub(super) work: Work,
-}
-
-impl Bound {
-    /// The kernel's name.
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// Bytes and operations of one dispatch.
-    pub fn work(&self) -> Work {
-        self.work
-    }
-
-    /// The rows of its grid.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// Where what a workgroup finds its rows by changes: the first row of each window, and of each row of a folded grid.
-    pub fn edges(&self) -> &[u64] {
-        &self.edges
-    }
-
-    /// The workgroups of its largest dispatch, in both dimensions.
-    pub fn grid(&self) -> [u32; 2] {
-        let grids = self.dispatches.iter().map(|&(_, [x, y, _])| [x, y]);
-        grids.max_by_key(|&[x, y]| u64::from(x) * u64::from(y)).unwrap_or_default()
-    }
-
-    /// In how many windows the rows are done.
-    pub fn windows(&self) -> usize {
-        self.dispatches.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{MOST_GROUPS, grid};
-
-    #[test]
-    fn grid_covers_every_group_and_stays_within_the_limit() {
-        for most in [1, 2, 7, MOST_GROUPS] {
-            for groups in [1, 2, 3, 65_534, 65_535, 65_536, 65_537, 1_000_003, 65_535 * 65_535] {
-                let [x, y, z] = grid(groups, most).unwrap();
-                assert!(x <= 65_535 && y <= 65_535 && z == 1);
-                assert!(u64::from(x) <= most || groups > most * MOST_GROUPS, "{groups} {most}: {x}");
-                assert!(u64::from(x) * u64::from(y) >= groups);
-                assert!(u64::from(x) * u64::from(y - 1) < groups, "a whole row of groups is wasted");
-            }
-            assert!(grid(65_535 * 65_535 + 1, most).is_none());
-        }
-        assert_eq!(grid(70_000, MOST_GROUPS), Some([35_000, 2, 1]));
-        assert_eq!(grid(0, MOST_GROUPS), Some([0, 1, 1]));
-    }
-}

@@ -1,10 +1,12 @@
 //! The GPU core: adapter, shaders, kernels, buffers, submissions, timing, verification, tuning. It knows no domain.
 
+pub(crate) mod bound;
 pub(crate) mod buffer;
 mod compiled;
 pub(crate) mod context;
 pub(crate) mod dispatch;
 pub(crate) mod kernel;
+mod pieces;
 mod pipelines;
 pub(crate) mod record;
 pub(crate) mod reflect;
@@ -21,8 +23,9 @@ pub use buffer::Buffer;
 pub use context::{AdapterReport, Context, Listener, Options, adapters};
 pub use stop::Heeding;
 
+pub(crate) use bound::Bound;
 pub(crate) use buffer::Readback;
-pub(crate) use kernel::{Bound, Kernel, OpKind, ParamType, Work, params};
+pub(crate) use kernel::{Kernel, OpKind, ParamType, Work, params};
 pub(crate) use record::Recorder;
 pub(crate) use reflect::Reflection;
 pub(crate) use source::Spec;

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::bound::Dispatch;
 use super::buffer::Readback;
-use super::{Bound, Buffer, Context, Work, context::lock};
+use super::{Bound, Buffer, Context, Work, context::lock, pieces};
 use crate::{Error, Result};
 
 /// One pass as it ran, kept in profile mode.
@@ -55,12 +56,12 @@ impl<'a> Recorder<'a> {
     /// submission. [`Readback::fetch`] waits for them.
     pub fn submit_copies(self, reads: &[(&Buffer, &Readback)]) -> Result<()> {
         let gpu = self.gpu;
-        let steps: &[&Bound] = if gpu.profile { &[] } else { &self.steps };
-        let commands = encode(gpu, &[steps], None, reads)?;
-        if gpu.profile {
+        let sent = if gpu.profile {
             self.submit()?;
-        }
-        let sent = send(gpu, commands)?;
+            send(gpu, encode(gpu, &[&[]], None, reads)?)?
+        } else {
+            pieces::send(gpu, &self.steps, reads)?
+        };
         reads.iter().for_each(|(_, readback)| readback.sent(sent.clone()));
         Ok(())
     }
@@ -68,7 +69,7 @@ impl<'a> Recorder<'a> {
     /// Sends everything to the device. In profile mode it also waits, and keeps each pass's time.
     pub fn submit(self) -> Result<()> {
         if !self.gpu.profile {
-            return send(self.gpu, encode(self.gpu, &[self.steps.as_slice()], None, &[])?).map(drop);
+            return pieces::send(self.gpu, &self.steps, &[]).map(drop);
         }
         if !self.gpu.adapter.timestamps {
             for step in &self.steps {
@@ -111,13 +112,28 @@ pub(super) fn encode<'a>(
     stamps: Option<&Stamps>,
     reads: &[(&Buffer, &Readback)],
 ) -> Result<wgpu::CommandBuffer> {
-    if let Some(foreign) = passes.iter().copied().flatten().find(|bound| bound.context != gpu.id) {
+    let whole = |steps: &&[&'a Bound]| {
+        let dispatches = steps.iter().flat_map(|&bound| bound.dispatches.iter().map(move |of| (bound, of)));
+        dispatches.collect()
+    };
+    encode_dispatches(gpu, &passes.iter().map(whole).collect::<Vec<_>>(), stamps, reads)
+}
+
+/// The same of single dispatches, each with the kernel that it is of.
+pub(super) fn encode_dispatches<'a>(
+    gpu: &Context,
+    passes: &[Vec<(&'a Bound, &'a Dispatch)>],
+    stamps: Option<&Stamps>,
+    reads: &[(&Buffer, &Readback)],
+) -> Result<wgpu::CommandBuffer> {
+    if let Some((foreign, _)) = passes.iter().flatten().find(|(bound, _)| bound.context != gpu.id) {
         let problem = format!("{}: this work is of another context, and not for its device", foreign.label);
         return Err(Error::Input(problem));
     }
-    let compiled =
-        |steps: &&[&'a Bound]| steps.iter().map(|bound| Ok((*bound, bound.kernel.pipeline()?))).collect();
-    let passes: Vec<Vec<(&Bound, &wgpu::ComputePipeline)>> =
+    let compiled = |steps: &Vec<(&'a Bound, &'a Dispatch)>| {
+        steps.iter().map(|&(bound, dispatch)| Ok((bound.kernel.pipeline(gpu)?, dispatch))).collect()
+    };
+    let passes: Vec<Vec<(&wgpu::ComputePipeline, &Dispatch)>> =
         passes.iter().map(compiled).collect::<Result<_>>()?;
     gpu.scoped("recording", 0, || {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -126,12 +142,10 @@ pub(super) fn encode<'a>(
                 label: None,
                 timestamp_writes: stamps.map(|stamps| stamps.of(i)),
             });
-            for (bound, pipeline) in steps {
+            for (pipeline, (group, [x, y, z])) in steps {
                 pass.set_pipeline(pipeline);
-                for (group, [x, y, z]) in &bound.dispatches {
-                    pass.set_bind_group(0, group, &[]);
-                    pass.dispatch_workgroups(*x, *y, *z);
-                }
+                pass.set_bind_group(0, group, &[]);
+                pass.dispatch_workgroups(*x, *y, *z);
             }
         }
         if let Some(stamps) = stamps {

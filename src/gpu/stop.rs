@@ -36,6 +36,11 @@ impl Context {
         Heeding { gpu: self, stop: Arc::clone(stop) }
     }
 
+    /// Whether anybody may ask for an end.
+    pub(crate) fn is_heeding(&self) -> bool {
+        !lock(&self.stop).is_empty()
+    }
+
     /// Asked between the steps of what takes long; `doing` says what that is ("while points were read").
     ///
     /// # Errors

@@ -30,28 +30,37 @@ impl Kind {
         format!("{}: {problem}; {}", self.refusal, self.advice)
     }
 
-    /// Writes one, whole or not at all.
+    /// Writes one, whole or not at all; `go_on` is asked between pieces of it.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn write(&self, path: &Path, pairs: &[(&str, String)], parts: &[Part<'_>]) -> Result<()> {
+    /// That of `go_on`; [`Error::Io`].
+    pub fn write(
+        &self,
+        path: &Path,
+        pairs: &[(&str, String)],
+        parts: &[Part<'_>],
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let format = (FORMAT.to_owned(), self.format.to_owned());
         let given = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         let mut pairs: Vec<(String, String)> = std::iter::once(format).chain(given).collect();
         let mut hash = hash_of_pairs(&pairs);
         for Part { name, dtype, shape, data } in parts {
             hash.update(title(name, dtype, shape));
-            hash.update(data);
+            for piece in data.chunks(PIECE as usize) {
+                go_on()?;
+                hash.update(piece);
+            }
         }
         pairs.push((HASH.to_owned(), hash.finish()));
-        safetensors::write(path, &pairs, parts)
+        safetensors::write_in_pieces(path, &pairs, parts, go_on)
     }
 
-    /// Opens one, and reads all of it once.
+    /// Opens one, and reads all of it once; `go_on` is asked between pieces of it.
     ///
     /// # Errors
-    /// [`Error::File`] for one of another kind and for one that is damaged; [`Error::Io`].
-    pub fn open(&'static self, path: &Path) -> Result<Saved> {
+    /// That of `go_on`; [`Error::File`] for one of another kind and for one that is damaged; [`Error::Io`].
+    pub fn open(&'static self, path: &Path, go_on: &dyn Fn() -> Result<()>) -> Result<Saved> {
         // What a reader of any safetensors file says does not say what to do here.
         let file = Safetensors::open_alone(path).map_err(|error| match error {
             Error::File { path, problem } => Error::file(path, self.fault(&problem)),
@@ -69,6 +78,7 @@ impl Kind {
         for tensor in saved.file.tensors() {
             hash.update(title(&tensor.name, tensor.dtype.name, &tensor.shape));
             for from in (0..tensor.bytes).step_by(PIECE as usize) {
+                go_on()?;
                 let range = from..(from + PIECE).min(tensor.bytes);
                 let piece = &mut piece[..(range.end - range.start) as usize];
                 saved.file.read(tensor, range, piece)?;

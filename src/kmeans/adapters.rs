@@ -60,14 +60,19 @@ pub fn notice(gpus: &[&Context], parts: &[Part<'_>]) -> Option<String> {
     Some(text)
 }
 
-/// The points of each part, on its adapter; `square` as [`Points::within`] takes it, `room` that of each.
+/// The points of each part, on its adapter, to be labelled by `k` centroids; `square` as [`Points::within`] takes it, `room` that
+/// of each.
 pub fn place<'a>(
     parts: &'a [Part<'a>],
     transform: &'a Transform,
     square: Option<f64>,
+    k: usize,
     room: Room,
 ) -> Result<Vec<Points<'a>>> {
-    let place = |part: &'a Part<'a>| Points::new(part.gpu, &part.window, part.weights, transform, room);
+    let place = |part: &'a Part<'a>| {
+        let room = room.in_pieces(part.gpu, &part.window, transform, square, k)?;
+        Points::new(part.gpu, &part.window, part.weights, transform, room)
+    };
     at_once(parts, |part| Ok(place(part)?.within(square)))
 }
 

@@ -128,6 +128,27 @@ impl Trial {
     }
 }
 
+/// How many of `n` points are labelled by `k` centroids in a piece of work ([`Context::ops_of_a_piece`]); `square` as
+/// [`Assign::load`] takes it.
+pub fn points_of_a_piece(
+    gpu: &Context,
+    layout: Layout,
+    square: Option<f32>,
+    (n, each): (u64, u64),
+    (k, d): (u64, u64),
+) -> Result<u64> {
+    let assign = Assign::load(gpu, &tuned(gpu, layout, each, k, d)?, square)?;
+    let of_point = (2 * k * d).max(1);
+    let ops = gpu.ops_of_a_piece(&assign.kernel, n.saturating_mul(of_point), || {
+        let n = (TRIAL_OPS_SOFTWARE / of_point).clamp(FEW_POINTS, 1 << 16);
+        let (points, values) = layout.random(gpu, n, d, &mut Random::new(0))?;
+        let centroids: Vec<f32> = values.into_iter().cycle().take((k * d) as usize).collect();
+        let trial = Trial::upload(gpu, points, &centroids, d as usize, 1)?;
+        assign.bind(gpu, &trial.assignment(), d, Metric::Euclidean)
+    })?;
+    Ok((ops / of_point).max(FEW_POINTS))
+}
+
 /// Operations of one trial: enough to fill a device, few enough to be over soon on the slowest.
 const TRIAL_OPS: u64 = 40_000_000_000;
 const TRIAL_OPS_SOFTWARE: u64 = 100_000_000;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::assign;
 use super::centroid::{Centroid, Scales};
 use super::choose::{rows_of, sample};
 use super::element::Layout;
@@ -388,7 +389,14 @@ impl KMeans {
         let fit = (gpu.adapter.max_binding_bytes / largest.max(1)).min(self.room.bytes / all.max(1));
         // Labels of all problems of a group are i32, and so are the numbers of their points.
         let fit = fit.min((1 << 31) / n.max(k).max(1));
-        let small = n <= seed::most_points(gpu.adapter.max_binding_bytes, d as u64, k) && n < self.room.chunk;
+        let piece = if gpu.is_heeding() {
+            assign::points_of_a_piece(gpu, Layout::F32, Some(1.0), (u64::MAX, n), (k, d as u64))?
+        } else {
+            u64::MAX
+        };
+        let fit = fit.min((piece / n.max(1)).max(1));
+        let small = n <= seed::most_points(gpu.adapter.max_binding_bytes, d as u64, k)
+            && n < self.room.chunk.min(piece);
         Ok(if small { usize::try_from(fit).unwrap_or(usize::MAX) } else { 0 })
     }
 

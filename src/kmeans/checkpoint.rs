@@ -15,14 +15,13 @@ use super::progress::Outcome;
 use super::source::Source;
 use crate::io::hash::Hasher;
 use crate::io::output::check_writable;
-use crate::io::quoted;
 use crate::io::safetensors::Part;
 use crate::io::saved::{Kind, Saved};
 use crate::random::Random;
 use crate::{Error, Result};
 
-/// Where and when a fit keeps its state. A resumed fit ends with the same bits as one that was never ended, on the same
-/// adapter. The file stays as it is when the fit is done.
+/// Where and when a fit keeps its state. A resumed fit ends with the same bits as one that was never ended, on
+/// whatever adapter. The file stays as it is when the fit is done.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     /// The file, which is replaced all at once by each checkpoint.
@@ -41,7 +40,7 @@ pub struct Checkpoints {
 static KIND: Kind = Kind {
     format: "lowbit k-means checkpoint 2",
     refusal: "this cannot be resumed from",
-    advice: "do not resume, or give another checkpoint",
+    advice: "remove it, or give another checkpoint",
 };
 
 /// Where the loop of a start stands. Centroids are `[k, d]`, without padding.
@@ -206,7 +205,7 @@ impl Keeper {
         let path = &checkpoints.path;
         check_writable(path)?;
         let found = checkpoints.resume && path.try_exists().map_err(|error| Error::io(path, error))?;
-        let file = if found { Some(Checkpoint(KIND.open(path)?)) } else { None };
+        let file = if found { Some(Checkpoint(KIND.open(path, &|| Ok(()))?)) } else { None };
         if let Some(file) = &file {
             file.compare(&identity)?;
         }
@@ -238,7 +237,7 @@ impl Keeper {
     pub fn begin(&mut self, adapter: &str, starts: u32, beginning: Stand) -> Result<State> {
         adapter.clone_into(&mut self.adapter);
         self.last = Instant::now();
-        let state = match self.resumed(adapter, starts)? {
+        let state = match self.resumed(starts)? {
             Some(state) => state,
             None => (beginning, None),
         };
@@ -246,19 +245,11 @@ impl Keeper {
         Ok(state)
     }
 
-    fn resumed(&mut self, adapter: &str, starts: u32) -> Result<Option<State>> {
+    fn resumed(&mut self, starts: u32) -> Result<Option<State>> {
         let Some(file) = self.file.take() else { return Ok(None) };
-        let (mut stand, position) = file.state(&self.shape)?;
+        let (stand, position) = file.state(&self.shape)?;
         if stand.start >= starts {
             return Err(file.0.problem(&format!("it is in start {} of {starts}", stand.start)));
-        }
-        let before = file.0.text("adapter")?;
-        if before != adapter {
-            stand.notices.push(format!(
-                "{}: it was written on {}: on another adapter, the last digits of a result may differ",
-                file.0.path().display(),
-                quoted(before)
-            ));
         }
         Ok(Some((stand, position)))
     }
@@ -310,7 +301,8 @@ impl Keeper {
         for (name, data) in &tensors {
             parts.push(Part { name, dtype: "F32", shape: &self.shape, data });
         }
-        KIND.write(&self.checkpoints.path, &pairs, &parts)?;
+        // It is written where an end was asked for, too.
+        KIND.write(&self.checkpoints.path, &pairs, &parts, &|| Ok(()))?;
         self.last = Instant::now();
         Ok(())
     }
@@ -373,8 +365,8 @@ impl Checkpoint {
         Err(Error::file(
             self.0.path(),
             format!(
-                "this checkpoint is of another clustering: {different}; give the data and settings it was made with, or do not \
-                 resume"
+                "this checkpoint is of another clustering: {different}; give the data and settings it was made with, or \
+                 another checkpoint"
             ),
         ))
     }

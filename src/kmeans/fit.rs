@@ -127,7 +127,8 @@ impl KMeans {
         }
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
-        let points = adapters::place(&parts, &transform, statistics.square_of(&transform), self.room)?;
+        let square = statistics.square_of(&transform);
+        let points = adapters::place(&parts, &transform, square, k, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
         let scales = Scales::new(size, heaviest).reaching(&statistics, lightest);
         let loops = parts

@@ -53,6 +53,8 @@ struct State {
     counts: Vec<f64>,
     /// Points since rarely used centroids were last looked for.
     since_reassignment: u64,
+    /// Batches that were taken in.
+    steps: u64,
 }
 
 /// What one batch did.
@@ -67,16 +69,16 @@ struct Step {
 impl State {
     fn new(transform: Transform, random: Random, centroids: Vec<f32>, (k, d): (usize, usize)) -> Self {
         let (sums, counts) = (vec![0.0; k * d], vec![0.0; k]);
-        Self { transform, random, centroids, sums, counts, since_reassignment: 0 }
+        Self { transform, random, centroids, sums, counts, since_reassignment: 0, steps: 0 }
     }
 
-    /// As if the points of `counts` had been at these `centers`, `[k, d]`.
-    fn learnt(metric: Metric, random: Random, centers: &Matrix, counts: Vec<f64>) -> Self {
+    /// As if the points of `counts` had been at these `centers`, `[k, d]`, in so many batches.
+    fn learnt(metric: Metric, random: Random, centers: &Matrix, counts: Vec<f64>, steps: u64) -> Self {
         let transform = if metric == Metric::Cosine { Transform::Unit } else { Transform::Plain };
         let rows = centers.values.chunks(centers.cols.max(1)).zip(&counts);
         let sums = rows.flat_map(|(row, count)| row.iter().map(move |&value| f64::from(value) * count));
         let (sums, centroids) = (sums.collect(), pad(&centers.values, centers.cols));
-        Self { transform, random, centroids, sums, counts, since_reassignment: 0 }
+        Self { transform, random, centroids, sums, counts, since_reassignment: 0, steps }
     }
 
     /// Takes in a batch.
@@ -91,6 +93,7 @@ impl State {
         lloyd.labeller.start_from(&self.centroids)?;
         let (sums, counts, inertia) = lloyd.sums()?;
         self.since_reassignment += n;
+        self.steps += 1;
         let reassign = self.counts.contains(&0.0) || self.since_reassignment >= 10 * k as u64;
         for (sum, own) in self.sums.iter_mut().zip(sums) {
             *sum += own;
@@ -366,7 +369,7 @@ impl MiniBatchKMeans {
         data: &dyn Source,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
-        self.fit_whole(gpu, data, &mut progress).map(|(fitted, ..)| fitted)
+        self.fit_whole(gpu, data, &mut progress).map(|(fitted, _)| fitted)
     }
 
     /// The same, from which [`MiniBatchKMeans::partial_fit`] goes on.
@@ -379,8 +382,10 @@ impl MiniBatchKMeans {
         data: &dyn Source,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
-        let (fitted, counts, random) = self.fit_whole(gpu, data, &mut progress)?;
-        self.state = Some(State::learnt(self.base.metric, random, &fitted.cluster_centers, counts));
+        let (fitted, learnt) = self.fit_whole(gpu, data, &mut progress)?;
+        let State { random, counts, steps, .. } = learnt;
+        let centers = &fitted.cluster_centers;
+        self.state = Some(State::learnt(self.base.metric, random, centers, counts, steps));
         Ok(fitted)
     }
 
@@ -405,7 +410,7 @@ impl MiniBatchKMeans {
             return Err(Error::Input(format!("a centroid cannot have got {count} points")));
         }
         let random = Random::new(self.base.seed);
-        self.state = Some(State::learnt(self.base.metric, random, centers, counts.to_vec()));
+        self.state = Some(State::learnt(self.base.metric, random, centers, counts.to_vec(), 0));
         Ok(())
     }
 
@@ -414,7 +419,7 @@ impl MiniBatchKMeans {
         gpu: &Context,
         data: &dyn Source,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(Fitted, Vec<f64>, Random)> {
+    ) -> Result<(Fitted, State)> {
         let begun = Instant::now();
         let (n, d, k, base) = (data.rows(), data.cols(), self.base.k, &self.base);
         let statistics = base.statistics(data, "X")?;
@@ -428,11 +433,10 @@ impl MiniBatchKMeans {
         if factor != 1.0 {
             let scaled = Self { base: base.scaled(factor), ..self.clone() };
             let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
-            let (fitted, counts, random) =
-                scaled.fit_whole(gpu, &Scaled { of: data, factor }, &mut progress)?;
+            let (fitted, state) = scaled.fit_whole(gpu, &Scaled { of: data, factor }, &mut progress)?;
             let cluster_centers = fitted.cluster_centers.scaled(1.0 / factor);
             let inertia = fitted.inertia / KMeans::measure(factor);
-            return Ok((Fitted { inertia, cluster_centers, ..fitted }, counts, random));
+            return Ok((Fitted { inertia, cluster_centers, ..fitted }, state));
         }
         let transform = base.map_of(&statistics, given.as_ref())?;
         let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
@@ -505,7 +509,7 @@ impl MiniBatchKMeans {
             cluster_centers,
             labels,
         };
-        Ok((fitted, state.counts, state.random))
+        Ok((fitted, state))
     }
 
     /// Takes in the rows of `batch` (`[n, d]`) and moves the centroids; the first one also chooses them, and has to have `k`
@@ -556,8 +560,9 @@ impl MiniBatchKMeans {
             )));
         }
         let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
-        let points = Points::new(gpu, batch, None, &transform, self.base.room)?;
-        let points = points.within(statistics.square_of(&transform));
+        let square = statistics.square_of(&transform);
+        let room = self.base.room.in_pieces(gpu, batch, &transform, square, k)?;
+        let points = Points::new(gpu, batch, None, &transform, room)?.within(square);
         let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, &[0.0])?;
         let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;
         self.state = Some(state);
@@ -572,6 +577,11 @@ impl MiniBatchKMeans {
     /// How many points each centroid has got, `[k]`.
     pub fn counts(&self) -> &[f64] {
         self.state.as_ref().map_or(&[], |state| &state.counts)
+    }
+
+    /// Batches that were learnt from, here: those before a [`MiniBatchKMeans::resume`] are not among them.
+    pub fn n_steps(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.steps)
     }
 }
 

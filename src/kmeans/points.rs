@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::assign;
 use super::assignment::bound_of;
 use super::control::NO_LABEL;
 use super::element::{Laid, Layout, Rows, Stored};
@@ -112,6 +113,31 @@ impl Default for Room {
     }
 }
 
+impl Room {
+    /// The same room, of chunks that `k` centroids label in a piece of work.
+    pub(super) fn in_pieces(
+        self,
+        gpu: &Context,
+        source: &dyn Source,
+        transform: &Transform,
+        square: Option<f64>,
+        k: usize,
+    ) -> Result<Self> {
+        let (n, d) = (source.rows(), source.cols() as u64);
+        if !gpu.is_heeding() || n == 0 || d == 0 {
+            return Ok(self);
+        }
+        let layout = Layout::new(source.element(), transform);
+        let piece = assign::points_of_a_piece(gpu, layout, bounded(square), (n, n), (k as u64, d))?;
+        Ok(Self { chunk: self.chunk.min(piece), ..self })
+    }
+}
+
+/// The largest sum of squares as kernels take it.
+fn bounded(square: Option<f64>) -> Option<f32> {
+    square.map(bound_of).filter(|square| square.is_finite())
+}
+
 /// Sees a chunk's block and first point.
 pub type Each<'a> = &'a mut dyn FnMut(&Block, u64) -> Result<()>;
 
@@ -204,7 +230,7 @@ impl<'a> Points<'a> {
     /// bound ([`Statistics::square_of`](super::statistics::Statistics::square_of)): labels then cost less.
     #[must_use]
     pub fn within(self, square: Option<f64>) -> Self {
-        Self { square: square.map(bound_of).filter(|square| square.is_finite()), ..self }
+        Self { square: bounded(square), ..self }
     }
 
     /// That bound.

@@ -58,7 +58,7 @@ impl KMeans {
         let scaled = Scaled { of: data, factor };
         let data = scaled.source();
         let parts = adapters::share(gpus, data, weights)?;
-        let points = adapters::place(&parts, &transform, square, self.room)?;
+        let points = adapters::place(&parts, &transform, square, k, self.room)?;
         let labellers = parts.iter().zip(&points);
         let labellers = labellers
             .map(|(part, points)| Labeller::new(part.gpu, points, k as u64, self.metric))

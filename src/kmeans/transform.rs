@@ -10,6 +10,7 @@ use super::statistics::Statistics;
 use super::views::Scaled;
 use crate::gpu::{Bound, Buffer, Context, Kernel, Spec, Work, params, to_u32};
 use crate::io::npy::Matrix;
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// The shader, whose slot `points` is to be filled ([`Layout::fill`]).
@@ -17,6 +18,9 @@ pub const SPEC: Spec = Spec::new("kmeans/transform").slot("wide", "lib/wide32");
 
 /// Bytes of distances that lie on the device at a time, but for one row that is longer.
 const OUTPUT_BYTES: u64 = 32 << 20;
+
+/// Operations by which it is seen how long a chunk may be.
+const TRIAL_OPS: u64 = 100_000_000;
 
 params! {
     struct TransformParams {
@@ -105,16 +109,26 @@ impl KMeans {
         let (d, k) = (data.cols() as u64, centroids.rows as u64);
         let d4 = d.div_ceil(4);
         let centroids = Buffer::from_slice(gpu, "centroids", k, &first)?;
-        let chunk = (OUTPUT_BYTES.min(gpu.adapter.max_binding_bytes) / (4 * k)).min(self.room.chunk).max(1);
+        let layout = Layout::new(data.element(), &transform);
+        let kernel = Distances::load(gpu, layout)?;
+        let bind = |points: Laid<'_>, distances: &Buffer| {
+            kernel.bind(gpu, points, &centroids, distances, d, self.metric)
+        };
+        let of_point = (3 * k * d).max(1);
+        let piece = gpu.ops_of_a_piece(&kernel.0, data.rows().saturating_mul(of_point), || {
+            let n = (TRIAL_OPS / of_point).clamp(64, 1 << 16);
+            let (points, _) = layout.random(gpu, n, d, &mut Random::new(0))?;
+            bind(points.laid(), &Buffer::new(gpu, "distances", n, 4 * k)?)
+        })?;
+        let output = OUTPUT_BYTES.min(gpu.adapter.max_binding_bytes) / (4 * k);
+        let chunk = output.min(piece / of_point).min(self.room.chunk).max(1);
         // Points are seen once, so none has to stay: no more than the chunks that are under way.
         let bytes = chunk.saturating_mul(4 * (16 * d4 + bytes_besides(d4, false)));
         let room = Room { bytes: self.room.bytes.min(bytes), chunk };
         let points = Points::new(gpu, data, None, &transform, room)?;
         let distances = Buffer::new(gpu, "distances", points.largest(), 4 * k)?;
-        let kernel = Distances::load(gpu, points.layout())?;
-        let bind = |points: Laid<'_>| kernel.bind(gpu, points, &centroids, &distances, d, self.metric);
         let bound: Vec<Bound> =
-            points.blocks().iter().map(|block| bind(block.laid())).collect::<Result<_>>()?;
+            points.blocks().iter().map(|block| bind(block.laid(), &distances)).collect::<Result<_>>()?;
         points.sweep(
             gpu,
             &|_, block| vec![&bound[block]],

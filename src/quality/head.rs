@@ -42,8 +42,13 @@ struct Alike<'a> {
     ways: Vec<usize>,
 }
 
-/// What each way adds up in a head of keys and values, which are counted through all layers.
-pub(super) fn measure_head(inputs: &Inputs, head: usize, ways: &[(Pair, Options)]) -> Vec<Result<Head>> {
+/// What each way adds up in a head of keys and values, which are counted through all layers; or the error of `go_on`.
+pub(super) fn measure_head(
+    inputs: &Inputs,
+    head: usize,
+    ways: &[(Pair, Options)],
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<Vec<Result<Head>>> {
     let Inputs { heads, kv_heads, tokens, queries, head_dim: dim, value_dim, .. } = *inputs;
     let (shared, rule) = (heads / kv_heads, Rule::plain(dim));
     let part = |dim: usize| head * tokens * dim..(head + 1) * tokens * dim;
@@ -52,10 +57,11 @@ pub(super) fn measure_head(inputs: &Inputs, head: usize, ways: &[(Pair, Options)
     let sides: Vec<[usize; 2]> = ways
         .iter()
         .map(|(pair, options)| {
+            go_on()?;
             let keys = keep(&mut kept, pair.keys, Side::Keys, k, dim, options);
-            [keys, keep(&mut kept, pair.values, Side::Values, v, value_dim, options)]
+            Ok([keys, keep(&mut kept, pair.values, Side::Values, v, value_dim, options)])
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let mut found: Vec<Result<Head>> = sides
         .iter()
         .map(|&[keys, values]| {
@@ -111,6 +117,7 @@ pub(super) fn measure_head(inputs: &Inputs, head: usize, ways: &[(Pair, Options)
             let truth = with(k, v);
             let truth_norm = norm(&truth);
             for (group, keys, values) in groups {
+                go_on()?;
                 let attended = with(keys, values);
                 let logits = apart(&truth, truth_norm, &attended);
                 for (&way, output) in group.ways.iter().zip(attended.output.chunks_exact(value_dim)) {
@@ -121,7 +128,7 @@ pub(super) fn measure_head(inputs: &Inputs, head: usize, ways: &[(Pair, Options)
             }
         }
     }
-    found
+    Ok(found)
 }
 
 impl Sums {

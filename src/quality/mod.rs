@@ -94,19 +94,23 @@ pub struct ByLayer {
 /// [`Error::Input`](crate::Error::Input) for a vector whose scale no f16 holds.
 pub fn measure(inputs: &Inputs, types: &[Pair], options: &Options) -> Result<Vec<Quality>> {
     let ways: Vec<(Pair, Options)> = types.iter().map(|&types| (types, *options)).collect();
-    compare(inputs, &ways, &|_, _| Ok(()))?.into_iter().map(|found| found.map(|found| found.all)).collect()
+    compare(inputs, &ways, &|_, _| (), &|| Ok(()))?
+        .into_iter()
+        .map(|found| found.map(|found| found.all))
+        .collect()
 }
 
 /// Measures pairs of types, each with options of its own, against one true attention. All cores take part, and the bits of
-/// the result do not depend on how many there are. `progress` hears how many of how many heads are done; an error of its own ends the
-/// work.
+/// the result do not depend on how many there are. `progress` hears how many of how many heads are done, and `go_on` is asked between queries,
+/// which ends the work by an error.
 ///
 /// What is refused is so for its pair alone: [`Error::Input`](crate::Error::Input) for a vector that f16 does not hold once it is centred, or
 /// whose scale it does not hold.
 pub fn compare(
     inputs: &Inputs,
     ways: &[(Pair, Options)],
-    progress: &(dyn Fn(usize, usize) -> Result<()> + Sync),
+    progress: &(dyn Fn(usize, usize) + Sync),
+    go_on: &(dyn Fn() -> Result<()> + Sync),
 ) -> Result<Vec<Result<ByLayer>>> {
     let heads = inputs.layers * inputs.kv_heads;
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -117,11 +121,11 @@ pub fn compare(
             if head >= heads {
                 return Ok(found);
             }
-            found.push((head, measure_head(inputs, head, ways)));
-            if let Err(end) = progress(done.fetch_add(1, Ordering::Relaxed) + 1, heads) {
-                next.store(heads, Ordering::Relaxed);
-                return Err(end);
-            }
+            // The other threads end with this one.
+            let measured = measure_head(inputs, head, ways, go_on)
+                .inspect_err(|_| next.store(heads, Ordering::Relaxed))?;
+            found.push((head, measured));
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, heads);
         }
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(heads);

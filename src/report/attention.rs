@@ -189,8 +189,8 @@ pub struct Decode {
     pub share: f64,
 }
 
-/// Measures every type, in every form unless one is given. `progress` hears how many of how many heads are done; an
-/// error of its own ends the work.
+/// Measures every type, in every form unless one is given. `progress` hears how many of how many heads are done, and
+/// `go_on` is asked between queries, which ends the work by an error.
 ///
 /// # Errors
 /// [`Error::Input`] if a type is given twice, if first and newest tokens leave none to quantize, if there are more queries than
@@ -199,7 +199,8 @@ pub struct Decode {
 pub fn evaluate(
     inputs: &Inputs,
     options: &EvaluationOptions,
-    progress: &(dyn Fn(usize, usize) -> Result<()> + Sync),
+    progress: &(dyn Fn(usize, usize) + Sync),
+    go_on: &(dyn Fn() -> Result<()> + Sync),
 ) -> Result<Evaluation> {
     let Inputs { layers, heads, kv_heads, tokens, queries, head_dim, value_dim, .. } = *inputs;
     let EvaluationOptions { causal, sinks, window, max_kl, max_l2, .. } = *options;
@@ -250,7 +251,7 @@ pub fn evaluate(
         let way = |Form { center, rotate }| Options { causal, sinks, window, center, rotate, scale: None };
         ways.extend(forms(types).into_iter().map(|form| (types, way(form))));
     }
-    let mut measured = compare(inputs, &ways, progress)?.into_iter();
+    let mut measured = compare(inputs, &ways, progress, go_on)?.into_iter();
     let mut rows = Vec::new();
     for (&types, bytes) in types.iter().zip(bytes) {
         let mut row = TypeRow {

@@ -56,7 +56,7 @@ pub fn evaluate(
         max_l2: Some(MAX_L2),
         context: Some(context),
     };
-    let mut evaluation = attention::evaluate(&inputs, &options, &|_, _| Ok(()))?;
+    let mut evaluation = attention::evaluate(&inputs, &options, &|_, _| (), &|| Ok(()))?;
     let timed = decode::types(gpu);
     let few = |types: Pair| !software || timed.contains(&types);
     decode::add_times(gpu, roofs, &inputs, &mut evaluation, &few, budget, progress)?;

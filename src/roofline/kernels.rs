@@ -40,6 +40,9 @@ pub struct KernelRow {
 /// Workgroups side by side in the grids of small cases, which fold then as those of large ones do.
 const FOLD: u32 = 2;
 
+/// Pieces that work is cut into where an end may be asked for.
+const CUT: u64 = 3;
+
 /// Bytes that a kernel's inputs take at its bench size, and all copies of them together.
 struct Sizes {
     case: u64,
@@ -68,6 +71,7 @@ pub fn measure(
         adapter: Some(gpu.adapter.name.clone()),
         guarded: true,
         fold: Some(FOLD),
+        cut: Some(CUT),
         ..Options::default()
     };
     let guarded = (effort == Effort::Full).then(|| Context::open(&options)).transpose()?;

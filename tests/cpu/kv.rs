@@ -35,7 +35,7 @@ fn options(types: &str) -> EvaluationOptions {
 }
 
 fn evaluated(inputs: &Inputs, options: &EvaluationOptions) -> Evaluation {
-    evaluate(inputs, options, &|_, _| Ok(())).unwrap()
+    evaluate(inputs, options, &|_, _| (), &|| Ok(())).unwrap()
 }
 
 const BOTH: Form = Form { center: true, rotate: true };
@@ -125,23 +125,23 @@ fn the_recommendation_follows_from_the_rows() {
 }
 
 #[test]
-fn whoever_hears_of_an_evaluation_can_end_it() {
+fn whoever_is_asked_can_end_an_evaluation() {
     let heard = AtomicUsize::new(0);
-    let end = |_, _| {
+    let end = || {
         heard.fetch_add(1, Ordering::Relaxed);
         Err(Error::Interrupted { path: None, reached: "here".into() })
     };
-    let error = evaluate(&inputs(), &options("q8_0"), &end).unwrap_err();
+    let error = evaluate(&inputs(), &options("q8_0"), &|_, _| (), &end).unwrap_err();
     assert!(matches!(error, Error::Interrupted { .. }), "{error}");
     let most = std::thread::available_parallelism().map_or(1, usize::from);
-    assert!(heard.into_inner() <= most, "each thread hears of one head at most");
+    assert!(heard.into_inner() <= most, "each thread asks once");
 }
 
 #[test]
 fn what_leaves_nothing_to_measure_is_refused() {
     let inputs = inputs();
     let refused = |options: EvaluationOptions| {
-        let error = evaluate(&inputs, &options, &|_, _| Ok(())).unwrap_err();
+        let error = evaluate(&inputs, &options, &|_, _| (), &|| Ok(())).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         error.to_string()
     };
@@ -303,7 +303,7 @@ fn queries_without_a_position_are_refused_where_positions_matter() {
     let mut tensor =
         |tokens: usize| Tensor { shape: vec![1, tokens, 72], values: random.floats(tokens * 72) };
     let inputs = Inputs::new(tensor(41), tensor(40), tensor(40)).unwrap();
-    let error = evaluate(&inputs, &options("q8_0"), &|_, _| Ok(())).unwrap_err();
+    let error = evaluate(&inputs, &options("q8_0"), &|_, _| (), &|| Ok(())).unwrap_err();
     assert!(error.exit_code() == 2 && error.to_string().contains("41 queries"), "{error}");
     let found = evaluated(&inputs, &EvaluationOptions { causal: false, ..options("q8_0") });
     assert!(found.text().contains("41 queries of a head, which see all tokens"), "{}", found.text());

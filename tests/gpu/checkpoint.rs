@@ -251,7 +251,7 @@ fn what_is_damaged_or_of_another_clustering_is_refused() {
         assert!(error.contains(word) && error.contains("state.safetensors"), "{word}: {error}");
     };
     for length in [1, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
-        refused(&whole[..length], "do not resume, or give another checkpoint");
+        refused(&whole[..length], "remove it, or give another checkpoint");
     }
     refused(&[], "the file is empty");
     // Any byte, except those of the padding behind the header.

@@ -1,4 +1,4 @@
-//! One way to check any kernel: every variant that runs here, at every size, on poisoned and guarded buffers, in grids that fold.
+//! One way to check any kernel: every variant that runs here, at every size, on poisoned and guarded buffers, in grids that fold, whole and in pieces.
 
 use lowbit::internals::Result;
 use lowbit::internals::cases::{REGISTRY, Verified, verify};
@@ -10,8 +10,11 @@ use lowbit::internals::kmeans::{KMeans, Predicted, Source};
 /// Workgroups side by side: so few that small cases fold as those do that have more than a dimension's 65,535.
 const FOLD: u32 = 2;
 
+/// Pieces of a window where an end may be asked for, as it may be in the second run of a case.
+const CUT: u64 = 3;
+
 fn open(fold: Option<u32>) -> Context {
-    Context::open(&Options { guarded: true, fold, ..Options::default() })
+    Context::open(&Options { guarded: true, fold, cut: Some(CUT), ..Options::default() })
         .expect("GPU tests need a device: `make setup`")
 }
 

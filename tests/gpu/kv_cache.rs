@@ -584,6 +584,9 @@ fn what_cannot_be_is_refused() {
         );
     }
     cache.attend(&gpu, &mut step, 0, &[0.0; 256], &Rule { window: 1_000_000, ..rule }).unwrap();
+    let longer = cache.length(a).unwrap() + 1;
+    assert!(error_of(cache.truncate(&gpu, a, longer)).contains("cannot be left"));
+    cache.truncate(&gpu, a, longer - 1).unwrap();
     cache.truncate(&gpu, a, 1).unwrap();
     assert!(error_of(cache.attend(&gpu, &mut step, 0, &[0.0; 256], &rule)).contains("begin again"));
     cache.free(a).unwrap();

@@ -18,6 +18,7 @@ mod kv_cache;
 mod kv_cli;
 mod network;
 mod parallel;
+mod pieces;
 mod plan;
 mod quantize;
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import _lowbit
-from .errors import InputError
+from .errors import InputError, NotFiniteError
 
 # What a device has as it is.
 KEPT = (np.float32, np.float16, np.uint8, np.int8)
@@ -49,6 +49,22 @@ def refuse_kind(name: str, dtype: Any) -> None:
         raise InputError(f"{name}: numbers are expected, and not {dtype}")
 
 
+def refuse_beyond(name: str, given: Any, taken: np.ndarray) -> None:
+    """Refuses numbers that became infinite when `given` became float32: infinite ones are refused where they are read."""
+    if taken.dtype != np.float32 or getattr(given, "dtype", None) in KEPT:
+        return
+    infinite = np.isinf(taken)
+    if not infinite.any():
+        return
+    before = np.asarray(given, dtype=np.float64).reshape(taken.shape)
+    beyond = np.argwhere(infinite & np.isfinite(before))
+    if len(beyond):
+        at = tuple(int(i) for i in beyond[0])
+        where = f"row {at[0]}, value {at[1]}" if len(at) == 2 else f"value {list(at)}"
+        most = np.finfo(np.float32).max
+        raise NotFiniteError(f"{name}: {where} is {before[at]:g}, and float32 holds numbers up to {most:g}: scale them")
+
+
 def laid(x: np.ndarray, dtype: Any) -> np.ndarray:
     """`x` C-contiguous, aligned and of this type: without a copy where it is."""
     return np.require(x, dtype=dtype, requirements=["C", "A"])
@@ -66,7 +82,10 @@ def as_float32(x: Any, name: str = "x") -> np.ndarray:
     refuse_kind(name, array.dtype)
     if array.dtype.kind == "c":
         raise InputError(f"{name}: complex data is not supported")
-    return laid(array, np.float32)
+    with np.errstate(over="ignore"):
+        taken = laid(array, np.float32)
+    refuse_beyond(name, array, taken)
+    return taken
 
 
 def with_nearest(x: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:

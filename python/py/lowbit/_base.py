@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import errors
-from ._arrays import KEPT, as_array, laid, refuse_kind, refuse_masked
+from ._arrays import KEPT, as_array, laid, refuse_beyond, refuse_kind, refuse_masked
 from .errors import InputError
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "TransformerMixin",
     "check_is_fitted",
     "points",
+    "seen_if_learnt",
 ]
 
 try:
@@ -116,7 +119,22 @@ def points(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
         order="C",
         ensure_all_finite=False,
     )
+    refuse_beyond("X", X, x)
     return x
+
+
+@contextlib.contextmanager
+def seen_if_learnt(estimator: Any) -> Iterator[None]:
+    """What the points are like is kept if they were learnt from: a fit that failed leaves the estimator as it was."""
+    names = ("n_features_in_", "feature_names_in_")
+    before = {name: of for name, of in vars(estimator).items() if name in names}
+    try:
+        yield
+    except BaseException:
+        for name in names:
+            vars(estimator).pop(name, None)
+        vars(estimator).update(before)
+        raise
 
 
 def _points(estimator: Any, X: Any, reset: bool) -> np.ndarray:
@@ -126,7 +144,10 @@ def _points(estimator: Any, X: Any, reset: bool) -> np.ndarray:
     if np.iscomplexobj(x):
         raise InputError(f"Complex data not supported\n{x}\n")
     if x.dtype not in KEPT:
-        x = x.astype(np.float32)
+        with np.errstate(over="ignore"):
+            taken = x.astype(np.float32)
+        refuse_beyond("X", x, taken)
+        x = taken
     if x.ndim != 2:
         raise InputError(f"Expected 2D array, got {x.ndim}D array instead. Reshape your data.")
     if 0 in x.shape:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numbers
 import operator
+import os
 from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, laid
+from ._arrays import as_array, laid, refuse_beyond
 from .errors import InputError
 
-__all__ = ["COUNT", "adapter_of", "choice", "floats", "number", "numbers_of", "seed_of", "settings_of", "texts", "whole"]
+__all__ = ["COUNT", "adapter_of", "choice", "floats", "number", "numbers_of", "path_of", "seed_of", "settings_of", "texts", "whole"]
 
 # The most that the library counts of iterations and starts.
 COUNT = (1 << 32) - 1
@@ -39,9 +40,11 @@ def numbers_of(name: str, x: Any, ndim: tuple[int, ...]) -> np.ndarray:
 
 def floats(name: str, x: Any, *ndim: int) -> np.ndarray:
     """`x` as C-contiguous float32 with one of these numbers of dimensions; without a copy where it is that."""
-    # What is too large for float32 becomes infinite, and is refused as such by the library.
+    given = numbers_of(name, x, ndim)
     with np.errstate(over="ignore"):
-        return laid(numbers_of(name, x, ndim), np.float32)
+        taken = laid(given, np.float32)
+    refuse_beyond(name, given, taken)
+    return taken
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = (1 << 63) - 1) -> int:
@@ -79,6 +82,14 @@ def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise InputError(f"{name} is {value!r}: expected one of {', '.join(map(repr, choices))}")
     return str(value)
+
+
+def path_of(name: str, value: Any) -> str:
+    """`value` as a path: a text, bytes or a path_like."""
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}: expected a path") from None
 
 
 def texts(name: str, value: Any) -> list[str]:

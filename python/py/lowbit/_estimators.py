@@ -6,7 +6,6 @@ import contextlib
 import logging
 import numbers
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -24,8 +23,9 @@ from ._base import (
     TransformerMixin,
     check_is_fitted,
     points,
+    seen_if_learnt,
 )
-from ._checks import COUNT, choice, number, seed_of, settings_of, whole
+from ._checks import COUNT, choice, number, path_of, seed_of, settings_of, whole
 from ._progress import told
 from .errors import InputError, NotFiniteError
 
@@ -35,13 +35,6 @@ _LOG = logging.getLogger("lowbit")
 _INITS = ("k-means++", "k-means||", "random")
 # Seconds between two states that are kept.
 _KEEP_EVERY = 60.0
-
-
-def _path(name: str, value: Any) -> str:
-    try:
-        return os.fsdecode(value)
-    except TypeError:
-        raise InputError(f"{name} is {value!r}: expected a path") from None
 
 
 class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
@@ -356,17 +349,18 @@ class KMeans(_Estimator):
         """
         choice("algorithm", self.algorithm, ("lloyd", "elkan"))
         whole("n_clusters", self.n_clusters, 1)
-        x = points(self, X, reset=True)
-        self._check_enough(x)
-        settings = self._settings(x)
-        weights = None if sample_weight is None else _weights(sample_weight, x.shape[0])
-        kept = None
-        if self.checkpoint is not None:
-            path = _path("checkpoint", self.checkpoint)
-            kept = {"path": path, "seconds": _KEEP_EVERY, "resume": os.path.exists(path)}
-        with told(self.progress, self.verbose, self.max_iter) as tell:
-            fits = (_lowbit.kmeans_fit(rows_of(x), start, weights, kept, tell) for start in self._starts(settings, x))
-            self._take(min(fits, key=lambda fitted: float(fitted["inertia"])))
+        with seen_if_learnt(self):
+            x = points(self, X, reset=True)
+            self._check_enough(x)
+            settings = self._settings(x)
+            weights = None if sample_weight is None else _weights(sample_weight, x.shape[0])
+            kept = None
+            if self.checkpoint is not None:
+                path = path_of("checkpoint", self.checkpoint)
+                kept = {"path": path, "seconds": _KEEP_EVERY, "resume": os.path.exists(path)}
+            with told(self.progress, self.verbose, self.max_iter) as tell:
+                fits = (_lowbit.kmeans_fit(rows_of(x), start, weights, kept, tell) for start in self._starts(settings, x))
+                self._take(min(fits, key=lambda fitted: float(fitted["inertia"])))
         if kept is not None:
             # The next fit is another one.
             with contextlib.suppress(FileNotFoundError):
@@ -489,17 +483,16 @@ class MiniBatchKMeans(_Estimator):
         self : MiniBatchKMeans
         """
         whole("n_clusters", self.n_clusters, 1)
-        x = points(self, X, reset=True)
-        self._check_enough(x)
-        learner = self._learner(self._best_start(self._settings(x), x))
+        with seen_if_learnt(self):
+            x = points(self, X, reset=True)
+            self._check_enough(x)
+            learner = self._learner(self._best_start(self._settings(x), x))
+            with told(self.progress, self.verbose, self.max_iter) as tell:
+                fitted = learner.fit(rows_of(x), tell)
+                self._take(fitted)
         self._live: tuple[Any, Any] | None = None
-        with told(self.progress, self.verbose, self.max_iter) as tell:
-            fitted = learner.fit(rows_of(x), tell)
-            self._take(fitted)
         self._counts, self._metric = fitted["counts"], self.metric
-        steps = re.match(r"(\d+) batches of", fitted["notices"][0])
-        assert steps is not None
-        self.n_steps_ = int(steps[1])
+        self.n_steps_ = int(fitted["n_steps"])
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> MiniBatchKMeans:
@@ -526,7 +519,10 @@ class MiniBatchKMeans(_Estimator):
                 f"n_clusters or metric changed: partial_fit goes on with {len(self._counts)} clusters and {self._metric!r}, and "
                 f"{k} and {self.metric!r} are asked for; fit begins anew"
             )
-        x = points(self, X, reset=not learnt)
+        with seen_if_learnt(self):
+            return self._learn(points(self, X, reset=not learnt), learnt)
+
+    def _learn(self, x: np.ndarray, learnt: bool) -> MiniBatchKMeans:
         # What a learner of the library's has of the parameters.
         made = (self.memory, self.adapter, self.reassignment_ratio, self.random_state)
         before, learner = getattr(self, "_live", None) or (None, None)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _lowbit
-from ._checks import numbers_of
+from ._checks import numbers_of, path_of
 from ._weights import QuantizedWeights, formats
 from .errors import InputError, UnsupportedError
 
@@ -83,7 +83,7 @@ class GgufFile(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        header = _lowbit.gguf_open(os.fspath(path))
+        header = _lowbit.gguf_open(path_of("path", path))
         self.files = list(header["files"])
         self.version: int = header["version"]
         self.alignment: int = header["alignment"]
@@ -214,7 +214,7 @@ def write_gguf(
         flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1).view(np.uint8)
         given.append((str(name), known[dtype], list(array.shape[::-1]), flat))
     pairs = [(str(key), *_typed(str(key), value)) for key, value in (metadata or {}).items()]
-    _lowbit.gguf_write(os.fspath(path), pairs, given)
+    _lowbit.gguf_write(path_of("path", path), pairs, given)
 
 
 def _typed(key: str, value: Any) -> tuple[str, Any]:

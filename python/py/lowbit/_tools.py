@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _lowbit
-from ._checks import adapter_of, choice, number, texts, whole
+from ._checks import adapter_of, choice, number, path_of, texts, whole
 from ._plans import Plan, Roofs
 from ._records import made
 from .errors import InputError
@@ -107,14 +107,14 @@ def plan(
         choice("bandwidth", bandwidth, ("measure",))
     choice("effort", effort, ("quick", "full"))
     settings = {
-        "file": None if model is None else os.fspath(model),
+        "file": None if model is None else path_of("model", model),
         "context": None if context is None else whole("context", context, 1),
         "layers": texts("layers", layers),
         "kv": texts("kv", kv),
         "residual": whole("residual", residual),
         "bandwidth": None if bandwidth is None or isinstance(bandwidth, str) else _above_zero("bandwidth", bandwidth),
         "measure_bandwidth": isinstance(bandwidth, str),
-        "against": None if against is None else os.fspath(against),
+        "against": None if against is None else path_of("against", against),
         "weights": texts("weights", weights),
         "parameters": None if parameters is None else whole("parameters", parameters, 1),
         "vram": None if vram is None else _above_zero("vram", vram),

@@ -145,7 +145,7 @@ class QuantizedWeights:
     def _on_device(self, adapter: str | None, allow_nonfinite: bool) -> Any:
         key = (adapter, allow_nonfinite)
         found = self._uploads.get(key)
-        if found is None:
+        if found is None or found.lost:
             found = _lowbit.DeviceWeights(self._blocks, self.format, self._cols, adapter, allow_nonfinite)
             self._uploads[key] = found
         return found

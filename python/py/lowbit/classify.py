@@ -15,7 +15,7 @@ import numpy as np
 from . import _lowbit
 from ._arrays import as_array
 from ._audit import Audit, Bootstrap, Calibration, Check, Figures, Flips, Layer, Paired, Range, Tensor, Weights
-from ._checks import adapter_of, floats, number, texts, whole
+from ._checks import adapter_of, floats, number, path_of, texts, whole
 from ._records import made
 from .errors import InputError, NotFittedError
 
@@ -75,7 +75,7 @@ class Classifier:
         output: str | None = None,
         adapter: str | None = None,
     ) -> None:
-        self.path = os.fspath(path)
+        self.path = path_of("path", path)
         self.calibration: Calibration | None = None
         self.adapter = adapter_of(adapter)
         self._names = (input, output)

@@ -1,4 +1,9 @@
-"""What lowbit raises: everything is an :class:`Error`, and one of Python's own kinds as well."""
+"""What lowbit raises: everything is an :class:`Error`, and one of Python's own kinds as well.
+
+Two things are Python's alone. OSError is for a file that cannot be read or written. TypeError is for a call that cannot be made: arguments
+that a function does not have, something else in the place of an object that lowbit made (a sequence, weights), and, as scikit-learn has
+it, sparse data and objects in the place of points. Any other value that does not fit is an :class:`InputError`.
+"""
 
 from __future__ import annotations
 

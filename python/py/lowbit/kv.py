@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _lowbit
-from ._checks import adapter_of, floats, number, whole
+from ._checks import adapter_of, floats, number, path_of, whole
 from ._evaluation import Choice, Decode, Evaluation, Form, FormResult, Quality, Spread, TypeResult, evaluate
 from .errors import InputError
 
@@ -255,7 +255,7 @@ class Cache:
         self._cache.free(sequence)
 
     def truncate(self, sequence: Sequence, length: int) -> None:
-        """Takes the newest tokens away, so that `length` are left."""
+        """Takes the newest tokens away, so that `length` are left; there have to be as many."""
         self._cache.truncate(sequence, whole("length", length))
 
     def length(self, sequence: Sequence) -> int:
@@ -336,7 +336,7 @@ class Cache:
 
     def save(self, path: str | os.PathLike[str], sequences: list[Sequence] | None = None) -> None:
         """Writes sequences to a file, all of them if none are named."""
-        self._cache.save(self.sequences() if sequences is None else list(sequences), os.fspath(path))
+        self._cache.save(self.sequences() if sequences is None else list(sequences), path_of("path", path))
 
     def restore(self, path: str | os.PathLike[str]) -> list[Sequence]:
         """Reads the sequences of a file into a cache of the same layout.
@@ -346,4 +346,4 @@ class Cache:
         sequences : list of Sequence
             In the order in which they were saved.
         """
-        return list(self._cache.restore(os.fspath(path)))
+        return list(self._cache.restore(path_of("path", path)))

@@ -105,10 +105,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     };
     let spinner = session.terminal.spinner();
     spinner.set_message("attention");
-    let evaluation = evaluate(&inputs, &options, &|done, of| {
-        spinner.set_message(format!("attention: {done} of {of} heads"));
-        Ok(())
-    });
+    let progress = |done, of| spinner.set_message(format!("attention: {done} of {of} heads"));
+    let evaluation = evaluate(&inputs, &options, &progress, &|| Ok(()));
     let mut evaluation = evaluation.map_err(about(k))?;
     match gpu {
         Timing::On(gpu) => {

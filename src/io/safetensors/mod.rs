@@ -283,6 +283,19 @@ pub struct Part<'a> {
 /// # Errors
 /// Those of [`write_whole`](super::output::write_whole).
 pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Part<'_>]) -> Result<()> {
+    write_in_pieces(path, metadata, tensors, &|| Ok(()))
+}
+
+/// Bytes of a tensor that are written at a time.
+const PIECE: usize = 1 << 22;
+
+/// The same, which asks `go_on` between pieces of it, and fails as that does.
+pub(super) fn write_in_pieces(
+    path: &Path,
+    metadata: &[(String, String)],
+    tensors: &[Part<'_>],
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     let pairs: Vec<String> = metadata.iter().map(|(key, value)| text(key) + ":" + &text(value)).collect();
     let mut header = format!("{{{}:{{{}}}", text(METADATA_KEY), pairs.join(","));
@@ -296,11 +309,20 @@ pub fn write(path: &Path, metadata: &[(String, String)], tensors: &[Part<'_>]) -
     header.push('}');
     // The data begins at a multiple of 8.
     header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
-    super::output::write_whole(path, |out| {
+    let mut ended = None;
+    let written = super::output::write_whole(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(header.as_bytes())?;
-        tensors.iter().try_for_each(|tensor| out.write_all(tensor.data))
-    })
+        for piece in tensors.iter().flat_map(|tensor| tensor.data.chunks(PIECE)) {
+            if let Err(error) = go_on() {
+                ended = Some(error);
+                return Err(std::io::Error::other("it was ended"));
+            }
+            out.write_all(piece)?;
+        }
+        Ok(())
+    });
+    ended.map_or(written, Err)
 }
 
 /// The names that the scales of the codes `name` may have: `X.weight_scale_inv`, `X.weight_scale` and `X.scale_weight`.

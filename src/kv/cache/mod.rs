@@ -453,16 +453,20 @@ impl KvCache {
         Ok(to)
     }
 
-    /// Takes the newest tokens away, so that `length` are left; a sequence that has no more stays as it is. Up to
+    /// Takes the newest tokens away, so that `length` are left. Up to
     /// [`ROLLBACK`](super::extent::ROLLBACK) tokens, counted from the longest that it has been, leave what there would be if they
     /// had never come; of more, tokens that stay may be encoded that would not be yet, and those of KIVI whose group of 32 is no
     /// longer whole become f16 again, as decoded.
     ///
     /// # Errors
-    /// [`Error::Input`] if the sequence is not there or in the middle of a step; the device's.
+    /// [`Error::Input`] if the sequence is not there, in the middle of a step, or of fewer tokens; the device's.
     pub fn truncate(&mut self, gpu: &Context, sequence: Sequence, length: u64) -> Result<()> {
         let state = self.whole(sequence)?;
-        if length >= state.extent.length {
+        if length > state.extent.length {
+            let (name, there) = (self.name(sequence), state.extent.length);
+            return Err(Error::Input(format!("{name} has {there} tokens: {length} of them cannot be left")));
+        }
+        if length == state.extent.length {
             return Ok(());
         }
         let (extent, decoded) = self.places.cut(state.extent, length);

@@ -99,7 +99,7 @@ impl KvCache {
         }
         let parts: Vec<Part<'_>> =
             tensors.iter().map(|(name, dtype, shape, data)| Part { name, dtype, shape, data }).collect();
-        KIND.write(path, &pairs, &parts)
+        KIND.write(path, &pairs, &parts, &|| gpu.go_on(|| "while a state was saved".into()))
     }
 
     /// Brings the sequences of a file back, in the order in which they were saved, beside those that are there. The cache is made
@@ -109,7 +109,7 @@ impl KvCache {
     /// [`Error::File`] for a file that is damaged, or of another layout; [`Error::Input`] if there is no room for its
     /// sequences or blocks; the device's. Nothing has changed then.
     pub fn restore(&mut self, gpu: &Context, path: &Path) -> Result<Vec<Sequence>> {
-        let saved = KIND.open(path)?;
+        let saved = KIND.open(path, &|| gpu.go_on(|| "while a state was read".into()))?;
         self.check_identity(&saved)?;
         let entries: Vec<Entry> = serde_json::from_str(saved.text("sequences")?)
             .map_err(|_| saved.problem("its sequences are no list of them"))?;
@@ -222,6 +222,7 @@ impl KvCache {
 fn runs(gpu: &Context, buffer: &Buffer, groups: &[u32], each: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for run in groups.chunk_by(|a, b| a + 1 == *b) {
+        gpu.go_on(|| "while a state was read from the device".into())?;
         let first = u64::from(run[0]) * each;
         bytes.extend(buffer.read_rows::<u8>(gpu, first..first + run.len() as u64 * each)?);
     }
@@ -236,6 +237,7 @@ fn put(gpu: &Context, buffer: &Buffer, groups: &[u32], each: u64, bytes: &[u8]) 
     let size = bytes.len() / groups.len();
     let mut at = 0;
     for run in groups.chunk_by(|a, b| a + 1 == *b) {
+        gpu.go_on(|| "while a state was brought back".into())?;
         buffer.write_rows(gpu, u64::from(run[0]) * each, &bytes[at..at + run.len() * size])?;
         at += run.len() * size;
     }

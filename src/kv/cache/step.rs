@@ -31,6 +31,8 @@ pub struct Step {
     /// Fresh tokens of all sequences.
     tokens: u64,
     pub(super) appended: Vec<bool>,
+    /// Whether an appending ended half-way.
+    torn: bool,
     pub(super) queries: Queries,
     pub(super) views: Vec<View>,
 }
@@ -171,6 +173,7 @@ impl KvCache {
             pieces: Buffer::from_slice(gpu, "pieces", count, &list)?,
             on_device: Buffer::from_slice(gpu, "table", count, &table)?,
             appended: vec![tokens == 0; self.layout.layers],
+            torn: false,
             queries: Queries::Newest,
             views: Vec::new(),
             sequences: plans.iter().map(|plan| plan.sequence).collect(),
@@ -231,7 +234,8 @@ impl KvCache {
     ///
     /// # Errors
     /// [`Error::Input`], and nothing has changed, for values of another shape, and for those that the types cannot hold: not
-    /// finite, above 65504, or rotated of a scale above it. Those of [`KvCache::append_from`].
+    /// finite, above 65504, or rotated of a scale above it. Those of [`KvCache::append_from`]. After the device's, and where it was
+    /// ended ([`Context::heed`]), the step can only be abandoned.
     pub fn append(
         &mut self,
         gpu: &Context,
@@ -261,7 +265,14 @@ impl KvCache {
             let words: &[u16] = halves.reinterpret_cast();
             buffers.push(Buffer::from_slice(gpu, name, step.tokens, words)?);
         }
-        Recorder::run(gpu, &self.append_from(gpu, step, layer, [&buffers[0], &buffers[1]])?)
+        let passes = self.append_from(gpu, step, layer, [&buffers[0], &buffers[1]])?;
+        let run = Recorder::run(gpu, &passes);
+        if run.is_err() {
+            // Which of its tokens the layer has is not known, so it still lacks them, and the step cannot go on.
+            step.torn = true;
+            self.count_missing(step, 1);
+        }
+        run
     }
 
     /// As [`KvCache::append`], of keys and values on the device, `[tokens, kv_heads * head_dim]` f16, which are not looked at.
@@ -303,12 +314,17 @@ impl KvCache {
             passes.push(self.keep.bind(gpu, &recent, &pieces)?);
         }
         step.appended[layer] = true;
+        self.count_missing(step, -1);
+        Ok(passes)
+    }
+
+    /// So many more layers lack the tokens of a step.
+    fn count_missing(&mut self, step: &Step, layers: isize) {
         for sequence in &step.sequences {
             if let Some(state) = &mut self.slots[sequence.slot as usize] {
-                state.missing = state.missing.saturating_sub(1);
+                state.missing = state.missing.saturating_add_signed(layers);
             }
         }
-        Ok(passes)
     }
 
     fn recent_of<'a>(&self, half: &SideStore, store: &'a Store) -> Recent<'a> {
@@ -330,6 +346,9 @@ impl KvCache {
 
     pub(super) fn check_step(&self, step: &Step, layer: usize) -> Result<()> {
         self.check_cache(step)?;
+        if step.torn {
+            return Err(Error::Input("a layer was appended to half-way: abandon the step".into()));
+        }
         if layer >= self.layout.layers {
             return Err(Error::Input(format!("there is no layer {layer} among {}", self.layout.layers)));
         }

@@ -297,7 +297,8 @@ fn answers(folder: &Path, families: &[&Family], wanted: &answers::Wanted) -> Res
         println!("{name}: {same} of {} fits as on {first}", expected.len());
         for (at, (own, other)) in own.iter().zip(expected).enumerate() {
             if own.is_none() || own != other {
-                let known = own.as_ref().or(other.as_ref()).map_or_else(|| at.to_string(), |of| of.name.clone());
+                let known =
+                    own.as_ref().or(other.as_ref()).map_or_else(|| at.to_string(), |of| of.name.clone());
                 println!("  {}: {known}", if own.is_none() { "no answer" } else { "other bytes" });
                 holds = false;
             }

@@ -16,6 +16,8 @@ use crate::family::Family;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Workgroups side by side, as in tests/gpu: small cases fold.
 const FOLD: u32 = 2;
+/// As the tests have it.
+const CUT: u64 = 3;
 
 /// Which cases.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -142,8 +144,13 @@ pub fn time(stem: &str, only: &[String], (rounds, memory): (usize, u64)) -> Resu
 /// The process that does it.
 pub fn serve(from: usize, wanted: &Wanted) -> Result<()> {
     let no_subgroups = wanted.no_subgroups;
-    let gpu =
-        Context::open(&Options { guarded: true, fold: Some(FOLD), no_subgroups, ..Options::default() })?;
+    let gpu = Context::open(&Options {
+        guarded: true,
+        fold: Some(FOLD),
+        cut: Some(CUT),
+        no_subgroups,
+        ..Options::default()
+    })?;
     child::serve(pieces(wanted)?.iter().skip(from), |(case, spec)| {
         if let Err(lack) = Reflection::of(spec)?.runs_on(&gpu) {
             return Ok(Verdict::Lacks(lack));
