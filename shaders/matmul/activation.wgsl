@@ -9,6 +9,7 @@
 
 struct Params {
     rows: u32,      // columns, padded with columns of zeros
+    first_row: u32,
     n: u32,         // columns
     cols: u32,      // values in a column
     pairs: u32,     // pairs of 32 values, padded with zeros
@@ -58,7 +59,8 @@ fn activation(
     }
 }
 
-fn value(column: u32, k: u32) -> f32 {
+fn value(in_window: u32, k: u32) -> f32 {
+    let column = params.first_row + in_window;
     if (column >= params.n || k >= params.cols) {
         return 0.0;
     }

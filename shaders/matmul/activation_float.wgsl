@@ -9,6 +9,7 @@
 
 struct Params {
     rows: u32,      // columns, padded with columns of zeros
+    first_row: u32,
     n: u32,         // columns
     cols: u32,      // values in a column
     pairs: u32,     // pairs of 32 values, padded with zeros
@@ -35,8 +36,8 @@ fn activation_float(
         var four = vec4<f32>(0.0);
         for (var i = 0u; i < 4u; i++) {
             let k = at * 4u + i;
-            if (column < params.n && k < params.cols) {
-                four[i] = values[column * params.cols + k];
+            if (params.first_row + column < params.n && k < params.cols) {
+                four[i] = values[(params.first_row + column) * params.cols + k];
             }
         }
         wide[place(column, at / 16u, 16u, at % 16u)] = four;

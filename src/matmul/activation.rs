@@ -15,6 +15,7 @@ pub const FLOAT: Spec = Spec::new("matmul/activation_float").slot("wide", "lib/w
 params! {
     struct ActivationParams {
         rows: u32,
+        first_row: u32,
         n: u32,
         cols: u32,
         pairs: u32,
@@ -135,6 +136,7 @@ impl Activations {
     fn params(&self) -> Result<ActivationParams> {
         Ok(ActivationParams {
             rows: to_u32(self.padded(), "the number of columns")?,
+            first_row: 0,
             n: to_u32(self.n, "the number of columns")?,
             cols: to_u32(self.cols, "the length of a column")?,
             pairs: to_u32(self.pairs(), "the number of pairs")?,
