@@ -91,8 +91,8 @@ fn tiles() -> Vec<Attending> {
     let ring = || case(0, (2, 2), 30, &[300, 40, 101]);
     cases.push(Attending { ring: Some((4, 96)), ..ring() });
     cases.push(Attending { ring: Some((0, 64)), window: 40, sinks: 2, ..ring() });
-    // More splits than a row of a grid has workgroups.
-    cases.push(Attending { split: Some(1), ..case(8, (1, 1), 2, &[FOLDED]) });
+    // More splits than a row of a grid has workgroups, most of which see no token.
+    cases.push(Attending { splits: Some((FOLDED as u64, 1)), ..case(8, (1, 1), 2, &[70]) });
     cases
 }
 
@@ -153,8 +153,8 @@ struct Attending {
     queries: usize,
     /// Only as those variants that share loads among queries.
     tiled: bool,
-    /// Tokens of a split, if not as many as is usual.
-    split: Option<u64>,
+    /// Splits and tokens of each, if not as many as is usual.
+    splits: Option<(u64, u64)>,
     seed: usize,
     turn: usize,
     window: u32,
@@ -185,7 +185,7 @@ impl Attending {
             lengths,
             queries: 1,
             tiled: false,
-            split: None,
+            splits: None,
             seed,
             turn: 0,
             window: u32::MAX,
@@ -432,8 +432,7 @@ impl Case for Attending {
         };
         let most = self.lengths.iter().copied().max().unwrap_or(0) as u64;
         let usual = if most > 4096 { most.div_ceil(16) } else { 128 };
-        let tokens = self.split.unwrap_or(usual);
-        let count = most.div_ceil(tokens).max(1);
+        let (count, tokens) = self.splits.unwrap_or((most.div_ceil(usual).max(1), usual));
         (cut.count, cut.tokens) = (count, tokens);
         let queries = Buffer::from_slice(gpu, "queries", asked * kv * each, &self.queries())?;
         let rows = asked * kv * count * each;
