@@ -264,7 +264,7 @@ def test_too_large_for_float32_refused(estimator: Any, dtype: Any) -> None:
 def test_too_large_arrays_refused() -> None:
     x = np.ones((2, 32))
     x[1, 7] = 1e39
-    with pytest.raises(lowbit.NotFiniteError, match=r"x: row 1, value 7 is 1e\+39, and float32 holds"):
+    with pytest.raises(lowbit.NotFiniteError, match=r"array: row 1, value 7 is 1e\+39, and float32 holds"):
         lowbit.quantize(x, "Q8_0")
     x[1, 7] = np.inf
     with pytest.raises(lowbit.NotFiniteError) as raised:

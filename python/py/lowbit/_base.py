@@ -109,16 +109,17 @@ def points(estimator: Any, X: Any, *, reset: bool) -> np.ndarray:
         return _points(estimator, X, reset)
     if not isinstance(X, np.ndarray) and not hasattr(X, "__array__") and hasattr(X, "__dlpack__"):
         X = np.from_dlpack(X)
-    # Whether all are finite is seen when the library reads them.
-    x: np.ndarray = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse=False,
-        dtype=list(KEPT),
-        order="C",
-        ensure_all_finite=False,
-    )
+    # Whether all are finite is seen when the library reads them, and what float32 does not hold below.
+    with np.errstate(over="ignore"):
+        x: np.ndarray = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            accept_sparse=False,
+            dtype=list(KEPT),
+            order="C",
+            ensure_all_finite=False,
+        )
     refuse_beyond("X", X, x)
     return x
 
