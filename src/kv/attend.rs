@@ -294,7 +294,6 @@ pub struct Attend {
     merge: Kernel<MergeParams>,
     /// Query heads of a workgroup, or its rows if they are those of several queries.
     heads: u64,
-    tiled: bool,
     /// Whether the values are latents.
     latent: bool,
     /// Of what the pages of keys have, and of values.
@@ -318,11 +317,9 @@ impl Attend {
             return Err(Error::Unsupported(format!("{label} has no room for vectors of {dim} values")));
         }
         let attend: Kernel<AttendParams> = Kernel::load(gpu, &spec)?;
-        let tiled = is_tiled(&spec);
         Ok(Self {
             variant,
-            heads: attend.reflection().constant(if tiled { "ROWS" } else { "HEADS" })?.into(),
-            tiled,
+            heads: attend.reflection().constant(if is_tiled(&spec) { "ROWS" } else { "HEADS" })?.into(),
             attend,
             merge: Kernel::load(gpu, &STAGES[0])?,
             latent: values.is_latent(),
@@ -342,7 +339,7 @@ impl Attend {
         /// Workgroups that fill an adapter, and a processor.
         const GROUPS: [u64; 2] = [2048, 64];
         let wanted = GROUPS[usize::from(gpu.adapter.is_software())];
-        if self.tiled {
+        if is_tiled(&self.variant) {
             Cut::of_tiles(spans, runs, heads.each, self.heads).share(wanted, heads.kv)
         } else {
             Cut::of_queries(spans, runs).share(wanted, heads.kv * heads.each.div_ceil(self.heads))
@@ -370,7 +367,8 @@ impl Attend {
     ) -> Result<Bound> {
         let Heads { kv, each, dim } = heads;
         let (asked, tables) = (kept.spans.rows(), kept.table.rows());
-        let groups = if self.tiled { tables * kv } else { asked * kv * each.div_ceil(self.heads) };
+        let groups =
+            if is_tiled(&self.variant) { tables * kv } else { asked * kv * each.div_ceil(self.heads) };
         let words = |buffer: &Buffer| to_u32(buffer.bytes() / 4, "the number of words of a cache");
         if kept.key_page.block != kept.value_page.block {
             return Err(Error::Input("keys and values do not lie in blocks of as many tokens".into()));

@@ -142,7 +142,7 @@ pub fn measure(
         timing,
         bytes: work.bytes,
         ops: work.ops,
-        gflop_s: work.ops as f64 / timing.us / 1e3,
+        gflop_s: timing.gop_s(work),
         gb_s: timing.gb_s(work),
         of_read_roof: timing.gb_s(work) / roofs.read.value,
         against_f16: None,

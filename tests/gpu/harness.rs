@@ -11,7 +11,7 @@ use lowbit::internals::kmeans::{KMeans, Predicted, Source};
 const FOLD: u32 = 2;
 
 /// Pieces of a window where an end may be asked for, as it may be in the second run of a case.
-const CUT: u64 = 3;
+pub const CUT: u64 = 3;
 
 fn open(fold: Option<u32>) -> Context {
     Context::open(&Options { guarded: true, fold, cut: Some(CUT), ..Options::default() })

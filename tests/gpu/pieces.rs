@@ -16,7 +16,7 @@ use lowbit::internals::matmul::{Activations, Order, Path, Weights};
 
 /// A device on which windows of more rows than a workgroup's are cut.
 fn cutting() -> Context {
-    Context::open(&Options { guarded: true, cut: Some(3), ..Options::default() }).unwrap()
+    Context::open(&Options { guarded: true, cut: Some(crate::harness::CUT), ..Options::default() }).unwrap()
 }
 
 #[test]

@@ -49,6 +49,14 @@ def refuse_kind(name: str, dtype: Any) -> None:
         raise InputError(f"{name}: numbers are expected, and not {dtype}")
 
 
+def to_float32(name: str, given: np.ndarray) -> np.ndarray:
+    """`given` as C-contiguous float32, without a copy where it is that; numbers beyond are refused."""
+    with np.errstate(over="ignore"):
+        taken = laid(given, np.float32)
+    refuse_beyond(name, given, taken)
+    return taken
+
+
 def refuse_beyond(name: str, given: Any, taken: np.ndarray) -> None:
     """Refuses numbers that became infinite when `given` became float32: infinite ones are refused where they are read."""
     if taken.dtype != np.float32 or getattr(given, "dtype", None) in KEPT:
@@ -82,10 +90,7 @@ def as_float32(x: Any, name: str = "x") -> np.ndarray:
     refuse_kind(name, array.dtype)
     if array.dtype.kind == "c":
         raise InputError(f"{name}: complex data is not supported")
-    with np.errstate(over="ignore"):
-        taken = laid(array, np.float32)
-    refuse_beyond(name, array, taken)
-    return taken
+    return to_float32(name, array)
 
 
 def with_nearest(x: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import errors
-from ._arrays import KEPT, as_array, laid, refuse_beyond, refuse_kind, refuse_masked
+from ._arrays import KEPT, as_array, laid, refuse_beyond, refuse_kind, refuse_masked, to_float32
 from .errors import InputError
 
 __all__ = [
@@ -145,10 +145,7 @@ def _points(estimator: Any, X: Any, reset: bool) -> np.ndarray:
     if np.iscomplexobj(x):
         raise InputError(f"Complex data not supported\n{x}\n")
     if x.dtype not in KEPT:
-        with np.errstate(over="ignore"):
-            taken = x.astype(np.float32)
-        refuse_beyond("X", x, taken)
-        x = taken
+        x = to_float32("X", x)
     if x.ndim != 2:
         raise InputError(f"Expected 2D array, got {x.ndim}D array instead. Reshape your data.")
     if 0 in x.shape:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, laid, refuse_beyond
+from ._arrays import as_array, to_float32
 from .errors import InputError
 
 __all__ = ["COUNT", "adapter_of", "choice", "floats", "number", "numbers_of", "path_of", "seed_of", "settings_of", "texts", "whole"]
@@ -40,11 +40,7 @@ def numbers_of(name: str, x: Any, ndim: tuple[int, ...]) -> np.ndarray:
 
 def floats(name: str, x: Any, *ndim: int) -> np.ndarray:
     """`x` as C-contiguous float32 with one of these numbers of dimensions; without a copy where it is that."""
-    given = numbers_of(name, x, ndim)
-    with np.errstate(over="ignore"):
-        taken = laid(given, np.float32)
-    refuse_beyond(name, given, taken)
-    return taken
+    return to_float32(name, numbers_of(name, x, ndim))
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = (1 << 63) - 1) -> int:

@@ -58,10 +58,8 @@ pub fn given(maker: &str) -> Result<BTreeSet<String>> {
     given.extend(attend::STAGES.iter().map(Spec::label));
     // Of a kernel that a row of theirs speaks of, what it names.
     let spoken = |spec: &Spec| {
-        let own: Vec<String> = spec.label().split(' ').map(str::to_owned).collect();
         let mut of_kernel = rows.iter().filter(|row| row.kernel == spec.file).peekable();
-        of_kernel.peek().is_none()
-            || of_kernel.any(|row| row.variant.split(' ').all(|word| own.iter().any(|label| label == word)))
+        of_kernel.peek().is_none() || of_kernel.any(|row| named(&[*spec], &row.variant).is_some())
     };
     given.extend(attends()?.iter().filter(|spec| spoken(spec)).map(Spec::label));
     Ok(given)
