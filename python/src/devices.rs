@@ -91,6 +91,19 @@ fn opened(adapter: Option<String>) -> Result<(Context, Vec<String>)> {
     Ok((gpu, said))
 }
 
+/// Ends what is at work on this process's devices, and waits for it; called as the process ends.
+#[pyfunction]
+pub fn end(py: Python<'_>) {
+    if check_process().is_err() {
+        return;
+    }
+    py.detach(|| {
+        run::end_all();
+        let open: Vec<_> = lock(&OPEN).values().map(Arc::clone).collect();
+        open.iter().for_each(|gpu| gpu.settle());
+    });
+}
+
 /// Has the caller of the work on this thread log it, or does so at once where there is none.
 pub fn log(level: &'static str, text: &str) {
     if !run::hand_over(level, text) {

@@ -30,6 +30,7 @@ fn _lowbit(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(devices::allocated_for_a_test, module)?)?;
     module.add_function(wrap_pyfunction!(devices::devices, module)?)?;
     module.add_function(wrap_pyfunction!(devices::lose_device_for_a_test, module)?)?;
+    module.add_function(wrap_pyfunction!(devices::end, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_open, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_write, module)?)?;
     module.add_function(wrap_pyfunction!(kmeans::kmeans_fit, module)?)?;
@@ -47,5 +48,7 @@ fn _lowbit(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(weights::dequantize, module)?)?;
     module.add_function(wrap_pyfunction!(weights::formats, module)?)?;
     module.add_function(wrap_pyfunction!(weights::quantize, module)?)?;
+    // A driver's threads crash if the process ends under them.
+    module.py().import("atexit")?.call_method1("register", (module.getattr("end")?,))?;
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,42 @@ pub fn hand_over(level: &'static str, text: &str) -> bool {
     CALLER.with_borrow(|caller| caller.as_ref().is_some_and(send))
 }
 
+/// What ends the work that is at hand, each while it is.
+static AT_WORK: Mutex<Vec<Arc<AtomicBool>>> = Mutex::new(Vec::new());
+
+/// Work that is at hand until this is dropped.
+struct AtWork(Arc<AtomicBool>);
+
+impl AtWork {
+    fn begin(stop: &Arc<AtomicBool>) -> Self {
+        at_work().push(Arc::clone(stop));
+        Self(Arc::clone(stop))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        at_work().retain(|stop| !Arc::ptr_eq(stop, &self.0));
+    }
+}
+
+fn at_work() -> MutexGuard<'static, Vec<Arc<AtomicBool>>> {
+    AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often all work was ended.
+static ENDED: AtomicUsize = AtomicUsize::new(0);
+
+/// Ends all work that is at hand, and waits for its end: daemon threads are in it while the process ends. They do not return to
+/// Python, as Python's own do not.
+pub fn end_all() {
+    ENDED.fetch_add(1, Ordering::Relaxed);
+    at_work().iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    while !at_work().is_empty() {
+        thread::sleep(LOOK / 10);
+    }
+}
+
 /// What work looks at and says while it runs.
 #[derive(Clone)]
 pub struct Watch {
@@ -41,7 +77,7 @@ pub struct Watch {
     /// Called with what there is to say.
     callback: Option<Arc<Py<PyAny>>>,
     /// What the callback raised first.
-    raised: Arc<std::sync::Mutex<Option<PyErr>>>,
+    raised: Arc<Mutex<Option<PyErr>>>,
 }
 
 impl Watch {
@@ -72,11 +108,14 @@ pub fn run<T: Send>(
     work: impl FnOnce(&Watch) -> lowbit::Result<T> + Send,
 ) -> PyResult<T> {
     let watch = Watch { stop: Arc::default(), callback: callback.map(Arc::new), raised: Arc::default() };
+    let times_ended = ENDED.load(Ordering::Relaxed);
     let (ended, signal) = py.detach(|| {
-        thread::scope(|scope| {
+        let all = thread::scope(|scope| {
             let (sender, said) = channel::<News>();
             let watch = &watch;
+            let at_work = AtWork::begin(&watch.stop);
             let worker = scope.spawn(move || {
+                let _at_work = at_work;
                 CALLER.set(Some(sender));
                 let ended = caught(|| work(watch));
                 // Whoever waits sees the end of it.
@@ -109,7 +148,11 @@ pub fn run<T: Send>(
                 }
             }
             (worker.join().flatten(), signal)
-        })
+        });
+        while ENDED.load(Ordering::Relaxed) != times_ended {
+            thread::park();
+        }
+        all
     });
     let raised = watch.raised.lock().ok().and_then(|mut raised| raised.take());
     if let Some(error) = signal.or(raised) {

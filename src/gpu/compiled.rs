@@ -40,7 +40,14 @@ impl AtWork {
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+        AT_WORK.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Waits until no kernel is compiled any more.
+pub(super) fn wait_for_all() {
+    while AT_WORK.load(Ordering::Acquire) > 0 {
+        std::thread::sleep(LOOK);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::bound::MOST_GROUPS;
-use super::compiled::Compiled;
+use super::compiled::{self, Compiled};
 use super::dispatch::Row;
 use super::pipelines::Pipelines;
 use super::record::PassRecord;
@@ -464,6 +464,16 @@ impl Context {
     /// Waits until everything submitted has run.
     pub fn wait(&self) -> Result<()> {
         self.wait_for(None)
+    }
+
+    /// Waits until nothing is at work on the device any more: neither what was submitted, nor a kernel that is compiled and that
+    /// nobody waited for. A program that ends while it keeps a device in a `static` asks for it before it ends: drivers compile and
+    /// compute on threads of their own, which crash while the libraries they use are taken down. A device that is dropped waits
+    /// by itself.
+    pub fn settle(&self) {
+        compiled::wait_for_all();
+        // Of a device that is lost nothing is at work.
+        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
     }
 
     /// Whether the device has stopped working: nothing runs on it any more, and what lay on it is gone.

@@ -21,6 +21,7 @@ __all__ = [
     "allocated_for_a_test",
     "dequantize",
     "devices",
+    "end",
     "faiss_fit",
     "formats",
     "gguf_open",
@@ -57,6 +58,7 @@ class FileRows:
     def __new__(cls, path: _Path, offset: int, rows: int, cols: int, dtype: str) -> FileRows: ...
 
 def devices() -> list[dict[str, Any]]: ...
+def end() -> None: ...
 def kmeans_fit(
     x: _Rows,
     settings: _Settings,
