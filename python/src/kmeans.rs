@@ -187,18 +187,22 @@ pub fn kmeans_fit<'py>(
 
 /// The labels of new points and their inertia.
 #[pyfunction]
+#[pyo3(signature = (x, settings, centers, weights=None))]
 pub fn kmeans_predict<'py>(
     py: Python<'py>,
     x: Array<'_>,
     settings: Settings<'_>,
     centers: PyReadonlyArray2<'_, f32>,
+    weights: Option<PyReadonlyArray1<'_, f32>>,
 ) -> PyResult<(Bound<'py, PyArray1<i32>>, f64)> {
     let (rows, kmeans, centers) = (x.rows()?, settings.kmeans()?, matrix(&centers)?);
+    let weights = weights.as_ref().map(|weights| weights.values()).transpose()?;
     let adapter = settings.adapter.as_deref();
     let predicted = run(py, None, move |watch| {
         let gpu = device(adapter)?;
         let _heeding = gpu.heed(&watch.stop);
-        kmeans.predict(&gpu, &Heeded { rows, stop: Arc::clone(&watch.stop) }, &centers)
+        let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
+        kmeans.predict_weighted(&gpu, &data, weights, &centers)
     })?;
     Ok((PyArray1::from_vec(py, predicted.labels), predicted.inertia))
 }
@@ -281,19 +285,21 @@ impl MiniBatch {
         Ok(Self { settings: made, adapter: settings.adapter.clone() })
     }
 
-    #[pyo3(signature = (x, callback=None))]
+    #[pyo3(signature = (x, weights=None, callback=None))]
     fn fit<'py>(
         &mut self,
         py: Python<'py>,
         x: Array<'_>,
+        weights: Option<PyReadonlyArray1<'_, f32>>,
         callback: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (rows, settings, adapter) = (x.rows()?, &mut self.settings, self.adapter.as_deref());
+        let weights = weights.as_ref().map(|weights| weights.values()).transpose()?;
         let result = run(py, callback, move |watch| {
             let gpu = device(adapter)?;
             let _heeding = gpu.heed(&watch.stop);
             let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
-            settings.learn(&gpu, &data, |progress| say(watch, progress))
+            settings.learn(&gpu, &data, weights, |progress| say(watch, progress))
         })?;
         let result = fitted(py, result)?;
         result.set_item("counts", self.counts(py))?;
@@ -312,12 +318,20 @@ impl MiniBatch {
     }
 
     /// Takes in a batch; its inertia by the centroids before it.
-    fn partial_fit(&mut self, py: Python<'_>, x: Array<'_>) -> PyResult<f64> {
+    #[pyo3(signature = (x, weights=None))]
+    fn partial_fit(
+        &mut self,
+        py: Python<'_>,
+        x: Array<'_>,
+        weights: Option<PyReadonlyArray1<'_, f32>>,
+    ) -> PyResult<f64> {
         let rows = x.rows()?;
+        let weights = weights.as_ref().map(|weights| weights.values()).transpose()?;
         run(py, None, move |watch| {
             let gpu = device(self.adapter.as_deref())?;
             let _heeding = gpu.heed(&watch.stop);
-            self.settings.partial_fit(&gpu, &Heeded { rows, stop: Arc::clone(&watch.stop) })
+            let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
+            self.settings.partial_fit_weighted(&gpu, &data, weights)
         })
     }
 

@@ -433,64 +433,6 @@ def test_zero_rows_have_no_direction() -> None:
         lowbit.KMeans(2, metric="cosine").fit(x)
 
 
-def test_mini_batch_comes_near_to_full() -> None:
-    x = blobs(6000, 8, 6, spread=0.5)
-    full = lowbit.KMeans(6, random_state=0, n_init=4).fit(x)
-    mini = lowbit.MiniBatchKMeans(6, random_state=0, n_init=4, batch_size=512).fit(x)
-    assert full.inertia_ <= mini.inertia_ < 1.1 * full.inertia_
-
-
-def test_partial_fit_learns() -> None:
-    x = blobs(3000, 8, 6, spread=0.5)
-    kmeans = lowbit.MiniBatchKMeans(6, init=x[:6], random_state=0)
-    scores = []
-    for start in range(0, 3000, 500):
-        kmeans.partial_fit(x[start : start + 500])
-        assert kmeans.labels_.shape == (500,)
-        scores.append(kmeans.score(x))
-    assert kmeans.n_steps_ == 6 and not hasattr(kmeans, "n_iter_")
-    assert scores[-1] > scores[0]
-
-
-def test_partial_fit_goes_on_from_fit() -> None:
-    x = blobs(5040, 8, 6, spread=1.0)
-    kmeans = lowbit.MiniBatchKMeans(6, random_state=0).fit(x[:5000])
-    before, passes, steps = kmeans.cluster_centers_, kmeans.n_iter_, kmeans.n_steps_
-    assert steps >= passes >= 1
-    kmeans.partial_fit(x[5000:])
-    assert 0 < np.abs(kmeans.cluster_centers_ - before).max() < 0.05
-    assert (kmeans.n_iter_, kmeans.n_steps_) == (passes, steps + 1)
-
-
-def test_partial_fit_heeds_changed_parameters() -> None:
-    x = blobs(2000, 4, 3, spread=0.5)
-    kmeans = lowbit.MiniBatchKMeans(3, random_state=0).partial_fit(x[:900])
-    other = lowbit.MiniBatchKMeans(3, random_state=0).partial_fit(x[:900])
-    with pytest.raises(lowbit.InputError, match="no adapter has this in its name"):
-        kmeans.set_params(adapter="no adapter has this in its name").partial_fit(x[900:])
-    with pytest.raises(lowbit.InputError, match="reassignment_ratio"):
-        kmeans.set_params(adapter=None, reassignment_ratio=-1).partial_fit(x[900:])
-    # What was refused has changed nothing, and what was learnt counts for the new learner too.
-    kmeans.set_params(reassignment_ratio=0.02, memory=64).partial_fit(x[900:])
-    other.partial_fit(x[900:])
-    np.testing.assert_allclose(kmeans.cluster_centers_, other.cluster_centers_, rtol=1e-5, atol=1e-6)
-    for changed in ({"n_clusters": 4}, {"metric": "cosine"}):
-        for learnt in (kmeans, lowbit.MiniBatchKMeans(3, random_state=0).fit(x)):
-            with pytest.raises(lowbit.InputError, match="n_clusters or metric changed"):
-                learnt.set_params(**changed).partial_fit(x)
-        kmeans.set_params(n_clusters=3)
-
-
-def test_labels_are_left_out_where_they_are_not_asked_for() -> None:
-    x = blobs(600, 4, 3)
-    kmeans = lowbit.MiniBatchKMeans(3, random_state=0, compute_labels=False).partial_fit(x)
-    assert not hasattr(kmeans, "labels_") and not hasattr(kmeans, "inertia_")
-    assert kmeans.fit(x).labels_.shape == (600,)
-    kmeans.partial_fit(x[:50])
-    assert not hasattr(kmeans, "labels_")
-    assert kmeans.set_params(compute_labels=True).partial_fit(x[:50]).labels_.shape == (50,)
-
-
 def bits_of_command_line(folder: Path, points: Path, *options: Any) -> tuple[Floats, Any, dict[str, Any]]:
     centroids, labels = folder / "centroids.npy", folder / "labels.npy"
     printed = lowbit_cli("kmeans", "fit", points, "-q", "--json", "--centroids", centroids, "--labels", labels, *options)
@@ -520,10 +462,17 @@ def test_same_bits_as_command_line_on_assets(tmp_path: Path, metric: str) -> Non
     same_as_command_line(kmeans, bits_of_command_line(tmp_path, points, "--seed", 3, "--k", 12, "--metric", metric))
 
 
-def test_same_bits_as_command_line_of_mini_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+def test_same_bits_as_command_line_of_mini_batch(tmp_path: Path, weighted: bool) -> None:
     points = ASSETS / "kmeans" / "points.npy"
-    kmeans = lowbit.MiniBatchKMeans(12, random_state=3, batch_size=256).fit(np.load(points))
-    same_as_command_line(kmeans, bits_of_command_line(tmp_path, points, "--seed", 3, "--k", 12, "--mini-batch", 256))
+    x = np.load(points)
+    weights = np.arange(len(x), dtype=np.float32) if weighted else None
+    kmeans = lowbit.MiniBatchKMeans(12, random_state=3, batch_size=256).fit(x, sample_weight=weights)
+    options: list[Any] = ["--seed", 3, "--k", 12, "--mini-batch", 256]
+    if weighted:
+        np.save(tmp_path / "weights.npy", weights)
+        options += ["--weights", tmp_path / "weights.npy"]
+    same_as_command_line(kmeans, bits_of_command_line(tmp_path, points, *options))
 
 
 def test_agrees_with_scikit_learn_on_assets() -> None:

@@ -3,9 +3,10 @@
 use super::choose::{choose, rows_of, sample};
 use super::element::{Laid, Layout};
 use super::frame::Transform;
-use super::options::{Init, KMeans, SEED_BYTES, check_weights};
+use super::options::{Init, KMeans, SEED_BYTES};
 use super::points::{Points, Room};
 use super::progress::Progress;
+use super::weights::{check_weights, of_rows};
 use super::{parallel, seed};
 use crate::gpu::{Buffer, Context};
 use crate::random::Random;
@@ -76,8 +77,7 @@ impl KMeans {
             rows
         };
         let values = rows_of(points, &rows)?;
-        let weights: Option<Vec<f32>> =
-            points.weights().map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
+        let weights = of_rows(points.weights(), &rows);
         if let Some(weights) = &weights {
             check_weights(weights, rows.len(), self.k)?;
         }

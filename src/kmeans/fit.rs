@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use super::adapters;
-use super::centroid::{Scales, power_below};
 use super::checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
 use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;
 use super::iterate::Lloyd;
-use super::options::{Init, KMeans, check_weights};
+use super::options::{Init, KMeans};
 use super::points::Points;
 use super::progress::Progress;
 use super::source::Source;
 use super::statistics::Statistics;
 use super::views::Scaled;
+use super::weights::Weights;
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
@@ -94,17 +94,8 @@ impl KMeans {
             _ => self.statistics(data, "X")?,
         };
         self.check(n, d)?;
-        // Only how weights relate to each other matters, so the heaviest is brought between 1 and 2: none is then beyond f32.
-        let unit = match weights {
-            Some(weights) => power_below(check_weights(weights, n, k)?),
-            None => 1.0,
-        };
-        let weights: Option<Vec<f32>> =
-            weights.map(|weights| weights.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect());
-        let weights = weights.as_deref();
-        let heaviest = weights.map(|weights| f64::from(weights.iter().copied().fold(0.0, f32::max)));
-        let lightest = weights.into_iter().flatten().copied().filter(|&weight| weight > 0.0);
-        let lightest = f64::from(lightest.fold(f32::INFINITY, f32::min));
+        let weighing = Weights::new(weights, n, k)?;
+        let (weights, unit) = (weighing.values(), weighing.unit);
         let given = match &self.init {
             Init::Centroids(given) => Some(Statistics::of(given, "init")?),
             _ => None,
@@ -130,7 +121,7 @@ impl KMeans {
         let square = statistics.square_of(&transform);
         let points = adapters::place(&parts, &transform, square, k, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
-        let scales = Scales::new(size, heaviest).reaching(&statistics, lightest);
+        let scales = weighing.scales(size, &statistics);
         let loops = parts
             .iter()
             .zip(&points)

@@ -167,9 +167,9 @@ impl<'a> Lloyd<'a> {
         &self.labeller.next
     }
 
-    /// Labels every point by the centroids as they are; the sums of the points of each cluster (`[k, d]`, before any
-    /// division), their numbers, and the inertia. Takes no weights.
-    pub(super) fn sums(&self) -> Result<(Vec<f64>, Vec<u32>, f64)> {
+    /// Labels every point by the centroids as they are; the sums of the points of each cluster, times their weights (`[k, d]`,
+    /// before any division), their numbers, or the sums of their weights, and the inertia.
+    pub(super) fn sums(&self) -> Result<(Vec<f64>, Vec<f64>, f64)> {
         let Labeller { gpu, points, distance, distances, .. } = &self.labeller;
         let mut inertia = 0.0;
         let passes = |chunk, block: usize| {
@@ -180,20 +180,27 @@ impl<'a> Lloyd<'a> {
         points.sweep(
             gpu,
             &passes,
-            Some(&mut |block, _| {
+            Some(&mut |block, first| {
                 let distances: Vec<f32> = distances.read(gpu)?;
-                let here = &distances[..block.rows() as usize];
-                inertia += here.iter().map(|&distance| f64::from(distance)).sum::<f64>();
+                let here = (first..).zip(&distances[..block.rows() as usize]);
+                let weighed = |(point, &distance)| f64::from(distance) * f64::from(points.weight(point));
+                inertia += here.map(weighed).sum::<f64>();
                 Ok(())
             }),
         )?;
-        let (d, row) = (points.d() as usize, (self.scales.words() * points.d().div_ceil(4)) as usize);
+        let (d, scales) = (points.d() as usize, self.scales);
+        let row = (scales.words() * Centroid::columns(points.d(), scales)) as usize;
         let words: Vec<u32> = self.sums.read(gpu)?;
-        let scale = f64::from(self.scales.points);
-        let scales = self.scales;
-        let sums = words.chunks_exact(row).flat_map(|row| (0..d).map(move |at| scales.read(row, at) / scale));
-        let sums = sums.collect();
-        Ok((sums, self.counts.read(gpu)?, inertia))
+        let rows = || words.chunks_exact(row);
+        let scale = f64::from(scales.points);
+        let sums = rows().flat_map(|row| (0..d).map(move |at| scales.read(row, at) / scale)).collect();
+        let masses = match scales.weights {
+            Some(scale) => {
+                rows().map(|row| scales.read(row, d.next_multiple_of(4)) / f64::from(scale)).collect()
+            }
+            None => self.counts.read::<u32>(gpu)?.into_iter().map(f64::from).collect(),
+        };
+        Ok((sums, masses, inertia))
     }
 
     fn finish(&self) -> [&Bound; 3] {

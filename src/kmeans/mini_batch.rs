@@ -2,16 +2,15 @@
 //! of one over the points that the centroid ever got. A centroid is therefore the mean of those, and the state is their
 //! sums and numbers: exact ones of each batch from the device, added up by the host in f64.
 
-use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use super::centroid::Scales;
-use super::choose::sample;
-use super::element::Element;
+use super::drawn::Drawn;
 use super::fitted::{Fitted, balance};
-use super::frame::{Transform, pad};
+use super::frame::Transform;
 use super::iterate::Lloyd;
 use super::labeller::Labeller;
+use super::learnt::{State, Trend};
 use super::metric::Metric;
 use super::options::{Init, KMeans};
 use super::points::Points;
@@ -20,6 +19,7 @@ use super::progress::Progress;
 use super::source::Source;
 use super::statistics::Statistics;
 use super::views::{Rows, Scaled};
+use super::weights::{Weights, of_rows, sample_of_heavy};
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
@@ -39,189 +39,6 @@ pub struct MiniBatchKMeans {
 
 /// Where no value is as large, squared distances vanish in f32.
 const LEAST_SIZE: f64 = 1e-15;
-
-/// What one batch hands to the next.
-#[derive(Clone, Debug)]
-struct State {
-    transform: Transform,
-    random: Random,
-    /// `[k, d]`, padded, transformed as the points are.
-    centroids: Vec<f32>,
-    /// `[k, d]` sums of the points that each centroid ever got.
-    sums: Vec<f64>,
-    /// `[k]` their numbers.
-    counts: Vec<f64>,
-    /// Points since rarely used centroids were last looked for.
-    since_reassignment: u64,
-    /// Batches that were taken in.
-    steps: u64,
-}
-
-/// What one batch did.
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    /// Of the batch, by the centroids before it.
-    inertia: f64,
-    /// Sum of the centroids' squared shifts.
-    shift: f64,
-}
-
-impl State {
-    fn new(transform: Transform, random: Random, centroids: Vec<f32>, (k, d): (usize, usize)) -> Self {
-        let (sums, counts) = (vec![0.0; k * d], vec![0.0; k]);
-        Self { transform, random, centroids, sums, counts, since_reassignment: 0, steps: 0 }
-    }
-
-    /// As if the points of `counts` had been at these `centers`, `[k, d]`, in so many batches.
-    fn learnt(metric: Metric, random: Random, centers: &Matrix, counts: Vec<f64>, steps: u64) -> Self {
-        let transform = if metric == Metric::Cosine { Transform::Unit } else { Transform::Plain };
-        let rows = centers.values.chunks(centers.cols.max(1)).zip(&counts);
-        let sums = rows.flat_map(|(row, count)| row.iter().map(move |&value| f64::from(value) * count));
-        let (sums, centroids) = (sums.collect(), pad(&centers.values, centers.cols));
-        Self { transform, random, centroids, sums, counts, since_reassignment: 0, steps }
-    }
-
-    /// Takes in a batch.
-    fn step(
-        &mut self,
-        lloyd: &Lloyd<'_>,
-        points: &Points<'_>,
-        metric: Metric,
-        reassignment_ratio: f64,
-    ) -> Result<Step> {
-        let (k, d, n) = (self.counts.len(), points.d() as usize, points.n());
-        lloyd.labeller.start_from(&self.centroids)?;
-        let (sums, counts, inertia) = lloyd.sums()?;
-        self.since_reassignment += n;
-        self.steps += 1;
-        let reassign = self.counts.contains(&0.0) || self.since_reassignment >= 10 * k as u64;
-        for (sum, own) in self.sums.iter_mut().zip(sums) {
-            *sum += own;
-        }
-        for (count, own) in self.counts.iter_mut().zip(&counts) {
-            *count += f64::from(*own);
-        }
-        let (width, before) = (d.next_multiple_of(4), self.centroids.clone());
-        for cluster in (0..k).filter(|&cluster| counts[cluster] > 0) {
-            let sum = &self.sums[cluster * d..][..d];
-            let by = match metric {
-                Metric::Cosine => sum.iter().map(|value| value * value).sum::<f64>().sqrt(),
-                Metric::Euclidean | Metric::Dot => self.counts[cluster],
-            };
-            // Directions that cancel out have no mean.
-            if by > 0.0 {
-                let row = self.centroids[cluster * width..].iter_mut();
-                row.zip(sum).for_each(|(value, sum)| *value = (sum / by) as f32);
-            }
-        }
-        if reassign {
-            self.since_reassignment = 0;
-            self.reassign(points, reassignment_ratio)?;
-        }
-        let moves = self.centroids.iter().zip(&before).map(|(after, before)| f64::from(after - before));
-        let shift = moves.map(|by| by * by).sum();
-        Ok(Step { inertia, shift })
-    }
-
-    /// Centroids that got few points become points of the batch, at most half of them, and count as much as the least of
-    /// the others.
-    fn reassign(&mut self, points: &Points<'_>, ratio: f64) -> Result<()> {
-        let d = points.d() as usize;
-        let most = self.counts.iter().copied().fold(0.0, f64::max);
-        let mut rare: Vec<usize> =
-            (0..self.counts.len()).filter(|&cluster| self.counts[cluster] < ratio * most).collect();
-        rare.sort_by(|&a, &b| self.counts[a].total_cmp(&self.counts[b]));
-        rare.truncate((points.n() / 2) as usize);
-        let mut others = vec![true; self.counts.len()];
-        rare.iter().for_each(|&cluster| others[cluster] = false);
-        let counts = self.counts.iter().zip(&others).filter(|(_, other)| **other);
-        let least = counts.map(|(count, _)| *count).fold(f64::INFINITY, f64::min);
-        let drawn = sample(points.n(), rare.len() as u64, &mut self.random);
-        for (&cluster, point) in rare.iter().zip(drawn) {
-            let row = points.row(point)?;
-            for (sum, &value) in self.sums[cluster * d..].iter_mut().zip(&row) {
-                *sum = least * f64::from(value);
-            }
-            self.centroids[cluster * d.next_multiple_of(4)..][..d].copy_from_slice(&row);
-            self.counts[cluster] = least;
-        }
-        Ok(())
-    }
-
-    /// The centroids, `[k, d]`, as the data has them.
-    fn centers(&self, d: usize) -> Matrix {
-        let rows = self.centroids.chunks_exact(d.next_multiple_of(4));
-        let mut values: Vec<f32> = rows.flat_map(|row| &row[..d]).copied().collect();
-        values.chunks_mut(d).for_each(|row| self.transform.undo(row));
-        Matrix { rows: self.counts.len(), cols: d, values }
-    }
-}
-
-/// Whether the batches still improve, by an exponentially weighted mean of their inertia.
-#[derive(Debug, Default)]
-struct Trend {
-    mean: Option<f64>,
-    least: Option<f64>,
-    without: u32,
-}
-
-impl Trend {
-    /// Takes in a batch's inertia per point, with weight `alpha`; for how many batches the mean has not fallen.
-    fn add(&mut self, inertia: f64, alpha: f64) -> u32 {
-        let mean = self.mean.map_or(inertia, |mean| mean * (1.0 - alpha) + inertia * alpha);
-        self.mean = Some(mean);
-        if self.least.is_none_or(|least| mean < least) {
-            (self.least, self.without) = (Some(mean), 0);
-        } else {
-            self.without += 1;
-        }
-        self.without
-    }
-}
-
-/// A batch: rows of a source, of which others can be drawn.
-struct Drawn<'a> {
-    of: &'a dyn Source,
-    rows: RwLock<Vec<u64>>,
-}
-
-impl<'a> Drawn<'a> {
-    fn new(of: &'a dyn Source, rows: Vec<u64>) -> Self {
-        Self { of, rows: RwLock::new(rows) }
-    }
-
-    /// Draws as many rows again, each from all.
-    fn draw(&self, random: &mut Random) {
-        let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-        rows.iter_mut().for_each(|row| *row = random.below(self.of.rows()));
-        // In the order in which they lie in a file.
-        rows.sort_unstable();
-    }
-}
-
-impl Source for Drawn<'_> {
-    fn rows(&self) -> u64 {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner).len() as u64
-    }
-
-    fn cols(&self) -> usize {
-        self.of.cols()
-    }
-
-    fn read(&self, rows: std::ops::Range<u64>, out: &mut [f32]) -> Result<()> {
-        let drawn = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        Rows { of: self.of, rows: &drawn }.read(rows, out)
-    }
-
-    fn element(&self) -> Element {
-        self.of.element()
-    }
-
-    fn read_packed(&self, rows: std::ops::Range<u64>, out: &mut [u8]) -> Result<()> {
-        let drawn = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        Rows { of: self.of, rows: &drawn }.read_packed(rows, out)
-    }
-}
 
 impl MiniBatchKMeans {
     /// `k` clusters; batches of 1024, k-means++ among three times as many points, euclidean, one start, seed 0, at most as
@@ -316,6 +133,7 @@ impl MiniBatchKMeans {
         &self,
         gpu: &Context,
         data: &dyn Source,
+        weights: Option<&[f32]>,
         transform: &Transform,
         random: &mut Random,
         progress: &mut dyn FnMut(Progress),
@@ -328,26 +146,30 @@ impl MiniBatchKMeans {
             Ok(())
         };
         let rows_in_order = |random: &mut Random| {
-            let mut rows = sample(n, size, random);
+            let mut rows = sample_of_heavy(n, size, weights, random);
             rows.sort_unstable();
             rows
         };
         let starts = if matches!(self.base.init, Init::Centroids(_)) { 1 } else { self.base.n_init };
         let test = if starts > 1 { rows_in_order(random) } else { vec![0] };
+        let test_weights = of_rows(weights, &test);
         let test = Rows { of: data, rows: &test };
-        let test = Points::new(gpu, &test, None, transform, self.base.room)?;
+        let test = Points::new(gpu, &test, test_weights.as_deref(), transform, self.base.room)?;
         let labeller = Labeller::new(gpu, &test, k, self.base.metric)?;
         let mut best: Option<(f64, Vec<f32>)> = None;
         for _ in 0..starts {
             let rows = rows_in_order(random);
+            let own = of_rows(weights, &rows);
             let rows = Rows { of: data, rows: &rows };
-            let points = Points::new(gpu, &rows, None, transform, self.base.room)?;
+            let points = Points::new(gpu, &rows, own.as_deref(), transform, self.base.room)?;
             let first = self.base.first(gpu, &points, transform, random, &mut Vec::new(), &mut watched)?;
             let mut inertia = 0.0;
             if starts > 1 {
                 labeller.start_from(&first)?;
-                let mut add = |_, _: &[u32], far: &[f32]| {
-                    inertia += far.iter().map(|&distance| f64::from(distance)).sum::<f64>();
+                let mut add = |first: u64, _: &[u32], far: &[f32]| {
+                    let far = (first..).zip(far);
+                    let weighed = |(point, &distance)| f64::from(distance) * f64::from(test.weight(point));
+                    inertia += far.map(weighed).sum::<f64>();
                 };
                 labeller.nearest(&mut add)?;
             }
@@ -363,26 +185,36 @@ impl MiniBatchKMeans {
     ///
     /// # Errors
     /// Those of [`KMeans::fit`]; [`Error::Input`] for settings out of their range.
-    pub fn fit(
+    pub fn fit(&self, gpu: &Context, data: &dyn Source, progress: impl FnMut(Progress)) -> Result<Fitted> {
+        self.fit_weighted(gpu, data, None, progress)
+    }
+
+    /// As [`MiniBatchKMeans::fit`], with a weight for each row (`[n]`): it is drawn as often, and counts as often in the inertia.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit_weighted`] and [`MiniBatchKMeans::fit`].
+    pub fn fit_weighted(
         &self,
         gpu: &Context,
         data: &dyn Source,
+        weights: Option<&[f32]>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
-        self.fit_whole(gpu, data, &mut progress).map(|(fitted, _)| fitted)
+        self.fit_whole(gpu, data, weights, &mut progress).map(|(fitted, _)| fitted)
     }
 
     /// The same, from which [`MiniBatchKMeans::partial_fit`] goes on.
     ///
     /// # Errors
-    /// Those of [`MiniBatchKMeans::fit`].
+    /// Those of [`MiniBatchKMeans::fit_weighted`].
     pub fn learn(
         &mut self,
         gpu: &Context,
         data: &dyn Source,
+        weights: Option<&[f32]>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
-        let (fitted, learnt) = self.fit_whole(gpu, data, &mut progress)?;
+        let (fitted, learnt) = self.fit_whole(gpu, data, weights, &mut progress)?;
         let State { random, counts, steps, .. } = learnt;
         let centers = &fitted.cluster_centers;
         self.state = Some(State::learnt(self.base.metric, random, centers, counts, steps));
@@ -418,6 +250,7 @@ impl MiniBatchKMeans {
         &self,
         gpu: &Context,
         data: &dyn Source,
+        weights: Option<&[f32]>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Fitted, State)> {
         let begun = Instant::now();
@@ -425,6 +258,7 @@ impl MiniBatchKMeans {
         let statistics = base.statistics(data, "X")?;
         base.check(n as usize, d)?;
         self.check()?;
+        let weighing = Weights::new(weights, n as usize, k)?;
         let given = match &base.init {
             Init::Centroids(given) => Some(Statistics::of(given, "init")?),
             _ => None,
@@ -433,7 +267,8 @@ impl MiniBatchKMeans {
         if factor != 1.0 {
             let scaled = Self { base: base.scaled(factor), ..self.clone() };
             let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
-            let (fitted, state) = scaled.fit_whole(gpu, &Scaled { of: data, factor }, &mut progress)?;
+            let (fitted, state) =
+                scaled.fit_whole(gpu, &Scaled { of: data, factor }, weights, &mut progress)?;
             let cluster_centers = fitted.cluster_centers.scaled(1.0 / factor);
             let inertia = fitted.inertia / KMeans::measure(factor);
             return Ok((Fitted { inertia, cluster_centers, ..fitted }, state));
@@ -441,7 +276,8 @@ impl MiniBatchKMeans {
         let transform = base.map_of(&statistics, given.as_ref())?;
         let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
         let mut random = Random::new(base.seed);
-        let first = self.first(gpu, data, &transform, &mut random, progress)?;
+        let weights = weighing.values();
+        let first = self.first(gpu, data, weights, &transform, &mut random, progress)?;
         let mut state = State::new(transform.clone(), random, first, (k, d));
 
         let size = self.batch_size.min(n);
@@ -452,14 +288,15 @@ impl MiniBatchKMeans {
         let (mut trend, mut done, mut converged) = (Trend::default(), 0, false);
         let looped = Instant::now();
         {
-            let batch = Drawn::new(data, vec![0; size as usize]);
+            // A point's weight is in how often it is drawn.
+            let batch = Drawn::new(data, size as usize, weights);
             let points = Points::new(gpu, &batch, None, &transform, base.room)?;
             let points = points.within(statistics.square_of(&transform));
             let lloyd = Lloyd::new(gpu, &points, k as u64, base.metric, scales, &[0.0])?;
             while done < steps && !converged {
                 batch.draw(&mut state.random);
                 points.upload(gpu)?;
-                let step = state.step(&lloyd, &points, base.metric, self.reassignment_ratio)?;
+                let step = state.step(&lloyd, &points, base.metric, self.reassignment_ratio, 1.0)?;
                 done += 1;
                 // The first batch's inertia is that of the first centroids.
                 if done > 1 {
@@ -482,7 +319,7 @@ impl MiniBatchKMeans {
 
         let cluster_centers = state.centers(d);
         let Predicted { inertia, reranked, labels, .. } =
-            base.label(&[gpu], data, &statistics, None, &cluster_centers)?;
+            base.label(&[gpu], data, &statistics, weights, &cluster_centers)?;
         let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
         let mut notices = vec![format!("{done} batches of {size} points")];
         if distinct_clusters < k {
@@ -498,7 +335,7 @@ impl MiniBatchKMeans {
             metric: base.metric,
             n_iter: passes(done),
             converged,
-            inertia,
+            inertia: inertia * weighing.unit,
             history: Vec::new(),
             imbalance,
             ms_per_iteration: looped * 1e3 / (done * size) as f64 * n as f64,
@@ -518,12 +355,28 @@ impl MiniBatchKMeans {
     /// # Errors
     /// Those of [`MiniBatchKMeans::fit`]; [`Error::Shape`] for another number of columns than before.
     pub fn partial_fit(&mut self, gpu: &Context, batch: &dyn Source) -> Result<f64> {
+        self.partial_fit_weighted(gpu, batch, None)
+    }
+
+    /// As [`MiniBatchKMeans::partial_fit`], with a weight for each row (`[n]`): it counts as often.
+    ///
+    /// # Errors
+    /// Those of [`MiniBatchKMeans::partial_fit`]; of the weights, those of [`KMeans::fit_weighted`], and [`Error::Input`] if all are 0.
+    pub fn partial_fit_weighted(
+        &mut self,
+        gpu: &Context,
+        batch: &dyn Source,
+        weights: Option<&[f32]>,
+    ) -> Result<f64> {
         let (n, d, k) = (batch.rows(), batch.cols(), self.base.k);
         let statistics = self.base.statistics(batch, "X")?;
         self.check()?;
         if self.base.metric == Metric::Cosine {
             self.base.map_of(&statistics, None)?;
         }
+        // Later batches choose no centroids.
+        let weighing = Weights::new(weights, n as usize, if self.state.is_some() { 1 } else { k })?;
+        let weights = weighing.values();
         let mut state = match &self.state {
             Some(state) => {
                 let before = state.sums.len() / k;
@@ -545,7 +398,7 @@ impl MiniBatchKMeans {
                     transform => transform,
                 };
                 let mut random = Random::new(self.base.seed);
-                let first = self.first(gpu, batch, &transform, &mut random, &mut |_| ())?;
+                let first = self.first(gpu, batch, weights, &transform, &mut random, &mut |_| ())?;
                 State::new(transform, random, first, (k, d))
             }
         };
@@ -559,12 +412,13 @@ impl MiniBatchKMeans {
                 statistics.size
             )));
         }
-        let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
+        let scales = weighing.scales(statistics.size_of(&transform), &statistics);
         let square = statistics.square_of(&transform);
         let room = self.base.room.in_pieces(gpu, batch, &transform, square, k)?;
-        let points = Points::new(gpu, batch, None, &transform, room)?.within(square);
+        let points = Points::new(gpu, batch, weights, &transform, room)?.within(square);
         let lloyd = Lloyd::new(gpu, &points, k as u64, self.base.metric, scales, &[0.0])?;
-        let step = state.step(&lloyd, &points, self.base.metric, self.reassignment_ratio)?;
+        let ratio = self.reassignment_ratio;
+        let step = state.step(&lloyd, &points, self.base.metric, ratio, weighing.unit)?;
         self.state = Some(state);
         Ok(step.inertia)
     }
@@ -574,7 +428,7 @@ impl MiniBatchKMeans {
         self.state.as_ref().map(|state| state.centers(state.sums.len() / state.counts.len().max(1)))
     }
 
-    /// How many points each centroid has got, `[k]`.
+    /// How many points each centroid has got, `[k]`, or the sums of their weights.
     pub fn counts(&self) -> &[f64] {
         self.state.as_ref().map_or(&[], |state| &state.counts)
     }
@@ -582,16 +436,5 @@ impl MiniBatchKMeans {
     /// Batches that were learnt from, here: those before a [`MiniBatchKMeans::resume`] are not among them.
     pub fn n_steps(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.steps)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Trend;
-
-    #[test]
-    fn a_trend_counts_batches_since_its_mean_was_least() {
-        let mut trend = Trend::default();
-        assert_eq!([8.0, 4.0, 4.0, 9.0, 9.0, 0.0].map(|inertia| trend.add(inertia, 0.5)), [0, 0, 0, 1, 2, 0]);
     }
 }

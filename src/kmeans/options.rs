@@ -273,22 +273,3 @@ impl KMeans {
         Ok(centroids)
     }
 }
-
-/// The largest of `n` weights, at least `k` of which have to be more than 0.
-pub(super) fn check_weights(weights: &[f32], n: usize, k: usize) -> Result<f64> {
-    let found = weights.len();
-    if found != n {
-        return Err(Error::Shape(format!("there are {found} weights for {n} points")));
-    }
-    if let Some(row) = weights.iter().position(|&weight| !(weight >= 0.0 && weight.is_finite())) {
-        let text = format!("the weight of row {row} is {}: weights are numbers >= 0", weights[row]);
-        return Err(if weights[row].is_finite() { Error::Input(text) } else { Error::NotFinite(text) });
-    }
-    let heavy = weights.iter().filter(|&&weight| weight > 0.0).count();
-    if heavy < k {
-        return Err(Error::Input(format!(
-            "{heavy} points have a weight above 0: there should be at least n_clusters={k}"
-        )));
-    }
-    Ok(f64::from(weights.iter().copied().fold(0.0, f32::max)))
-}

@@ -11,6 +11,7 @@ use super::options::KMeans;
 use super::source::Source;
 use super::statistics::Statistics;
 use super::views::Scaled;
+use super::weights::Weights;
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
@@ -25,7 +26,7 @@ pub struct Predicted {
     pub d: usize,
     /// Clusters.
     pub k: usize,
-    /// Sum of the squared distances of the points to their centroids.
+    /// Sum of the squared distances of the points to their centroids, times their weights.
     pub inertia: f64,
     /// The negative inertia, as scikit-learn's `score` gives it.
     pub score: f64,
@@ -42,7 +43,24 @@ impl KMeans {
     /// # Errors
     /// [`Error::Shape`] for shapes that do not match, [`Error::NotFinite`] for such values; those of reading; the device's.
     pub fn predict(&self, gpu: &Context, data: &dyn Source, centroids: &Matrix) -> Result<Predicted> {
-        self.label(&[gpu], data, &Statistics::of(data, "X")?, None, centroids)
+        self.predict_weighted(gpu, data, None, centroids)
+    }
+
+    /// As [`KMeans::predict`], with a weight for each row (`[n]`): its distance counts as often.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::predict`]; of the weights, those of [`KMeans::fit_weighted`].
+    pub fn predict_weighted(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        centroids: &Matrix,
+    ) -> Result<Predicted> {
+        let weights = Weights::new(weights, data.rows() as usize, 0)?;
+        let predicted = self.label(&[gpu], data, &Statistics::of(data, "X")?, weights.values(), centroids)?;
+        let inertia = predicted.inertia * weights.unit;
+        Ok(Predicted { inertia, score: -inertia, ..predicted })
     }
 
     pub(super) fn label(

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::checkpoint::Hashed;
-use super::choose::sample;
 use super::fitted::{Fitted, balance};
-use super::options::{KMeans, check_weights};
+use super::options::KMeans;
 use super::progress::Progress;
 use super::source::Source;
 use super::views::Rows;
+use super::weights::{check_weights, of_rows, sample_of_heavy};
 use crate::Result;
 use crate::gpu::Context;
 use crate::random::Random;
@@ -24,15 +24,7 @@ impl KMeans {
             return None;
         }
         let mut random = Random::new(self.seed ^ SAMPLE_SEED);
-        let heavy =
-            |weights: &[f32]| (0..).zip(weights).filter(|(_, w)| **w > 0.0).map(|(row, _)| row).collect();
-        let mut rows = match weights.map(heavy) {
-            None => sample(n, most, &mut random),
-            Some::<Vec<u64>>(rows) => {
-                let drawn = sample(rows.len() as u64, most.min(rows.len() as u64), &mut random);
-                drawn.into_iter().map(|i| rows[i as usize]).collect()
-            }
-        };
+        let mut rows = sample_of_heavy(n, most, weights, &mut random);
         rows.sort_unstable();
         Some(rows)
     }
@@ -57,8 +49,7 @@ impl KMeans {
         let Some(rows) = self.sampled(data.rows(), weights) else {
             return whole.fit_on(gpus, data, weights, progress);
         };
-        let own: Option<Vec<f32>> =
-            weights.map(|weights| rows.iter().map(|&row| weights[row as usize]).collect());
+        let own = of_rows(weights, &rows);
         let sample = Rows { of: data, rows: &rows };
         let fitted = whole.fit_on(gpus, &sample, own.as_deref(), progress)?;
         let labelled = self.label(gpus, data, &statistics, weights, &fitted.cluster_centers)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use lowbit::internals::Error;
 use lowbit::internals::io::npy::Matrix;
 use lowbit::internals::kmeans::{Init, KMeans, Metric, MiniBatchKMeans};
+use lowbit::internals::random::Random;
 use serde::Deserialize;
 
 use crate::harness::device;
@@ -168,4 +169,64 @@ fn bad_input_is_refused() {
     // Later batches may be smaller than k, and far from the first.
     kmeans.partial_fit(&gpu, &matrix(2, &[1e6, -1e6])).unwrap();
     assert_eq!(kmeans.counts().iter().sum::<f64>(), 51.0);
+}
+
+#[test]
+fn weights_count_as_repetitions() {
+    let gpu = device();
+    let mut random = Random::new(11);
+    for metric in [Metric::Euclidean, Metric::Cosine, Metric::Dot] {
+        let (n, d, k) = (300, 5, 4);
+        let x = blobs(n, d, k, 2.0, 3);
+        let weights: Vec<f32> = (0..n).map(|_| random.below(4) as f32 * 0.25).collect();
+        let rows = (0..n).flat_map(|i| std::iter::repeat_n(i, (weights[i] * 4.0) as usize));
+        let values: Vec<f32> = rows.flat_map(|i| x.values[i * d..][..d].iter().copied()).collect();
+        let init = Init::Centroids(matrix(d, &x.values[..k * d]));
+        let new = || MiniBatchKMeans::new(k).metric(metric).init(init.clone()).reassignment_ratio(0.0);
+        let (mut weighed, mut repeated) = (new(), new());
+        let inertia = weighed.partial_fit_weighted(&gpu, &x, Some(&weights)).unwrap();
+        let other = repeated.partial_fit(&gpu, &matrix(d, &values)).unwrap();
+        assert!((4.0 * inertia / other - 1.0).abs() < 1e-6, "{inertia} {other}");
+        let counts: Vec<f64> = weighed.counts().iter().map(|count| 4.0 * count).collect();
+        assert_eq!(counts, repeated.counts());
+        let (own, others) = (weighed.cluster_centers().unwrap(), repeated.cluster_centers().unwrap());
+        for (own, other) in own.values.iter().zip(&others.values) {
+            assert!((own - other).abs() <= 1e-6 * (1.0 + other.abs()), "{own} {other}");
+        }
+    }
+}
+
+#[test]
+fn weights_are_checked_and_heeded_by_a_fit() {
+    let gpu = device();
+    let (n, d, k) = (4000, 6, 8);
+    let x = blobs(n, d, k, 0.5, 1);
+    let kmeans = MiniBatchKMeans::new(4).batch_size(256).n_init(3);
+    // Half of the clusters weigh nothing.
+    let weights: Vec<f32> = (0..n).map(|i| [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1e-3, 5.0][i % k]).collect();
+    let fitted = kmeans.fit_weighted(&gpu, &x, Some(&weights), |_| ()).unwrap();
+    let whole = KMeans::new(4).n_init(4).fit_weighted(&gpu, &x, Some(&weights), |_| ()).unwrap();
+    assert!(fitted.inertia <= 1.05 * whole.inertia, "{} {}", fitted.inertia, whole.inertia);
+    let predicted =
+        KMeans::new(4).predict_weighted(&gpu, &x, Some(&weights), &fitted.cluster_centers).unwrap();
+    assert_eq!(predicted.inertia, fitted.inertia);
+    assert_eq!(predicted.labels, fitted.labels);
+    let plain = kmeans.fit(&gpu, &x, |_| ()).unwrap();
+    let equal = kmeans.fit_weighted(&gpu, &x, Some(&vec![3.0; n]), |_| ()).unwrap();
+    assert_eq!(plain.cluster_centers.values, equal.cluster_centers.values);
+    assert_eq!(3.0 * plain.inertia, equal.inertia);
+    for (weights, expected) in [
+        (vec![1.0; 9], "there are 9 weights for 4000 points"),
+        (vec![0.0; n], "0 points have a weight above 0"),
+        (vec![f32::NAN; n], "the weight of row 0 is NaN"),
+        (vec![-1.0; n], "the weight of row 0 is -1"),
+    ] {
+        for result in [
+            kmeans.fit_weighted(&gpu, &x, Some(&weights), |_| ()).map(drop),
+            kmeans.clone().partial_fit_weighted(&gpu, &x, Some(&weights)).map(drop),
+        ] {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import _lowbit
-from ._arrays import as_float32, rows_of, with_nearest
+from ._arrays import as_float32, rows_of
 from ._base import (
     HAS_SKLEARN,
     BaseEstimator,
@@ -156,8 +156,8 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         check_is_fitted(self)
         return self._predict(points(self, X, reset=False))[0]
 
-    def _predict(self, x: np.ndarray) -> tuple[np.ndarray, float]:
-        return _lowbit.kmeans_predict(rows_of(x), self._asking(), as_float32(self.cluster_centers_))
+    def _predict(self, x: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+        return _lowbit.kmeans_predict(rows_of(x), self._asking(), as_float32(self.cluster_centers_), weights)
 
     def transform(self, X: Any) -> np.ndarray:
         """The distance of each point to each centroid, by the metric.
@@ -190,20 +190,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """
         check_is_fitted(self)
         x = points(self, X, reset=False)
-        weights = None if sample_weight is None else _weights(sample_weight, len(x))
-        labels, inertia = self._predict(x)
-        if weights is None:
-            return -inertia
-        total = 0.0
-        for rows, part, nearest in with_nearest(x, self.cluster_centers_, labels):
-            if self.metric == "euclidean":
-                distances = ((part - nearest) ** 2).sum(axis=1)
-            elif self.metric == "cosine":
-                distances = 1 - (part * nearest).sum(axis=1) / np.linalg.norm(part, axis=1)
-            else:
-                distances = -(part * nearest).sum(axis=1)
-            total += float(distances @ weights[rows])
-        return -total
+        return -self._predict(x, _weights(sample_weight, len(x)))[1]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of what transform gives: ``kmeans0``, ``kmeans1`` and so on.
@@ -227,7 +214,9 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return tags
 
 
-def _weights(sample_weight: Any, count: int) -> np.ndarray:
+def _weights(sample_weight: Any, count: int) -> np.ndarray | None:
+    if sample_weight is None:
+        return None
     if isinstance(sample_weight, numbers.Real):
         weights = np.full(count, number("sample_weight", sample_weight), dtype=np.float32)
     else:
@@ -353,7 +342,7 @@ class KMeans(_Estimator):
             x = points(self, X, reset=True)
             self._check_enough(x)
             settings = self._settings(x)
-            weights = None if sample_weight is None else _weights(sample_weight, x.shape[0])
+            weights = _weights(sample_weight, len(x))
             kept = None
             if self.checkpoint is not None:
                 path = path_of("checkpoint", self.checkpoint)
@@ -369,7 +358,7 @@ class KMeans(_Estimator):
 
 
 class MiniBatchKMeans(_Estimator):
-    """k-means from random batches (Sculley 2010), with scikit-learn's parameters, rules and attributes; without sample weights.
+    """k-means from random batches (Sculley 2010), with scikit-learn's parameters, rules and attributes.
 
     Parameters
     ----------
@@ -457,7 +446,7 @@ class MiniBatchKMeans(_Estimator):
             number("reassignment_ratio", self.reassignment_ratio, 0),
         )
 
-    def _best_start(self, settings: dict[str, Any], x: np.ndarray) -> dict[str, Any]:
+    def _best_start(self, settings: dict[str, Any], x: np.ndarray, weights: np.ndarray | None) -> dict[str, Any]:
         """The settings of the start that counts: what a callable gave is compared on a sample, as scikit-learn does it."""
         starts = list(self._starts(settings, x))
         if len(starts) == 1:
@@ -466,17 +455,20 @@ class MiniBatchKMeans(_Estimator):
         if size is None:
             size = max(3 * whole("batch_size", self.batch_size, 1), 3 * settings["k"])
         random = np.random.RandomState((settings["seed"] + 1) % (1 << 32))
-        sample = x[random.randint(0, len(x), min(whole("init_size", size, 1), len(x)))]
+        rows = random.randint(0, len(x), min(whole("init_size", size, 1), len(x)))
+        sample, weighing = x[rows], None if weights is None else weights[rows]
         asking = settings_of(settings["k"], self.metric, self.memory, self.adapter)
-        return min(starts, key=lambda start: _lowbit.kmeans_predict(rows_of(sample), asking, start["init"])[1])
+        return min(starts, key=lambda start: _lowbit.kmeans_predict(rows_of(sample), asking, start["init"], weighing)[1])
 
-    def fit(self, X: Any, y: Any = None) -> MiniBatchKMeans:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MiniBatchKMeans:
         """Finds the clusters of points from random batches of them.
 
         Parameters
         ----------
         X : array-like, shape (n_samples, n_features)
         y : ignored
+        sample_weight : array-like, shape (n_samples,), optional
+            How often each point is drawn, and counts in the inertia.
 
         Returns
         -------
@@ -486,16 +478,17 @@ class MiniBatchKMeans(_Estimator):
         with seen_if_learnt(self):
             x = points(self, X, reset=True)
             self._check_enough(x)
-            learner = self._learner(self._best_start(self._settings(x), x))
+            weights = _weights(sample_weight, len(x))
+            learner = self._learner(self._best_start(self._settings(x), x, weights))
             with told(self.progress, self.verbose, self.max_iter) as tell:
-                fitted = learner.fit(rows_of(x), tell)
+                fitted = learner.fit(rows_of(x), weights, tell)
                 self._take(fitted)
         self._live: tuple[Any, Any] | None = None
         self._counts, self._metric = fitted["counts"], self.metric
         self.n_steps_ = int(fitted["n_steps"])
         return self
 
-    def partial_fit(self, X: Any, y: Any = None) -> MiniBatchKMeans:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MiniBatchKMeans:
         """Learns from one more batch.
 
         What ``fit`` and the batches before found counts as it did when it was found, after a copy or a pickle too. Where `memory`,
@@ -507,6 +500,8 @@ class MiniBatchKMeans(_Estimator):
         X : array-like, shape (n_samples, n_features)
             The first batch chooses the first centroids, and has at least as many points as there are clusters.
         y : ignored
+        sample_weight : array-like, shape (n_samples,), optional
+            How often each point counts.
 
         Returns
         -------
@@ -520,9 +515,10 @@ class MiniBatchKMeans(_Estimator):
                 f"{k} and {self.metric!r} are asked for; fit begins anew"
             )
         with seen_if_learnt(self):
-            return self._learn(points(self, X, reset=not learnt), learnt)
+            x = points(self, X, reset=not learnt)
+            return self._learn(x, _weights(sample_weight, len(x)), learnt)
 
-    def _learn(self, x: np.ndarray, learnt: bool) -> MiniBatchKMeans:
+    def _learn(self, x: np.ndarray, weights: np.ndarray | None, learnt: bool) -> MiniBatchKMeans:
         # What a learner of the library's has of the parameters.
         made = (self.memory, self.adapter, self.reassignment_ratio, self.random_state)
         before, learner = getattr(self, "_live", None) or (None, None)
@@ -533,13 +529,13 @@ class MiniBatchKMeans(_Estimator):
             else:
                 self._check_enough(x)
                 learner = self._learner(next(self._starts(self._settings(x), x)))
-        learner.partial_fit(rows_of(x))
+        learner.partial_fit(rows_of(x), weights)
         self._live = (made, learner)
         self.cluster_centers_, self._counts, self._metric = learner.cluster_centers(), learner.counts(), self.metric
         self._n_features_out = len(self.cluster_centers_)
         self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         if self.compute_labels:
-            self.labels_, self.inertia_ = self._predict(x)
+            self.labels_, self.inertia_ = self._predict(x, weights)
         else:
             # Those of another batch would not be of this one.
             for name in ("labels_", "inertia_"):

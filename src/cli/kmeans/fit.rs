@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Learn from random batches of so many points (1024 if no number is given): faster, with a little more inertia
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1024",
         value_parser = clap::value_parser!(u64).range(1..),
-        conflicts_with_all = ["checkpoint", "weights", "empty", "subsample", "adapters"])]
+        conflicts_with_all = ["checkpoint", "empty", "subsample", "adapters"])]
     mini_batch: Option<u64>,
     /// Share the points out over all adapters, or over these, as --adapter names them; twice the same is two devices of it;
     /// may be given several times
@@ -164,7 +164,7 @@ impl Arguments {
             path => Init::Centroids(read_finite(Path::new(path))?),
         };
         if let Some(size) = self.mini_batch {
-            return self.run_mini_batch(size, init, &data, session);
+            return self.run_mini_batch(size, init, &data, weights.as_deref(), session);
         }
         let (max_iter, tol) = (self.max_iter.unwrap_or(300), self.tol.unwrap_or(1e-4));
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
@@ -235,14 +235,21 @@ impl Arguments {
         })
     }
 
-    fn run_mini_batch(&self, size: u64, init: Init, data: &Vectors, session: &Session) -> anyhow::Result<()> {
+    fn run_mini_batch(
+        &self,
+        size: u64,
+        init: Init,
+        data: &Vectors,
+        weights: Option<&[f32]>,
+        session: &Session,
+    ) -> anyhow::Result<()> {
         let (max_iter, tol) = (self.max_iter.unwrap_or(100), self.tol.unwrap_or(0.0));
         let kmeans = MiniBatchKMeans::new(self.k).batch_size(size).init(init).n_init(self.n_init);
         let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol);
         let kmeans = kmeans.metric(self.points.metric).memory(self.points.memory());
         session.with_device(&self.traced, |gpu| {
             let (bar, progress) = follow(&session.terminal, max_iter);
-            let fitted = kmeans.fit(gpu, data, progress);
+            let fitted = kmeans.fit_weighted(gpu, data, weights, progress);
             bar.finish_and_clear();
             self.finish(&fitted.map_err(about(&self.points.data))?, &session.terminal)?;
             Ok(None)
