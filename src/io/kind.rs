@@ -26,6 +26,8 @@ pub enum Kind {
     Safetensors,
     /// UTF-8 text, such as a table.
     Text,
+    /// A table of Apache Parquet's.
+    Parquet,
     /// A format that is not read, by its name.
     Foreign(&'static str),
     /// Nothing that is known.
@@ -33,7 +35,7 @@ pub enum Kind {
 }
 
 /// How files of formats begin that are not read where numbers are: at a place, with these bytes.
-const FOREIGN: [(usize, &[u8], &str); 26] = [
+const FOREIGN: [(usize, &[u8], &str); 25] = [
     (0, b"\x1f\x8b\x08", "compressed by gzip"),
     (0, b"BZh", "compressed by bzip2"),
     (0, b"\xfd7zXZ\0", "compressed by xz"),
@@ -43,7 +45,6 @@ const FOREIGN: [(usize, &[u8], &str); 26] = [
     (0, b"Rar!\x1a\x07", "a RAR archive"),
     (257, b"ustar", "a tar archive"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-    (0, b"PAR1", "a Parquet file"),
     (0, b"ARROW1", "an Arrow file"),
     (0, b"FEA1", "a Feather file"),
     (0, b"Obj\x01", "an Avro file"),
@@ -121,6 +122,9 @@ impl Kind {
         if has(0, b"GGUF") {
             return Self::Gguf;
         }
+        if has(0, b"PAR1") {
+            return Self::Parquet;
+        }
         if begins_safetensors(begin) {
             return Self::Safetensors;
         }
@@ -157,6 +161,7 @@ impl Kind {
             Self::Gguf => "a GGUF file",
             Self::Safetensors => "a safetensors file",
             Self::Text => "text",
+            Self::Parquet => "a Parquet file",
             Self::Foreign(name) => name,
             Self::Unknown => return None,
         })

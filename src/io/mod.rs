@@ -20,6 +20,8 @@ pub mod npy;
 mod number;
 pub(crate) mod onnx;
 pub(crate) mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod parts;
 #[cfg(feature = "cli")]
 pub(crate) mod picture;
@@ -59,15 +61,16 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, size))
 }
 
-/// The file that a path is of, and the name of what is wanted of it: a member of a `.npz` archive or a column of a table of text,
+/// The file that a path is of, and the name of what is wanted of it: a member of a `.npz` archive or a column of a table,
 /// behind a colon, as in `data.npz:points`. A file that is called like the whole comes first.
 pub fn split_part(path: &Path) -> (PathBuf, Option<String>) {
     let whole = || (path.to_owned(), None);
     let Some(text) = path.to_str().filter(|_| !path.exists()) else { return whole() };
     let lower = text.to_ascii_lowercase();
-    let end = [".csv:", ".tsv:", ".txt:", ".npz:"].iter().filter_map(|end| lower.rfind(end)).max();
+    let ends = [".csv:", ".tsv:", ".txt:", ".npz:", ".parquet:"];
+    let end = ends.iter().filter_map(|end| Some(lower.rfind(end)? + end.len() - 1)).max();
     let parts = end.and_then(|end| {
-        let (file, name) = text.split_at_checked(end + 4)?;
+        let (file, name) = text.split_at_checked(end)?;
         Some((file.into(), Some(name.strip_prefix(':')?.to_owned())))
     });
     parts.unwrap_or_else(whole)

@@ -1,13 +1,13 @@
 //! Points in files: rows of numbers, read a piece at a time and by position, so a file may be larger than the memory.
 //!
-//! - arrays, 2-D, of any numbers: `.npy`, `.npz`, or tables of text (see [`super::npy`]);
+//! - arrays, 2-D, of any numbers: `.npy`, `.npz`, `.parquet`, or tables of text (see [`super::npy`]);
 //! - safetensors: a 2-D tensor of any numbers (see [`super::safetensors`]);
 //! - `.fvecs`, `.bvecs` and `.ivecs`, of float32, uint8 and int32: each row begins with its length as an int32, described
 //!   at <http://corpus-texmex.irisa.fr>;
 //! - values and nothing else, where their type and the length of a row are given.
 //!
-//! Values of float32, float16, uint8 and int8 stay in their type, others become float32. A table of text, and an array that is
-//! deflated in its archive, is unpacked into a temporary file.
+//! Values of float32, float16, uint8 and int8 stay in their type, others become float32. A table, and an array that is deflated in
+//! its archive, is unpacked into a temporary file.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -30,10 +30,10 @@ const BLOCK: usize = 1 << 18;
 const LENGTH: usize = 4;
 
 /// Endings of names of files that are read, and how such files begin is known.
-const READ: [&str; 6] = ["npy", "npz", "csv", "tsv", "txt", "safetensors"];
+const READ: [&str; 7] = ["npy", "npz", "csv", "tsv", "txt", "parquet", "safetensors"];
 
 /// What else to give.
-const POINTS: &str = "points are read from .npy, .npz, .csv, .safetensors, .fvecs, .bvecs and .ivecs";
+const POINTS: &str = "points are read from .npy, .npz, .csv, .parquet, .safetensors, .fvecs, .bvecs and .ivecs";
 
 /// The most names that an error lists.
 const MAX_LISTED: usize = 6;
@@ -102,7 +102,7 @@ pub struct How {
     pub tensor: Option<String>,
     /// The array or tensor has to be 3-D, `[problems, rows, columns]`.
     pub batch: bool,
-    /// Columns of a table of text that are no values of points, such as a label.
+    /// Columns of a table that are no values of points, such as a label.
     pub without: Vec<String>,
 }
 
@@ -157,7 +157,8 @@ impl Vectors {
         // Rows with lengths may by chance begin like a safetensors file: bytes whose first four are 0 and whose fifth is 123.
         let kind = Kind::of(&file)?;
         let kind = if with_lengths.is_some() && kind == Kind::Safetensors { Kind::Unknown } else { kind };
-        let array = matches!(kind, Kind::Npy | Kind::Zip | Kind::Text) || part.is_some();
+        let table = matches!(kind, Kind::Text | Kind::Parquet);
+        let array = table || matches!(kind, Kind::Npy | Kind::Zip) || part.is_some();
         let safetensors = kind == Kind::Safetensors;
 
         if let Some(raw) = how.raw {
@@ -180,16 +181,16 @@ impl Vectors {
                 "this is not a safetensors file, so it has no names of tensors: leave out `tensor`".into(),
             );
         }
-        if how.batch && (!array || kind == Kind::Text) && !safetensors {
+        if how.batch && (!array || table) && !safetensors {
             return error(
                 "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
                  `batch`"
                     .into(),
             );
         }
-        if let Some(name) = how.without.first().filter(|_| kind != Kind::Text) {
+        if let Some(name) = how.without.first().filter(|_| !table) {
             let name = quoted(name);
-            return error(format!("`without` {name}: only the columns of a table of text have names"));
+            return error(format!("`without` {name}: only the columns of a table have names"));
         }
         let vectors = match (how.raw, with_lengths) {
             (Some(raw), _) => return Self::of_raw(path, raw.number(), how.dim),
@@ -203,7 +204,7 @@ impl Vectors {
                         format!("its name is that of {name}, but it does not begin like one: it is damaged, or misnamed")
                     }
                     (None, Some(name)) => format!("this is {name} by its name; {POINTS}"),
-                    (None, None) => "what is in this file is unknown: it is no .npy, .npz, .csv or .safetensors, and does not \
+                    (None, None) => "what is in this file is unknown: it is no .npy, .npz, .csv, .parquet or .safetensors, and does not \
                                      end in .fvecs, .bvecs or .ivecs; if it is values and nothing else, say of which type \
                                      and how many a row has, such as `raw` f32 `dim` 128"
                         .into(),

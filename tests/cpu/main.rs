@@ -23,6 +23,8 @@ mod names;
 mod numpy;
 mod onnx;
 mod oracle;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod parts;
 mod plan;
 mod precedence;

@@ -1,4 +1,4 @@
-//! An array whose values stay where they are: in a `.npy` file, a member of a `.npz` archive, or a table of text.
+//! An array whose values stay where they are: in a `.npy` file, a member of a `.npz` archive, or a table.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,8 @@ pub struct Array<F = Positioned> {
     /// Whether the first axis is contiguous, and not the last one.
     pub fortran: bool,
     pub shape: Vec<u64>,
+    /// What is said of which part of a file it is.
+    notice: Option<String>,
 }
 
 impl Array {
@@ -67,6 +69,9 @@ impl Array {
         let kind = Kind::of(&archive)?;
         if kind == Kind::Text {
             return Self::of_table(path, &archive, name.as_deref(), without);
+        }
+        if kind == Kind::Parquet {
+            return Self::of_parquet(path, &archive, name.as_deref(), without.unwrap_or_default());
         }
         let (file, size) = crate::io::open(&archive)?;
         match (kind, name) {
@@ -88,7 +93,7 @@ impl Array {
                 // What only begins like one, the header's reader says.
                 if first != MAGIC[..1] {
                     let problem =
-                        "this is no array: neither a .npy nor a .npz file nor a table of text (.csv)";
+                        "this is no array: neither a .npy nor a .npz nor a .parquet file nor a table of text (.csv)";
                     return Err(Error::file(path, problem));
                 }
                 let (header, length) = read_header(path, Span { file: &file, at: 0, end: size }, size)?;
@@ -96,7 +101,7 @@ impl Array {
             }
             (kind, None) => {
                 let name = kind.name().unwrap_or_default();
-                Err(Error::file(path, format!("this is {name}, not an array (.npy, .npz or .csv)")))
+                Err(Error::file(path, format!("this is {name}, not an array (.npy, .npz, .parquet or .csv)")))
             }
         }
     }
@@ -119,6 +124,20 @@ impl Array {
         let shape = if name.is_some() { vec![rows] } else { vec![rows, cols] };
         let header = Header { dtype: format!("{NATIVE}f4"), fortran_order: false, shape };
         Ok(Self::new(path, Positioned::new(path, temporary), header, 0, rows * cols * 4))
+    }
+
+    /// Columns of a Parquet file, in a temporary file.
+    #[cfg(feature = "parquet")]
+    fn of_parquet(path: &Path, table: &Path, name: Option<&str>, without: &[String]) -> Result<Self> {
+        use crate::io::parquet::{Unpacked, Wanted, unpack};
+        let wanted = name.map_or(Wanted::Without(without), Wanted::Named);
+        let Unpacked { file, number, shape, notice } = unpack(table, wanted)?;
+        Ok(Self { notice, ..Self::of_parts(Positioned::new(path, file), 0, number, shape) })
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn of_parquet(path: &Path, _: &Path, _: Option<&str>, _: &[String]) -> Result<Self> {
+        Err(Error::file(path, "this build of lowbit reads no Parquet files: it lacks the feature `parquet`"))
     }
 
     /// Little-endian values of a file that say nothing of themselves, or that something else has read the header of.
@@ -177,7 +196,7 @@ impl<F> Array<F> {
         let Header { dtype, fortran_order, shape } = header;
         // With one axis there is no order.
         let fortran = fortran_order && shape.iter().filter(|&&n| n != 1).count() > 1;
-        Self { path: path.to_owned(), file, offset, data, dtype, fortran, shape }
+        Self { path: path.to_owned(), file, offset, data, dtype, fortran, shape, notice: None }
     }
 
     pub fn error(&self, problem: impl Into<String>) -> Error {
@@ -204,10 +223,12 @@ impl<F> Array<F> {
         matches!(self.dtype.chars().next(), Some(order @ ('<' | '>')) if order != NATIVE)
     }
 
-    /// What is said of an array that is read as f32: nothing if that changes no value.
+    /// What is said of an array that is read as f32: nothing if that changes no value, and there was nothing to choose.
     pub fn conversion(&self) -> Option<String> {
-        let number = self.number().filter(|number| number.is_converted())?;
-        Some(format!("{}: {} is converted to float32", self.path.display(), number.name()))
+        let number = self.number().filter(|number| number.is_converted());
+        let converted = number.map(|number| format!("{} is converted to float32", number.name()));
+        let said: Vec<String> = self.notice.iter().cloned().chain(converted).collect();
+        (!said.is_empty()).then(|| format!("{}: {}", self.path.display(), said.join("; ")))
     }
 
     pub fn wrong_dtype(&self, wanted: &str) -> Error {

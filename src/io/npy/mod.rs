@@ -1,8 +1,9 @@
 //! Numpy's arrays: matrices of floats, and labels, in `.npy` files, in `.npz` archives, and in tables of text.
 //!
 //! Wherever an array is read, a path may be that of a `.npy` file; of a `.npz` archive with one array in it, or with the name of
-//! one, as `data.npz:points`; or of a table of text (`.csv`), of which every cell is a number, or one column by its name, as
-//! `data.csv:weight`. Arrays of bool, of integers of 8 to 64 bits and of floats of 16 to 64 bits are read in either byte order,
+//! one, as `data.npz:points`; of a table of text (`.csv`), of which every cell is a number, or one column by its name, as
+//! `data.csv:weight`; or of a `.parquet` file, of which one column has lists of numbers, or all have numbers, or one column by its
+//! name. Arrays of bool, of integers of 8 to 64 bits and of floats of 16 to 64 bits are read in either byte order,
 //! and in C or Fortran order. They become f32: floats are rounded to nearest, and what is beyond f32's range, or a whole number
 //! that f32 has not, is an error that says where it is. [`conversion`] says what happens to a file's type.
 //!

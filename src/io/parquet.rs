@@ -1,0 +1,450 @@
+//! Parquet files: columns of numbers, or a column of lists of equally many numbers. Its values are unpacked into a temporary file,
+//! a row group after the other, since whoever clusters reads them more than once.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::{DataType, FixedLenByteArray};
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type};
+
+use super::number::Number;
+use super::{near, quoted};
+use crate::{Error, Result};
+
+/// Values that are decoded at a time, of all columns.
+const BATCH: usize = 1 << 16;
+
+/// The most names that a message lists.
+const MAX_LISTED: usize = 6;
+
+/// What a file was unpacked into.
+pub struct Unpacked {
+    /// Little-endian values, row after row.
+    pub file: File,
+    pub number: Number,
+    /// `[rows, columns]`; `[rows]` of a column of numbers that was asked for.
+    pub shape: Vec<u64>,
+    /// Which column was taken, if that was not said.
+    pub notice: Option<String>,
+}
+
+/// A column that can be read.
+#[derive(Clone, Copy)]
+struct Column<'s> {
+    name: &'s str,
+    /// Its place among the leaves of the schema.
+    leaf: usize,
+    number: Number,
+    levels: Levels,
+}
+
+/// What levels of a column say of its values.
+#[derive(Clone, Copy)]
+struct Levels {
+    /// Of a value that is there; a lower one is null, or an empty list.
+    present: i16,
+    /// Of an element of a list, there or null; none for columns that have no lists.
+    list: Option<i16>,
+}
+
+/// A column of the table: how it is read, or why not.
+struct Field<'s> {
+    name: &'s str,
+    column: std::result::Result<Column<'s>, &'static str>,
+}
+
+/// Which columns are wanted.
+#[derive(Clone, Copy)]
+pub enum Wanted<'a> {
+    /// The one with this name.
+    Named(&'a str),
+    /// The only one of lists, or all but those called so, which are of numbers.
+    Without(&'a [String]),
+}
+
+/// Unpacks the wanted columns of a file.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read or there is no room, [`Error::File`] if it is no such file or damaged, its columns are of
+/// something else, or a value is null.
+pub fn unpack(path: &Path, wanted: Wanted<'_>) -> Result<Unpacked> {
+    let damaged = |error| damaged(path, &error);
+    let (file, _) = super::open(path)?;
+    let reader = SerializedFileReader::new(file).map_err(damaged)?;
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let fields = fields(schema);
+    let (columns, notice) = choose(&fields, wanted).map_err(|problem| Error::file(path, problem))?;
+    let io = |reason| Error::io(path, reason);
+    let temporary = tempfile::tempfile().map_err(io)?;
+    let mut out = BufWriter::new(&temporary);
+    let mut table = Table::new(path, columns);
+    for group in 0..reader.num_row_groups() {
+        table.read(&*reader.get_row_group(group).map_err(damaged)?, &mut out)?;
+    }
+    out.flush().map_err(io)?;
+    drop(out);
+    let named = matches!(wanted, Wanted::Named(_));
+    let (number, rows) = (table.number, table.rows);
+    let shape = match table.width() {
+        1 if named && !table.of_lists() => vec![rows],
+        width => vec![rows, width as u64],
+    };
+    Ok(Unpacked { file: temporary, number, shape, notice })
+}
+
+fn damaged(path: &Path, error: &parquet::errors::ParquetError) -> Error {
+    Error::file(path, format!("this Parquet file cannot be read: {error}"))
+}
+
+/// The columns of a table, in their order.
+fn fields(schema: &SchemaDescriptor) -> Vec<Field<'_>> {
+    let leaves = |at: usize| (0..schema.num_columns()).filter(move |&leaf| schema.get_column_root_idx(leaf) == at);
+    let roots = schema.root_schema().get_fields().iter().enumerate();
+    roots
+        .map(|(at, root)| {
+            let name = root.name();
+            let column = match leaves(at).collect::<Vec<_>>()[..] {
+                [leaf] => {
+                    let described = schema.columns()[leaf].as_ref();
+                    column(root, described).map(|(number, levels)| Column { name, leaf, number, levels })
+                }
+                _ => Err("it is nested: a struct, a map, or lists of those"),
+            };
+            Field { name, column }
+        })
+        .collect()
+}
+
+/// The type and the levels of a column with one leaf.
+fn column(root: &Type, leaf: &ColumnDescriptor) -> std::result::Result<(Number, Levels), &'static str> {
+    let info = root.get_basic_info();
+    let list = info.converted_type() == ConvertedType::LIST || info.logical_type_ref() == Some(&LogicalType::List);
+    let repeated = info.has_repetition() && info.repetition() == Repetition::REPEATED;
+    if root.is_group() && !list {
+        return Err("it is nested: a struct, a map, or lists of those");
+    }
+    let list = match leaf.max_rep_level() {
+        0 if root.is_primitive() => None,
+        1 if list || repeated => Some(leaf.repeated_ancestor_def_level()),
+        _ => return Err("it is nested: lists of lists"),
+    };
+    Ok((number(leaf)?, Levels { present: leaf.max_def_level(), list }))
+}
+
+/// The type of a column's values, if they are numbers.
+fn number(leaf: &ColumnDescriptor) -> std::result::Result<Number, &'static str> {
+    let (logical, converted) = (leaf.logical_type_ref(), leaf.converted_type());
+    let whole = match (logical, converted) {
+        (Some(LogicalType::Integer(int)), _) => Some((int.bit_width, int.is_signed)),
+        (None, ConvertedType::INT_8) => Some((8, true)),
+        (None, ConvertedType::INT_16) => Some((16, true)),
+        (None, ConvertedType::INT_32) => Some((32, true)),
+        (None, ConvertedType::INT_64) => Some((64, true)),
+        (None, ConvertedType::UINT_8) => Some((8, false)),
+        (None, ConvertedType::UINT_16) => Some((16, false)),
+        (None, ConvertedType::UINT_32) => Some((32, false)),
+        (None, ConvertedType::UINT_64) => Some((64, false)),
+        _ => None,
+    };
+    let plain = logical.is_none() && converted == ConvertedType::NONE;
+    Ok(match (leaf.physical_type(), whole) {
+        (Physical::BOOLEAN, None) => Number::Bool,
+        (Physical::INT32, Some((8, true))) => Number::I8,
+        (Physical::INT32, Some((8, false))) => Number::U8,
+        (Physical::INT32, Some((16, true))) => Number::I16,
+        (Physical::INT32, Some((16, false))) => Number::U16,
+        (Physical::INT32, Some((32, false))) => Number::U32,
+        (Physical::INT32, Some((32, true))) => Number::I32,
+        (Physical::INT64, Some((64, false))) => Number::U64,
+        (Physical::INT64, Some((64, true))) => Number::I64,
+        (Physical::INT32, None) if plain => Number::I32,
+        (Physical::INT64, None) if plain => Number::I64,
+        (Physical::FLOAT, None) => Number::F32,
+        (Physical::DOUBLE, None) => Number::F64,
+        (Physical::FIXED_LEN_BYTE_ARRAY, None) if logical == Some(&LogicalType::Float16) => Number::F16,
+        (Physical::BYTE_ARRAY, _) => return Err("it has text or bytes"),
+        (Physical::FIXED_LEN_BYTE_ARRAY, _) => return Err("it has bytes or decimal numbers"),
+        (Physical::INT32 | Physical::INT64 | Physical::INT96, _) => {
+            return Err("it has dates, times or decimal numbers");
+        }
+        _ => return Err("it has values of an unknown type"),
+    })
+}
+
+/// The columns to read, and what is said of the choice.
+fn choose<'s>(
+    fields: &[Field<'s>],
+    wanted: Wanted<'_>,
+) -> std::result::Result<(Vec<Column<'s>>, Option<String>), String> {
+    let whole = |field: &Field<'s>| {
+        let name = quoted(field.name);
+        field.column.map_err(|problem| format!("column {name} cannot be read as numbers: {problem}"))
+    };
+    let named = |name: &str| {
+        let mut found = fields.iter().filter(|field| field.name == name);
+        match (found.next(), found.next()) {
+            (Some(field), None) => Ok(field),
+            (Some(_), Some(_)) => Err(format!("several columns are called {}", quoted(name))),
+            (None, _) => {
+                let near = near(name, fields.iter().map(|field| field.name));
+                let names = if near.is_empty() { names(fields.iter()) } else { listed(&near) };
+                Err(format!("no column is called {}; there are {names}", quoted(name)))
+            }
+        }
+    };
+    let without = match wanted {
+        Wanted::Named(name) => return Ok((vec![whole(named(name)?)?], None)),
+        Wanted::Without(without) => without,
+    };
+    without.iter().try_for_each(|name| named(name).map(drop))?;
+    let left = || fields.iter().filter(|field| !without.iter().any(|name| name == field.name));
+    let of_lists = |field: &&Field<'s>| field.column.is_ok_and(|column| column.levels.list.is_some());
+    let lists: Vec<_> = left().filter(of_lists).collect();
+    match lists[..] {
+        [] => {}
+        [field] => {
+            let others = names(left().filter(|other| other.name != field.name));
+            let name = quoted(field.name);
+            let notice = (fields.len() > 1).then(|| format!("the rows are the lists of column {name}"));
+            let notice = notice.map(|text| if others.is_empty() { text } else { format!("{text}, without {others}") });
+            return Ok((vec![whole(field)?], notice));
+        }
+        _ => {
+            return Err(format!(
+                "several columns have lists of numbers: {}; give one of them as FILE.parquet:COLUMN",
+                names(lists.into_iter())
+            ));
+        }
+    }
+    let columns = left().map(whole).collect::<std::result::Result<Vec<_>, _>>();
+    let columns = columns.map_err(|problem| {
+        format!("{problem}; `without` NAME leaves it out, and FILE.parquet:COLUMN reads one column alone")
+    })?;
+    if columns.is_empty() {
+        return Err("no column is left".into());
+    }
+    Ok((columns, None))
+}
+
+fn listed(names: &[&str]) -> String {
+    let shown: Vec<_> = names.iter().take(MAX_LISTED).copied().map(quoted).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn names<'f, 's: 'f>(fields: impl Iterator<Item = &'f Field<'s>>) -> String {
+    listed(&fields.map(|field| field.name).collect::<Vec<_>>())
+}
+
+/// The rows that were read, and what all have to be like.
+struct Table<'a> {
+    path: &'a Path,
+    columns: Vec<Column<'a>>,
+    /// The type of what is written: that of the columns, or f32 where they differ.
+    number: Number,
+    /// Values of a list, once the first one has been seen.
+    length: Option<usize>,
+    rows: u64,
+}
+
+/// Some rows of a column.
+#[derive(Default)]
+struct Chunk {
+    /// Little-endian values of those that are there.
+    bytes: Vec<u8>,
+    present: Vec<i16>,
+    repeated: Vec<i16>,
+}
+
+impl<'a> Table<'a> {
+    fn new(path: &'a Path, columns: Vec<Column<'a>>) -> Self {
+        let mut numbers = columns.iter().map(|column| column.number);
+        let first = numbers.next().unwrap_or(Number::F32);
+        let number = if numbers.all(|number| number == first) { first } else { Number::F32 };
+        Self { path, columns, number, length: None, rows: 0 }
+    }
+
+    fn of_lists(&self) -> bool {
+        self.columns.iter().any(|column| column.levels.list.is_some())
+    }
+
+    /// Values of a row.
+    fn width(&self) -> usize {
+        if self.of_lists() { self.length.unwrap_or(0) } else { self.columns.len() }
+    }
+
+    fn error(&self, problem: impl Into<String>) -> Error {
+        Error::file(self.path, problem)
+    }
+
+    /// Writes the rows of a group.
+    fn read(&mut self, group: &dyn RowGroupReader, out: &mut impl Write) -> Result<()> {
+        let damaged = |error| damaged(self.path, &error);
+        let mut left = usize::try_from(group.metadata().num_rows())
+            .map_err(|_| self.error("it says that there are less than 0 rows, or too many"))?;
+        let readers = self.columns.iter().map(|column| group.get_column_reader(column.leaf));
+        let mut readers = readers.collect::<std::result::Result<Vec<_>, _>>().map_err(damaged)?;
+        let (mut chunk, mut rows) = (Chunk::default(), Vec::new());
+        while left > 0 {
+            let many = (BATCH / self.width().max(self.columns.len())).clamp(1, left);
+            rows.clear();
+            for at in 0..self.columns.len() {
+                let column = self.columns[at];
+                let found = chunk.fill(&mut readers[at], column.number, many).map_err(damaged)?;
+                if found != many {
+                    let name = quoted(column.name);
+                    return Err(self.error(format!("it is damaged: column {name} has fewer rows than it says")));
+                }
+                match column.levels.list {
+                    Some(list) => self.check_lists(column, list, many, &chunk)?,
+                    None => self.check_values(column, many, &chunk)?,
+                }
+                self.place(at, &chunk.bytes, &mut rows)?;
+            }
+            out.write_all(&rows).map_err(|reason| Error::io(self.path, reason))?;
+            self.rows += many as u64;
+            left -= many;
+        }
+        Ok(())
+    }
+
+    fn row_error(&self, row: usize, column: Column<'_>, problem: &str) -> Error {
+        let (row, name) = (self.rows + row as u64, quoted(column.name));
+        self.error(format!("row {row} (from 0) of column {name} {problem}"))
+    }
+
+    /// Whether each of `many` rows has a value.
+    fn check_values(&self, column: Column<'_>, many: usize, chunk: &Chunk) -> Result<()> {
+        match chunk.present.iter().position(|&level| level < column.levels.present) {
+            Some(row) => Err(self.row_error(row, column, "is null: fill it, or leave such rows out")),
+            None if chunk.bytes.len() != many * column.number.bytes() => {
+                Err(self.error(format!("it is damaged: column {} lacks values", quoted(column.name))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `many` rows have lists of one length, and every element a value.
+    fn check_lists(&mut self, column: Column<'_>, list: i16, many: usize, chunk: &Chunk) -> Result<()> {
+        let (mut row, mut length) = (0, 0);
+        let mut seen = self.length;
+        let end = |row: usize, length: usize, seen: &mut Option<usize>| match *seen {
+            Some(first) if first != length => {
+                let problem = format!("has {length} values, and the first {first}: all have to be of one length");
+                Err(self.row_error(row, column, &problem))
+            }
+            _ => {
+                *seen = Some(length);
+                Ok(())
+            }
+        };
+        for (at, (&present, &repeated)) in chunk.present.iter().zip(&chunk.repeated).enumerate() {
+            if repeated == 0 && at > 0 {
+                end(row, length, &mut seen)?;
+                (row, length) = (row + 1, 0);
+            }
+            if present < column.levels.present {
+                let problem = if present >= list {
+                    format!("has a null in its list, value {length} (from 0): fill it, or leave such rows out")
+                } else if present + 1 == list {
+                    "has an empty list: leave such rows out".into()
+                } else {
+                    "is null: fill it, or leave such rows out".into()
+                };
+                return Err(self.row_error(row, column, &problem));
+            }
+            length += 1;
+        }
+        end(row, length, &mut seen)?;
+        let values = chunk.present.len();
+        if row + 1 != many || chunk.repeated.len() != values || chunk.bytes.len() != values * column.number.bytes() {
+            return Err(self.error(format!("it is damaged: column {} lacks values", quoted(column.name))));
+        }
+        self.length = seen;
+        Ok(())
+    }
+
+    /// Puts the values of column number `at` into the rows that they belong to.
+    fn place(&self, at: usize, bytes: &[u8], rows: &mut Vec<u8>) -> Result<()> {
+        let column = self.columns[at];
+        let mut own = bytes;
+        let mut widened = Vec::new();
+        if column.number != self.number {
+            let mut bytes = bytes.to_vec();
+            if cfg!(target_endian = "big") {
+                super::swap_bytes(column.number.bytes(), &mut bytes);
+            }
+            let mut values = vec![0.0f32; bytes.len() / column.number.bytes()];
+            column.number.widen(&bytes, &mut values).map_err(|lost| {
+                self.row_error(lost.at, column, &format!("is {}", lost.problem))
+            })?;
+            widened.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            own = &widened;
+        }
+        if self.columns.len() == 1 {
+            rows.extend_from_slice(own);
+            return Ok(());
+        }
+        let width = self.number.bytes();
+        let row = width * self.columns.len();
+        rows.resize(own.len() / width * row, 0);
+        for (target, value) in rows.chunks_exact_mut(row).zip(own.chunks_exact(width)) {
+            target[at * width..][..width].copy_from_slice(value);
+        }
+        Ok(())
+    }
+}
+
+impl Chunk {
+    /// Reads up to `most` rows; how many there were.
+    fn fill(
+        &mut self,
+        reader: &mut ColumnReader,
+        number: Number,
+        most: usize,
+    ) -> parquet::errors::Result<usize> {
+        self.bytes.clear();
+        self.present.clear();
+        self.repeated.clear();
+        let whole = |value: &i32, out: &mut Vec<u8>| match number.bytes() {
+            1 => out.push(*value as u8),
+            2 => out.extend((*value as u16).to_le_bytes()),
+            _ => out.extend(value.to_le_bytes()),
+        };
+        let half = |value: &FixedLenByteArray, out: &mut Vec<u8>| out.extend(value.data());
+        match reader {
+            ColumnReader::BoolColumnReader(reader) => self.take(reader, most, |value, out| out.push(u8::from(*value))),
+            ColumnReader::Int32ColumnReader(reader) => self.take(reader, most, whole),
+            ColumnReader::Int64ColumnReader(reader) => {
+                self.take(reader, most, |value, out| out.extend(value.to_le_bytes()))
+            }
+            ColumnReader::FloatColumnReader(reader) => {
+                self.take(reader, most, |value, out| out.extend(value.to_le_bytes()))
+            }
+            ColumnReader::DoubleColumnReader(reader) => {
+                self.take(reader, most, |value, out| out.extend(value.to_le_bytes()))
+            }
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => self.take(reader, most, half),
+            // No column of these is chosen.
+            ColumnReader::Int96ColumnReader(_) | ColumnReader::ByteArrayColumnReader(_) => Ok(0),
+        }
+    }
+
+    fn take<T: DataType>(
+        &mut self,
+        reader: &mut ColumnReaderImpl<T>,
+        most: usize,
+        put: impl Fn(&T::T, &mut Vec<u8>),
+    ) -> parquet::errors::Result<usize> {
+        let mut values = Vec::new();
+        let (present, repeated) = (&mut self.present, &mut self.repeated);
+        let (rows, ..) = reader.read_records(most, Some(present), Some(repeated), &mut values)?;
+        values.iter().for_each(|value| put(value, &mut self.bytes));
+        Ok(rows)
+    }
+}

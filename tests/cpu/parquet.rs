@@ -1,0 +1,145 @@
+//! Points of Parquet files that pyarrow wrote, and what is said of each that has none.
+
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+use lowbit::internals::io::npy::read_columns;
+use lowbit::internals::io::vecs::{Element, How, Vectors};
+use lowbit::internals::random::Random;
+use tempfile::TempDir;
+
+/// The files that end so in assets/kmeans/parquet.
+fn files(bad: bool) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans/parquet");
+    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = all
+        .filter(|path| path.extension().is_some_and(|end| end == "parquet"))
+        .filter(|path| stem(path).starts_with("bad-") == bad)
+        .collect();
+    found.sort();
+    found
+}
+
+fn stem(path: &Path) -> &str {
+    path.file_stem().unwrap().to_str().unwrap()
+}
+
+fn bad(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/kmeans/parquet/bad-{case}.parquet"))
+}
+
+fn column(path: &Path, name: &str) -> PathBuf {
+    format!("{}:{name}", path.display()).into()
+}
+
+fn bits(vectors: &Vectors) -> Vec<u32> {
+    let mut values = vec![0.0; vectors.rows() as usize * vectors.cols()];
+    vectors.read(0..vectors.rows(), &mut values).unwrap();
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn every_file_of_pyarrow_gives_its_points() {
+    let found = files(false);
+    assert!(found.len() > 20, "{found:?}");
+    for path in found {
+        let kind = stem(&path).split('-').next().unwrap();
+        let expected = path.parent().unwrap().with_file_name("vecs").join(format!("{kind}.f32"));
+        let expected: Vec<u32> =
+            fs::read(expected).unwrap().as_chunks().0.iter().map(|&four| u32::from_le_bytes(four)).collect();
+        let vectors = Vectors::open(&path, &How::default()).unwrap();
+        assert_eq!((vectors.rows(), vectors.cols()), (7, 5), "{path:?}");
+        assert_eq!(bits(&vectors), expected, "{path:?}");
+        let said = vectors.conversion().unwrap_or_default();
+        let lists = !["columns", "mixed", "required"].iter().any(|case| stem(&path).ends_with(case));
+        assert_eq!(said.contains("the rows are the lists of column 'embedding', without 'id', 'text'"), lists, "{said}");
+        let element = match kind {
+            "float16" => Element::F16,
+            "uint8" => Element::U8,
+            "int8" if lists => Element::I8,
+            _ => Element::F32,
+        };
+        assert_eq!(vectors.element(), element, "{path:?}");
+        let named = if lists { "embedding" } else { "c2" };
+        let (one, _) = read_columns(&column(&path, named)).unwrap();
+        let cols = if lists { 5 } else { 1 };
+        assert_eq!((one.rows, one.cols), (7, cols));
+        let whole = expected.chunks(5).flat_map(|row| if lists { row } else { &row[2..3] });
+        assert!(one.values.iter().map(|value| value.to_bits()).eq(whole.copied()), "{path:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_points_is_said() {
+    let of = |path: PathBuf, without: &[&str]| {
+        let without = without.iter().map(|&name| name.to_owned()).collect();
+        let error = Vectors::open(&path, &How { without, ..How::default() }).unwrap_err().to_string();
+        assert!(error.contains("bad-"), "it does not name the file: {error}");
+        error
+    };
+    for (case, expected) in [
+        ("null-row", "row 4 (from 0) of column 'x' is null"),
+        ("null-value", "row 5 (from 0) of column 'x' has a null in its list, value 2"),
+        ("empty-list", "row 3 (from 0) of column 'x' has an empty list"),
+        ("ragged", "row 6 (from 0) of column 'x' has 2 values, and the first 5"),
+        ("nested", "column 'x' cannot be read as numbers: it is nested: lists of lists"),
+        ("struct", "column 'x' cannot be read as numbers: it is nested: a struct"),
+        ("two-lists", "several columns have lists of numbers: 'x', 'y'"),
+        ("text", "column 'name' cannot be read as numbers: it has text or bytes; `without` NAME leaves it out"),
+        ("null-number", "row 2 (from 0) of column 'y' is null"),
+        ("dates", "column 'x' cannot be read as numbers: it has dates"),
+        ("large-number", "row 4 (from 0) of column 'x' is 16777217: beyond 16777216 (2^24)"),
+        ("no-rows", "the array is empty"),
+    ] {
+        let error = of(bad(case), &[]);
+        assert!(error.contains(expected), "{case}: {error}");
+    }
+    assert_eq!(files(true).len(), 12);
+    assert!(of(bad("text"), &["nam"]).contains("no column is called 'nam'; there are 'name'"));
+    assert!(of(bad("text"), &["x", "name"]).contains("no column is left"));
+    assert!(of(column(&bad("text"), "z"), &[]).contains("no column is called 'z'; there are 'x', 'name'"));
+    let kept = Vectors::open(&bad("text"), &How { without: vec!["name".into()], ..How::default() }).unwrap();
+    assert_eq!((kept.rows(), kept.cols()), (7, 1));
+    let one = Vectors::open(&column(&bad("two-lists"), "y"), &How::default()).unwrap();
+    assert_eq!((one.rows(), one.cols()), (7, 5));
+    let how = How { batch: true, ..How::default() };
+    assert!(Vectors::open(&files(false)[0], &how).unwrap_err().to_string().contains("leave out `batch`"));
+}
+
+#[test]
+fn damaged_files_are_errors() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("damaged.parquet");
+    let mut random = Random::new(5);
+    // The panics of a crate that is caught say nothing.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let try_file = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let opened = catch_unwind(|| Vectors::open(&path, &How::default()).map(|vectors| vectors.rows()));
+        opened.map_err(|_| bytes.to_vec())
+    };
+    let mut panicked = None;
+    for file in files(false).iter().step_by(4) {
+        let whole = fs::read(file).unwrap();
+        for cut in (0..whole.len()).step_by(61).skip(1) {
+            match try_file(&whole[..cut]) {
+                Ok(opened) => assert!(opened.is_err(), "{file:?} cut to {cut} bytes is read"),
+                Err(bytes) => panicked = Some(bytes),
+            }
+        }
+        for _ in 0..100 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len() as u64) as usize;
+                bytes[at] = random.below(256) as u8;
+            }
+            if let Err(bytes) = try_file(&bytes) {
+                panicked = Some(bytes);
+            }
+        }
+    }
+    std::panic::set_hook(hook);
+    assert!(panicked.is_none(), "a damaged file panics: {panicked:?}");
+}
