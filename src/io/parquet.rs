@@ -102,7 +102,8 @@ fn damaged(path: &Path, error: &parquet::errors::ParquetError) -> Error {
 
 /// The columns of a table, in their order.
 fn fields(schema: &SchemaDescriptor) -> Vec<Field<'_>> {
-    let leaves = |at: usize| (0..schema.num_columns()).filter(move |&leaf| schema.get_column_root_idx(leaf) == at);
+    let leaves =
+        |at: usize| (0..schema.num_columns()).filter(move |&leaf| schema.get_column_root_idx(leaf) == at);
     let roots = schema.root_schema().get_fields().iter().enumerate();
     roots
         .map(|(at, root)| {
@@ -122,7 +123,8 @@ fn fields(schema: &SchemaDescriptor) -> Vec<Field<'_>> {
 /// The type and the levels of a column with one leaf.
 fn column(root: &Type, leaf: &ColumnDescriptor) -> std::result::Result<(Number, Levels), &'static str> {
     let info = root.get_basic_info();
-    let list = info.converted_type() == ConvertedType::LIST || info.logical_type_ref() == Some(&LogicalType::List);
+    let list =
+        info.converted_type() == ConvertedType::LIST || info.logical_type_ref() == Some(&LogicalType::List);
     let repeated = info.has_repetition() && info.repetition() == Repetition::REPEATED;
     if root.is_group() && !list {
         return Err("it is nested: a struct, a map, or lists of those");
@@ -210,7 +212,8 @@ fn choose<'s>(
             let others = names(left().filter(|other| other.name != field.name));
             let name = quoted(field.name);
             let notice = (fields.len() > 1).then(|| format!("the rows are the lists of column {name}"));
-            let notice = notice.map(|text| if others.is_empty() { text } else { format!("{text}, without {others}") });
+            let notice =
+                notice.map(|text| if others.is_empty() { text } else { format!("{text}, without {others}") });
             return Ok((vec![whole(field)?], notice));
         }
         _ => {
@@ -298,7 +301,9 @@ impl<'a> Table<'a> {
                 let found = chunk.fill(&mut readers[at], column.number, many).map_err(damaged)?;
                 if found != many {
                     let name = quoted(column.name);
-                    return Err(self.error(format!("it is damaged: column {name} has fewer rows than it says")));
+                    return Err(
+                        self.error(format!("it is damaged: column {name} has fewer rows than it says"))
+                    );
                 }
                 match column.levels.list {
                     Some(list) => self.check_lists(column, list, many, &chunk)?,
@@ -335,7 +340,8 @@ impl<'a> Table<'a> {
         let mut seen = self.length;
         let end = |row: usize, length: usize, seen: &mut Option<usize>| match *seen {
             Some(first) if first != length => {
-                let problem = format!("has {length} values, and the first {first}: all have to be of one length");
+                let problem =
+                    format!("has {length} values, and the first {first}: all have to be of one length");
                 Err(self.row_error(row, column, &problem))
             }
             _ => {
@@ -350,7 +356,9 @@ impl<'a> Table<'a> {
             }
             if present < column.levels.present {
                 let problem = if present >= list {
-                    format!("has a null in its list, value {length} (from 0): fill it, or leave such rows out")
+                    format!(
+                        "has a null in its list, value {length} (from 0): fill it, or leave such rows out"
+                    )
                 } else if present + 1 == list {
                     "has an empty list: leave such rows out".into()
                 } else {
@@ -362,7 +370,10 @@ impl<'a> Table<'a> {
         }
         end(row, length, &mut seen)?;
         let values = chunk.present.len();
-        if row + 1 != many || chunk.repeated.len() != values || chunk.bytes.len() != values * column.number.bytes() {
+        if row + 1 != many
+            || chunk.repeated.len() != values
+            || chunk.bytes.len() != values * column.number.bytes()
+        {
             return Err(self.error(format!("it is damaged: column {} lacks values", quoted(column.name))));
         }
         self.length = seen;
@@ -380,9 +391,10 @@ impl<'a> Table<'a> {
                 super::swap_bytes(column.number.bytes(), &mut bytes);
             }
             let mut values = vec![0.0f32; bytes.len() / column.number.bytes()];
-            column.number.widen(&bytes, &mut values).map_err(|lost| {
-                self.row_error(lost.at, column, &format!("is {}", lost.problem))
-            })?;
+            column
+                .number
+                .widen(&bytes, &mut values)
+                .map_err(|lost| self.row_error(lost.at, column, &format!("is {}", lost.problem)))?;
             widened.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             own = &widened;
         }
@@ -418,7 +430,9 @@ impl Chunk {
         };
         let half = |value: &FixedLenByteArray, out: &mut Vec<u8>| out.extend(value.data());
         match reader {
-            ColumnReader::BoolColumnReader(reader) => self.take(reader, most, |value, out| out.push(u8::from(*value))),
+            ColumnReader::BoolColumnReader(reader) => {
+                self.take(reader, most, |value, out| out.push(u8::from(*value)))
+            }
             ColumnReader::Int32ColumnReader(reader) => self.take(reader, most, whole),
             ColumnReader::Int64ColumnReader(reader) => {
                 self.take(reader, most, |value, out| out.extend(value.to_le_bytes()))

@@ -53,7 +53,11 @@ fn every_file_of_pyarrow_gives_its_points() {
         assert_eq!(bits(&vectors), expected, "{path:?}");
         let said = vectors.conversion().unwrap_or_default();
         let lists = !["columns", "mixed", "required"].iter().any(|case| stem(&path).ends_with(case));
-        assert_eq!(said.contains("the rows are the lists of column 'embedding', without 'id', 'text'"), lists, "{said}");
+        assert_eq!(
+            said.contains("the rows are the lists of column 'embedding', without 'id', 'text'"),
+            lists,
+            "{said}"
+        );
         let element = match kind {
             "float16" => Element::F16,
             "uint8" => Element::U8,
@@ -86,7 +90,10 @@ fn what_cannot_be_points_is_said() {
         ("nested", "column 'x' cannot be read as numbers: it is nested: lists of lists"),
         ("struct", "column 'x' cannot be read as numbers: it is nested: a struct"),
         ("two-lists", "several columns have lists of numbers: 'x', 'y'"),
-        ("text", "column 'name' cannot be read as numbers: it has text or bytes; `without` NAME leaves it out"),
+        (
+            "text",
+            "column 'name' cannot be read as numbers: it has text or bytes; `without` NAME leaves it out",
+        ),
         ("null-number", "row 2 (from 0) of column 'y' is null"),
         ("dates", "column 'x' cannot be read as numbers: it has dates"),
         ("large-number", "row 4 (from 0) of column 'x' is 16777217: beyond 16777216 (2^24)"),

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::checkpoint::Checkpoint;
 use super::{
-    Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, follow, notices, read_batch,
-    read_finite, written,
+    Points, Seeded, Session, Terminal, Traced, about, borrowed, check_outputs, facts, follow, notices,
+    read_batch, read_finite, written,
 };
 use lowbit::internals::gpu::{Context, adapters};
 use lowbit::internals::io::npy::{self, Matrix};
@@ -104,10 +104,10 @@ fn names(list: &str, known: &[String]) -> Vec<String> {
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     arguments.check_init()?;
     arguments.check_adapters(session)?;
-    let inputs = [arguments.points.data.as_path(), Path::new(&arguments.init)];
-    let inputs: Vec<&Path> = inputs.into_iter().chain(arguments.weights.as_deref()).collect();
+    let inputs = [arguments.points.files(), vec![PathBuf::from(&arguments.init)]].concat();
+    let inputs: Vec<PathBuf> = inputs.into_iter().chain(arguments.weights.clone()).collect();
     let outputs = arguments.outputs().chain(arguments.checkpoint.checkpoint.as_deref());
-    check_outputs(outputs.collect(), &inputs, &arguments.traced)?;
+    check_outputs(outputs.collect(), &borrowed(&inputs), &arguments.traced)?;
     let axes = usize::from(arguments.batch);
     arguments.centroids.iter().try_for_each(|path| arrays::check(path, 2 + axes))?;
     arguments.labels.iter().try_for_each(|path| arrays::check(path, 1 + axes))?;
@@ -180,7 +180,7 @@ impl Arguments {
             let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit_on(gpus, &data, weights.as_deref(), progress);
             bar.finish_and_clear();
-            self.finish(&fitted.map_err(about(&self.points.data))?, &session.terminal)
+            self.finish(&fitted.map_err(about(data.path()))?, &session.terminal)
         };
         if self.adapters.is_empty() {
             return session.with_device(&self.traced, |gpu| fit(&[gpu]).map(|()| None));
@@ -203,7 +203,7 @@ impl Arguments {
             let (bar, progress) = follow(terminal, max_iter);
             let fitted = kmeans.fit_batch(gpu, data, data.problems() as usize, progress);
             bar.finish_and_clear();
-            let fitted = fitted.map_err(about(&self.points.data))?;
+            let fitted = fitted.map_err(about(data.path()))?;
             notices(terminal, &fitted.notices);
             let FittedBatch { problems, n, d, k, .. } = fitted;
             if let Some(path) = &self.centroids {
@@ -251,7 +251,7 @@ impl Arguments {
             let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit_weighted(gpu, data, weights, progress);
             bar.finish_and_clear();
-            self.finish(&fitted.map_err(about(&self.points.data))?, &session.terminal)?;
+            self.finish(&fitted.map_err(about(data.path()))?, &session.terminal)?;
             Ok(None)
         })
     }

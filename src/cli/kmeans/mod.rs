@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use super::terminal::Terminal;
 use super::{Session, Traced, about, check_outputs};
 use lowbit::internals::io::npy::{self, Matrix};
-use lowbit::internals::io::vecs::{Element, How, Vectors};
+use lowbit::internals::io::vecs::{Element, How, Vectors, files_of};
 use lowbit::internals::kmeans::{KMeans, Metric, Progress};
 use lowbit::internals::table;
 
@@ -45,16 +45,17 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
 /// Points, how they are measured, and where they are kept.
 #[derive(Args, Debug)]
 struct Points {
-    /// The points, [n, d]: .npy or .npz of any numbers (data.npz:NAME of several arrays), .csv, .fvecs, .bvecs, .ivecs,
-    /// .safetensors, or raw values
-    data: PathBuf,
+    /// The points, [n, d]: .npy or .npz of any numbers (data.npz:NAME of several arrays), .csv, .parquet (data.parquet:COLUMN), .fvecs,
+    /// .bvecs, .ivecs, .safetensors, or raw values; or several such files, a folder of them, or a pattern: one behind the other
+    #[arg(required = true)]
+    data: Vec<PathBuf>,
     /// The file is values of this type, little-endian, and nothing else; --dim says how many a row has
     #[arg(long, value_name = "f32|f16|u8|i8", requires = "dim")]
     raw: Option<Element>,
     /// The length of a row, for raw values
     #[arg(long, value_name = "D", value_parser = clap::value_parser!(u64).range(1..))]
     dim: Option<u64>,
-    /// A column of a .csv that is no value of the points, such as a label; may be given several times
+    /// A column of a .csv or .parquet that is no value of the points, such as a label; may be given several times
     #[arg(long, value_name = "COLUMN")]
     without: Vec<String>,
     /// Which tensor of a .safetensors file
@@ -82,9 +83,15 @@ impl Points {
     fn open(&self, batch: bool, terminal: &Terminal) -> anyhow::Result<Vectors> {
         let &Self { raw, dim, .. } = self;
         let (tensor, without) = (self.tensor.clone(), self.without.clone());
-        let vectors = Vectors::open(&self.data, &How { raw, dim, tensor, batch, without })?;
+        let vectors = Vectors::open_all(&self.data, &How { raw, dim, tensor, batch, without })?;
         vectors.conversion().iter().for_each(|text| terminal.notice(text));
         Ok(vectors)
+    }
+
+    /// All files that they are read from, as far as they can be found.
+    fn files(&self) -> Vec<PathBuf> {
+        let raw = self.raw.is_some();
+        self.data.iter().flat_map(|path| files_of(path, raw).unwrap_or_else(|_| vec![path.clone()])).collect()
     }
 
     /// Bytes of the device's memory that they may take.
@@ -108,8 +115,8 @@ struct Given {
 }
 
 impl Given {
-    fn files(&self) -> [&Path; 2] {
-        [&self.points.data, &self.centroids]
+    fn files(&self) -> Vec<PathBuf> {
+        [self.points.files(), vec![self.centroids.clone()]].concat()
     }
 
     fn open(&self, batch: bool, session: &Session) -> anyhow::Result<(Vectors, Matrix)> {
@@ -118,6 +125,10 @@ impl Given {
         let centroids = if batch { read_batch(&self.centroids)?.0 } else { read_finite(&self.centroids)? };
         Ok((points, centroids))
     }
+}
+
+fn borrowed(paths: &[PathBuf]) -> Vec<&Path> {
+    paths.iter().map(PathBuf::as_path).collect()
 }
 
 /// For what draws random numbers.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Points, Seeded, Session, Terminal, Traced, about, check_outputs, facts, notices, written};
+use super::{
+    Points, Seeded, Session, Terminal, Traced, about, borrowed, check_outputs, facts, notices, written,
+};
 use lowbit::internals::io::arrays;
 use lowbit::internals::kmeans::Metric;
 use lowbit::internals::kmeans::product::{ProductQuantizer, Quantized};
@@ -53,7 +55,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     if arguments.points.metric != Metric::Euclidean {
         anyhow::bail!("--metric: codes are chosen by euclidean distance alone; leave it out");
     }
-    check_outputs(arguments.outputs().collect(), &[&arguments.points.data], &arguments.traced)?;
+    check_outputs(arguments.outputs().collect(), &borrowed(&arguments.points.files()), &arguments.traced)?;
     arguments.codebooks.iter().try_for_each(|path| arrays::check(path, 3))?;
     arguments.codes.iter().try_for_each(|path| arrays::check(path, 2))?;
     arguments.run(session)
@@ -73,7 +75,7 @@ impl Arguments {
             let bar = session.terminal.bar(self.m as u64, "sub-spaces {bar:20} {pos}/{len} ETA {eta}");
             let quantized = quantizer.fit(gpu, &data, |part, _| bar.set_position(part as u64));
             bar.finish_and_clear();
-            self.finish(&quantized.map_err(about(&self.points.data))?, &session.terminal)?;
+            self.finish(&quantized.map_err(about(data.path()))?, &session.terminal)?;
             Ok(None)
         })
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Given, Session, Traced, about, check_outputs};
+use super::{Given, Session, Traced, about, borrowed, check_outputs};
 use lowbit::internals::io::arrays;
 
 #[derive(Args, Debug)]
@@ -23,7 +23,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { given, batch, output, traced } = arguments;
-    check_outputs(vec![output], &given.files(), traced)?;
+    check_outputs(vec![output], &borrowed(&given.files()), traced)?;
     arrays::check(output, if *batch { 2 } else { 1 })?;
     let (data, centroids) = given.open(*batch, session)?;
     session.with_device(traced, |gpu| {
@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
             let problems = data.problems() as usize;
             let predicted =
                 given.points.settings(centroids.rows).predict_batch(gpu, &data, problems, &centroids);
-            let predicted = predicted.map_err(about(&given.points.data))?;
+            let predicted = predicted.map_err(about(data.path()))?;
             let n = predicted.labels.len() / problems;
             arrays::write(output, &[problems, n], &predicted.labels)?;
             let inertia: f64 = predicted.inertia.iter().sum();
@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
             return Ok(None);
         }
         let predicted = given.points.settings(centroids.rows).predict(gpu, &data, &centroids);
-        let predicted = predicted.map_err(about(&given.points.data))?;
+        let predicted = predicted.map_err(about(data.path()))?;
         arrays::write(output, &[predicted.labels.len()], &predicted.labels)?;
         session.terminal.result(&predicted, || {
             format!(

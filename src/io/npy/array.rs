@@ -92,8 +92,7 @@ impl Array {
                 file.read_values(0, 1, false, &mut first)?;
                 // What only begins like one, the header's reader says.
                 if first != MAGIC[..1] {
-                    let problem =
-                        "this is no array: neither a .npy nor a .npz nor a .parquet file nor a table of text (.csv)";
+                    let problem = "this is no array: neither a .npy nor a .npz nor a .parquet file nor a table of text (.csv)";
                     return Err(Error::file(path, problem));
                 }
                 let (header, length) = read_header(path, Span { file: &file, at: 0, end: size }, size)?;

@@ -1,26 +1,16 @@
-//! Points in files: rows of numbers, read a piece at a time and by position, so a file may be larger than the memory.
-//!
-//! - arrays, 2-D, of any numbers: `.npy`, `.npz`, `.parquet`, or tables of text (see [`super::npy`]);
-//! - safetensors: a 2-D tensor of any numbers (see [`super::safetensors`]);
-//! - `.fvecs`, `.bvecs` and `.ivecs`, of float32, uint8 and int32: each row begins with its length as an int32, described
-//!   at <http://corpus-texmex.irisa.fr>;
-//! - values and nothing else, where their type and the length of a row are given.
-//!
-//! Values of float32, float16, uint8 and int8 stay in their type, others become float32. A table, and an array that is deflated in
-//! its archive, is unpacked into a temporary file.
+//! Rows of one file: what it is, and how they are read.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::mem::take;
 use std::ops::Range;
 use std::path::Path;
-use std::str::FromStr;
 
-use super::kind::Kind;
-use super::npy::Array;
-use super::number::Number;
-use super::safetensors::{Safetensors, Tensor, scale_names};
-use super::{Positioned, quoted, split_part, swap_bytes};
+use super::How;
+use crate::io::kind::Kind;
+use crate::io::npy::Array;
+use crate::io::number::Number;
+use crate::io::safetensors::{Safetensors, Tensor, scale_names};
+use crate::io::{Positioned, quoted, split_part, swap_bytes};
 use crate::{Error, Result};
 
 /// Bytes read at a time where values are not read to where they stay: few enough for a processor's cache.
@@ -33,90 +23,24 @@ const LENGTH: usize = 4;
 const READ: [&str; 7] = ["npy", "npz", "csv", "tsv", "txt", "parquet", "safetensors"];
 
 /// What else to give.
-const POINTS: &str = "points are read from .npy, .npz, .csv, .parquet, .safetensors, .fvecs, .bvecs and .ivecs";
+const POINTS: &str =
+    "points are read from .npy, .npz, .csv, .parquet, .safetensors, .fvecs, .bvecs and .ivecs";
 
 /// The most names that an error lists.
 const MAX_LISTED: usize = 6;
 
-/// The type of points as they are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Element {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats of IEEE 754.
-    F16,
-    /// Bytes without a sign.
-    U8,
-    /// Bytes with a sign.
-    I8,
-}
-
-impl Element {
-    fn number(self) -> Number {
-        match self {
-            Self::F32 => Number::F32,
-            Self::F16 => Number::F16,
-            Self::U8 => Number::U8,
-            Self::I8 => Number::I8,
-        }
-    }
-
-    /// The bytes of a value.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-            Self::U8 | Self::I8 => 1,
-        }
-    }
-}
-
-impl fmt::Display for Element {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::U8 => "u8",
-            Self::I8 => "i8",
-        })
-    }
-}
-
-impl FromStr for Element {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let all = [Self::F32, Self::F16, Self::U8, Self::I8];
-        all.into_iter().find(|element| element.to_string() == text).ok_or("there are f32, f16, u8 and i8")
-    }
-}
-
-/// What a file may not say of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct How {
-    /// The file is values of this type, little-endian, and nothing else.
-    pub raw: Option<Element>,
-    /// The length of a row. Values without any header need it; other files must have this one.
-    pub dim: Option<u64>,
-    /// The tensor of a safetensors file; without it, its only 2-D tensor.
-    pub tensor: Option<String>,
-    /// The array or tensor has to be 3-D, `[problems, rows, columns]`.
-    pub batch: bool,
-    /// Columns of a table that are no values of points, such as a label.
-    pub without: Vec<String>,
-}
-
-/// Rows of numbers that stay in their file: they are read a piece at a time, from any thread.
+/// Rows of one file.
 #[derive(Debug)]
-pub struct Vectors {
+pub struct Part {
     array: Array,
-    number: Number,
+    /// The type of the values in the file.
+    pub number: Number,
     /// The bytes before the values of each row: 0 or [`LENGTH`].
     prefix: usize,
     /// Problems that the rows belong to, as many to each.
-    problems: u64,
-    rows: u64,
-    cols: usize,
+    pub problems: u64,
+    pub rows: u64,
+    pub cols: usize,
 }
 
 /// The problems, rows and columns that a shape says: of problems there is one, unless it is a batch.
@@ -137,7 +61,7 @@ fn wanted(batch: bool) -> &'static str {
     }
 }
 
-impl Vectors {
+impl Part {
     /// Opens a file of one of the kinds above, with at least one row of at least one value. It is what its first bytes
     /// say, or else its name; values and nothing else only if `how` says so, and neither of these says otherwise.
     ///
@@ -282,7 +206,7 @@ impl Vectors {
 
     /// Rows that begin with their length, which is that of the first one.
     fn of_lengths(path: &Path, number: Number) -> Result<Self> {
-        let (file, size) = super::open(path)?;
+        let (file, size) = crate::io::open(path)?;
         let file = Positioned::new(path, file);
         if size < LENGTH as u64 {
             let problem =
@@ -305,7 +229,7 @@ impl Vectors {
 
     /// Values and nothing else.
     fn of_raw(path: &Path, number: Number, dim: Option<u64>) -> Result<Self> {
-        let (file, size) = super::open(path)?;
+        let (file, size) = crate::io::open(path)?;
         let Some(dim) = dim else {
             return Err(Error::file(
                 path,
@@ -354,34 +278,9 @@ impl Vectors {
         Ok(Self { array, number, prefix, problems: 1, rows, cols: length })
     }
 
-    /// How many problems the rows belong to, as many to each: 1 unless they were opened as a batch.
-    pub fn problems(&self) -> u64 {
-        self.problems
-    }
-
     /// The path that was opened.
     pub fn path(&self) -> &Path {
         &self.array.path
-    }
-
-    /// The number of rows, at least 1.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// The values of a row, at least 1.
-    pub fn cols(&self) -> usize {
-        self.cols
-    }
-
-    /// The type of the values as they are read: that of the file, or f32.
-    pub fn element(&self) -> Element {
-        match self.number {
-            Number::F16 => Element::F16,
-            Number::U8 => Element::U8,
-            Number::I8 => Element::I8,
-            _ => Element::F32,
-        }
     }
 
     /// What is said to a user of points that are converted.
@@ -389,19 +288,9 @@ impl Vectors {
         self.array.conversion()
     }
 
-    /// The bytes of a row as [`read_packed`](Self::read_packed) gives it.
-    pub fn row_bytes(&self) -> usize {
-        self.cols * self.element().bytes()
-    }
-
-    /// Reads rows as bytes of little-endian values of [`element`](Self::element), without what stands between them in the
-    /// file. After an error, `out` may have anything.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if there are no such rows or `out` is not as long as they are; those of [`read`](Self::read).
-    pub fn read_packed(&self, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
-        self.check(&rows, self.row_bytes(), out.len())?;
-        let kept = self.element() != Element::F32;
+    /// Reads rows as bytes of little-endian values, of the file's type if they are `kept`, else of f32; without what stands between
+    /// them in the file.
+    pub fn read_packed(&self, rows: Range<u64>, kept: bool, out: &mut [u8]) -> Result<()> {
         if self.prefix == 0 {
             return self.array.read_little_endian(self.number, kept, rows.start * self.cols as u64, out);
         }
@@ -420,14 +309,8 @@ impl Vectors {
         Ok(())
     }
 
-    /// Reads rows as f32, `[rows, cols]`. After an error, `out` may have anything. NaN and infinity are read as they are.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if there are no such rows or `out` is not as long as they are; [`Error::Io`] if the file cannot
-    /// be read; [`Error::File`] if it has become shorter, if a row is not as long as the first one, or for a value that f32 does
-    /// not hold.
+    /// Reads rows as f32, `[rows, cols]`.
     pub fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        self.check(&rows, self.cols, out.len())?;
         if self.prefix == 0 {
             return self.array.read_floats(self.number, rows.start * self.cols as u64, out);
         }
@@ -446,27 +329,6 @@ impl Vectors {
                 self.array.error(format!("the value in row {row}, column {col} (from 0) is {problem}"))
             })
         })
-    }
-
-    /// Whether there are such rows, and room for `each` of something for each of them.
-    fn check(&self, rows: &Range<u64>, each: usize, room: usize) -> Result<()> {
-        let Range { start, end } = *rows;
-        let name = || self.path().display();
-        if start > end || end > self.rows {
-            let all = self.rows;
-            return Err(Error::Input(format!(
-                "{}: the rows {start}..{end} are not within its {all}",
-                name()
-            )));
-        }
-        // No larger than the file, or four times that.
-        if (end - start).checked_mul(each as u64) != Some(room as u64) {
-            return Err(Error::Shape(format!(
-                "{}: the rows {start}..{end} of {each} do not fit into {room}",
-                name()
-            )));
-        }
-        Ok(())
     }
 
     /// Where a row begins that has its length in front.
