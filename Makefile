@@ -2,6 +2,9 @@
 
 .PHONY: report test bench setup drivers drivers-quick peers gpu-suite suite check check-shared check-gguf-py python-tools wheel test-python dist
 
+# All programs. Another choice of packages would have other features of what they share, and compile that again.
+BUILD := cargo build --release --locked --workspace --bins
+
 # The main job: measure this adapter's roofs, verify and time every kernel, write report.json and report.html.
 report: setup
 	cargo run --release --locked -- report
@@ -19,7 +22,8 @@ test: setup
 # packages and lie in target/drivers; nothing of the system is changed.
 drivers: setup
 	tests/drivers/fetch target/drivers
-	cargo run --release --locked -p lowbit-drivers -- all
+	$(BUILD)
+	target/release/lowbit-drivers all
 
 # What of it CI has time for.
 drivers-quick: setup
@@ -30,7 +34,7 @@ drivers-quick: setup
 
 # llama.cpp's Vulkan backend and lowbit by turns on this machine's device; needs npm, Python and their package indexes.
 peers: setup
-	cargo build --release --locked
+	$(BUILD)
 	mkdir -p target/peers
 	[ -e target/peers/package ] || (cd target/peers && npm pack --silent @node-llama-cpp/linux-x64-vulkan@3.22.1 && tar xzf *.tgz)
 	[ -e target/peers/venv ] || (python3 -m venv target/peers/venv && target/peers/venv/bin/pip install --quiet numpy)
@@ -40,7 +44,7 @@ peers: setup
 gpu-suite: suite
 	benches/gpu-suite $(or $(OUT),target/gpu-suite) $(if $(DRY),--dry)
 suite: setup
-	cargo build --release --locked -p lowbit -p lowbit-drivers
+	$(BUILD)
 	mkdir -p target/suite
 	strip -o target/suite/lowbit target/release/lowbit
 	strip -o target/suite/lowbit-drivers target/release/lowbit-drivers

@@ -466,8 +466,8 @@ def test_same_bits_as_command_line_on_assets(tmp_path: Path, metric: str) -> Non
 def test_same_bits_as_command_line_of_mini_batch(tmp_path: Path, weighted: bool) -> None:
     points = ASSETS / "kmeans" / "points.npy"
     x = np.load(points)
-    weights = np.arange(len(x), dtype=np.float32) if weighted else None
-    kmeans = lowbit.MiniBatchKMeans(12, random_state=3, batch_size=256).fit(x, sample_weight=weights)
+    weights = np.arange(len(x), dtype=np.float32)
+    kmeans = lowbit.MiniBatchKMeans(12, random_state=3, batch_size=256).fit(x, sample_weight=weights if weighted else None)
     options: list[Any] = ["--seed", 3, "--k", 12, "--mini-batch", 256]
     if weighted:
         np.save(tmp_path / "weights.npy", weights)

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as Physical};
@@ -17,6 +18,9 @@ use crate::{Error, Result};
 
 /// Values that are decoded at a time, of all columns.
 const BATCH: usize = 1 << 16;
+
+/// Pages without a value that are skipped in a row: writers end a page for its size, and the crate takes one for the end.
+const EMPTY_PAGES: u32 = 16;
 
 /// The most names that a message lists.
 const MAX_LISTED: usize = 6;
@@ -72,6 +76,12 @@ pub enum Wanted<'a> {
 /// [`Error::Io`] if it cannot be read or there is no room, [`Error::File`] if it is no such file or damaged, its columns are of
 /// something else, or a value is null.
 pub fn unpack(path: &Path, wanted: Wanted<'_>) -> Result<Unpacked> {
+    // The crate panics at some damaged headers; it is left with nothing of ours.
+    catch_unwind(AssertUnwindSafe(|| unpack_sound(path, wanted)))
+        .unwrap_or_else(|_| Err(Error::file(path, "this Parquet file is damaged")))
+}
+
+fn unpack_sound(path: &Path, wanted: Wanted<'_>) -> Result<Unpacked> {
     let damaged = |error| damaged(path, &error);
     let (file, _) = super::open(path)?;
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
@@ -290,6 +300,17 @@ impl<'a> Table<'a> {
         let damaged = |error| damaged(self.path, &error);
         let mut left = usize::try_from(group.metadata().num_rows())
             .map_err(|_| self.error("it says that there are less than 0 rows, or too many"))?;
+        for column in &self.columns {
+            let chunk = group.metadata().column(column.leaf);
+            let offsets = [
+                Some(chunk.data_page_offset()),
+                chunk.dictionary_page_offset(),
+                Some(chunk.compressed_size()),
+            ];
+            if offsets.into_iter().flatten().any(|offset| offset < 0) {
+                return Err(self.error("it is damaged: a column begins before the file"));
+            }
+        }
         let readers = self.columns.iter().map(|column| group.get_column_reader(column.leaf));
         let mut readers = readers.collect::<std::result::Result<Vec<_>, _>>().map_err(damaged)?;
         let (mut chunk, mut rows) = (Chunk::default(), Vec::new());
@@ -457,7 +478,13 @@ impl Chunk {
     ) -> parquet::errors::Result<usize> {
         let mut values = Vec::new();
         let (present, repeated) = (&mut self.present, &mut self.repeated);
-        let (rows, ..) = reader.read_records(most, Some(present), Some(repeated), &mut values)?;
+        let (mut rows, mut empty) = (0, 0);
+        while rows < most && empty < EMPTY_PAGES {
+            let (found, ..) =
+                reader.read_records(most - rows, Some(&mut *present), Some(&mut *repeated), &mut values)?;
+            empty = if found == 0 { empty + 1 } else { 0 };
+            rows += found;
+        }
         values.iter().for_each(|value| put(value, &mut self.bytes));
         Ok(rows)
     }

@@ -11,6 +11,7 @@ mod codes;
 mod comparer;
 mod csv;
 mod duet;
+mod files;
 mod format;
 mod gate;
 mod geometry;

@@ -377,7 +377,7 @@ fn tables_are_arrays_too() {
     pieces(&vectors, &[1.0, 2.0, 3.0, 4.0]);
     refused(Vectors::open(&path, &without(&["idd"])), &["no column is called 'idd'"]);
     let array = folder.file("a.npy", array("|u1", false, &[1, 1], &[1]));
-    refused(Vectors::open(&array, &without(&["id"])), &["`without` 'id'", "table of text"]);
+    refused(Vectors::open(&array, &without(&["id"])), &["`without` 'id'", "the columns of a table"]);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Points of Parquet files that pyarrow wrote, and what is said of each that has none.
 
 use std::fs;
-use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use lowbit::internals::io::npy::read_columns;
@@ -105,7 +104,9 @@ fn what_cannot_be_points_is_said() {
     assert_eq!(files(true).len(), 12);
     assert!(of(bad("text"), &["nam"]).contains("no column is called 'nam'; there are 'name'"));
     assert!(of(bad("text"), &["x", "name"]).contains("no column is left"));
-    assert!(of(column(&bad("text"), "z"), &[]).contains("no column is called 'z'; there are 'x', 'name'"));
+    assert!(
+        of(column(&bad("text"), "other"), &[]).contains("no column is called 'other'; there are 'x', 'name'")
+    );
     let kept = Vectors::open(&bad("text"), &How { without: vec!["name".into()], ..How::default() }).unwrap();
     assert_eq!((kept.rows(), kept.cols()), (7, 1));
     let one = Vectors::open(&column(&bad("two-lists"), "y"), &How::default()).unwrap();
@@ -119,22 +120,15 @@ fn damaged_files_are_errors() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("damaged.parquet");
     let mut random = Random::new(5);
-    // The panics of a crate that is caught say nothing.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let try_file = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        let opened = catch_unwind(|| Vectors::open(&path, &How::default()).map(|vectors| vectors.rows()));
-        opened.map_err(|_| bytes.to_vec())
+        Vectors::open(&path, &How::default()).map(|vectors| bits(&vectors))
     };
-    let mut panicked = None;
+    let mut read = 0;
     for file in files(false).iter().step_by(4) {
         let whole = fs::read(file).unwrap();
         for cut in (0..whole.len()).step_by(61).skip(1) {
-            match try_file(&whole[..cut]) {
-                Ok(opened) => assert!(opened.is_err(), "{file:?} cut to {cut} bytes is read"),
-                Err(bytes) => panicked = Some(bytes),
-            }
+            assert!(try_file(&whole[..cut]).is_err(), "{file:?} cut to {cut} bytes is read");
         }
         for _ in 0..100 {
             let mut bytes = whole.clone();
@@ -142,11 +136,12 @@ fn damaged_files_are_errors() {
                 let at = random.below(bytes.len() as u64) as usize;
                 bytes[at] = random.below(256) as u8;
             }
-            if let Err(bytes) = try_file(&bytes) {
-                panicked = Some(bytes);
+            match try_file(&bytes) {
+                Ok(_) => read += 1,
+                Err(error) => assert!(error.to_string().contains("damaged.parquet"), "{error}"),
             }
         }
     }
-    std::panic::set_hook(hook);
-    assert!(panicked.is_none(), "a damaged file panics: {panicked:?}");
+    // Values and what says nothing of them can be anything.
+    assert!((50..600).contains(&read), "{read}");
 }

@@ -91,7 +91,7 @@ fn what_was_learnt_goes_on() {
     let x = blobs(5000, 3, k, 5.0, 8);
     for metric in [Metric::Euclidean, Metric::Cosine] {
         let mut live = MiniBatchKMeans::new(k).metric(metric).seed(1);
-        let fitted = live.learn(&gpu, &x, |_| ()).unwrap();
+        let fitted = live.learn(&gpu, &x, None, |_| ()).unwrap();
         assert_eq!(bits_of(&fitted), bits_of(&live.fit(&gpu, &x, |_| ()).unwrap()));
         assert_eq!(live.cluster_centers().unwrap(), fitted.cluster_centers);
         let counts = live.counts().to_vec();
