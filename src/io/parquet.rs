@@ -25,6 +25,9 @@ const EMPTY_PAGES: u32 = 16;
 /// The most names that a message lists.
 const MAX_LISTED: usize = 6;
 
+/// Letters that are shown of what the crate says of a file.
+const LONGEST: usize = 200;
+
 /// What a file was unpacked into.
 pub struct Unpacked {
     /// Little-endian values, row after row.
@@ -107,7 +110,10 @@ fn unpack_sound(path: &Path, wanted: Wanted<'_>) -> Result<Unpacked> {
 }
 
 fn damaged(path: &Path, error: &parquet::errors::ParquetError) -> Error {
-    Error::file(path, format!("this Parquet file cannot be read: {error}"))
+    // It may have parts of the file.
+    let text: String =
+        error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    Error::file(path, format!("this Parquet file cannot be read: {text}"))
 }
 
 /// The columns of a table, in their order.
