@@ -28,6 +28,8 @@ pub enum Kind {
     Text,
     /// A table of Apache Parquet's.
     Parquet,
+    /// Arrays of HDF5's.
+    Hdf5,
     /// A format that is not read, by its name.
     Foreign(&'static str),
     /// Nothing that is known.
@@ -35,7 +37,7 @@ pub enum Kind {
 }
 
 /// How files of formats begin that are not read where numbers are: at a place, with these bytes.
-const FOREIGN: [(usize, &[u8], &str); 25] = [
+const FOREIGN: [(usize, &[u8], &str); 24] = [
     (0, b"\x1f\x8b\x08", "compressed by gzip"),
     (0, b"BZh", "compressed by bzip2"),
     (0, b"\xfd7zXZ\0", "compressed by xz"),
@@ -44,7 +46,6 @@ const FOREIGN: [(usize, &[u8], &str); 25] = [
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (0, b"Rar!\x1a\x07", "a RAR archive"),
     (257, b"ustar", "a tar archive"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (0, b"ARROW1", "an Arrow file"),
     (0, b"FEA1", "a Feather file"),
     (0, b"Obj\x01", "an Avro file"),
@@ -125,6 +126,10 @@ impl Kind {
         if has(0, b"PAR1") {
             return Self::Parquet;
         }
+        // Behind a block of the user's own it is not searched for.
+        if has(0, b"\x89HDF\r\n\x1a\n") {
+            return Self::Hdf5;
+        }
         if begins_safetensors(begin) {
             return Self::Safetensors;
         }
@@ -162,6 +167,7 @@ impl Kind {
             Self::Safetensors => "a safetensors file",
             Self::Text => "text",
             Self::Parquet => "a Parquet file",
+            Self::Hdf5 => "an HDF5 file",
             Self::Foreign(name) => name,
             Self::Unknown => return None,
         })

@@ -14,6 +14,8 @@ pub mod arrays;
 pub(crate) mod csv;
 pub mod gguf;
 pub(crate) mod hash;
+#[cfg(feature = "hdf5")]
+mod hdf5;
 pub(crate) mod kind;
 pub(crate) mod labels;
 pub mod npy;
@@ -61,13 +63,13 @@ pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, size))
 }
 
-/// The file that a path is of, and the name of what is wanted of it: a member of a `.npz` archive or a column of a table,
+/// The file that a path is of, and the name of what is wanted of it: a member of a `.npz` archive, a dataset of an HDF5 file or a column of a table,
 /// behind a colon, as in `data.npz:points`. A file that is called like the whole comes first.
 pub fn split_part(path: &Path) -> (PathBuf, Option<String>) {
     let whole = || (path.to_owned(), None);
     let Some(text) = path.to_str().filter(|_| !path.exists()) else { return whole() };
     let lower = text.to_ascii_lowercase();
-    let ends = [".csv:", ".tsv:", ".txt:", ".npz:", ".parquet:"];
+    let ends = [".csv:", ".tsv:", ".txt:", ".npz:", ".parquet:", ".h5:", ".hdf5:"];
     let end = ends.iter().filter_map(|end| Some(lower.rfind(end)? + end.len() - 1)).max();
     let parts = end.and_then(|end| {
         let (file, name) = text.split_at_checked(end)?;

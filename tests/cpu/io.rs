@@ -225,7 +225,7 @@ fn bad_matrices_are_refused_by_name() {
         (c("<f4", "(2, 3)")[..60].to_vec(), &["ends inside", "header"]),
         (b"PK\x03\x04 and so on".to_vec(), &["zip", "truncated or damaged"]),
         (b"rows,cols\n1,x\n".to_vec(), &["line 2, column 2 ('cols'): 'x' is no number"]),
-        (b"\x1f\x8b\x08 and so on".to_vec(), &["gzip", "not an array (.npy, .npz, .parquet or .csv)"]),
+        (b"\x1f\x8b\x08 and so on".to_vec(), &["gzip", "not an array (.npy, .npz, .parquet, .h5 or .csv)"]),
         (version, &["version 9.0"]),
         (huge_header, &["4294967295 bytes long"]),
         // The data is not what the header says.

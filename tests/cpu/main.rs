@@ -16,6 +16,8 @@ mod format;
 mod gate;
 mod geometry;
 mod gguf;
+#[cfg(feature = "hdf5")]
+mod hdf5;
 mod identify;
 mod invariance;
 mod io;

@@ -275,7 +275,7 @@ fn files_that_are_not_points_are_refused() {
             "a.bin",
             vec![0; 12],
             as_it_is(),
-            "what is in this file is unknown: it is no .npy, .npz, .csv, .parquet or .safetensors, and does not end in .fvecs, .bvecs \
+            "what is in this file is unknown: it is no .npy, .npz, .csv, .parquet, .h5 or .safetensors, and does not end in .fvecs, .bvecs \
              or .ivecs; if it is values and nothing else, say of which type and how many a row has, such as `raw` f32 `dim` \
              128",
         ),

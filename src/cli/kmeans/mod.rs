@@ -45,8 +45,8 @@ pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
 /// Points, how they are measured, and where they are kept.
 #[derive(Args, Debug)]
 struct Points {
-    /// The points, [n, d]: .npy or .npz of any numbers (data.npz:NAME of several arrays), .csv, .parquet (data.parquet:COLUMN), .fvecs,
-    /// .bvecs, .ivecs, .safetensors, or raw values; or several such files, a folder of them, or a pattern: one behind the other
+    /// The points, [n, d]: .npy or .npz of any numbers (data.npz:NAME of several arrays), .csv, .parquet (data.parquet:COLUMN),
+    /// .h5 (data.h5:DATASET), .fvecs, .bvecs, .ivecs, .safetensors, or raw values; or several such files, a folder of them, or a pattern: one behind the other
     #[arg(required = true)]
     data: Vec<PathBuf>,
     /// The file is values of this type, little-endian, and nothing else; --dim says how many a row has

@@ -1,4 +1,4 @@
-//! An array whose values stay where they are: in a `.npy` file, a member of a `.npz` archive, or a table.
+//! An array whose values stay where they are: in a `.npy` file, a member of a `.npz` archive, a dataset of HDF5, or a table.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,9 @@ impl Array {
         if kind == Kind::Parquet {
             return Self::of_parquet(path, &archive, name.as_deref(), without.unwrap_or_default());
         }
+        if kind == Kind::Hdf5 {
+            return Self::of_hdf5(path, &archive, name.as_deref());
+        }
         let (file, size) = crate::io::open(&archive)?;
         match (kind, name) {
             (Kind::Zip, name) => {
@@ -92,7 +95,7 @@ impl Array {
                 file.read_values(0, 1, false, &mut first)?;
                 // What only begins like one, the header's reader says.
                 if first != MAGIC[..1] {
-                    let problem = "this is no array: neither a .npy nor a .npz nor a .parquet file nor a table of text (.csv)";
+                    let problem = "this is no array: neither a .npy, .npz, .parquet or .h5 file nor a table of text (.csv)";
                     return Err(Error::file(path, problem));
                 }
                 let (header, length) = read_header(path, Span { file: &file, at: 0, end: size }, size)?;
@@ -100,7 +103,10 @@ impl Array {
             }
             (kind, None) => {
                 let name = kind.name().unwrap_or_default();
-                Err(Error::file(path, format!("this is {name}, not an array (.npy, .npz, .parquet or .csv)")))
+                Err(Error::file(
+                    path,
+                    format!("this is {name}, not an array (.npy, .npz, .parquet, .h5 or .csv)"),
+                ))
             }
         }
     }
@@ -137,6 +143,24 @@ impl Array {
     #[cfg(not(feature = "parquet"))]
     fn of_parquet(path: &Path, _: &Path, _: Option<&str>, _: &[String]) -> Result<Self> {
         Err(Error::file(path, "this build of lowbit reads no Parquet files: it lacks the feature `parquet`"))
+    }
+
+    /// A dataset of an HDF5 file.
+    #[cfg(feature = "hdf5")]
+    fn of_hdf5(path: &Path, archive: &Path, name: Option<&str>) -> Result<Self> {
+        let found = crate::io::hdf5::find(archive, name)?;
+        let file = match found.unpacked {
+            Some(file) => file,
+            None => crate::io::open(archive)?.0,
+        };
+        let array = Self::of_parts(Positioned::new(path, file), found.offset, found.number, found.shape);
+        let dtype = if found.big_endian { array.dtype.replacen('<', ">", 1) } else { array.dtype };
+        Ok(Self { notice: found.notice, dtype, ..array })
+    }
+
+    #[cfg(not(feature = "hdf5"))]
+    fn of_hdf5(path: &Path, _: &Path, _: Option<&str>) -> Result<Self> {
+        Err(Error::file(path, "this build of lowbit reads no HDF5 files: it lacks the feature `hdf5`"))
     }
 
     /// Little-endian values of a file that say nothing of themselves, or that something else has read the header of.

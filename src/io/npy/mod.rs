@@ -2,8 +2,8 @@
 //!
 //! Wherever an array is read, a path may be that of a `.npy` file; of a `.npz` archive with one array in it, or with the name of
 //! one, as `data.npz:points`; of a table of text (`.csv`), of which every cell is a number, or one column by its name, as
-//! `data.csv:weight`; or of a `.parquet` file, of which one column has lists of numbers, or all have numbers, or one column by its
-//! name. Arrays of bool, of integers of 8 to 64 bits and of floats of 16 to 64 bits are read in either byte order,
+//! `data.csv:weight`; of a `.parquet` file, of which one column has lists of numbers, or all have numbers, or one column by its
+//! name; or of an HDF5 file (`.h5`), of which the dataset of points can be found, or one by its name, as `data.h5:group/train`. Arrays of bool, of integers of 8 to 64 bits and of floats of 16 to 64 bits are read in either byte order,
 //! and in C or Fortran order. They become f32: floats are rounded to nearest, and what is beyond f32's range, or a whole number
 //! that f32 has not, is an error that says where it is. [`conversion`] says what happens to a file's type.
 //!

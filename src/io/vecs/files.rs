@@ -7,8 +7,8 @@ use super::super::split_part;
 use crate::{Error, Result};
 
 /// Endings of names of files that a folder is searched for.
-const ENDINGS: [&str; 10] =
-    ["npy", "npz", "csv", "tsv", "txt", "parquet", "safetensors", "fvecs", "bvecs", "ivecs"];
+const ENDINGS: [&str; 12] =
+    ["npy", "npz", "csv", "tsv", "txt", "parquet", "h5", "hdf5", "safetensors", "fvecs", "bvecs", "ivecs"];
 
 /// The files of points that a path stands for: itself, those of a folder, or those of a pattern (`shards/*.parquet`, with `*`, `**`,
 /// `?` and `[...]`, also with a column behind it), in the order of their names. Files of a folder whose name is none of points do not

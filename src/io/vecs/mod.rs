@@ -1,6 +1,6 @@
 //! Points in files: rows of numbers, read a piece at a time and by position, so a file may be larger than the memory.
 //!
-//! - arrays, 2-D, of any numbers: `.npy`, `.npz`, `.parquet`, or tables of text (see [`super::npy`]);
+//! - arrays, 2-D, of any numbers: `.npy`, `.npz`, `.parquet`, `.h5`, or tables of text (see [`super::npy`]);
 //! - safetensors: a 2-D tensor of any numbers (see [`super::safetensors`]);
 //! - `.fvecs`, `.bvecs` and `.ivecs`, of float32, uint8 and int32: each row begins with its length as an int32, described
 //!   at <http://corpus-texmex.irisa.fr>;

@@ -20,11 +20,11 @@ const BLOCK: usize = 1 << 18;
 const LENGTH: usize = 4;
 
 /// Endings of names of files that are read, and how such files begin is known.
-const READ: [&str; 7] = ["npy", "npz", "csv", "tsv", "txt", "parquet", "safetensors"];
+const READ: [&str; 9] = ["npy", "npz", "csv", "tsv", "txt", "parquet", "h5", "hdf5", "safetensors"];
 
 /// What else to give.
 const POINTS: &str =
-    "points are read from .npy, .npz, .csv, .parquet, .safetensors, .fvecs, .bvecs and .ivecs";
+    "points are read from .npy, .npz, .csv, .parquet, .h5, .safetensors, .fvecs, .bvecs and .ivecs";
 
 /// The most names that an error lists.
 const MAX_LISTED: usize = 6;
@@ -82,7 +82,7 @@ impl Part {
         let kind = Kind::of(&file)?;
         let kind = if with_lengths.is_some() && kind == Kind::Safetensors { Kind::Unknown } else { kind };
         let table = matches!(kind, Kind::Text | Kind::Parquet);
-        let array = table || matches!(kind, Kind::Npy | Kind::Zip) || part.is_some();
+        let array = table || matches!(kind, Kind::Npy | Kind::Zip | Kind::Hdf5) || part.is_some();
         let safetensors = kind == Kind::Safetensors;
 
         if let Some(raw) = how.raw {
@@ -128,7 +128,7 @@ impl Part {
                         format!("its name is that of {name}, but it does not begin like one: it is damaged, or misnamed")
                     }
                     (None, Some(name)) => format!("this is {name} by its name; {POINTS}"),
-                    (None, None) => "what is in this file is unknown: it is no .npy, .npz, .csv, .parquet or .safetensors, and does not \
+                    (None, None) => "what is in this file is unknown: it is no .npy, .npz, .csv, .parquet, .h5 or .safetensors, and does not \
                                      end in .fvecs, .bvecs or .ivecs; if it is values and nothing else, say of which type \
                                      and how many a row has, such as `raw` f32 `dim` 128"
                         .into(),
