@@ -15,6 +15,7 @@ use super::record::PassRecord;
 use super::stop::Stop;
 use super::tune::Choice;
 use super::{self_test, table, trusted};
+use crate::random::Random;
 use crate::{Error, Result};
 
 /// Where news of the device goes while it is at work.
@@ -55,6 +56,9 @@ pub struct Options {
     /// Time every variant that runs wherever one is chosen, and take the fastest: see [`Context::take_choices`].
     #[doc(hidden)]
     pub measure: bool,
+    /// Take any variant that runs wherever one is chosen, by chance from this seed on. For verification.
+    #[doc(hidden)]
+    pub vary: Option<u64>,
     /// Time every pass and keep its record for a trace.
     #[doc(hidden)]
     pub profile: bool,
@@ -249,6 +253,8 @@ pub struct Context {
     /// Pieces of a window, where they are to be that many.
     pub(super) cut: Option<u64>,
     pub(super) measure: bool,
+    /// What variants are drawn by, where they are.
+    pub(super) vary: Mutex<Option<Random>>,
     /// The user's own table of variants.
     pub(super) table: Vec<Row>,
     /// What was measured.
@@ -408,6 +414,7 @@ impl Context {
             fold: options.fold.map_or(MOST_GROUPS, u64::from).clamp(1, MOST_GROUPS),
             cut: options.cut,
             measure: options.measure,
+            vary: Mutex::new(options.vary.map(Random::new)),
             table,
             choices: Mutex::default(),
             profile: options.profile,

@@ -77,7 +77,8 @@ pub fn taken<'a>(gpu: &Context, list: &'a [Spec], class: &Class) -> Result<&'a S
     })
 }
 
-/// The variant of `list` for work of this class: [`taken`], or the fastest by `attempt` where the device was opened to measure.
+/// The variant of `list` for work of this class: [`taken`], or the fastest by `attempt` where the device was opened to measure, or any
+/// where it was opened to vary.
 ///
 /// # Errors
 /// Those of [`taken`]; while measuring, [`Error::Mismatch`] if the adapter runs none rightly, and those of `attempt`.
@@ -88,6 +89,10 @@ pub fn choose<'a>(
     attempt: impl FnMut(&Spec) -> Result<Score>,
 ) -> Result<&'a Spec> {
     let taken = taken(gpu, list, &class)?;
+    if let Some(random) = lock(&gpu.vary).as_mut() {
+        let able: Vec<&Spec> = able(gpu, list, &class).collect::<Result<_>>()?;
+        return Ok(able[random.below(able.len() as u64) as usize]);
+    }
     if !gpu.measure {
         return Ok(taken);
     }

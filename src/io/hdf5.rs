@@ -42,8 +42,10 @@ pub struct Found {
     pub notice: Option<String>,
 }
 
-/// The largest chunk in bytes of a dataset that is smaller. Libraries make chunks of a few megabytes.
+/// The largest chunk in bytes of a dataset that is smaller, which libraries make of a megabyte or so; and how much larger whole chunks
+/// may be than the dataset: each of two axes can be doubled.
 const MOST_CHUNK: u64 = 1 << 26;
+const MOST_PADDING: u64 = 8;
 
 /// A dataset of numbers.
 struct Numbers {
@@ -94,16 +96,25 @@ fn find_sound(path: &Path, size: u64, name: Option<&str>) -> Result<Found> {
         _ => None,
     };
     let chunk = dataset.chunk_shape().map_err(|error| damaged(path, &error))?.unwrap_or_default();
-    let chunk = chunk.iter().try_fold(number.bytes() as u64, |product, &n| product.checked_mul(n));
-    if chunk.is_none_or(|chunk| chunk > bytes.max(MOST_CHUNK)) {
-        return Err(problem("has chunks that are larger than itself"));
+    let whole = |(n, chunk): (&u64, &u64)| n.checked_next_multiple_of((*chunk).max(1));
+    let padded =
+        shape.iter().zip(&chunk).try_fold(number.bytes() as u64, |sum, pair| sum.checked_mul(whole(pair)?));
+    if padded.is_none_or(|padded| padded > bytes.saturating_mul(MOST_PADDING).max(MOST_CHUNK)) {
+        return Err(problem("has chunks that are much larger than itself"));
     }
     let (unpacked, offset) = match here {
         Some(address) => (None, address),
         None if bytes > size.saturating_mul(MOST_GROWTH) => {
             return Err(problem("is said to be larger than what such a file can have"));
         }
-        None => (Some(unpack(path, &dataset, &shape, number)?), 0),
+        None => {
+            // The crate makes room for what a chunk is said to take. Not all kinds of chunks can be listed.
+            let chunks = dataset.chunks().unwrap_or_default();
+            if chunks.iter().any(|chunk| chunk.storage_size > size) {
+                return Err(problem("has a chunk that is larger than the file: it is damaged"));
+            }
+            (Some(unpack(path, &dataset, &shape, number)?), 0)
+        }
     };
     Ok(Found { unpacked, offset, number, big_endian, shape, notice })
 }

@@ -8,7 +8,7 @@ use lowbit::internals::gpu::{Context, Options};
 use lowbit::internals::io::hash::Hasher;
 use lowbit::internals::io::npy::Matrix;
 use lowbit::internals::random::Random;
-use lowbit::kmeans::{Init, KMeans, Metric};
+use lowbit::kmeans::{Fitted, Init, KMeans, Metric, MiniBatchKMeans, ProductQuantizer};
 use serde::{Deserialize, Serialize};
 
 use crate::child::{self, Outcome};
@@ -26,6 +26,26 @@ pub struct Wanted {
     /// As on an adapter without subgroups
     #[arg(long)]
     pub no_subgroups: bool,
+    /// By variants of the kernels that are drawn by chance, and not by those that are taken
+    #[arg(long)]
+    pub vary: bool,
+}
+
+impl Wanted {
+    /// So many problems, as drivers are.
+    pub fn of(problems: usize) -> Self {
+        Self { problems, no_subgroups: false, vary: false }
+    }
+
+    /// What distinguishes a run, in words.
+    pub fn name(&self) -> &'static str {
+        match (self.no_subgroups, self.vary) {
+            (false, false) => "",
+            (true, false) => " without subgroups",
+            (false, true) => " by any variants",
+            (true, true) => " without subgroups by any variants",
+        }
+    }
 }
 
 /// What a fit came to.
@@ -33,7 +53,7 @@ pub struct Wanted {
 pub struct Answer {
     /// The problem.
     pub name: String,
-    /// SHA-256 of labels, centroids, inertia and the number of iterations.
+    /// SHA-256 of labels, centroids, inertia and the number of iterations, of a fit and of what else is tried of it.
     pub hash: String,
 }
 
@@ -41,8 +61,19 @@ pub struct Answer {
 const KINDS: [&str; 9] =
     ["normal", "whole numbers", "duplicates", "few values", "far from 0", "huge", "tiny", "outlier", "lines"];
 
-/// A problem by its number: data, weights for every other one, and how it is clustered.
-fn problem(number: usize) -> (String, Matrix, Option<Vec<f32>>, KMeans) {
+/// Data, weights for every other problem, and how they are clustered.
+struct Problem {
+    name: String,
+    data: Matrix,
+    weights: Option<Vec<f32>>,
+    k: usize,
+    metric: Metric,
+    init: Init,
+    seed: u64,
+}
+
+/// A problem by its number.
+fn problem(number: usize) -> Problem {
     let mut random = Random::new(number as u64 + 1);
     let (rows, cols) = (20 + random.below(600) as usize, 1 + random.below(70) as usize);
     let kind = number % KINDS.len();
@@ -83,17 +114,41 @@ fn problem(number: usize) -> (String, Matrix, Option<Vec<f32>>, KMeans) {
         _ => (Init::Parallel, "k-means||"),
     };
     let weights = number.is_multiple_of(2).then(|| random.floats(rows).iter().map(|x| x.abs()).collect());
-    let fit = KMeans::new(k).metric(metric).init(init).seed(number as u64).max_iter(40);
     let weighted = if weights.is_some() { " weighted" } else { "" };
     let name = format!("{number}: {} [{rows}, {cols}] k={k} {metric:?} {how}{weighted}", KINDS[kind]);
-    (name, data, weights, fit)
+    Problem { name, data, weights, k, metric, init, seed: number as u64 }
 }
 
 fn solve(gpu: &Context, number: usize) -> Result<Answer> {
-    let (name, data, weights, fit) = problem(number);
+    let Problem { name, data, weights, k, metric, init, seed } = problem(number);
+    let weights = weights.as_deref();
     let mut hash = Hasher::default();
-    // What is refused is refused everywhere, in the same words.
-    match fit.fit_weighted(gpu, &data, weights.as_deref(), |_| ()) {
+    let fit = KMeans::new(k).metric(metric).init(init.clone()).seed(seed).max_iter(40);
+    add(&mut hash, fit.fit_weighted(gpu, &data, weights, |_| ()));
+    match number % 3 {
+        0 => {
+            let batches = MiniBatchKMeans::new(k).metric(metric).init(init).seed(seed);
+            let batches = batches.batch_size(64).max_iter(4).n_init(1 + number as u32 % 2);
+            add(&mut hash, batches.fit_weighted(gpu, &data, weights, |_| ()));
+        }
+        1 => {
+            let parts = (1..=4).rev().find(|parts| data.cols.is_multiple_of(*parts)).unwrap_or(1);
+            match ProductQuantizer::new(parts).bits(3).seed(seed).fit(gpu, &data, |_, _| ()) {
+                Ok(quantized) => {
+                    hash.update(&quantized.codes);
+                    quantized.codebooks.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+                }
+                Err(error) => hash.update(error.to_string()),
+            }
+        }
+        _ => (),
+    }
+    Ok(Answer { name, hash: hash.finish() })
+}
+
+/// What is refused is refused everywhere, in the same words.
+fn add(hash: &mut Hasher, fitted: lowbit::Result<Fitted>) {
+    match fitted {
         Ok(fitted) => {
             fitted.labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
             fitted.cluster_centers.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
@@ -102,12 +157,12 @@ fn solve(gpu: &Context, number: usize) -> Result<Answer> {
         }
         Err(error) => hash.update(error.to_string()),
     }
-    Ok(Answer { name, hash: hash.finish() })
 }
 
 /// The other side: this process's driver solves the problems from this one on.
 pub fn serve(from: usize, wanted: &Wanted) -> Result<()> {
-    let gpu = Context::open(&Options { no_subgroups: wanted.no_subgroups, ..Options::default() })?;
+    let vary = wanted.vary.then_some(from as u64);
+    let gpu = Context::open(&Options { no_subgroups: wanted.no_subgroups, vary, ..Options::default() })?;
     child::serve(from..wanted.problems, |number| solve(&gpu, number))
 }
 
@@ -116,9 +171,8 @@ pub fn of(family: &Family, folder: &Path, wanted: &Wanted) -> Result<Vec<Option<
     let outcomes = child::run(wanted.problems, PATIENCE, |from| {
         let mut command = family.command(folder)?;
         command.args(["child-answers", &from.to_string(), "--problems", &wanted.problems.to_string()]);
-        if wanted.no_subgroups {
-            command.arg("--no-subgroups");
-        }
+        let flags = [(wanted.no_subgroups, "--no-subgroups"), (wanted.vary, "--vary")];
+        command.args(flags.into_iter().filter(|(is, _)| *is).map(|(_, flag)| flag));
         Ok(command)
     })?;
     let answer = |outcome| match outcome {

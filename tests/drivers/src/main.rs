@@ -61,7 +61,8 @@ enum What {
         #[command(flatten)]
         cases: verify::Wanted,
     },
-    /// Cluster random problems on every driver that runs what it compiles, with subgroups and without, and compare the results' bytes
+    /// Cluster random problems on every driver that runs what it compiles, with subgroups, without, and by any variants of the kernels, and
+    /// compare the results' bytes
     Answers {
         /// Drivers; all that run if none is given
         families: Vec<String>,
@@ -143,7 +144,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let verified = verify(folder, &run, &every)?;
             println!("without subgroups:");
             let verified = verified & verify(folder, &run, &verify::Wanted { no_subgroups: true, ..every })?;
-            let alike = answers(folder, &run, &answers::Wanted { problems: 200, no_subgroups: false })?;
+            let alike = answers(folder, &run, &answers::Wanted::of(200))?;
             Ok(compiled & verified & alike & tint(folder, &[])?)
         }
         What::Quick => {
@@ -154,7 +155,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
             let tenth = verify::Wanted { share: 10, ..Default::default() };
             let tenth = verify(folder, &[family::named("swiftshader")?], &tenth)?;
             let two = chosen(&["system", "swiftshader"].map(str::to_owned))?;
-            let alike = answers(folder, &two, &answers::Wanted { problems: 36, no_subgroups: false })?;
+            let alike = answers(folder, &two, &answers::Wanted::of(36))?;
             Ok(compiled & matrices & tenth & alike & tint(folder, &[])?)
         }
         What::Compile { families, wanted, write } => {
@@ -277,17 +278,16 @@ fn compile(
     Ok(holds)
 }
 
-/// Whether all drivers give the same answers, with subgroups and without.
+/// Whether all drivers give the same answers, with subgroups, without, and by any variants.
 fn answers(folder: &Path, families: &[&Family], wanted: &answers::Wanted) -> Result<bool> {
     let mut all = Vec::new();
     for family in families {
-        for no_subgroups in [false, true] {
-            if wanted.no_subgroups && !no_subgroups {
+        for (no_subgroups, vary) in [(false, false), (true, false), (false, true)] {
+            if (wanted.no_subgroups && !no_subgroups) || (wanted.vary && !vary) {
                 continue;
             }
-            let name = format!("{}{}", family.name, if no_subgroups { " without subgroups" } else { "" });
-            let own = answers::Wanted { no_subgroups, ..*wanted };
-            all.push((name, answers::of(family, folder, &own)?));
+            let own = answers::Wanted { no_subgroups, vary, ..*wanted };
+            all.push((format!("{}{}", family.name, own.name()), answers::of(family, folder, &own)?));
         }
     }
     let Some((first, expected)) = all.first() else { bail!("no driver is given") };
