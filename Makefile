@@ -9,8 +9,10 @@ BUILD := cargo build --release --locked --workspace --bins
 report: setup
 	cargo run --release --locked -- report
 
-# Every test. Those in tests/gpu need a device and fail without one. The tuning cache is not the user's.
-test: export XDG_CACHE_HOME := $(CURDIR)/target/test-cache
+# Tests share a cache of their own: the tuning table is not the user's, and a driver compiles each kernel once for all of them.
+test test-python drivers-quick: export XDG_CACHE_HOME := $(CURDIR)/target/test-cache
+
+# Every test. Those in tests/gpu need a device and fail without one.
 test: setup
 	if command -v cargo-nextest >/dev/null; then cargo nextest run --locked --workspace && cargo test --locked --workspace --doc; \
 	else cargo test --locked --workspace; fi

@@ -114,6 +114,72 @@ fn nothing_is_clustered_that_is_no_table_of_numbers() {
 }
 
 #[test]
+fn several_files_are_one_table() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let points = points();
+    npy::write_matrix(&folder.join("x.npy"), ROWS, COLS, &points).unwrap();
+    fs::create_dir(folder.join("parts")).unwrap();
+    let (head, tail) = points.split_at(40 * COLS);
+    npy::write_matrix(&folder.join("parts/a.npy"), 40, COLS, head).unwrap();
+    fs::write(folder.join("parts/b.csv"), table(tail, "")).unwrap();
+    let fit = |data: &[&str], labels: &str| {
+        let all = [&["kmeans", "fit"], data, &["-k", "3", "--labels", labels, "--memory", "1"]].concat();
+        let ran = run(&mut lowbit(folder, &all));
+        assert_eq!(ran.code, Some(DONE), "{ran:?}");
+        (ran.err, fs::read(folder.join(labels)).unwrap())
+    };
+    let (said, expected) = fit(&["x.npy"], "l.npy");
+    assert!(!said.contains("files"), "{said}");
+    for data in [&["parts"][..], &["parts/*"], &["parts/[a-b].*"], &["parts/a.npy", "parts/b.csv"]] {
+        let (said, labels) = fit(data, "l.npy");
+        assert!(said.contains("2 files, one behind the other") && labels == expected, "{data:?}: {said}");
+    }
+    done(folder, &["kmeans", "predict", "parts", "--centroids", "x.npy", "-o", "p.npy"]);
+    // What is found in a folder is an input.
+    let over = ["kmeans", "fit", "parts", "-k", "3", "--labels", "parts/a.npy"];
+    refused(&mut lowbit(folder, &over), BAD_INPUT, &["parts/a.npy: this would overwrite an input"]);
+    fs::write(folder.join("parts/c.csv"), "1,2\n3,4\n").unwrap();
+    let ragged = ["kmeans", "fit", "parts", "-k", "3"];
+    refused(
+        &mut lowbit(folder, &ragged),
+        BAD_INPUT,
+        &["c.csv: its rows have 2 values, and those of", "a.npy 3"],
+    );
+    let none = ["kmeans", "fit", "parts/*.h5", "-k", "3"];
+    refused(&mut lowbit(folder, &none), BAD_INPUT, &["no file whose name fits this pattern"]);
+}
+
+#[test]
+fn tables_of_other_programs_are_points() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans");
+    let temporary = tempfile::tempdir().unwrap();
+    let fit = |data: &str, labels: &str| {
+        let labels = temporary.path().join(labels);
+        let all = ["kmeans", "fit", data, "-k", "2", "--labels", labels.to_str().unwrap()];
+        let ran = run(&mut lowbit(&folder, &all));
+        assert_eq!(ran.code, Some(DONE), "{ran:?}");
+        (ran.err, fs::read(labels).unwrap())
+    };
+    let (_, expected) = fit("vecs/int8.npy", "l.npy");
+    for (data, words) in [
+        ("parquet/int8-delta.parquet", "the rows are the lists of column 'embedding', without 'id', 'text'"),
+        ("parquet/int8-list.parquet:embedding", ""),
+        ("hdf5/int8-int8-gzip.h5", ""),
+        ("hdf5/int8-int8.h5:x", ""),
+    ] {
+        let (said, labels) = fit(data, "m.npy");
+        assert!(said.contains(words) && labels == expected, "{data}: {said}");
+    }
+    let refuse = |data: &str, words: &[&str]| {
+        refused(&mut lowbit(&folder, &["kmeans", "fit", data, "-k", "2"]), BAD_INPUT, words);
+    };
+    refuse("parquet/bad-null-value.parquet", &["row 5 (from 0) of column 'x' has a null in its list"]);
+    refuse("parquet/bad-text.parquet", &["column 'name'", "--without NAME leaves it out"]);
+    refuse("hdf5/bad-several.h5", &["several datasets of numbers: 'x', 'y'"]);
+}
+
+#[test]
 fn an_output_is_what_its_name_says_or_nothing_begins() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();

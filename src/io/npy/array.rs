@@ -191,6 +191,10 @@ impl Array<()> {
     pub fn header_of(path: &Path) -> Result<Option<Self>> {
         let (archive, name) = split_part(path);
         let kind = Kind::of(&archive)?;
+        if kind == Kind::Hdf5 {
+            let Array { path, offset, data, dtype, fortran, shape, notice, .. } = Array::open(path)?;
+            return Ok(Some(Self { path, file: (), offset, data, dtype, fortran, shape, notice }));
+        }
         let (file, size) = crate::io::open(&archive)?;
         let file = Positioned::new(&archive, file);
         let header = match kind {
