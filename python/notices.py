@@ -40,7 +40,9 @@ def linked(manifest: Path) -> list[dict[str, Any]]:
 
 def notice(package: dict[str, Any]) -> str:
     folder = Path(package["manifest_path"]).parent
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and any(path.match(of) for of in patterns()))
+    # Sources in another language have a folder, and a licence, of their own.
+    files = [*folder.glob("*"), *folder.glob("*/*")]
+    paths = sorted(path for path in files if path.is_file() and any(path.match(of) for of in patterns()))
     lines = ["-" * 80, "", f"{package['name']} {package['version']}"]
     for what, of in (
         ("Licence", package["license"] or package["license_file"]),
@@ -50,7 +52,7 @@ def notice(package: dict[str, Any]) -> str:
         if of:
             lines.append(f"{what}: {of}")
     for path in paths:
-        lines += ["", f"{path.name}:", "", path.read_text(encoding="utf-8", errors="replace").strip()]
+        lines += ["", f"{path.relative_to(folder)}:", "", path.read_text(encoding="utf-8", errors="replace").strip()]
     return "\n".join([*lines, "", ""])
 
 
