@@ -1,6 +1,6 @@
 # Every target does its own set-up: on a fresh machine, `make report` or `make test` can be the first command.
 
-.PHONY: report test bench setup drivers drivers-quick peers gpu-suite suite check check-shared check-gguf-py python-tools wheel test-python dist
+.PHONY: report test bench setup drivers drivers-quick peers kmeans-peers gpu-suite suite check check-shared check-gguf-py python-tools wheel test-python dist
 
 # All programs. Another choice of packages would have other features of what they share, and compile that again.
 BUILD := cargo build --release --locked --workspace --bins
@@ -41,6 +41,13 @@ peers: setup
 	[ -e target/peers/package ] || (cd target/peers && npm pack --silent @node-llama-cpp/linux-x64-vulkan@3.22.1 && tar xzf *.tgz)
 	[ -e target/peers/venv ] || (python3 -m venv target/peers/venv && target/peers/venv/bin/pip install --quiet numpy)
 	target/peers/venv/bin/python tests/drivers/peers.py target/peers/package/bins/linux-x64-vulkan target/release/lowbit
+
+# k-means of scikit-learn, FAISS and lowbit by turns on these cores; POINTS="FILE.npy K" adds data of your own.
+kmeans-peers: setup
+	$(BUILD)
+	[ -x target/peers/kmeans/bin/python ] || (python3 -m venv target/peers/kmeans && \
+		target/peers/kmeans/bin/pip install --quiet numpy scikit-learn==1.9.1 faiss-cpu==1.15.1)
+	target/peers/kmeans/bin/python tests/drivers/kmeans_peers.py target/release/lowbit $(POINTS)
 
 # All that a GPU should tell, within ten minutes, into OUT; `make suite` builds what it runs, to be carried to a machine that cannot.
 gpu-suite: suite

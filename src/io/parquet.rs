@@ -323,9 +323,9 @@ impl<'a> Table<'a> {
         while left > 0 {
             let many = (BATCH / self.width().max(self.columns.len())).clamp(1, left);
             rows.clear();
-            for at in 0..self.columns.len() {
+            for (at, reader) in readers.iter_mut().enumerate() {
                 let column = self.columns[at];
-                let found = chunk.fill(&mut readers[at], column.number, many).map_err(damaged)?;
+                let found = chunk.fill(reader, column.number, many).map_err(damaged)?;
                 if found != many {
                     let name = quoted(column.name);
                     return Err(
