@@ -38,7 +38,10 @@ pub fn files_of(path: &Path, raw: bool) -> Result<Vec<PathBuf>> {
     let found = glob::glob(text)
         .map_err(|error| Error::file(path, format!("this is no pattern of names: {error}")))?;
     let all = found.collect::<std::result::Result<Vec<_>, _>>();
-    let all = all.map_err(|error| Error::io(error.path(), error.into()))?;
+    let all = all.map_err(|error| {
+        let path = error.path().to_owned();
+        Error::io(path, error.into())
+    })?;
     let files = sorted(all, |_| true);
     if files.is_empty() {
         return Err(Error::file(path, "there is no such file, and no file whose name fits this pattern"));
