@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use lowbit::gpu::{AdapterReport, Context, Listener, Options, adapters};
 use lowbit::{Error, Result};
@@ -11,6 +13,9 @@ use pyo3::prelude::*;
 
 use crate::errors::made;
 use crate::run::{self, run};
+
+/// Between two looks whether work has ended.
+const SHORT: Duration = Duration::from_millis(5);
 
 /// By the names that were asked for; several can be of one device.
 static OPEN: Mutex<BTreeMap<Option<String>, Arc<Context>>> = Mutex::new(BTreeMap::new());
@@ -92,16 +97,23 @@ fn opened(adapter: Option<String>) -> Result<(Context, Vec<String>)> {
 }
 
 /// Ends what is at work on this process's devices, and waits for it; called as the process ends.
+///
+/// # Errors
+/// What a signal raises meanwhile.
 #[pyfunction]
-pub fn end(py: Python<'_>) {
+pub fn end(py: Python<'_>) -> PyResult<()> {
     if check_process().is_err() {
-        return;
+        return Ok(());
     }
+    run::end_all(|| {
+        py.detach(|| thread::sleep(SHORT));
+        py.check_signals()
+    })?;
     py.detach(|| {
-        run::end_all();
         let open: Vec<_> = lock(&OPEN).values().map(Arc::clone).collect();
         open.iter().for_each(|gpu| gpu.settle());
     });
+    Ok(())
 }
 
 /// Has the caller of the work on this thread log it, or does so at once where there is none.

@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyException;
@@ -17,6 +18,9 @@ use crate::errors::{made, raise};
 
 /// How often signals are looked for.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the end of a process waits for that of its work.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Something to log: its level, and the text.
 type News = (&'static str, String);
@@ -33,40 +37,71 @@ pub fn hand_over(level: &'static str, text: &str) -> bool {
     CALLER.with_borrow(|caller| caller.as_ref().is_some_and(send))
 }
 
-/// What ends the work that is at hand, each while it is.
-static AT_WORK: Mutex<Vec<Arc<AtomicBool>>> = Mutex::new(Vec::new());
+/// The work that is at hand in this process.
+struct AtHand {
+    /// A forked one begins without any.
+    process: u32,
+    /// What ends each piece of it.
+    stops: Vec<Arc<AtomicBool>>,
+    /// The thread that ends the process, once it does.
+    ending: Option<ThreadId>,
+}
+
+static AT_HAND: Mutex<AtHand> = Mutex::new(AtHand { process: 0, stops: Vec::new(), ending: None });
+
+fn at_hand() -> MutexGuard<'static, AtHand> {
+    let mut at_hand = AT_HAND.lock().unwrap_or_else(PoisonError::into_inner);
+    if at_hand.process != process::id() {
+        *at_hand = AtHand { process: process::id(), stops: Vec::new(), ending: None };
+    }
+    at_hand
+}
 
 /// Work that is at hand until this is dropped.
 struct AtWork(Arc<AtomicBool>);
 
 impl AtWork {
+    /// Does not return once another thread ends the process.
     fn begin(stop: &Arc<AtomicBool>) -> Self {
-        at_work().push(Arc::clone(stop));
+        let mut at_hand = at_hand();
+        if at_hand.ending.is_some_and(|thread| thread != thread::current().id()) {
+            drop(at_hand);
+            stay();
+        }
+        at_hand.stops.push(Arc::clone(stop));
         Self(Arc::clone(stop))
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        at_work().retain(|stop| !Arc::ptr_eq(stop, &self.0));
+        at_hand().stops.retain(|stop| !Arc::ptr_eq(stop, &self.0));
     }
 }
 
-fn at_work() -> MutexGuard<'static, Vec<Arc<AtomicBool>>> {
-    AT_WORK.lock().unwrap_or_else(PoisonError::into_inner)
+/// Stays for as long as the process lives: daemon threads that were at work do not return to a Python that ends, as Python's own do
+/// not.
+fn stay() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
-/// How often all work was ended.
-static ENDED: AtomicUsize = AtomicUsize::new(0);
-
-/// Ends all work that is at hand, and waits for its end: daemon threads are in it while the process ends. They do not return to
-/// Python, as Python's own do not.
-pub fn end_all() {
-    ENDED.fetch_add(1, Ordering::Relaxed);
-    at_work().iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
-    while !at_work().is_empty() {
-        thread::sleep(LOOK / 10);
+/// Ends all work that is at hand, and any that other threads begin; what `wait` does is done until there is none.
+///
+/// # Errors
+/// Those of `wait`.
+pub fn end_all(mut wait: impl FnMut() -> PyResult<()>) -> PyResult<()> {
+    let mut hand = at_hand();
+    hand.ending = Some(thread::current().id());
+    hand.stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    drop(hand);
+    let begun = Instant::now();
+    // A callback may wait for what does not come any more.
+    while !at_hand().stops.is_empty() && begun.elapsed() < PATIENCE {
+        wait()?;
     }
+    Ok(())
 }
 
 /// What work looks at and says while it runs.
@@ -108,14 +143,12 @@ pub fn run<T: Send>(
     work: impl FnOnce(&Watch) -> lowbit::Result<T> + Send,
 ) -> PyResult<T> {
     let watch = Watch { stop: Arc::default(), callback: callback.map(Arc::new), raised: Arc::default() };
-    let times_ended = ENDED.load(Ordering::Relaxed);
     let (ended, signal) = py.detach(|| {
+        let at_work = AtWork::begin(&watch.stop);
         let all = thread::scope(|scope| {
             let (sender, said) = channel::<News>();
             let watch = &watch;
-            let at_work = AtWork::begin(&watch.stop);
             let worker = scope.spawn(move || {
-                let _at_work = at_work;
                 CALLER.set(Some(sender));
                 let ended = caught(|| work(watch));
                 // Whoever waits sees the end of it.
@@ -149,8 +182,9 @@ pub fn run<T: Send>(
             }
             (worker.join().flatten(), signal)
         });
-        while ENDED.load(Ordering::Relaxed) != times_ended {
-            thread::park();
+        drop(at_work);
+        if at_hand().ending.is_some_and(|thread| thread != thread::current().id()) {
+            stay();
         }
         all
     });

@@ -280,9 +280,9 @@ pub(super) fn place(names: &[String], name: &str) -> std::result::Result<usize, 
 }
 
 /// Names of columns, the first 20 of them.
-pub(crate) fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
     const MOST: usize = 20;
-    let shown: Vec<String> = names.iter().take(MOST).map(|name| quoted(name)).collect();
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| quoted(name.as_ref())).collect();
     let more = names.len().saturating_sub(MOST);
     shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }

@@ -8,38 +8,37 @@ use std::path::Path;
 
 use hdf5_pure::{DType, Dataset, Datatype, DatatypeByteOrder, File, FloatingPointLayout, Group, Layout};
 
+use super::csv::listed;
 use super::number::Number;
-use super::{near, quoted};
+use super::{near, printable, quoted};
 use crate::{Error, Result};
 
 /// Bytes that are unpacked at a time, but for rows of chunks that are larger.
 const BLOCK: u64 = 1 << 24;
 
-/// Groups in groups that are searched, and datasets that are found.
-const MOST_GROUPS: usize = 8;
-const MOST_DATASETS: usize = 1 << 12;
-
-/// The most names that a message lists.
-const MAX_LISTED: usize = 6;
-
-/// Letters that are shown of what the crate says of a file.
-const LONGEST: usize = 200;
+/// How deep groups in groups are searched, and how many groups and datasets: links may lead in circles.
+const DEEPEST: usize = 8;
+const MOST_OBJECTS: usize = 1 << 12;
 
 /// How much larger than its file a dataset of chunks may be: deflated bytes become a thousand times as many.
 const MOST_GROWTH: u64 = 2000;
 
-/// Where the values of a dataset are.
+/// A dataset that was found.
 pub struct Found {
-    /// A temporary file; none if they lie in the file itself.
-    pub unpacked: Option<Plain>,
-    /// Where they begin in it.
-    pub offset: u64,
     /// The type of the values, and whether the first byte of each counts most.
     pub number: Number,
     pub big_endian: bool,
     pub shape: Vec<u64>,
     /// Which dataset was taken, if that was not said.
     pub notice: Option<String>,
+}
+
+/// Where its values are.
+pub struct Values {
+    /// A temporary file; none if they lie in the file itself.
+    pub unpacked: Option<Plain>,
+    /// Where they begin in it.
+    pub offset: u64,
 }
 
 /// The largest chunk in bytes of a dataset that is smaller, which libraries make of a megabyte or so; and how much larger whole chunks
@@ -57,44 +56,82 @@ struct Numbers {
 }
 
 /// Finds the dataset called `name`, with the groups that it is in (`group/name`), or the one that a file of points is about: the only
-/// one of numbers, or the only one with two axes, or the `train` of files that are laid as ann-benchmarks' are.
+/// one of numbers, or the only one with two axes, or the `train` of files that are laid as ann-benchmarks' are. Reads no values.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be read or there is no room, [`Error::File`] if it is no such file or damaged, or has no such
-/// dataset, or several.
+/// [`Error::Io`] if the file cannot be read, [`Error::File`] if it is no such file or damaged, or has no such dataset, or several.
 pub fn find(path: &Path, name: Option<&str>) -> Result<Found> {
-    let (_, size) = super::open(path)?;
-    // The crate reads what may be anything; it is left with nothing of ours.
-    catch_unwind(AssertUnwindSafe(|| find_sound(path, size, name)))
-        .unwrap_or_else(|_| Err(Error::file(path, "this HDF5 file is damaged")))
+    guarded(path, |size| Ok(chosen(path, size, name)?.1))
 }
 
-fn find_sound(path: &Path, size: u64, name: Option<&str>) -> Result<Found> {
+/// The same, with the values.
+///
+/// # Errors
+/// Those of [`find`]; [`Error::Io`] if there is no room, [`Error::File`] if the values are not all there.
+pub fn open(path: &Path, name: Option<&str>) -> Result<(Found, Values)> {
+    guarded(path, |size| {
+        let (dataset, found) = chosen(path, size, name)?;
+        let values = values(path, size, &dataset, &found)?;
+        Ok((found, values))
+    })
+}
+
+/// The crate reads what may be anything; it is left with nothing of ours. The size of the file is given.
+fn guarded<T>(path: &Path, read: impl FnOnce(u64) -> Result<T>) -> Result<T> {
+    let (_, size) = super::open(path)?;
+    let read = catch_unwind(AssertUnwindSafe(|| read(size)));
+    read.unwrap_or_else(|_| Err(Error::file(path, "this HDF5 file is damaged")))
+}
+
+fn chosen(path: &Path, size: u64, name: Option<&str>) -> Result<(Dataset, Found)> {
     let file = File::open_streaming(path).map_err(|error| damaged(path, &error))?;
     let whole = file.superblock().eof_address;
     if whole > size {
         return Err(Error::file(path, format!("the file is truncated: it has {size} of {whole} bytes")));
     }
-    let mut all = Vec::new();
-    collect(&file.root(), "", 0, &mut all).map_err(|error| damaged(path, &error))?;
-    let (numbers, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, numbers)| numbers.is_some());
-    let others: Vec<String> = others.into_iter().map(|(name, _)| name).collect();
-    let numbers = numbers.into_iter().filter_map(|(_, numbers)| numbers).collect();
-    let (chosen, notice) = choose(numbers, &others, name).map_err(|problem| Error::file(path, problem))?;
-    let Numbers { name, dataset, shape, number, big_endian } = chosen;
-    let problem = |problem: &str| Error::file(path, format!("dataset {} {problem}", quoted(&name)));
+    let named = name.and_then(|name| {
+        let name = name.trim_matches('/');
+        numbers_of(name.to_owned(), file.dataset(name).ok()?)
+    });
+    let (numbers, notice) = if let Some(numbers) = named {
+        (numbers, None)
+    } else {
+        let mut search = Search::default();
+        search.group(&file.root(), "", 0).map_err(|error| damaged(path, &error))?;
+        if name.is_none() && search.seen >= MOST_OBJECTS {
+            let problem = "it has very many groups and datasets: give the one of points as FILE.h5:NAME";
+            return Err(Error::file(path, problem));
+        }
+        let (numbers, others): (Vec<_>, Vec<_>) =
+            search.found.into_iter().partition(|(_, numbers)| numbers.is_some());
+        let others: Vec<String> = others.into_iter().map(|(name, _)| name).collect();
+        let numbers = numbers.into_iter().filter_map(|(_, numbers)| numbers).collect();
+        choose(numbers, &others, name).map_err(|problem| Error::file(path, problem))?
+    };
+    let Numbers { dataset, shape, number, big_endian, .. } = numbers;
+    Ok((dataset, Found { number, big_endian, shape, notice }))
+}
+
+fn values(path: &Path, size: u64, dataset: &Dataset, found: &Found) -> Result<Values> {
+    let Found { number, shape, .. } = found;
+    let problem = |problem: &str| Error::file(path, format!("the dataset {problem}"));
     let bytes = shape.iter().try_fold(number.bytes() as u64, |product, &n| product.checked_mul(n));
     let bytes = bytes.ok_or_else(|| problem("is larger than any file"))?;
-    let layout = dataset.layout().map_err(|error| damaged(path, &error))?;
-    let here = match layout {
-        Layout::Contiguous { address: Some(address), size }
-            if size == bytes && dataset.filters().is_empty() =>
+    match dataset.layout().map_err(|error| damaged(path, &error))? {
+        Layout::Contiguous { address: Some(offset), size: stored }
+            if stored == bytes && dataset.filters().is_empty() =>
         {
-            Some(address)
+            return match offset.checked_add(bytes) {
+                Some(end) if end <= size => Ok(Values { unpacked: None, offset }),
+                _ => Err(problem("ends behind the file: it is truncated")),
+            };
         }
         Layout::Virtual => return Err(problem("has its values in other files: it is virtual")),
-        _ => None,
-    };
+        _ => (),
+    }
+    if bytes > size.saturating_mul(MOST_GROWTH) {
+        return Err(problem("is said to be larger than what such a file can have"));
+    }
     let chunk = dataset.chunk_shape().map_err(|error| damaged(path, &error))?.unwrap_or_default();
     let whole = |(n, chunk): (&u64, &u64)| n.checked_next_multiple_of((*chunk).max(1));
     let padded =
@@ -102,63 +139,55 @@ fn find_sound(path: &Path, size: u64, name: Option<&str>) -> Result<Found> {
     if padded.is_none_or(|padded| padded > bytes.saturating_mul(MOST_PADDING).max(MOST_CHUNK)) {
         return Err(problem("has chunks that are much larger than itself"));
     }
-    let (unpacked, offset) = match here {
-        Some(address) => (None, address),
-        None if bytes > size.saturating_mul(MOST_GROWTH) => {
-            return Err(problem("is said to be larger than what such a file can have"));
-        }
-        None => {
-            // The crate makes room for what a chunk is said to take. Not all kinds of chunks can be listed.
-            let chunks = dataset.chunks().unwrap_or_default();
-            if chunks.iter().any(|chunk| chunk.storage_size > size) {
-                return Err(problem("has a chunk that is larger than the file: it is damaged"));
-            }
-            (Some(unpack(path, &dataset, &shape, number)?), 0)
-        }
-    };
-    Ok(Found { unpacked, offset, number, big_endian, shape, notice })
+    // The crate makes room for what a chunk is said to take. Not all kinds of chunks can be listed.
+    let chunks = dataset.chunks().unwrap_or_default();
+    if chunks.iter().any(|chunk| chunk.storage_size > size) {
+        return Err(problem("has a chunk that is larger than the file: it is damaged"));
+    }
+    Ok(Values { unpacked: Some(unpack(path, dataset, shape, *number)?), offset: 0 })
 }
 
 fn damaged(path: &Path, error: &hdf5_pure::Error) -> Error {
-    // It may have parts of the file.
-    let text: String =
-        error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-    Error::file(path, format!("this HDF5 file cannot be read: {text}"))
+    Error::file(path, format!("this HDF5 file cannot be read: {}", printable(&error.to_string())))
 }
 
-/// The datasets of a group and of those in it, with what is known of those of numbers.
-fn collect(
-    group: &Group,
-    prefix: &str,
-    depth: usize,
-    found: &mut Vec<(String, Option<Numbers>)>,
-) -> std::result::Result<(), hdf5_pure::Error> {
-    for (name, dataset) in group.iter_datasets()? {
-        if found.len() == MOST_DATASETS {
-            return Ok(());
-        }
-        let name = format!("{prefix}{name}");
-        // What this crate cannot say of a dataset that nobody asked for is no matter.
-        let numbers = match (dataset.shape(), dataset.dtype(), dataset.datatype(), dataset.element_size()) {
-            (Ok(shape), Ok(dtype), Ok(datatype), Ok(size)) => {
-                number_of(&dtype, &datatype, size).map(|(number, big_endian)| Numbers {
-                    name: name.clone(),
-                    dataset,
-                    shape,
-                    number,
-                    big_endian,
-                })
+/// The datasets of a file, with what is known of those of numbers.
+#[derive(Default)]
+struct Search {
+    found: Vec<(String, Option<Numbers>)>,
+    /// Groups and datasets that were seen.
+    seen: usize,
+}
+
+impl Search {
+    fn group(
+        &mut self,
+        group: &Group,
+        prefix: &str,
+        depth: usize,
+    ) -> std::result::Result<(), hdf5_pure::Error> {
+        for (name, dataset) in group.iter_datasets()? {
+            self.seen += 1;
+            if self.seen < MOST_OBJECTS {
+                let name = format!("{prefix}{name}");
+                self.found.push((name.clone(), numbers_of(name, dataset)));
             }
-            _ => None,
-        };
-        found.push((name, numbers));
-    }
-    if depth < MOST_GROUPS {
-        for name in group.groups()? {
-            collect(&group.group(&name)?, &format!("{prefix}{name}/"), depth + 1, found)?;
         }
+        for name in group.groups()? {
+            self.seen += 1;
+            if depth < DEEPEST && self.seen < MOST_OBJECTS {
+                self.group(&group.group(&name)?, &format!("{prefix}{name}/"), depth + 1)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// What is known of a dataset, if it has numbers. What the crate cannot say of one that nobody asked for is no matter.
+fn numbers_of(name: String, dataset: Dataset) -> Option<Numbers> {
+    let (shape, dtype, datatype) = (dataset.shape().ok()?, dataset.dtype().ok()?, dataset.datatype().ok()?);
+    let (number, big_endian) = number_of(&dtype, &datatype, dataset.element_size().ok()?)?;
+    Some(Numbers { name, dataset, shape, number, big_endian })
 }
 
 /// The type of values that are numbers as numpy has them.
@@ -213,7 +242,7 @@ fn choose(
     name: Option<&str>,
 ) -> std::result::Result<(Numbers, Option<String>), String> {
     if let Some(name) = name {
-        let wanted = name.trim_start_matches('/');
+        let wanted = name.trim_matches('/');
         if let Some(at) = numbers.iter().position(|numbers| numbers.name == wanted) {
             return Ok((numbers.swap_remove(at), None));
         }
@@ -222,7 +251,8 @@ fn choose(
         }
         let known: Vec<&str> = numbers.iter().map(|numbers| numbers.name.as_str()).collect();
         let near = near(wanted, known.iter().copied());
-        let names = listed(if near.is_empty() { &known } else { &near });
+        let names = if near.is_empty() { &known } else { &near };
+        let names = if names.is_empty() { "none of numbers".into() } else { listed(names) };
         return Err(format!("no dataset is called {}; there are {names}", quoted(wanted)));
     }
     let known: Vec<String> = numbers.iter().map(|numbers| numbers.name.clone()).collect();
@@ -235,10 +265,9 @@ fn choose(
         _ => match (named("train"), named("test")) {
             (Some(train), Some(_)) => train,
             _ => {
-                let names: Vec<&str> = known.iter().map(String::as_str).collect();
                 return Err(format!(
                     "it has several datasets of numbers: {}; give one as FILE.h5:NAME",
-                    listed(&names)
+                    listed(&known)
                 ));
             }
         },
@@ -248,13 +277,6 @@ fn choose(
         known.iter().chain(others).map(String::as_str).filter(|name| *name != chosen.name).collect();
     let notice = format!("the rows are those of dataset {}, without {}", quoted(&chosen.name), listed(&left));
     Ok((chosen, (!left.is_empty()).then_some(notice)))
-}
-
-fn listed(names: &[&str]) -> String {
-    let shown: Vec<_> = names.iter().take(MAX_LISTED).copied().map(quoted).collect();
-    let more = names.len() - shown.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
 }
 
 /// The values of a dataset, as they are.
@@ -267,7 +289,10 @@ fn unpack(path: &Path, dataset: &Dataset, shape: &[u64], number: Number) -> Resu
     let row = rest.iter().product::<u64>() * number.bytes() as u64;
     // Whole chunks, so that each is unpacked once.
     let chunk = dataset.chunk_shape().map_err(damaged)?.and_then(|chunk| chunk.first().copied()).unwrap_or(1);
-    let step = (BLOCK / row.max(1)).max(1).next_multiple_of(chunk.clamp(1, rows.max(1)));
+    let step = (BLOCK / row.max(1)).max(1);
+    let chunk = chunk.clamp(1, rows.max(1));
+    // Of chunks as long as the dataset, some are unpacked more than once.
+    let step = if chunk * row <= 16 * BLOCK { step.next_multiple_of(chunk) } else { step };
     let mut first = 0;
     while first < rows && row > 0 {
         let many = step.min(rows - first);

@@ -32,7 +32,7 @@ pub struct Column {
 impl FromStr for Column {
     type Err = Infallible;
 
-    /// A colon that follows `.csv`, `.tsv`, `.txt` or `.npz` ends the path, unless there is a file that is called like the whole.
+    /// A colon that follows `.csv`, `.tsv`, `.txt`, `.npz`, `.parquet`, `.h5` or `.hdf5` ends the path, unless there is a file that is called like the whole.
     fn from_str(text: &str) -> std::result::Result<Self, Infallible> {
         let (path, name) = split_part(text.as_ref());
         Ok(Self { path, name })
@@ -68,7 +68,7 @@ impl Column {
     fn read(&self) -> Result<(Categories, bool)> {
         let kind = Kind::of(&self.path)?;
         if kind != Kind::Text {
-            if self.name.is_some() && kind != Kind::Zip {
+            if self.name.is_some() && !matches!(kind, Kind::Zip | Kind::Parquet | Kind::Hdf5) {
                 return Err(
                     self.error("this is no .npz archive: its array has no name to be chosen by".into())
                 );

@@ -248,6 +248,13 @@ fn check_name(name: &str, what: &str, limit: u64) -> std::result::Result<(), Str
     }
 }
 
+/// What a crate says of a file, of which it may have parts: fit for a terminal, and not too long.
+#[cfg(any(feature = "hdf5", feature = "parquet"))]
+fn printable(text: &str) -> String {
+    const LONGEST: usize = 200;
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+}
+
 /// A name from a file, fit for a terminal: quoted, no control characters, not too long.
 pub(crate) fn quoted(name: &str) -> String {
     const LONGEST: usize = 64;

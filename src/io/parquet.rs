@@ -12,8 +12,10 @@ use parquet::data_type::{DataType, FixedLenByteArray};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type};
 
+use super::csv::listed;
+use super::npy::Wanted;
 use super::number::Number;
-use super::{near, quoted};
+use super::{near, printable, quoted};
 use crate::{Error, Result};
 
 /// Values that are decoded at a time, of all columns.
@@ -22,20 +24,23 @@ const BATCH: usize = 1 << 16;
 /// Pages without a value that are skipped in a row: writers end a page for its size, and the crate takes one for the end.
 const EMPTY_PAGES: u32 = 16;
 
-/// The most names that a message lists.
-const MAX_LISTED: usize = 6;
-
-/// Letters that are shown of what the crate says of a file.
-const LONGEST: usize = 200;
-
 /// What a file was unpacked into.
 pub struct Unpacked {
     /// Little-endian values, row after row.
     pub file: File,
-    pub number: Number,
     /// `[rows, columns]`; `[rows]` of a column of numbers that was asked for.
     pub shape: Vec<u64>,
-    /// Which column was taken, if that was not said.
+    /// What was taken.
+    pub taken: Taken,
+}
+
+/// What is taken of a file.
+pub struct Taken {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The type of their values: f32 where they differ.
+    pub number: Number,
+    /// Which column it is, if that was not said.
     pub notice: Option<String>,
 }
 
@@ -64,13 +69,16 @@ struct Field<'s> {
     column: std::result::Result<Column<'s>, &'static str>,
 }
 
-/// Which columns are wanted.
-#[derive(Clone, Copy)]
-pub enum Wanted<'a> {
-    /// The one with this name.
-    Named(&'a str),
-    /// The only one of lists, or all but those called so, which are of numbers.
-    Without(&'a [String]),
+/// What would be taken of a file; reads no values.
+///
+/// # Errors
+/// Those of [`unpack`] that concern no values.
+pub fn taken(path: &Path, wanted: Wanted<'_>) -> Result<Taken> {
+    guarded(path, || {
+        let reader = open(path)?;
+        let fields = fields(reader.metadata().file_metadata().schema_descr());
+        choose(&fields, wanted).map(Chosen::taken).map_err(|problem| Error::file(path, problem))
+    })
 }
 
 /// Unpacks the wanted columns of a file.
@@ -79,41 +87,40 @@ pub enum Wanted<'a> {
 /// [`Error::Io`] if it cannot be read or there is no room, [`Error::File`] if it is no such file or damaged, its columns are of
 /// something else, or a value is null.
 pub fn unpack(path: &Path, wanted: Wanted<'_>) -> Result<Unpacked> {
-    // The crate panics at some damaged headers; it is left with nothing of ours.
-    catch_unwind(AssertUnwindSafe(|| unpack_sound(path, wanted)))
-        .unwrap_or_else(|_| Err(Error::file(path, "this Parquet file is damaged")))
+    guarded(path, || {
+        let reader = open(path)?;
+        let fields = fields(reader.metadata().file_metadata().schema_descr());
+        let chosen = choose(&fields, wanted).map_err(|problem| Error::file(path, problem))?;
+        let mut table = Table::new(path, &chosen);
+        let io = |reason| Error::io(path, reason);
+        let temporary = tempfile::tempfile().map_err(io)?;
+        let mut out = BufWriter::new(&temporary);
+        for group in 0..reader.num_row_groups() {
+            let group = reader.get_row_group(group).map_err(|error| damaged(path, &error))?;
+            table.read(&*group, &mut out)?;
+        }
+        out.flush().map_err(io)?;
+        drop(out);
+        let shape = match table.width() {
+            1 if matches!(wanted, Wanted::Named(_)) && !table.of_lists() => vec![table.rows],
+            width => vec![table.rows, width as u64],
+        };
+        Ok(Unpacked { file: temporary, shape, taken: chosen.taken() })
+    })
 }
 
-fn unpack_sound(path: &Path, wanted: Wanted<'_>) -> Result<Unpacked> {
-    let damaged = |error| damaged(path, &error);
-    let (file, _) = super::open(path)?;
-    let reader = SerializedFileReader::new(file).map_err(damaged)?;
-    let schema = reader.metadata().file_metadata().schema_descr();
-    let fields = fields(schema);
-    let (columns, notice) = choose(&fields, wanted).map_err(|problem| Error::file(path, problem))?;
-    let io = |reason| Error::io(path, reason);
-    let temporary = tempfile::tempfile().map_err(io)?;
-    let mut out = BufWriter::new(&temporary);
-    let mut table = Table::new(path, columns);
-    for group in 0..reader.num_row_groups() {
-        table.read(&*reader.get_row_group(group).map_err(damaged)?, &mut out)?;
-    }
-    out.flush().map_err(io)?;
-    drop(out);
-    let named = matches!(wanted, Wanted::Named(_));
-    let (number, rows) = (table.number, table.rows);
-    let shape = match table.width() {
-        1 if named && !table.of_lists() => vec![rows],
-        width => vec![rows, width as u64],
-    };
-    Ok(Unpacked { file: temporary, number, shape, notice })
+fn open(path: &Path) -> Result<SerializedFileReader<File>> {
+    SerializedFileReader::new(super::open(path)?.0).map_err(|error| damaged(path, &error))
+}
+
+/// The crate panics at some damaged headers; it is left with nothing of ours.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let read = catch_unwind(AssertUnwindSafe(read));
+    read.unwrap_or_else(|_| Err(Error::file(path, "this Parquet file is damaged")))
 }
 
 fn damaged(path: &Path, error: &parquet::errors::ParquetError) -> Error {
-    // It may have parts of the file.
-    let text: String =
-        error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-    Error::file(path, format!("this Parquet file cannot be read: {text}"))
+    Error::file(path, format!("this Parquet file cannot be read: {}", printable(&error.to_string())))
 }
 
 /// The columns of a table, in their order.
@@ -194,10 +201,27 @@ fn number(leaf: &ColumnDescriptor) -> std::result::Result<Number, &'static str> 
 }
 
 /// The columns to read, and what is said of the choice.
-fn choose<'s>(
-    fields: &[Field<'s>],
-    wanted: Wanted<'_>,
-) -> std::result::Result<(Vec<Column<'s>>, Option<String>), String> {
+struct Chosen<'s> {
+    columns: Vec<Column<'s>>,
+    notice: Option<String>,
+}
+
+impl Chosen<'_> {
+    /// The type of what is written: that of the columns, or f32 where they differ.
+    fn number(&self) -> Number {
+        let mut numbers = self.columns.iter().map(|column| column.number);
+        let first = numbers.next().unwrap_or(Number::F32);
+        if numbers.all(|number| number == first) { first } else { Number::F32 }
+    }
+
+    fn taken(self) -> Taken {
+        let number = self.number();
+        let columns = self.columns.iter().map(|column| column.name.to_owned()).collect();
+        Taken { columns, number, notice: self.notice }
+    }
+}
+
+fn choose<'s>(fields: &[Field<'s>], wanted: Wanted<'_>) -> std::result::Result<Chosen<'s>, String> {
     let whole = |field: &Field<'s>| {
         let name = quoted(field.name);
         field.column.map_err(|problem| format!("column {name} cannot be read as numbers: {problem}"))
@@ -215,7 +239,9 @@ fn choose<'s>(
         }
     };
     let without = match wanted {
-        Wanted::Named(name) => return Ok((vec![whole(named(name)?)?], None)),
+        Wanted::Named(name) => {
+            return Ok(Chosen { columns: vec![whole(named(name)?)?], notice: None });
+        }
         Wanted::Without(without) => without,
     };
     without.iter().try_for_each(|name| named(name).map(drop))?;
@@ -230,7 +256,7 @@ fn choose<'s>(
             let notice = (fields.len() > 1).then(|| format!("the rows are the lists of column {name}"));
             let notice =
                 notice.map(|text| if others.is_empty() { text } else { format!("{text}, without {others}") });
-            return Ok((vec![whole(field)?], notice));
+            return Ok(Chosen { columns: vec![whole(field)?], notice });
         }
         _ => {
             return Err(format!(
@@ -246,14 +272,7 @@ fn choose<'s>(
     if columns.is_empty() {
         return Err("no column is left".into());
     }
-    Ok((columns, None))
-}
-
-fn listed(names: &[&str]) -> String {
-    let shown: Vec<_> = names.iter().take(MAX_LISTED).copied().map(quoted).collect();
-    let more = names.len() - shown.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
+    Ok(Chosen { columns, notice: None })
 }
 
 fn names<'f, 's: 'f>(fields: impl Iterator<Item = &'f Field<'s>>) -> String {
@@ -264,7 +283,7 @@ fn names<'f, 's: 'f>(fields: impl Iterator<Item = &'f Field<'s>>) -> String {
 struct Table<'a> {
     path: &'a Path,
     columns: Vec<Column<'a>>,
-    /// The type of what is written: that of the columns, or f32 where they differ.
+    /// The type of what is written.
     number: Number,
     /// Values of a list, once the first one has been seen.
     length: Option<usize>,
@@ -281,10 +300,8 @@ struct Chunk {
 }
 
 impl<'a> Table<'a> {
-    fn new(path: &'a Path, columns: Vec<Column<'a>>) -> Self {
-        let mut numbers = columns.iter().map(|column| column.number);
-        let first = numbers.next().unwrap_or(Number::F32);
-        let number = if numbers.all(|number| number == first) { first } else { Number::F32 };
+    fn new(path: &'a Path, chosen: &Chosen<'a>) -> Self {
+        let (columns, number) = (chosen.columns.clone(), chosen.number());
         Self { path, columns, number, length: None, rows: 0 }
     }
 
@@ -321,7 +338,10 @@ impl<'a> Table<'a> {
         let mut readers = readers.collect::<std::result::Result<Vec<_>, _>>().map_err(damaged)?;
         let (mut chunk, mut rows) = (Chunk::default(), Vec::new());
         while left > 0 {
-            let many = (BATCH / self.width().max(self.columns.len())).clamp(1, left);
+            // How long lists are is not known before the first.
+            let unknown = self.of_lists() && self.length.is_none();
+            let each = if unknown { BATCH } else { self.width().max(self.columns.len()) };
+            let many = (BATCH / each).clamp(1, left);
             rows.clear();
             for (at, reader) in readers.iter_mut().enumerate() {
                 let column = self.columns[at];

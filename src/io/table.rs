@@ -102,7 +102,13 @@ pub fn check_left(left: &[String], features: Option<&[String]>, read: &[(&Path, 
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if a column that the model needs is missing or there twice,
 /// or the file is no matrix of numbers: that names the line and the column.
 pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) -> Result<Features> {
-    if Kind::of(&split_part(path).0)? != Kind::Text {
+    let kind = Kind::of(&split_part(path).0)?;
+    if kind == Kind::Parquet && split_part(path).1.is_none() {
+        let problem = "features are read from .csv by their names, and from .npy or .npz by their order; of a Parquet file, one \
+                       column of lists can be given as FILE.parquet:COLUMN";
+        return Err(Error::file(path, problem));
+    }
+    if kind != Kind::Text {
         let (matrix, shape) = npy::read_examples(path)?;
         let shape = Some(shape).filter(|shape| shape.len() > 1);
         return Ok(Features { matrix, shape, names: None, left: Vec::new(), notices: Vec::new() });

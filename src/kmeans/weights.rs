@@ -26,7 +26,9 @@ impl Weights {
             return Ok(Self { values: None, unit: heaviest });
         }
         let unit = power_below(heaviest);
-        let values = given.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect();
+        let values: Vec<f32> = given.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect();
+        // Beside the heaviest, others may weigh nothing.
+        check_weights(&values, n, k)?;
         Ok(Self { values: Some(values), unit })
     }
 

@@ -150,6 +150,7 @@ fn several_files_are_one_table() {
     refused(&mut lowbit(folder, &none), BAD_INPUT, &["no file whose name fits this pattern"]);
 }
 
+#[cfg(all(feature = "hdf5", feature = "parquet"))]
 #[test]
 fn tables_of_other_programs_are_points() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans");

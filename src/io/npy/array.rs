@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use super::header::{Header, MAGIC, NATIVE, dtype_name, read_header};
 use super::npz::{self, Span};
 use crate::io::csv::Csv;
+#[cfg(feature = "hdf5")]
+use crate::io::hdf5;
 use crate::io::kind::Kind;
 use crate::io::number::Number;
+#[cfg(feature = "parquet")]
+use crate::io::parquet::{self, Unpacked};
 use crate::io::{Positioned, split_part};
 use crate::{Error, Result};
 
@@ -37,6 +41,45 @@ impl Stored for &[u8] {
     }
 }
 
+/// Numpy's code of a type.
+fn code(number: Number, big_endian: bool) -> String {
+    let code = match number {
+        Number::Bool => "|b1",
+        Number::U8 => "|u1",
+        Number::I8 => "|i1",
+        Number::U16 => "<u2",
+        Number::I16 => "<i2",
+        Number::U32 => "<u4",
+        Number::I32 => "<i4",
+        Number::U64 => "<u8",
+        Number::I64 => "<i8",
+        Number::F16 => "<f2",
+        Number::Bf16 => "<bf2",
+        Number::F32 => "<f4",
+        Number::F64 => "<f8",
+    };
+    if big_endian { code.replacen('<', ">", 1) } else { code.to_owned() }
+}
+
+#[cfg(not(feature = "parquet"))]
+fn no_parquet(path: &Path) -> Error {
+    Error::file(path, "this build of lowbit reads no Parquet files: it lacks the feature `parquet`")
+}
+
+#[cfg(not(feature = "hdf5"))]
+fn no_hdf5(path: &Path) -> Error {
+    Error::file(path, "this build of lowbit reads no HDF5 files: it lacks the feature `hdf5`")
+}
+
+/// Which columns of a Parquet file are wanted.
+#[derive(Clone, Copy)]
+pub enum Wanted<'a> {
+    /// The one with this name.
+    Named(&'a str),
+    /// The only one of lists, or all but those called so, which are of numbers.
+    Without(&'a [String]),
+}
+
 /// An open array whose header has been read.
 #[derive(Debug)]
 pub struct Array<F = Positioned> {
@@ -54,6 +97,8 @@ pub struct Array<F = Positioned> {
     pub shape: Vec<u64>,
     /// What is said of which part of a file it is.
     notice: Option<String>,
+    /// The names of the columns, of a table that has them.
+    pub columns: Option<Vec<String>>,
 }
 
 impl Array {
@@ -71,7 +116,18 @@ impl Array {
             return Self::of_table(path, &archive, name.as_deref(), without);
         }
         if kind == Kind::Parquet {
-            return Self::of_parquet(path, &archive, name.as_deref(), without.unwrap_or_default());
+            let without = without.unwrap_or_default();
+            let wanted = match name.as_deref() {
+                Some(_) if !without.is_empty() => {
+                    return Err(Error::file(
+                        path,
+                        "one column is asked for by its name: leave out `without`",
+                    ));
+                }
+                Some(name) => Wanted::Named(name),
+                None => Wanted::Without(without),
+            };
+            return Self::of_parquet(path, &archive, wanted);
         }
         if kind == Kind::Hdf5 {
             return Self::of_hdf5(path, &archive, name.as_deref());
@@ -118,6 +174,7 @@ impl Array {
             Some(name) => vec![csv.column(name)?],
             None => csv.columns_without(without.unwrap_or_default())?,
         };
+        let names = csv.names().map(|names| columns.iter().map(|&at| names[at].clone()).collect());
         let io = |reason| Error::io(path, reason);
         let temporary = tempfile::tempfile().map_err(io)?;
         let mut out = BufWriter::new(&temporary);
@@ -128,72 +185,72 @@ impl Array {
         let cols = columns.len() as u64;
         let shape = if name.is_some() { vec![rows] } else { vec![rows, cols] };
         let header = Header { dtype: format!("{NATIVE}f4"), fortran_order: false, shape };
-        Ok(Self::new(path, Positioned::new(path, temporary), header, 0, rows * cols * 4))
+        let array = Self::new(path, Positioned::new(path, temporary), header, 0, rows * cols * 4);
+        Ok(Self { columns: names, ..array })
     }
 
     /// Columns of a Parquet file, in a temporary file.
     #[cfg(feature = "parquet")]
-    fn of_parquet(path: &Path, table: &Path, name: Option<&str>, without: &[String]) -> Result<Self> {
-        use crate::io::parquet::{Unpacked, Wanted, unpack};
-        let wanted = name.map_or(Wanted::Without(without), Wanted::Named);
-        let Unpacked { file, number, shape, notice } = unpack(table, wanted)?;
-        Ok(Self { notice, ..Self::of_parts(Positioned::new(path, file), 0, number, shape) })
+    fn of_parquet(path: &Path, table: &Path, wanted: Wanted<'_>) -> Result<Self> {
+        let Unpacked { file, shape, taken } = parquet::unpack(table, wanted)?;
+        let array = Self::of_parts(Positioned::new(path, file), 0, taken.number, shape);
+        Ok(Self { notice: taken.notice, columns: Some(taken.columns), ..array })
     }
 
     #[cfg(not(feature = "parquet"))]
-    fn of_parquet(path: &Path, _: &Path, _: Option<&str>, _: &[String]) -> Result<Self> {
-        Err(Error::file(path, "this build of lowbit reads no Parquet files: it lacks the feature `parquet`"))
+    fn of_parquet(path: &Path, _: &Path, _: Wanted<'_>) -> Result<Self> {
+        Err(no_parquet(path))
     }
 
     /// A dataset of an HDF5 file.
     #[cfg(feature = "hdf5")]
     fn of_hdf5(path: &Path, archive: &Path, name: Option<&str>) -> Result<Self> {
-        let found = crate::io::hdf5::find(archive, name)?;
-        let file = match found.unpacked {
-            Some(file) => file,
-            None => crate::io::open(archive)?.0,
-        };
-        let array = Self::of_parts(Positioned::new(path, file), found.offset, found.number, found.shape);
-        let dtype = if found.big_endian { array.dtype.replacen('<', ">", 1) } else { array.dtype };
-        Ok(Self { notice: found.notice, dtype, ..array })
+        let (found, values) = hdf5::open(archive, name)?;
+        let file = values.unpacked.map_or_else(|| Ok(crate::io::open(archive)?.0), Ok::<_, Error>)?;
+        let array = Self::of_parts(Positioned::new(path, file), values.offset, found.number, found.shape);
+        Ok(Self { notice: found.notice, dtype: code(found.number, found.big_endian), ..array })
     }
 
     #[cfg(not(feature = "hdf5"))]
     fn of_hdf5(path: &Path, _: &Path, _: Option<&str>) -> Result<Self> {
-        Err(Error::file(path, "this build of lowbit reads no HDF5 files: it lacks the feature `hdf5`"))
+        Err(no_hdf5(path))
     }
 
     /// Little-endian values of a file that say nothing of themselves, or that something else has read the header of.
     pub fn of_parts(file: Positioned, offset: u64, number: Number, shape: Vec<u64>) -> Self {
-        let code = match number {
-            Number::Bool => "|b1",
-            Number::U8 => "|u1",
-            Number::I8 => "|i1",
-            Number::U16 => "<u2",
-            Number::I16 => "<i2",
-            Number::U32 => "<u4",
-            Number::I32 => "<i4",
-            Number::U64 => "<u8",
-            Number::I64 => "<i8",
-            Number::F16 => "<f2",
-            Number::Bf16 => "<bf2",
-            Number::F32 => "<f4",
-            Number::F64 => "<f8",
-        };
         let data = shape.iter().product::<u64>() * number.bytes() as u64;
-        let header = Header { dtype: code.into(), fortran_order: false, shape };
+        let header = Header { dtype: code(number, false), fortran_order: false, shape };
         Self::new(&file.path.clone(), file, header, offset, data)
     }
 }
 
 impl Array<()> {
+    #[cfg(any(feature = "hdf5", feature = "parquet"))]
+    fn without_values(path: &Path, dtype: String, shape: Vec<u64>, notice: Option<String>) -> Self {
+        let header = Header { dtype, fortran_order: false, shape };
+        Self { notice, ..Self::new(path, (), header, 0, 0) }
+    }
+
     /// What the header of the array in this file says, and no data; nothing of a file without headers.
     pub fn header_of(path: &Path) -> Result<Option<Self>> {
         let (archive, name) = split_part(path);
         let kind = Kind::of(&archive)?;
-        if kind == Kind::Hdf5 {
-            let Array { path, offset, data, dtype, fortran, shape, notice, .. } = Array::open(path)?;
-            return Ok(Some(Self { path, file: (), offset, data, dtype, fortran, shape, notice }));
+        match kind {
+            #[cfg(feature = "hdf5")]
+            Kind::Hdf5 => {
+                let found = hdf5::find(&archive, name.as_deref())?;
+                let dtype = code(found.number, found.big_endian);
+                return Ok(Some(Self::without_values(path, dtype, found.shape, found.notice)));
+            }
+            // How many rows it has is not said; two axes it has in any case.
+            #[cfg(feature = "parquet")]
+            Kind::Parquet => {
+                let wanted = name.as_deref().map_or(Wanted::Without(&[]), Wanted::Named);
+                let taken = parquet::taken(&archive, wanted)?;
+                let dtype = code(taken.number, false);
+                return Ok(Some(Self::without_values(path, dtype, vec![0, 0], taken.notice)));
+            }
+            _ => (),
         }
         let (file, size) = crate::io::open(&archive)?;
         let file = Positioned::new(&archive, file);
@@ -223,7 +280,7 @@ impl<F> Array<F> {
         let Header { dtype, fortran_order, shape } = header;
         // With one axis there is no order.
         let fortran = fortran_order && shape.iter().filter(|&&n| n != 1).count() > 1;
-        Self { path: path.to_owned(), file, offset, data, dtype, fortran, shape, notice: None }
+        Self { path: path.to_owned(), file, offset, data, dtype, fortran, shape, notice: None, columns: None }
     }
 
     pub fn error(&self, problem: impl Into<String>) -> Error {

@@ -24,6 +24,8 @@ mod write;
 use std::path::Path;
 
 pub(super) use array::Array;
+#[cfg(feature = "parquet")]
+pub(super) use array::Wanted;
 pub(super) use header::{MAGIC, write_header};
 use header::{dtype_name, read_header};
 pub(super) use labels::{Categories, Value};

@@ -11,17 +11,21 @@ const ENDINGS: [&str; 12] =
     ["npy", "npz", "csv", "tsv", "txt", "parquet", "h5", "hdf5", "safetensors", "fvecs", "bvecs", "ivecs"];
 
 /// The files of points that a path stands for: itself, those of a folder, or those of a pattern (`shards/*.parquet`, with `*`, `**`,
-/// `?` and `[...]`, also with a column behind it), in the order of their names. Files of a folder whose name is none of points do not
-/// count, unless all of them are `raw`; nor do those whose names begin with a dot or an underscore.
+/// `?` and `[...]`, also with a column behind it), each once, in the order of their names. Files of a folder whose name is none of points
+/// do not count, unless all of them are `raw`; nor do files and folders that are found by a wildcard and whose names begin with a dot or an
+/// underscore, unless the pattern has such a beginning.
 ///
 /// # Errors
-/// [`Error::Io`] if a folder cannot be read, [`Error::File`] if there is no such file, or for a pattern that is none.
+/// [`Error::Io`] if a folder or a link cannot be read, [`Error::File`] if there is no such file, or for a pattern that is none.
 pub fn files_of(path: &Path, raw: bool) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         let io = |reason| Error::io(path, reason);
         let entries = std::fs::read_dir(path).map_err(io)?;
         let all = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>();
-        let files = sorted(all.map_err(io)?, |file| raw || has_ending(file));
+        let all: Vec<PathBuf> = all.map_err(io)?;
+        let files =
+            all.into_iter().filter(|file| (raw || has_ending(file)) && !hidden_below(file, path)).collect();
+        let files = sorted(files)?;
         if files.is_empty() {
             return Err(Error::file(
                 path,
@@ -42,7 +46,11 @@ pub fn files_of(path: &Path, raw: bool) -> Result<Vec<PathBuf>> {
         let path = error.path().to_owned();
         Error::io(path, error.into())
     })?;
-    let files = sorted(all, |_| true);
+    let parts = Path::new(text).components();
+    let fixed: PathBuf = parts.take_while(|part| !is_pattern(part.as_os_str())).collect();
+    let wanted = text.starts_with(['.', '_']) || text.contains("/.") || text.contains("/_");
+    let files = all.into_iter().filter(|file| wanted || !hidden_below(file, &fixed)).collect();
+    let files = sorted(files)?;
     if files.is_empty() {
         return Err(Error::file(path, "there is no such file, and no file whose name fits this pattern"));
     }
@@ -58,14 +66,33 @@ pub fn files_of(path: &Path, raw: bool) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(named).collect())
 }
 
-fn sorted(mut files: Vec<PathBuf>, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
-    let hidden = |file: &Path| {
-        let name = file.file_name().unwrap_or_default().as_encoded_bytes();
-        name.starts_with(b".") || name.starts_with(b"_")
-    };
-    files.retain(|file| file.is_file() && !hidden(file) && wanted(file));
+/// Each file once, also where several links lead to it.
+fn sorted(files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for file in files {
+        let place = file.canonicalize().map_err(|reason| Error::io(&file, reason))?;
+        if place.is_file() {
+            found.push((place, file));
+        }
+    }
+    found.sort();
+    found.dedup_by(|a, b| a.0 == b.0);
+    let mut files: Vec<PathBuf> = found.into_iter().map(|(_, file)| file).collect();
     files.sort();
-    files
+    Ok(files)
+}
+
+fn is_pattern(part: &OsStr) -> bool {
+    part.to_str().is_some_and(|part| part.contains(['*', '?', '[']))
+}
+
+/// Whether one of the names behind `above` begins as those do that are not meant.
+fn hidden_below(file: &Path, above: &Path) -> bool {
+    let names = file.strip_prefix(above).unwrap_or(file).components();
+    names.into_iter().any(|name| {
+        name.as_os_str().as_encoded_bytes().starts_with(b".")
+            || name.as_os_str().as_encoded_bytes().starts_with(b"_")
+    })
 }
 
 fn has_ending(file: &Path) -> bool {

@@ -23,6 +23,7 @@ use std::str::FromStr;
 pub use files::files_of;
 use part::Part;
 
+use super::csv::listed;
 use super::number::Number;
 use crate::{Error, Result};
 
@@ -158,6 +159,19 @@ impl Vectors {
                 ),
             ));
         }
+        let names = first.columns();
+        if let Some(other) =
+            parts.iter().find(|part| part.columns().is_some() && part.columns() != names && names.is_some())
+        {
+            let (name, found) = (first.path().display(), listed(other.columns().unwrap_or_default()));
+            return Err(Error::file(
+                other.path(),
+                format!(
+                    "its columns are {found}, and those of {name} {}: all have to be the same",
+                    listed(names.unwrap_or_default())
+                ),
+            ));
+        }
         let alike = parts.iter().all(|part| part.number == first.number);
         let element = if alike { Element::of(first.number) } else { Element::F32 };
         Ok(Self { path, element, rows, parts })
@@ -190,18 +204,27 @@ impl Vectors {
 
     /// What is said to a user of points that are converted, or come from several files.
     pub fn conversion(&self) -> Option<String> {
-        let own = self.parts[0].conversion();
-        let count = self.parts.len();
-        if count == 1 {
-            return own;
+        let [first, others @ ..] = &self.parts[..] else { return None };
+        if others.is_empty() {
+            return first.conversion();
         }
-        let text = format!("{}: {count} files, one behind the other", self.path.display());
-        let (first, differ) = (self.parts[0].number, "of different types, which become float32");
-        Some(match own {
-            _ if self.parts.iter().any(|part| part.number != first) => format!("{text}; they are {differ}"),
-            Some(own) => format!("{text}; of the first: {own}"),
-            None => text,
-        })
+        let count = self.parts.len();
+        let mut said = vec![format!("{}: {count} files, one behind the other", self.path.display())];
+        if others.iter().any(|part| part.number != first.number) {
+            said.push("they are of different types, which become float32".into());
+        }
+        // What is said of each alike is said once.
+        let about = |part: &Part| {
+            let text = part.conversion()?;
+            Some(
+                text.strip_prefix(&format!("{}: ", part.path().display()))
+                    .map_or(text.clone(), str::to_owned),
+            )
+        };
+        let mut each: Vec<String> = self.parts.iter().filter_map(about).collect();
+        each.dedup();
+        said.extend(each);
+        Some(said.join("; "))
     }
 
     /// The bytes of a row as [`read_packed`](Self::read_packed) gives it.

@@ -107,7 +107,7 @@ impl Part {
         }
         if how.batch && (!array || table) && !safetensors {
             return error(
-                "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
+                "this is neither an array (.npy, .npz, .h5) nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
                  `batch`"
                     .into(),
             );
@@ -281,6 +281,11 @@ impl Part {
     /// The path that was opened.
     pub fn path(&self) -> &Path {
         &self.array.path
+    }
+
+    /// The names of the columns, of a table that has them.
+    pub fn columns(&self) -> Option<&[String]> {
+        self.array.columns.as_deref()
     }
 
     /// What is said to a user of points that are converted.

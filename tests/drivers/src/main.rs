@@ -282,8 +282,13 @@ fn compile(
 fn answers(folder: &Path, families: &[&Family], wanted: &answers::Wanted) -> Result<bool> {
     let mut all = Vec::new();
     for family in families {
-        for (no_subgroups, vary) in [(false, false), (true, false), (false, true)] {
-            if (wanted.no_subgroups && !no_subgroups) || (wanted.vary && !vary) {
+        for (no_subgroups, vary) in [(false, false), (true, false), (false, true), (true, true)] {
+            // Without subgroups the first variants are taken, and any in the same run.
+            let asked = wanted.no_subgroups || wanted.vary;
+            if asked && (no_subgroups, vary) != (wanted.no_subgroups, wanted.vary) {
+                continue;
+            }
+            if !asked && no_subgroups && vary {
                 continue;
             }
             let own = answers::Wanted { no_subgroups, vary, ..*wanted };
