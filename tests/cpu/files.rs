@@ -145,3 +145,32 @@ fn what_does_not_fit_together_is_said() {
     write_matrix(&path("[x].npy"), &rows(0, 1, 3));
     assert_eq!(open(path("[x].npy")).unwrap().rows(), 1);
 }
+
+#[test]
+fn a_file_counts_once_and_columns_are_the_same() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir_all(path("deep/_temporary")).unwrap();
+    write_matrix(&path("deep/a.npy"), &rows(0, 1, 3));
+    write_matrix(&path("deep/_temporary/b.npy"), &rows(1, 1, 3));
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(folder.path(), path("latest")).unwrap();
+    assert_eq!(open(path("**/*.npy")).unwrap().rows(), 10);
+    assert_eq!(open(path("deep/_*/*.npy")).unwrap().rows(), 1);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(path("none"), path("deep/c.npy")).unwrap();
+        assert!(problem(open(path("deep"))).contains("c.npy"));
+    }
+    let tables = TempDir::new().unwrap();
+    let table = |name: &str, text: &str| fs::write(tables.path().join(name), text).unwrap();
+    table("a.csv", "x,y\n1,2\n");
+    table("b.csv", "x,y\n3,4\n");
+    assert_eq!(open(tables.path()).unwrap().rows(), 2);
+    table("c.csv", "y,x\n5,6\n");
+    let error = problem(open(tables.path()));
+    assert!(
+        error.contains("c.csv: its columns are 'y', 'x', and those of") && error.contains("'x', 'y'"),
+        "{error}"
+    );
+}

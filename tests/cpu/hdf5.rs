@@ -81,8 +81,8 @@ fn what_cannot_be_points_is_said() {
         ("complex", "it has no dataset of numbers"),
         ("empty", "the array is empty: its shape is (0, 5)"),
         ("flat", "the array is 1-D, its shape is (5,)"),
-        ("virtual", "dataset 'x' has its values in other files"),
-        ("unwritten", "dataset 'x' is said to be larger than what such a file can have"),
+        ("virtual", "the dataset has its values in other files"),
+        ("unwritten", "the dataset is said to be larger than what such a file can have"),
     ] {
         let error = of(bad(case));
         assert!(error.contains(expected) && error.contains("bad-"), "{case}: {error}");

@@ -109,6 +109,9 @@ fn what_cannot_be_points_is_said() {
     );
     let kept = Vectors::open(&bad("text"), &How { without: vec!["name".into()], ..How::default() }).unwrap();
     assert_eq!((kept.rows(), kept.cols()), (7, 1));
+    let both = How { without: vec!["x".into()], ..How::default() };
+    let error = Vectors::open(&column(&bad("two-lists"), "y"), &both).unwrap_err().to_string();
+    assert!(error.contains("leave out `without`"), "{error}");
     let one = Vectors::open(&column(&bad("two-lists"), "y"), &How::default()).unwrap();
     assert_eq!((one.rows(), one.cols()), (7, 5));
     let how = How { batch: true, ..How::default() };

@@ -329,7 +329,7 @@ fn files_that_are_not_points_are_refused() {
             "a.fvecs",
             vec![0; 20],
             batch(),
-            "this is neither .npy nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
+            "this is neither an array (.npy, .npz, .h5) nor a safetensors file, so it cannot be 3-D, [problems, rows, columns]: leave out \
              `batch`",
         ),
         (

@@ -73,6 +73,7 @@ fn no_hdf5(path: &Path) -> Error {
 
 /// Which columns of a Parquet file are wanted.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only the reader of such files looks at it"))]
 pub enum Wanted<'a> {
     /// The one with this name.
     Named(&'a str),

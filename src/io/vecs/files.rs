@@ -48,7 +48,7 @@ pub fn files_of(path: &Path, raw: bool) -> Result<Vec<PathBuf>> {
     })?;
     let parts = Path::new(text).components();
     let fixed: PathBuf = parts.take_while(|part| !is_pattern(part.as_os_str())).collect();
-    let wanted = text.starts_with(['.', '_']) || text.contains("/.") || text.contains("/_");
+    let wanted = hidden_below(Path::new(text), &fixed);
     let files = all.into_iter().filter(|file| wanted || !hidden_below(file, &fixed)).collect();
     let files = sorted(files)?;
     if files.is_empty() {
