@@ -372,7 +372,7 @@ fn data_that_cannot_be_clustered_is_refused_by_name() {
 
     let cases: &[(&str, &[&str])] = &[
         ("missing.npy", &["No such file"]),
-        ("folder.npy", &["a folder, not a file"]),
+        ("folder.npy", &["no file of this folder has points"]),
         ("empty.npy", &["empty"]),
         ("fake.npy", &["line 2, column 2: 'four' is no number"]),
         ("header.npy", &["truncated"]),
