@@ -86,7 +86,7 @@ def main():
                     found[engine] = min(found.get(engine, result), result, key=lambda result: result[0])
             print(f"{title}, {ITERATIONS} iterations, the least of {ROUNDS} rounds")
             for engine, (ms, centers, *more) in found.items():
-                share = f", points ranked again {more[0]}" if more else ""
+                share = f"   ranked again {more[0]['share']:.1e} of the points" if more else ""
                 print(f"  {engine:18} {ms:9.2f} ms/iteration   objective {objective(x, centers):.6f}{share}", flush=True)
 
 
