@@ -49,6 +49,13 @@ struct AtHand {
 
 static AT_HAND: Mutex<AtHand> = Mutex::new(AtHand { process: 0, stops: Vec::new(), ending: None });
 
+impl AtHand {
+    /// Whether another thread than this one ends the process.
+    fn is_over(&self) -> bool {
+        self.ending.is_some_and(|thread| thread != thread::current().id())
+    }
+}
+
 fn at_hand() -> MutexGuard<'static, AtHand> {
     let mut at_hand = AT_HAND.lock().unwrap_or_else(PoisonError::into_inner);
     if at_hand.process != process::id() {
@@ -64,7 +71,7 @@ impl AtWork {
     /// Does not return once another thread ends the process.
     fn begin(stop: &Arc<AtomicBool>) -> Self {
         let mut at_hand = at_hand();
-        if at_hand.ending.is_some_and(|thread| thread != thread::current().id()) {
+        if at_hand.is_over() {
             drop(at_hand);
             stay();
         }
@@ -183,7 +190,7 @@ pub fn run<T: Send>(
             (worker.join().flatten(), signal)
         });
         drop(at_work);
-        if at_hand().ending.is_some_and(|thread| thread != thread::current().id()) {
+        if at_hand().is_over() {
             stay();
         }
         all

@@ -102,10 +102,7 @@ fn chosen(path: &Path, size: u64, name: Option<&str>) -> Result<(Dataset, Found)
             let problem = "it has very many groups and datasets: give the one of points as FILE.h5:NAME";
             return Err(Error::file(path, problem));
         }
-        let (numbers, others): (Vec<_>, Vec<_>) =
-            search.found.into_iter().partition(|(_, numbers)| numbers.is_some());
-        let others: Vec<String> = others.into_iter().map(|(name, _)| name).collect();
-        let numbers = numbers.into_iter().filter_map(|(_, numbers)| numbers).collect();
+        let Search { numbers, others, .. } = search;
         choose(numbers, &others, name).map_err(|problem| Error::file(path, problem))?
     };
     let Numbers { dataset, shape, number, big_endian, .. } = numbers;
@@ -154,7 +151,9 @@ fn damaged(path: &Path, error: &hdf5_pure::Error) -> Error {
 /// The datasets of a file, with what is known of those of numbers.
 #[derive(Default)]
 struct Search {
-    found: Vec<(String, Option<Numbers>)>,
+    numbers: Vec<Numbers>,
+    /// The names of those that have none.
+    others: Vec<String>,
     /// Groups and datasets that were seen.
     seen: usize,
 }
@@ -170,7 +169,10 @@ impl Search {
             self.seen += 1;
             if self.seen < MOST_OBJECTS {
                 let name = format!("{prefix}{name}");
-                self.found.push((name.clone(), numbers_of(name, dataset)));
+                match numbers_of(name.clone(), dataset) {
+                    Some(numbers) => self.numbers.push(numbers),
+                    None => self.others.push(name),
+                }
             }
         }
         for name in group.groups()? {

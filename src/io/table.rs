@@ -102,8 +102,9 @@ pub fn check_left(left: &[String], features: Option<&[String]>, read: &[(&Path, 
 /// [`Error::Io`] if the file cannot be read; [`Error::File`] if a column that the model needs is missing or there twice,
 /// or the file is no matrix of numbers: that names the line and the column.
 pub fn read_features(path: &Path, names: Option<&[String]>, without: &[String]) -> Result<Features> {
-    let kind = Kind::of(&split_part(path).0)?;
-    if kind == Kind::Parquet && split_part(path).1.is_none() {
+    let (file, part) = split_part(path);
+    let kind = Kind::of(&file)?;
+    if kind == Kind::Parquet && part.is_none() {
         let problem = "features are read from .csv by their names, and from .npy or .npz by their order; of a Parquet file, one \
                        column of lists can be given as FILE.parquet:COLUMN";
         return Err(Error::file(path, problem));

@@ -182,9 +182,7 @@ impl<'a> Lloyd<'a> {
             &passes,
             Some(&mut |block, first| {
                 let distances: Vec<f32> = distances.read(gpu)?;
-                let here = (first..).zip(&distances[..block.rows() as usize]);
-                let weighed = |(point, &distance)| f64::from(distance) * f64::from(points.weight(point));
-                inertia += here.map(weighed).sum::<f64>();
+                inertia += points.weighed(first, &distances[..block.rows() as usize]).sum::<f64>();
                 Ok(())
             }),
         )?;

@@ -193,8 +193,8 @@ impl<'a> Labeller<'a> {
         let each = self.points.each();
         let mut sums = vec![0.0; self.points.problems() as usize];
         self.distances(&mut |first, distances| {
-            for (point, &distance) in (first..).zip(distances) {
-                sums[(point / each) as usize] += f64::from(distance) * f64::from(self.points.weight(point));
+            for (point, weighed) in (first..).zip(self.points.weighed(first, distances)) {
+                sums[(point / each) as usize] += weighed;
             }
         })?;
         Ok(sums)
@@ -203,9 +203,7 @@ impl<'a> Labeller<'a> {
     /// The same, added to the sum over the points before these.
     pub(super) fn add_inertia(&self, mut sum: f64) -> Result<f64> {
         self.distances(&mut |first, distances| {
-            for (point, &distance) in (first..).zip(distances) {
-                sum += f64::from(distance) * f64::from(self.points.weight(point));
-            }
+            self.points.weighed(first, distances).for_each(|weighed| sum += weighed);
         })?;
         Ok(sum)
     }

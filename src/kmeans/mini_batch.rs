@@ -167,9 +167,7 @@ impl MiniBatchKMeans {
             if starts > 1 {
                 labeller.start_from(&first)?;
                 let mut add = |first: u64, _: &[u32], far: &[f32]| {
-                    let far = (first..).zip(far);
-                    let weighed = |(point, &distance)| f64::from(distance) * f64::from(test.weight(point));
-                    inertia += far.map(weighed).sum::<f64>();
+                    inertia += test.weighed(first, far).sum::<f64>();
                 };
                 labeller.nearest(&mut add)?;
             }

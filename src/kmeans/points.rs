@@ -345,6 +345,12 @@ impl<'a> Points<'a> {
         self.weights.map_or(1.0, |weights| weights[point as usize])
     }
 
+    /// What the distances of the points from `first` on count, in their order: times their weights.
+    pub fn weighed(&self, first: u64, distances: &[f32]) -> impl Iterator<Item = f64> {
+        let each = (first..).zip(distances);
+        each.map(|(point, &distance)| f64::from(distance) * f64::from(self.weight(point)))
+    }
+
     /// The label of every point.
     pub fn labels(&self, gpu: &Context) -> Result<Vec<u32>> {
         let mut all = Vec::with_capacity(self.n as usize);

@@ -8,41 +8,18 @@ use lowbit::internals::io::vecs::{Element, How, Vectors};
 use lowbit::internals::random::Random;
 use tempfile::TempDir;
 
+use super::assets::{bits, expected, files, part, stem};
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans/hdf5")
 }
 
-fn files() -> Vec<PathBuf> {
-    let all = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> = all.filter(|path| path.extension().is_some_and(|end| end == "h5")).collect();
-    found.retain(|path| !stem(path).starts_with("bad-"));
-    found.sort();
-    found
-}
-
-fn stem(path: &Path) -> &str {
-    path.file_stem().unwrap().to_str().unwrap()
-}
-
-fn part(path: &Path, name: &str) -> PathBuf {
-    format!("{}:{name}", path.display()).into()
-}
-
-fn bits(vectors: &Vectors) -> Vec<u32> {
-    let mut values = vec![0.0; vectors.rows() as usize * vectors.cols()];
-    vectors.read(0..vectors.rows(), &mut values).unwrap();
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
 #[test]
 fn every_file_of_h5py_gives_its_points() {
-    let found = files();
+    let found = files("h5", false);
     assert!(found.len() > 15, "{found:?}");
     for path in found {
-        let kind = stem(&path).split('-').next().unwrap();
-        let expected = path.parent().unwrap().with_file_name("vecs").join(format!("{kind}.f32"));
-        let expected: Vec<u32> =
-            fs::read(expected).unwrap().as_chunks().0.iter().map(|&four| u32::from_le_bytes(four)).collect();
+        let (kind, expected) = expected(&path);
         let vectors = Vectors::open(&path, &How::default()).unwrap();
         assert_eq!((vectors.rows(), vectors.cols()), (7, 5), "{path:?}");
         assert_eq!(bits(&vectors), expected, "{path:?}");
@@ -113,7 +90,7 @@ fn damaged_files_are_errors() {
         Ok::<_, lowbit::Error>(())
     };
     let mut read = 0;
-    for file in files().iter().step_by(3) {
+    for file in files("h5", false).iter().step_by(3) {
         let whole = fs::read(file).unwrap();
         for cut in (0..whole.len()).step_by(97).skip(1) {
             assert!(try_file(&whole[..cut]).is_err(), "{file:?} cut to {cut} bytes is read");

@@ -3,6 +3,8 @@
 
 mod api;
 mod architectures;
+#[cfg(any(feature = "hdf5", feature = "parquet"))]
+mod assets;
 mod audit;
 mod calibration;
 mod checkpoint;

@@ -8,45 +8,18 @@ use lowbit::internals::io::vecs::{Element, How, Vectors};
 use lowbit::internals::random::Random;
 use tempfile::TempDir;
 
-/// The files that end so in assets/kmeans/parquet.
-fn files(bad: bool) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/kmeans/parquet");
-    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> = all
-        .filter(|path| path.extension().is_some_and(|end| end == "parquet"))
-        .filter(|path| stem(path).starts_with("bad-") == bad)
-        .collect();
-    found.sort();
-    found
-}
-
-fn stem(path: &Path) -> &str {
-    path.file_stem().unwrap().to_str().unwrap()
-}
+use super::assets::{bits, expected, files, part, stem};
 
 fn bad(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/kmeans/parquet/bad-{case}.parquet"))
 }
 
-fn column(path: &Path, name: &str) -> PathBuf {
-    format!("{}:{name}", path.display()).into()
-}
-
-fn bits(vectors: &Vectors) -> Vec<u32> {
-    let mut values = vec![0.0; vectors.rows() as usize * vectors.cols()];
-    vectors.read(0..vectors.rows(), &mut values).unwrap();
-    values.iter().map(|value| value.to_bits()).collect()
-}
-
 #[test]
 fn every_file_of_pyarrow_gives_its_points() {
-    let found = files(false);
+    let found = files("parquet", false);
     assert!(found.len() > 20, "{found:?}");
     for path in found {
-        let kind = stem(&path).split('-').next().unwrap();
-        let expected = path.parent().unwrap().with_file_name("vecs").join(format!("{kind}.f32"));
-        let expected: Vec<u32> =
-            fs::read(expected).unwrap().as_chunks().0.iter().map(|&four| u32::from_le_bytes(four)).collect();
+        let (kind, expected) = expected(&path);
         let vectors = Vectors::open(&path, &How::default()).unwrap();
         assert_eq!((vectors.rows(), vectors.cols()), (7, 5), "{path:?}");
         assert_eq!(bits(&vectors), expected, "{path:?}");
@@ -65,7 +38,7 @@ fn every_file_of_pyarrow_gives_its_points() {
         };
         assert_eq!(vectors.element(), element, "{path:?}");
         let named = if lists { "embedding" } else { "c2" };
-        let (one, _) = read_columns(&column(&path, named)).unwrap();
+        let (one, _) = read_columns(&part(&path, named)).unwrap();
         let cols = if lists { 5 } else { 1 };
         assert_eq!((one.rows, one.cols), (7, cols));
         let whole = expected.chunks(5).flat_map(|row| if lists { row } else { &row[2..3] });
@@ -101,21 +74,26 @@ fn what_cannot_be_points_is_said() {
         let error = of(bad(case), &[]);
         assert!(error.contains(expected), "{case}: {error}");
     }
-    assert_eq!(files(true).len(), 12);
+    assert_eq!(files("parquet", true).len(), 12);
     assert!(of(bad("text"), &["nam"]).contains("no column is called 'nam'; there are 'name'"));
     assert!(of(bad("text"), &["x", "name"]).contains("no column is left"));
     assert!(
-        of(column(&bad("text"), "other"), &[]).contains("no column is called 'other'; there are 'x', 'name'")
+        of(part(&bad("text"), "other"), &[]).contains("no column is called 'other'; there are 'x', 'name'")
     );
     let kept = Vectors::open(&bad("text"), &How { without: vec!["name".into()], ..How::default() }).unwrap();
     assert_eq!((kept.rows(), kept.cols()), (7, 1));
     let both = How { without: vec!["x".into()], ..How::default() };
-    let error = Vectors::open(&column(&bad("two-lists"), "y"), &both).unwrap_err().to_string();
+    let error = Vectors::open(&part(&bad("two-lists"), "y"), &both).unwrap_err().to_string();
     assert!(error.contains("leave out `without`"), "{error}");
-    let one = Vectors::open(&column(&bad("two-lists"), "y"), &How::default()).unwrap();
+    let one = Vectors::open(&part(&bad("two-lists"), "y"), &How::default()).unwrap();
     assert_eq!((one.rows(), one.cols()), (7, 5));
     let how = How { batch: true, ..How::default() };
-    assert!(Vectors::open(&files(false)[0], &how).unwrap_err().to_string().contains("leave out `batch`"));
+    assert!(
+        Vectors::open(&files("parquet", false)[0], &how)
+            .unwrap_err()
+            .to_string()
+            .contains("leave out `batch`")
+    );
 }
 
 #[test]
@@ -128,7 +106,7 @@ fn damaged_files_are_errors() {
         Vectors::open(&path, &How::default()).map(|vectors| bits(&vectors))
     };
     let mut read = 0;
-    for file in files(false).iter().step_by(4) {
+    for file in files("parquet", false).iter().step_by(4) {
         let whole = fs::read(file).unwrap();
         for cut in (0..whole.len()).step_by(61).skip(1) {
             assert!(try_file(&whole[..cut]).is_err(), "{file:?} cut to {cut} bytes is read");

@@ -310,10 +310,15 @@ impl<F> Array<F> {
 
     /// What is said of an array that is read as f32: nothing if that changes no value, and there was nothing to choose.
     pub fn conversion(&self) -> Option<String> {
+        Some(format!("{}: {}", self.path.display(), self.remark()?))
+    }
+
+    /// The same without the path.
+    pub fn remark(&self) -> Option<String> {
         let number = self.number().filter(|number| number.is_converted());
         let converted = number.map(|number| format!("{} is converted to float32", number.name()));
         let said: Vec<String> = self.notice.iter().cloned().chain(converted).collect();
-        (!said.is_empty()).then(|| format!("{}: {}", self.path.display(), said.join("; ")))
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     pub fn wrong_dtype(&self, wanted: &str) -> Error {

@@ -3,12 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::super::split_part;
+use super::part::{READ, WITH_LENGTHS};
+use crate::io::split_part;
 use crate::{Error, Result};
 
 /// Endings of names of files that a folder is searched for.
-const ENDINGS: [&str; 12] =
-    ["npy", "npz", "csv", "tsv", "txt", "parquet", "h5", "hdf5", "safetensors", "fvecs", "bvecs", "ivecs"];
+fn endings() -> impl Iterator<Item = &'static str> {
+    READ.into_iter().chain(WITH_LENGTHS.map(|(ending, _)| ending))
+}
 
 /// The files of points that a path stands for: itself, those of a folder, or those of a pattern (`shards/*.parquet`, with `*`, `**`,
 /// `?` and `[...]`, also with a column behind it), each once, in the order of their names. Files of a folder whose name is none of points
@@ -29,7 +31,10 @@ pub fn files_of(path: &Path, raw: bool) -> Result<Vec<PathBuf>> {
         if files.is_empty() {
             return Err(Error::file(
                 path,
-                format!("no file of this folder has points: none is a .{}", ENDINGS.join(", .")),
+                format!(
+                    "no file of this folder has points: none is a .{}",
+                    endings().collect::<Vec<_>>().join(", .")
+                ),
             ));
         }
         return Ok(files);
@@ -97,5 +102,5 @@ fn hidden_below(file: &Path, above: &Path) -> bool {
 
 fn has_ending(file: &Path) -> bool {
     let ending = file.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-    ENDINGS.contains(&ending.as_str())
+    endings().any(|known| known == ending)
 }

@@ -204,27 +204,19 @@ impl Vectors {
 
     /// What is said to a user of points that are converted, or come from several files.
     pub fn conversion(&self) -> Option<String> {
-        let [first, others @ ..] = &self.parts[..] else { return None };
-        if others.is_empty() {
-            return first.conversion();
+        let (mut said, mut path, first) = (Vec::new(), self.parts[0].path(), self.parts[0].number);
+        if self.parts.len() > 1 {
+            path = &self.path;
+            said.push(format!("{} files, one behind the other", self.parts.len()));
         }
-        let count = self.parts.len();
-        let mut said = vec![format!("{}: {count} files, one behind the other", self.path.display())];
-        if others.iter().any(|part| part.number != first.number) {
+        if self.parts.iter().any(|part| part.number != first) {
             said.push("they are of different types, which become float32".into());
         }
         // What is said of each alike is said once.
-        let about = |part: &Part| {
-            let text = part.conversion()?;
-            Some(
-                text.strip_prefix(&format!("{}: ", part.path().display()))
-                    .map_or(text.clone(), str::to_owned),
-            )
-        };
-        let mut each: Vec<String> = self.parts.iter().filter_map(about).collect();
+        let mut each: Vec<String> = self.parts.iter().filter_map(Part::remark).collect();
         each.dedup();
         said.extend(each);
-        Some(said.join("; "))
+        (!said.is_empty()).then(|| format!("{}: {}", path.display(), said.join("; ")))
     }
 
     /// The bytes of a row as [`read_packed`](Self::read_packed) gives it.

@@ -20,7 +20,12 @@ const BLOCK: usize = 1 << 18;
 const LENGTH: usize = 4;
 
 /// Endings of names of files that are read, and how such files begin is known.
-const READ: [&str; 9] = ["npy", "npz", "csv", "tsv", "txt", "parquet", "h5", "hdf5", "safetensors"];
+pub(super) const READ: [&str; 9] =
+    ["npy", "npz", "csv", "tsv", "txt", "parquet", "h5", "hdf5", "safetensors"];
+
+/// Endings of names of files of rows that begin with their length, and the type of their values.
+pub(super) const WITH_LENGTHS: [(&str, Number); 3] =
+    [("fvecs", Number::F32), ("bvecs", Number::U8), ("ivecs", Number::I32)];
 
 /// What else to give.
 const POINTS: &str =
@@ -71,12 +76,8 @@ impl Part {
     pub fn open(path: &Path, how: &How) -> Result<Self> {
         let error = |problem: String| Err(Error::file(path, problem));
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or("").to_ascii_lowercase();
-        let with_lengths = match extension.as_str() {
-            "fvecs" => Some(Number::F32),
-            "bvecs" => Some(Number::U8),
-            "ivecs" => Some(Number::I32),
-            _ => None,
-        };
+        let with_lengths = WITH_LENGTHS.iter().find(|(ending, _)| *ending == extension);
+        let with_lengths = with_lengths.map(|&(_, number)| number);
         let (file, part) = split_part(path);
         // Rows with lengths may by chance begin like a safetensors file: bytes whose first four are 0 and whose fifth is 123.
         let kind = Kind::of(&file)?;
@@ -288,9 +289,9 @@ impl Part {
         self.array.columns.as_deref()
     }
 
-    /// What is said to a user of points that are converted.
-    pub fn conversion(&self) -> Option<String> {
-        self.array.conversion()
+    /// What is said to a user of how it is read.
+    pub fn remark(&self) -> Option<String> {
+        self.array.remark()
     }
 
     /// Reads rows as bytes of little-endian values, of the file's type if they are `kept`, else of f32; without what stands between
