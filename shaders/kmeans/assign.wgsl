@@ -212,7 +212,7 @@ fn assign(
             }
             label += first_centroid;
             square = select(params.square, square, OWN == 1u);
-            if (undecided(score, second, norms[label], most, square)) {
+            if (undecided(relative_error(), score, second, norms[label], most, square)) {
                 list(point_of_row);
             } else {
                 changes += select(0u, 1u, labels[point_of_row] != label);

@@ -126,7 +126,7 @@ fn assign_subgroup(
         let point_of_lane = first + i * WG;
         if (point_of_lane < end) {
             let label = first_centroid + best_label[i];
-            if (undecided(best_score[i], second_score[i], norms[label], most, square[i])) {
+            if (undecided(relative_error(), best_score[i], second_score[i], norms[label], most, square[i])) {
                 list(point_of_lane);
             } else {
                 changes += select(0u, 1u, labels[point_of_lane] != label);

@@ -19,9 +19,9 @@ fn lost() -> f32 {
     return f32(16u * (params.d4 + 1u)) * SMALLEST;
 }
 
-// best, second: the two least scores of the point; norm: |c|^2 of the best; most: the largest |c|^2; square: |x|^2.
-fn undecided(best: f32, second: f32, norm: f32, most: f32, square: f32) -> bool {
-    let relative = relative_error();
+// relative: bounds the error of a score; best, second: the two least scores of the point; norm: |c|^2 of the best; most: the
+// largest |c|^2; square: |x|^2.
+fn undecided(relative: f32, best: f32, second: f32, norm: f32, most: f32, square: f32) -> bool {
     // Squares of the smallest numbers may count as 0 too.
     let x = sqrt(square + lost());
     var c = sqrt(most + lost());
@@ -31,6 +31,8 @@ fn undecided(best: f32, second: f32, norm: f32, most: f32, square: f32) -> bool 
         c = min(c, x + sqrt(max(best + square + error, 0.0)));
         squares = c * c;
     }
+    // What counts as 0 in a square is not 0 in a product.
+    c = max(c, sqrt(lost()));
     // A hundredth more, for the roundings of this bound itself.
     let error = 1.01 * relative * (squares + 2.0 * x * c) + lost();
     // Written so that what is no number is not decided either.

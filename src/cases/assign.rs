@@ -78,6 +78,11 @@ fn tests() -> Vec<Box<dyn Case>> {
         let points = Points::plain(points, 6);
         Assigning { points, centroids, d: 6, problems: 1, metric: Metric::Dot }
     });
+    // Values of all sizes in one row, of which f16 would lose the small ones.
+    let mixed = [Metric::Euclidean, Metric::Dot].into_iter().flat_map(|metric| {
+        [(129, 33, 17), (131, 65, 40)]
+            .map(|size| Assigning { metric, ..Assigning::mixed(size, Random::new(12)) })
+    });
     let all = floats
         .chain(integers)
         .chain(batches)
@@ -85,7 +90,8 @@ fn tests() -> Vec<Box<dyn Case>> {
         .chain(whole)
         .chain(hard)
         .chain(products)
-        .chain(tiny);
+        .chain(tiny)
+        .chain(mixed);
     all.map(|case| Box::new(case) as Box<dyn Case>).collect()
 }
 
@@ -121,6 +127,15 @@ impl Assigning {
 }
 
 impl Assigning {
+    /// Values whose sizes lie up to 2^40 apart, and centroids half-way between points.
+    fn mixed((n, k, d): (usize, usize, usize), mut random: Random) -> Self {
+        let values = random.floats(n * d).into_iter();
+        let values = values.map(|value| value * (-(random.below(41) as f32)).exp2()).collect();
+        let points = Points::plain(values, d);
+        let centroids = near(&points, k, &mut random);
+        Self { points, centroids, d, problems: 1, metric: Metric::Euclidean }
+    }
+
     /// Groups far from each other, which scores of f32 cannot tell from their neighbours.
     fn far((n, k, d): (usize, usize, usize), far: f32, mut random: Random) -> Self {
         let mut draw = |count: usize| {

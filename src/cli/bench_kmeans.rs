@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{Session, Traced, check_outputs};
 use lowbit::internals::report::clustering::{self, Shape};
-use lowbit::internals::roofline::{self, Effort, MeasureOptions};
 
 /// Time to measure a stage in.
 const BUDGET: Duration = Duration::from_millis(500);
@@ -36,9 +35,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     check_outputs(Vec::new(), &[], &arguments.traced)?;
     let terminal = &session.terminal;
     session.with_device(&arguments.traced, |gpu| {
+        let roofs = session.roofs(gpu)?;
         let spinner = terminal.spinner();
-        let options = MeasureOptions { effort: Effort::Quick, peak_gbs: None, sweep: false };
-        let roofs = roofline::measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()))?;
         let shapes =
             if arguments.shape.is_empty() { clustering::shapes(gpu) } else { arguments.shape.clone() };
         let mut rows = Vec::new();

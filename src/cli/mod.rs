@@ -29,7 +29,7 @@ use lowbit::internals::gpu::{Context, Listener, Options};
 use lowbit::internals::io::output::{check_ending, check_writable};
 use lowbit::internals::io::{npy, split_part};
 use lowbit::internals::report::trace;
-use lowbit::internals::roofline::{Effort, Roofs};
+use lowbit::internals::roofline::{Effort, MeasureOptions, Roofs, measure};
 use terminal::Terminal;
 
 /// With the commit, in a checkout.
@@ -260,6 +260,15 @@ impl Session {
     /// Says which of these arrays are of a type that becomes f32 as it is read.
     fn say_conversions<'a>(&self, arrays: impl IntoIterator<Item = &'a Path>) {
         arrays.into_iter().filter_map(npy::conversion).for_each(|text| self.terminal.notice(&text));
+    }
+
+    /// Measures the roofs, quickly.
+    fn roofs(&self, gpu: &Context) -> lowbit::internals::Result<Roofs> {
+        let spinner = self.terminal.spinner();
+        let options = MeasureOptions { effort: Effort::Quick, peak_gbs: None, sweep: false };
+        let roofs = measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
+        spinner.finish_and_clear();
+        roofs
     }
 
     /// Opens a device for each name, or for each adapter of this machine if the only name is `all`.

@@ -11,14 +11,13 @@ use super::{Session, Traced, about, bandwidth, check_outputs};
 use lowbit::internals::Error;
 use lowbit::internals::codec::Pair;
 use lowbit::internals::format::Format;
-use lowbit::internals::gpu::Context;
 use lowbit::internals::io::gguf::Gguf;
 use lowbit::internals::plan::cache::{self, CacheOptions};
 use lowbit::internals::plan::geometry::{FORM, Geometry, Layers};
 use lowbit::internals::plan::input::{Input, weights};
 use lowbit::internals::plan::model::Model;
 use lowbit::internals::plan::{PlanOptions, make};
-use lowbit::internals::roofline::{Effort, MeasureOptions, Roofs, measure};
+use lowbit::internals::roofline::Effort;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -178,21 +177,12 @@ fn cache_alone(
         return print(&plan, None);
     }
     session.with_device(&arguments.traced, |gpu| {
-        let roofs = roofs(gpu, session)?;
+        let roofs = session.roofs(gpu)?;
         options.bandwidth_gb_s = Some(roofs.read.value);
         let plan = cache::make(geometry.clone(), weights.clone(), &options)?;
         print(&plan, Some(gpu.adapter.clone()))?;
         Ok(Some(roofs))
     })
-}
-
-/// The roofs, with a spinner.
-fn roofs(gpu: &Context, session: &Session) -> lowbit::internals::Result<Roofs> {
-    let spinner = session.terminal.spinner();
-    let options = MeasureOptions { effort: Effort::Quick, peak_gbs: None, sweep: false };
-    let roofs = measure(gpu, &options, &mut |step| spinner.set_message(step.to_owned()));
-    spinner.finish_and_clear();
-    roofs
 }
 
 /// The weights of a .gguf file, and its cache.
@@ -224,7 +214,7 @@ fn model(
         if let Some(cache) = &mut options.cache
             && cache.bandwidth_gb_s.is_none()
         {
-            let roofs = measured.insert(roofs(gpu, session)?);
+            let roofs = measured.insert(session.roofs(gpu)?);
             cache.bandwidth_gb_s = Some(roofs.read.value);
         }
         let spinner = terminal.spinner();

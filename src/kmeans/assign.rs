@@ -31,11 +31,28 @@ pub const VARIANTS: &[Spec] = &[
     TILES.consts(&[("POINTS", 1), ("CENTROIDS", 1)]),
     SUBGROUP.consts(&[("POINTS", 1)]),
     SUBGROUP_64.consts(&[("POINTS", 1)]),
+    // 128 points x 64 centroids, for four subgroups of 32 or less, and of 64.
+    MATRIX_16,
+    MATRIX_16.consts(&[("WG", 256)]),
+    // Half of both, in less than 16 KiB of workgroup memory.
+    MATRIX_16.consts(&[("TM", 1), ("TN", 2)]),
+    // The same sizes of smaller matrices.
+    MATRIX_8.consts(&[("TM", 4), ("TN", 8)]),
+    MATRIX_8,
 ];
 
 const TILES: Spec = Spec::new("kmeans/assign").slot("wide", "lib/wide32");
 const SUBGROUP: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide32");
 const SUBGROUP_64: Spec = Spec::new("kmeans/assign_subgroup").slot("wide", "lib/wide64");
+const MATRIX_16: Spec =
+    Spec::new("kmeans/assign_matrix").slot("wide", "lib/wide32").slot("matrix", "lib/matrix16");
+const MATRIX_8: Spec =
+    Spec::new("kmeans/assign_matrix").slot("wide", "lib/wide32").slot("matrix", "lib/matrix8");
+
+/// Of what the scores of one of [`VARIANTS`] are made.
+pub fn precision(spec: &Spec) -> &'static str {
+    if spec.file == MATRIX_16.file { "f16 pairs" } else { "f32" }
+}
 
 /// The largest sum of squares of these points (`[n, d]`), or a little more.
 pub fn largest_square(values: &[f32], d: usize) -> f32 {

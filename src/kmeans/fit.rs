@@ -179,6 +179,7 @@ impl KMeans {
         let cluster_centers = there.scaled(1.0 / factor);
         let kept = transform.keeps(&centroids, &cluster_centers.scaled(factor));
         let mut reranked = lloyd.reranked()?;
+        let iteration = lloyd.iteration(n as u64);
         let labels = match labels {
             Some(labels) if kept => to_labels(labels)?,
             // Labels are those of the centroids that are returned; and a checkpoint, from which the best start may have been
@@ -224,6 +225,7 @@ impl KMeans {
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
             reranked,
+            iteration,
             notices,
             cluster_centers,
             labels,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::labeller::Reranked;
 use super::metric::Metric;
+use crate::gpu::OpKind;
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
 
@@ -39,6 +40,8 @@ pub struct Fitted {
     pub distinct_clusters: usize,
     /// How often two centroids were too near to each other for scores of f32.
     pub reranked: Reranked,
+    /// What did the work.
+    pub iteration: Iteration,
     /// What the caller should know of this result.
     pub notices: Vec<String>,
     /// `[k, d]` centroids.
@@ -47,6 +50,28 @@ pub struct Fitted {
     /// `[n]` cluster of each point: the nearest of `cluster_centers`.
     #[serde(skip)]
     pub labels: Vec<i32>,
+}
+
+/// An iteration over all points: what ranks the centroids, and how much it is. Labels are the same by any kernel.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Iteration {
+    /// The kernel that ranks the centroids of a point, with its variant.
+    pub kernel: String,
+    /// Of what its scores are made: `f32`, or `f16 pairs`, where each number is the sum of two of f16.
+    pub precision: &'static str,
+    /// Bytes that have to move: what each kernel reads and writes, once.
+    pub bytes: u64,
+    /// Operations; a multiplication with an addition is two.
+    pub ops: u64,
+}
+
+impl Iteration {
+    /// What its operations are.
+    #[doc(hidden)]
+    pub fn arithmetic(&self) -> OpKind {
+        if self.precision == "f32" { OpKind::F32 } else { OpKind::Matrix }
+    }
 }
 
 /// How many of `k` clusters have points, and how unequal they are ([`Fitted::imbalance`]).

@@ -3,9 +3,11 @@
 
 use std::time::Instant;
 
+use super::assign;
 use super::centroid::{Centroid, Means, Scales, Weighted};
 use super::checkpoint::{Keeping, Position};
 use super::control::{Control, EMPTY_CLUSTERS, LABELS_UNCHANGED, PAUSED, RUNNING, SHIFT_WITHIN_TOL};
+use super::fitted::Iteration;
 use super::frame::pad;
 use super::labeller::Labeller;
 use super::lloyd::Decision;
@@ -14,7 +16,7 @@ use super::points::Points;
 use super::progress::{Batch, Outcome, Progress};
 use super::radix_sort::RadixSort;
 use crate::Result;
-use crate::gpu::{Bound, Buffer, Context};
+use crate::gpu::{Bound, Buffer, Context, Work};
 
 /// Iterations in a submission, at most; what is recorded behind the end of the loop is wasted.
 const LONGEST_BATCH: u32 = 16;
@@ -160,6 +162,21 @@ impl<'a> Lloyd<'a> {
         let update = (0..self.update.len()).flat_map(|at| self.updates(at as u64, at));
         let assign = (0..self.update.len()).flat_map(|at| self.labeller.assigns(at));
         [assign.collect(), update.chain([&self.mean]).collect()]
+    }
+
+    /// An iteration over `n` points, of which these blocks may hold a part.
+    pub(super) fn iteration(&self, n: u64) -> Iteration {
+        let loops = || std::iter::once(self).chain(&self.others);
+        let held: u64 = loops().flat_map(|own| own.labeller.points.blocks()).map(|block| block.rows()).sum();
+        let work: Work = loops().flat_map(Self::stages).flatten().map(Bound::work).sum();
+        let of_all = |amount: u64| (amount as f64 / held.max(1) as f64 * n as f64) as u64;
+        let variant = &self.labeller.variant;
+        Iteration {
+            kernel: variant.label(),
+            precision: assign::precision(variant),
+            bytes: of_all(work.bytes),
+            ops: of_all(work.ops),
+        }
     }
 
     /// Where the second of [`Self::stages`] leaves the means, `[problems k, d4]` vec4s.

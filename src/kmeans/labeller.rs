@@ -13,7 +13,7 @@ use super::lloyd::Decision;
 use super::metric::Metric;
 use super::points::Points;
 use super::rerank::{self, Rerank};
-use crate::gpu::{Bound, Buffer, Context, Recorder};
+use crate::gpu::{Bound, Buffer, Context, Recorder, Spec};
 use crate::{Error, Result};
 
 /// Sees the labels and distances of some neighbouring points, and which is the first.
@@ -55,6 +55,8 @@ impl std::iter::Sum for Reranked {
 pub struct Labeller<'a> {
     pub(super) gpu: &'a Context,
     pub(super) points: &'a Points<'a>,
+    /// The variant of assign.
+    pub(super) variant: Spec,
     /// Centroids of one problem.
     pub(super) k: u64,
     /// `[problems k, d4]`, as is `next`.
@@ -100,8 +102,8 @@ impl<'a> Labeller<'a> {
         let distances = Buffer::new(gpu, "distances", points.largest(), 4)?;
         let ties = rerank::list(gpu, points.largest())?;
 
-        let assigner =
-            Assign::load(gpu, &assign::tuned(gpu, points.layout(), points.each(), k, d)?, points.square())?;
+        let variant = assign::tuned(gpu, points.layout(), points.each(), k, d)?;
+        let assigner = Assign::load(gpu, &variant, points.square())?;
         let reranker = Rerank::load(gpu, points.layout())?;
         let distancer = Distance::load(gpu, points.layout())?;
         let decision = Decision::load(gpu, (k, d))?;
@@ -126,6 +128,7 @@ impl<'a> Labeller<'a> {
         Ok(Self {
             gpu,
             points,
+            variant,
             k,
             centroids,
             norms,

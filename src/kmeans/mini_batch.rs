@@ -284,6 +284,7 @@ impl MiniBatchKMeans {
         let steps = (u64::from(base.max_iter) * n / size).max(1);
         let passes = |steps: u64| u32::try_from((steps * size).div_ceil(n)).unwrap_or(u32::MAX);
         let (mut trend, mut done, mut converged) = (Trend::default(), 0, false);
+        let iteration;
         let looped = Instant::now();
         {
             // A point's weight is in how often it is drawn.
@@ -291,6 +292,7 @@ impl MiniBatchKMeans {
             let points = Points::new(gpu, &batch, None, &transform, base.room)?;
             let points = points.within(statistics.square_of(&transform));
             let lloyd = Lloyd::new(gpu, &points, k as u64, base.metric, scales, &[0.0])?;
+            iteration = lloyd.iteration(n);
             while done < steps && !converged {
                 batch.draw(&mut state.random);
                 points.upload(gpu)?;
@@ -340,6 +342,7 @@ impl MiniBatchKMeans {
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
             reranked,
+            iteration,
             notices,
             cluster_centers,
             labels,

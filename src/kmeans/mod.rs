@@ -74,7 +74,7 @@ mod weights;
 
 pub use batch::{FittedBatch, PredictedBatch};
 pub use checkpoint::Checkpoints;
-pub use fitted::Fitted;
+pub use fitted::{Fitted, Iteration};
 pub use labeller::Reranked;
 pub use metric::{Empty, Metric};
 pub use mini_batch::MiniBatchKMeans;

@@ -207,3 +207,35 @@ fn an_output_is_what_its_name_says_or_nothing_begins() {
     assert_eq!((codes.rows, codes.cols), (ROWS, 3));
     assert!(codes.values.iter().all(|&code| code < 16.0 && code.fract() == 0.0));
 }
+
+#[test]
+fn a_fit_says_what_did_the_work() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    // More than a MiB, as they lie on the device.
+    let rows = 1000 * ROWS;
+    npy::write_matrix(&folder.join("x.npy"), rows, COLS, &points().repeat(1000)).unwrap();
+    let fit = ["kmeans", "fit", "x.npy", "-k", "3", "--json"];
+    let told = json(folder, &fit);
+    let of = |told: &serde_json::Value, name: &str| told[name].as_f64().unwrap();
+    let iteration = &told["iteration"];
+    assert!(["f32", "f16 pairs"].contains(&iteration["precision"].as_str().unwrap()), "{told}");
+    assert!(iteration["kernel"].as_str().unwrap().starts_with("assign"), "{told}");
+    // Points are read twice, at least, by the assignment and by the update.
+    assert!(of(iteration, "bytes") >= (2 * 4 * rows * COLS) as f64, "{told}");
+    assert!(of(iteration, "ops") >= (2 * 3 * rows * COLS) as f64, "{told}");
+    let ms = of(&told, "ms_per_iteration");
+    assert!((of(&told, "gb_s") - of(iteration, "bytes") / ms / 1e6).abs() < 1e-6, "{told}");
+    assert!(told.get("share").is_none() && of(&told["reranked"], "of") >= rows as f64, "{told}");
+    // What is read again in each iteration is the same work, but for what each block has of its own.
+    let streamed = json(folder, &[&fit[..], &["--memory", "1"]].concat());
+    let ratio = of(&streamed["iteration"], "bytes") / of(iteration, "bytes");
+    assert!((0.5..2.0).contains(&ratio), "{streamed}");
+    let share = json(folder, &[&fit[..], &["--roofs"]].concat());
+    assert!(of(&share["share"], "value") > 0.0, "{share}");
+    refused(
+        &mut lowbit(folder, &[&fit[..], &["--roofs", "--batch"]].concat()),
+        BAD_INPUT,
+        &["--batch", "cannot be used with"],
+    );
+}

@@ -4,6 +4,7 @@ use lowbit::internals::kmeans::Metric;
 use lowbit::internals::kmeans::assign::{Assign, Trial, VARIANTS};
 use lowbit::internals::kmeans::element::{Element, Layout, Stored};
 use lowbit::internals::kmeans::frame::Transform;
+use lowbit::internals::kmeans::rerank::Rerank;
 use lowbit::internals::random::Random;
 
 use crate::harness::{check, device};
@@ -17,9 +18,9 @@ const N: usize = 5000;
 const K: usize = 100;
 const D: usize = 37;
 
-fn run(gpu: &Context, bound: &Bound, trial: &Trial) -> Vec<u32> {
+fn run(gpu: &Context, passes: &[Bound], trial: &Trial) -> Vec<u32> {
     let mut record = Recorder::new(gpu);
-    record.dispatch(bound);
+    passes.iter().for_each(|pass| record.dispatch(pass));
     record.submit().unwrap();
     trial.labels.read(gpu).unwrap()
 }
@@ -41,11 +42,12 @@ fn every_variant_gives_the_same_labels_even_where_two_centroids_are_as_near() {
     for spec in tune::supported(&gpu, &Layout::F32.fill_all(VARIANTS)).unwrap() {
         let stored = Stored::upload(&gpu, &points, D, Element::F32, &Transform::Plain).unwrap();
         let trial = Trial::upload(&gpu, stored, &centroids, D, 1).unwrap();
-        let bound = Assign::load(&gpu, spec, None)
-            .unwrap()
-            .bind(&gpu, &trial.assignment(), D as u64, Metric::Euclidean)
-            .unwrap();
-        let labels = run(&gpu, &bound, &trial);
+        let on = trial.assignment();
+        let passes = [
+            Assign::load(&gpu, spec, None).unwrap().bind(&gpu, &on, D as u64, Metric::Euclidean).unwrap(),
+            Rerank::load(&gpu, Layout::F32).unwrap().bind(&gpu, &on, D as u64, Metric::Euclidean).unwrap(),
+        ];
+        let labels = run(&gpu, &passes, &trial);
         let first = first.get_or_insert_with(|| labels.clone());
         let expected = Expected::Exact(first.clone());
         compare(&Measured::forged(labels), &expected)

@@ -3,18 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::checkpoint::Checkpoint;
 use super::{
-    Points, Seeded, Session, Terminal, Traced, about, borrowed, check_outputs, facts, follow, notices,
-    read_batch, read_finite, written,
+    Points, Seeded, Session, Traced, about, borrowed, check_outputs, facts, follow, notices, read_batch,
+    read_finite, written,
 };
-use lowbit::internals::gpu::{Context, adapters};
+use lowbit::internals::gpu::{Context, Work, adapters};
 use lowbit::internals::io::npy::{self, Matrix};
 use lowbit::internals::io::output::check_ending;
 use lowbit::internals::io::vecs::Vectors;
 use lowbit::internals::io::{arrays, split_part};
 use lowbit::internals::kmeans::{Empty, Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
+use lowbit::internals::roofline::{Roofs, Share};
 use lowbit::internals::table;
 
 #[derive(Args, Debug)]
@@ -65,6 +67,9 @@ pub struct Arguments {
     /// Note the inertia that every iteration finds, in --json and as a table; it reads all points once more in each
     #[arg(long, conflicts_with = "mini_batch")]
     history: bool,
+    /// Measure the adapter's roofs afterwards, which takes seconds, and say what share of them an iteration reached
+    #[arg(long, conflicts_with_all = ["batch", "adapters"])]
+    roofs: bool,
     /// Write the centroids here: .npy or .csv, float32, [k, d]
     #[arg(long, value_name = "OUT.npy")]
     centroids: Option<PathBuf>,
@@ -180,15 +185,15 @@ impl Arguments {
             let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit_on(gpus, &data, weights.as_deref(), progress);
             bar.finish_and_clear();
-            self.finish(&fitted.map_err(about(data.path()))?, &session.terminal)
+            fitted.map_err(about(data.path()))
         };
         if self.adapters.is_empty() {
-            return session.with_device(&self.traced, |gpu| fit(&[gpu]).map(|()| None));
+            return session.with_device(&self.traced, |gpu| self.finish(&fit(&[gpu])?, Some(gpu), session));
         }
         let known: Vec<String> = adapters().into_iter().map(|adapter| adapter.name).collect();
         let names: Vec<String> = self.adapters.iter().flat_map(|list| names(list, &known)).collect();
         let gpus = session.open_several(&names)?;
-        fit(&gpus.iter().collect::<Vec<_>>())
+        self.finish(&fit(&gpus.iter().collect::<Vec<_>>())?, None, session).map(|_| ())
     }
 
     fn run_batch(
@@ -251,12 +256,18 @@ impl Arguments {
             let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit_weighted(gpu, data, weights, progress);
             bar.finish_and_clear();
-            self.finish(&fitted.map_err(about(data.path()))?, &session.terminal)?;
-            Ok(None)
+            self.finish(&fitted.map_err(about(data.path()))?, Some(gpu), session)
         })
     }
 
-    fn finish(&self, fitted: &Fitted, terminal: &Terminal) -> anyhow::Result<()> {
+    /// Writes and says what came out; the roofs of `gpu`, if they were asked for.
+    fn finish(
+        &self,
+        fitted: &Fitted,
+        gpu: Option<&Context>,
+        session: &Session,
+    ) -> anyhow::Result<Option<Roofs>> {
+        let terminal = &session.terminal;
         notices(terminal, &fitted.notices);
         let centers: &Matrix = &fitted.cluster_centers;
         if let Some(path) = &self.centroids {
@@ -266,7 +277,9 @@ impl Arguments {
             arrays::write(path, &[fitted.labels.len()], &fitted.labels)?;
         }
         written(terminal, self.outputs());
-        terminal.result(fitted, || {
+        let roofs = gpu.filter(|_| self.roofs).map(|gpu| session.roofs(gpu)).transpose()?;
+        let told = Told::new(fitted, roofs.as_ref());
+        terminal.result(&told, || {
             let rows = [
                 ("points", format!("{} x {}", fitted.n, fitted.d)),
                 ("clusters", fitted.k.to_string()),
@@ -275,6 +288,8 @@ impl Arguments {
                 ("inertia", format!("{}", fitted.inertia)),
                 ("imbalance", format!("{:.3}", fitted.imbalance)),
                 ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
+                ("rate", told.rate()),
+                ("scores of", told.scores()),
                 ("seconds", format!("{:.3}", fitted.seconds)),
             ];
             let mut text = facts("k-means", rows);
@@ -284,7 +299,43 @@ impl Arguments {
                 text = format!("{text}\n\n{}", table::render(&["iteration", "inertia"], rows.collect()));
             }
             text
-        })
+        })?;
+        Ok(roofs)
+    }
+}
+
+/// A fit with what its iterations reached.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    fitted: &'a Fitted,
+    /// Bytes that have to move over the time of an iteration.
+    gb_s: f64,
+    /// Operations over the same.
+    gflop_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<Share>,
+}
+
+impl<'a> Told<'a> {
+    fn new(fitted: &'a Fitted, roofs: Option<&Roofs>) -> Self {
+        let (bytes, ops) = (fitted.iteration.bytes, fitted.iteration.ops);
+        let us = fitted.ms_per_iteration * 1e3;
+        let rate = |amount: u64| if us > 0.0 { amount as f64 / us / 1e3 } else { 0.0 };
+        let share = roofs.map(|roofs| roofs.share(Work { bytes, ops }, fitted.iteration.arithmetic(), us));
+        Self { fitted, gb_s: rate(bytes), gflop_s: rate(ops), share }
+    }
+
+    fn rate(&self) -> String {
+        let share = self.share.as_ref().map_or_else(String::new, |share| {
+            format!(", {:.0} % of the {} roof", share.value * 100.0, share.bound)
+        });
+        format!("{:.1} GB/s, {:.1} GFLOP/s{share}", self.gb_s, self.gflop_s)
+    }
+
+    fn scores(&self) -> String {
+        let Fitted { iteration, reranked, .. } = self.fitted;
+        format!("{}; {:.2e} of the labels decided exactly", iteration.precision, reranked.share())
     }
 }
 
