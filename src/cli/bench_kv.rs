@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::{Session, Traced, check_outputs};
+use super::{Session, Traced, check_outputs, tokens};
 use lowbit::internals::Error;
 use lowbit::internals::codec::{Pair, check_head_dim};
 use lowbit::internals::report::decode::{self, Shape};
@@ -42,15 +42,6 @@ pub struct Arguments {
     ungrouped: bool,
     #[command(flatten)]
     traced: Traced,
-}
-
-/// A number of tokens, k for 1024 of them.
-fn tokens(text: &str) -> Result<u64, &'static str> {
-    let (number, unit) = text.strip_suffix(['k', 'K']).map_or((text, 1), |number| (number, 1024));
-    match number.parse::<u32>().ok().and_then(|number| u64::from(number).checked_mul(unit)) {
-        Some(tokens) if tokens > 0 && tokens <= u64::from(u32::MAX) => Ok(tokens),
-        _ => Err("give a number of tokens from 1 to 4294967295, such as 8192 or 8k"),
-    }
 }
 
 fn heads(text: &str) -> Result<usize, &'static str> {

@@ -16,6 +16,7 @@ mod quantize;
 mod report;
 mod roofline;
 mod shell;
+mod signals;
 mod terminal;
 mod tune;
 
@@ -26,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 
 use lowbit::internals::Error;
 use lowbit::internals::gpu::{Context, Listener, Options};
+use lowbit::internals::io::npy::Matrix;
 use lowbit::internals::io::output::{check_ending, check_writable};
 use lowbit::internals::io::{npy, split_part};
 use lowbit::internals::report::trace;
@@ -164,6 +166,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.global.json, cli.global.quiet);
     let session = Session { adapter: cli.global.adapter.clone(), terminal };
+    if let Err(error) = signals::end_at_once() {
+        terminal.notice(&format!("a signal may leave hidden files behind: {error}"));
+    }
     match dispatch(&cli, &session) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -202,6 +207,25 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
         Command::Edge { command } => edge::run(command, session),
         Command::Shell(arguments) => shell::run(arguments, session),
     }
+}
+
+/// A number of tokens, k for 1024 of them.
+fn tokens(text: &str) -> Result<u64, &'static str> {
+    let (number, unit) = text.strip_suffix(['k', 'K']).map_or((text, 1), |number| (number, 1024));
+    match number.parse::<u32>().ok().and_then(|number| u64::from(number).checked_mul(unit)) {
+        Some(tokens) if tokens > 0 && tokens <= u64::from(u32::MAX) => Ok(tokens),
+        _ => Err("give a number of tokens from 1 to 4294967295, such as 8192 or 8k"),
+    }
+}
+
+/// Refuses NaN and infinity.
+fn check_finite(path: &Path, matrix: &Matrix) -> anyhow::Result<()> {
+    let Some((row, column)) = matrix.first_non_finite() else { return Ok(()) };
+    let value = matrix.values[row * matrix.cols + column];
+    anyhow::bail!(
+        "{}: row {row}, column {column} (counted from 0) is {value}: leave such rows out, or fill them",
+        path.display()
+    );
 }
 
 /// Says which file an error is about.

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::bench_matmul::format;
-use super::{Session, Traced, about, bandwidth, check_outputs};
+use super::{Session, Traced, about, bandwidth, check_outputs, tokens};
 use lowbit::internals::Error;
 use lowbit::internals::codec::Pair;
 use lowbit::internals::format::Format;
@@ -25,8 +25,8 @@ pub struct Arguments {
     /// .safetensors files, whose weights count too
     #[arg(value_name = "MODEL.gguf|config.json|FOLDER", required_unless_present = "layers")]
     file: Option<PathBuf>,
-    /// Count the KV cache of so many tokens
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Count the KV cache of so many tokens, such as 131072 or 128k
+    #[arg(long, value_name = "N", value_parser = tokens)]
     context: Option<u64>,
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "context", help = format!("The layers of the cache, in place of what the file says: {FORM}"))]
     layers: Vec<Layers>,

@@ -22,6 +22,9 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let terminal = &session.terminal;
+    if arguments.out.exists() && !arguments.out.is_dir() {
+        anyhow::bail!("{}: this is a file; --out is the folder of the report", arguments.out.display());
+    }
     std::fs::create_dir_all(&arguments.out)
         .map_err(|error| lowbit::internals::Error::io(&arguments.out, error))?;
     let (json, page) = (arguments.out.join("report.json"), arguments.out.join("report.html"));

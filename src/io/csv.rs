@@ -1,8 +1,9 @@
-//! Tables of text: cells separated by commas, semicolons or tabs, with or without a line of names.
+//! Tables of text: cells separated by commas, semicolons, tabs or blanks, with or without a line of names.
 //!
-//! The first line decides: its separator (a semicolon or a tab, if there is one outside of quotes, else a comma), and
-//! whether it has names, which is where any of its cells is neither a number nor empty nor True or False. Cells may be quoted, lines end
-//! by CRLF or LF, empty lines do not count, a byte order mark is dropped. Numbers have a decimal point.
+//! The first line decides: its separator (a semicolon or a tab, if there is one outside of quotes, else a comma, or blanks if it is
+//! several numbers with nothing else between), and whether it has names, which is where any of its cells is neither a number nor empty
+//! nor True or False. Cells may be quoted, lines end by CRLF or LF, empty lines do not count, nor do those that begin with `#` where
+//! the file begins with `# `, a byte order mark is dropped. Numbers have a decimal point.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -23,6 +24,8 @@ const PEEK: usize = 1 << 16;
 pub struct Csv {
     path: PathBuf,
     reader: Reader<BufReader<File>>,
+    /// Whether cells are separated by any number of blanks.
+    blanks: bool,
     names: Option<Vec<String>>,
     columns: usize,
     /// The first line, if it has no names.
@@ -46,18 +49,22 @@ impl Csv {
             return Err(Error::file(path, format!("this is {name}, not a table of text")));
         }
         let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let separator = separator(begin.get(mark..).unwrap_or_default());
+        let text = begin.get(mark..).unwrap_or_default();
+        let (separator, comments) = (separator(text), has_comments(text));
         input.consume(mark);
         let reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .trim(Trim::All)
             .delimiter(separator)
+            .comment(comments.then_some(COMMENT))
             .from_reader(input);
-        let mut table = Self { path: path.to_owned(), reader, names: None, columns: 0, first: None, mark };
+        let path = path.to_owned();
+        let blanks = separator == BLANK;
+        let mut table = Self { path, reader, blanks, names: None, columns: 0, first: None, mark };
         let mut first = StringRecord::new();
         if !table.next(&mut first)? {
-            return Err(Error::file(path, "there is no line in it"));
+            return Err(Error::file(&table.path, "there is no line in it"));
         }
         table.columns = first.len();
         let is_value = |cell: &str| cell.is_empty() || cell.parse::<f64>().is_ok() || truth(cell).is_some();
@@ -201,7 +208,11 @@ impl Csv {
             rows += 1;
         }
         if rows == 0 {
-            return Err(Error::file(&self.path, "there is no line behind the names of the columns"));
+            let names = listed(self.names().unwrap_or_default());
+            return Err(Error::file(
+                &self.path,
+                format!("there is no number in it: its only line is {names}"),
+            ));
         }
         Ok(rows)
     }
@@ -234,6 +245,11 @@ impl Csv {
                     _ => Error::file(&self.path, format!("line {line} cannot be read")),
                 }
             })?;
+            if self.blanks {
+                let position = record.position().cloned();
+                *record = record.iter().filter(|cell| !cell.is_empty()).collect();
+                position.into_iter().for_each(|position| record.set_position(Some(position)));
+            }
             // A line of blanks in a table of several columns.
             let blank = record.len() == 1 && record.get(0) == Some("") && self.columns != 1;
             if !more || !blank {
@@ -287,20 +303,37 @@ pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
     shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
+/// What separates cells that stand side by side.
+pub(super) const BLANK: u8 = b' ';
+
+/// What lines begin with that are none of the table.
+const COMMENT: u8 = b'#';
+
+/// Whether a table that begins so has comments.
+fn has_comments(begin: &[u8]) -> bool {
+    begin.starts_with(&[COMMENT, BLANK])
+}
+
 /// The separator of a table that begins so.
 pub(super) fn separator(begin: &[u8]) -> u8 {
+    let comments = has_comments(begin);
+    let mut lines = begin.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let line = lines.find(|line| !(line.is_empty() || comments && line[0] == COMMENT)).unwrap_or_default();
     let mut inside = false;
-    let mut found = b',';
-    let line = begin.iter().skip_while(|byte| byte.is_ascii_whitespace());
-    for &byte in line.take_while(|&&byte| byte != b'\n') {
+    let mut found = None;
+    for &byte in line {
         match byte {
             b'"' => inside = !inside,
             b';' if !inside => return b';',
-            b'\t' if !inside => found = b'\t',
+            b'\t' if !inside => found = Some(b'\t'),
+            b',' if !inside => found = found.or(Some(b',')),
             _ => {}
         }
     }
-    found
+    let cells = || line.split(u8::is_ascii_whitespace).filter(|cell| !cell.is_empty());
+    let number = |cell: &[u8]| std::str::from_utf8(cell).is_ok_and(|cell| cell.parse::<f64>().is_ok());
+    let blanks = || cells().nth(1).is_some() && cells().all(number);
+    found.unwrap_or_else(|| if blanks() { BLANK } else { b',' })
 }
 
 /// Reads a table of which every cell is a number: the names of its columns, if there are any, and the numbers.

@@ -3,6 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -27,15 +28,45 @@ pub fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::R
         }
     };
     let temporary = create_temporary(path, &folder)?;
+    let _unfinished = Unfinished::of(&temporary);
     if let Some(permissions) = permissions {
         temporary.as_file().set_permissions(permissions).map_err(io)?;
     }
-    let mut out = BufWriter::new(temporary);
-    write(&mut out).map_err(io)?;
-    let temporary = out.into_inner().map_err(|e| io(e.into_error()))?;
+    // The file itself: errors of its wrapper name the hidden file.
+    let mut out = BufWriter::new(temporary.as_file());
+    write(&mut out).and_then(|()| out.flush()).map_err(io)?;
+    drop(out);
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(target).map_err(|e| io(e.error))?;
     Ok(())
+}
+
+/// Hidden files whose contents are not whole.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the hidden files of outputs that are not whole, in a process that is about to end.
+pub fn remove_unfinished() {
+    for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // It may be whole by now, and have its name.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// A hidden file is on the list as long as this lives.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn of(file: &NamedTempFile) -> Self {
+        let path = file.path().to_owned();
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        Self(path)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.0);
+    }
 }
 
 /// Finds out whether [`write_whole`] could write `path`, and changes nothing: for before long work.

@@ -233,8 +233,12 @@ fn choose<'s>(fields: &[Field<'s>], wanted: Wanted<'_>) -> std::result::Result<C
             (Some(_), Some(_)) => Err(format!("several columns are called {}", quoted(name))),
             (None, _) => {
                 let near = near(name, fields.iter().map(|field| field.name));
-                let names = if near.is_empty() { names(fields.iter()) } else { listed(&near) };
-                Err(format!("no column is called {}; there are {names}", quoted(name)))
+                let hint = if near.is_empty() {
+                    format!("there are {}", names(fields.iter()))
+                } else {
+                    format!("near it are {}", listed(&near))
+                };
+                Err(format!("no column is called {}; {hint}", quoted(name)))
             }
         }
     };

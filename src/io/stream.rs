@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::csv::{listed, place, separator};
+use super::csv::{BLANK, listed, place, separator};
 use super::kind::Kind;
 use super::quoted;
 use crate::{Error, Result};
@@ -193,6 +193,9 @@ impl<R: Read> Rows<R> {
     }
 
     fn split(&self, line: &str) -> Vec<String> {
+        if self.separator == BLANK {
+            return line.split_whitespace().map(str::to_owned).collect();
+        }
         if !line.contains('"') {
             return line.split(char::from(self.separator)).map(|cell| cell.trim().to_owned()).collect();
         }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::adapters;
-use super::checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
+use super::checkpoint::{Best, Keeping, Stand, State};
 use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;
 use super::iterate::Lloyd;
+use super::keeper::{Hashed, Keeper};
 use super::options::{Init, KMeans};
 use super::points::Points;
 use super::progress::Progress;
@@ -79,7 +80,7 @@ impl KMeans {
         gpus: &[&Context],
         data: &dyn Source,
         weights: Option<&[f32]>,
-        mut keeper: Option<&mut Keeper>,
+        mut keeper: Option<&mut Keeper<State>>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Fitted> {
         let begun = Instant::now();
@@ -114,7 +115,7 @@ impl KMeans {
             if let Transform::Centred(mean) = &transform {
                 keeper.mean = mean.iter().copied().map(f64::from).collect();
             }
-            (stand, position) = keeper.begin(&adapters::names(gpus), starts, stand)?;
+            (stand, position) = keeper.begin_at(&adapters::names(gpus), starts, stand)?;
         }
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
@@ -234,7 +235,7 @@ impl KMeans {
 }
 
 /// Keeps a fit that is about to choose the centroids of a start.
-fn keep(keeper: &mut Option<&mut Keeper>, stand: &Stand) -> Result<()> {
+fn keep(keeper: &mut Option<&mut Keeper<State>>, stand: &Stand) -> Result<()> {
     let Some(keeper) = keeper else { return Ok(()) };
     let mut keeping = Keeping { keeper, stand };
     let due = keeping.due();

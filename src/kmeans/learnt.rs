@@ -2,11 +2,13 @@
 
 use super::frame::{Transform, pad};
 use super::iterate::Lloyd;
+use super::keeper::{Kept, Tensor, Written, doubles, floats, numbers, text_of};
 use super::metric::Metric;
 use super::points::Points;
 use super::weights::sample_of_heavy;
 use crate::Result;
 use crate::io::npy::Matrix;
+use crate::io::saved::{Kind, Saved};
 use crate::random::Random;
 
 /// What one batch hands to the next.
@@ -26,6 +28,68 @@ pub(super) struct State {
     pub steps: u64,
 }
 
+/// Where a fit by batches stands.
+#[derive(Clone, Debug)]
+pub(super) struct Learning {
+    pub state: State,
+    pub trend: Trend,
+    /// Whether there is no batch to come, but for the most of them.
+    pub converged: bool,
+}
+
+impl Kept for Learning {
+    const KIND: &'static Kind = &Kind {
+        format: "lowbit mini-batch k-means checkpoint 1",
+        refusal: "this cannot be resumed from",
+        advice: "remove it, or give another checkpoint",
+    };
+
+    fn written(&self, (k, d): (usize, usize)) -> Written {
+        let State { random, centroids, sums, counts, since_reassignment, steps, .. } = &self.state;
+        let centroids: Vec<f32> =
+            centroids.chunks_exact(d.next_multiple_of(4)).flat_map(|row| &row[..d]).copied().collect();
+        let Trend { mean, least, without } = &self.trend;
+        Written {
+            pairs: vec![
+                ("random", random.state().to_string()),
+                ("steps", steps.to_string()),
+                ("since_reassignment", since_reassignment.to_string()),
+                ("mean_inertia", text_of(mean.as_slice())),
+                ("least_inertia", text_of(least.as_slice())),
+                ("without_improvement", without.to_string()),
+                ("converged", self.converged.to_string()),
+            ],
+            tensors: vec![
+                Tensor::f64("sums", &[k, d], sums),
+                Tensor::f64("counts", &[k], counts),
+                Tensor::f32("centroids", &[k, d], &centroids),
+            ],
+        }
+    }
+
+    /// Without the transform, which follows from the data.
+    fn read(file: &Saved, (k, d): (usize, usize)) -> Result<Self> {
+        let one = |key| Ok::<_, crate::Error>(numbers(file, key)?.first().copied());
+        Ok(Self {
+            state: State {
+                transform: Transform::Plain,
+                random: Random::at(file.value("random")?),
+                centroids: pad(&floats(file, "centroids", &[k, d])?, d),
+                sums: doubles(file, "sums", &[k, d])?,
+                counts: doubles(file, "counts", &[k])?,
+                since_reassignment: file.value("since_reassignment")?,
+                steps: file.value("steps")?,
+            },
+            trend: Trend {
+                mean: one("mean_inertia")?,
+                least: one("least_inertia")?,
+                without: file.value("without_improvement")?,
+            },
+            converged: file.value("converged")?,
+        })
+    }
+}
+
 /// What one batch did.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -39,6 +103,11 @@ impl State {
     pub fn new(transform: Transform, random: Random, centroids: Vec<f32>, (k, d): (usize, usize)) -> Self {
         let (sums, counts) = (vec![0.0; k * d], vec![0.0; k]);
         Self { transform, random, centroids, sums, counts, since_reassignment: 0, steps: 0 }
+    }
+
+    /// The same, of points that are so transformed.
+    pub fn with(self, transform: Transform) -> Self {
+        Self { transform, ..self }
     }
 
     /// As if the points of `counts` had been at these `centers`, `[k, d]`, in so many batches.
@@ -128,7 +197,7 @@ impl State {
 }
 
 /// Whether the batches still improve, by an exponentially weighted mean of their inertia.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Trend {
     mean: Option<f64>,
     least: Option<f64>,

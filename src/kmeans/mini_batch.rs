@@ -9,8 +9,9 @@ use super::drawn::Drawn;
 use super::fitted::{Fitted, balance};
 use super::frame::Transform;
 use super::iterate::Lloyd;
+use super::keeper::{Checkpoints, Hashed, Keeper};
 use super::labeller::Labeller;
-use super::learnt::{State, Trend};
+use super::learnt::{Learning, State, Trend};
 use super::metric::Metric;
 use super::options::{Init, KMeans};
 use super::points::Points;
@@ -110,6 +111,11 @@ impl MiniBatchKMeans {
     /// Sets how many bytes of the device's memory points may take.
     pub fn memory(self, bytes: u64) -> Self {
         Self { base: self.base.memory(bytes), ..self }
+    }
+
+    /// Sets where a fit keeps its state, so that one that was ended can be resumed. Its stop is looked at between batches.
+    pub fn checkpoints(self, checkpoints: Checkpoints) -> Self {
+        Self { base: self.base.checkpoints(checkpoints), ..self }
     }
 
     fn check(&self) -> Result<()> {
@@ -251,39 +257,90 @@ impl MiniBatchKMeans {
         weights: Option<&[f32]>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Fitted, State)> {
+        let Some(checkpoints) = &self.base.checkpoints else {
+            return self.fit_kept(gpu, data, weights, None, progress);
+        };
+        let identity = self.identity(data.rows() as usize, data.cols(), weights);
+        let mut keeper = Keeper::open(checkpoints, identity, (self.base.k, data.cols()))?;
+        let _heeding = gpu.heed(&checkpoints.stop);
+        let fitted = self.fit_kept(gpu, data, weights, Some(&mut keeper), progress);
+        fitted.map_err(|error| keeper.close(error))
+    }
+
+    /// What a checkpoint has to have been written for, besides the data itself.
+    fn identity(&self, n: usize, d: usize, weights: Option<&[f32]>) -> Vec<(&'static str, String)> {
+        let text = |value: Option<String>| value.unwrap_or_else(|| "none".into());
+        let mut identity = self.base.identity(n, d, weights);
+        identity.extend([
+            ("batch_size", self.batch_size.to_string()),
+            ("max_no_improvement", text(self.max_no_improvement.map(|most| most.to_string()))),
+            ("reassignment_ratio", self.reassignment_ratio.to_string()),
+            ("init_size", text(self.init_size.map(|size| size.to_string()))),
+        ]);
+        identity
+    }
+
+    /// The fit, whose state `keeper` keeps.
+    fn fit_kept(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        weights: Option<&[f32]>,
+        mut keeper: Option<&mut Keeper<Learning>>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Fitted, State)> {
         let begun = Instant::now();
-        let (n, d, k, base) = (data.rows(), data.cols(), self.base.k, &self.base);
-        let statistics = base.statistics(data, "X")?;
-        base.check(n as usize, d)?;
+        let (n, d, k) = (data.rows(), data.cols(), self.base.k);
+        let statistics = match (&mut keeper, &self.base.checkpoints) {
+            (Some(keeper), Some(checkpoints)) => {
+                let hashed = Hashed::new(data, checkpoints);
+                let statistics = self.base.statistics(&hashed, "X")?;
+                keeper.identify(hashed.finish()?)?;
+                statistics
+            }
+            _ => self.base.statistics(data, "X")?,
+        };
+        self.base.check(n as usize, d)?;
         self.check()?;
         let weighing = Weights::new(weights, n as usize, k)?;
-        let given = match &base.init {
+        let given = match &self.base.init {
             Init::Centroids(given) => Some(Statistics::of(given, "init")?),
             _ => None,
         };
-        let factor = base.factor(&statistics, n, given.as_ref());
-        if factor != 1.0 {
-            let scaled = Self { base: base.scaled(factor), ..self.clone() };
-            let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
-            let (fitted, state) =
-                scaled.fit_whole(gpu, &Scaled { of: data, factor }, weights, &mut progress)?;
-            let cluster_centers = fitted.cluster_centers.scaled(1.0 / factor);
-            let inertia = fitted.inertia / KMeans::measure(factor);
-            return Ok((Fitted { inertia, cluster_centers, ..fitted }, state));
-        }
+        let factor = self.base.factor(&statistics, n, given.as_ref());
+        let settings = Self { base: self.base.scaled(factor), ..self.clone() };
+        let base = &settings.base;
+        let (statistics, given) = (statistics.scaled(factor), given.map(|given| given.scaled(factor)));
+        let scaled = Scaled { of: data, factor };
+        let data = scaled.source();
+        let progress = &mut |news: Progress| progress(news.scaled(1.0 / factor));
         let transform = base.map_of(&statistics, given.as_ref())?;
         let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
-        let mut random = Random::new(base.seed);
         let weights = weighing.values();
-        let first = self.first(gpu, data, weights, &transform, &mut random, progress)?;
-        let mut state = State::new(transform.clone(), random, first, (k, d));
+        let kept = match &mut keeper {
+            Some(keeper) => {
+                if let Transform::Centred(mean) = &transform {
+                    keeper.mean = mean.iter().copied().map(f64::from).collect();
+                }
+                keeper.begin(&gpu.adapter.name, |_, _| Ok(()))?
+            }
+            None => None,
+        };
+        let (mut state, mut trend, mut converged) = match kept {
+            Some(Learning { state, trend, converged }) => (state.with(transform.clone()), trend, converged),
+            None => {
+                let mut random = Random::new(base.seed);
+                let first = settings.first(gpu, data, weights, &transform, &mut random, progress)?;
+                (State::new(transform.clone(), random, first, (k, d)), Trend::default(), false)
+            }
+        };
 
         let size = self.batch_size.min(n);
         let tol = base.tol * statistics.variance;
         let alpha = (size as f64 * 2.0 / (n as f64 + 1.0)).min(1.0);
         let steps = (u64::from(base.max_iter) * n / size).max(1);
         let passes = |steps: u64| u32::try_from((steps * size).div_ceil(n)).unwrap_or(u32::MAX);
-        let (mut trend, mut done, mut converged) = (Trend::default(), 0, false);
+        let before = state.steps;
         let iteration;
         let looped = Instant::now();
         {
@@ -293,34 +350,46 @@ impl MiniBatchKMeans {
             let points = points.within(statistics.square_of(&transform));
             let lloyd = Lloyd::new(gpu, &points, k as u64, base.metric, scales, &[0.0])?;
             iteration = lloyd.iteration(n);
-            while done < steps && !converged {
+            while state.steps < steps && !converged {
+                if let Some(keeper) = &mut keeper {
+                    let (due, done) = (keeper.due(), state.steps);
+                    let learning = Learning { state: state.clone(), trend: trend.clone(), converged };
+                    keeper.reach(learning, due, || format!("after {done} batches"))?;
+                }
                 batch.draw(&mut state.random);
                 points.upload(gpu)?;
                 let step = state.step(&lloyd, &points, base.metric, self.reassignment_ratio, 1.0)?;
-                done += 1;
                 // The first batch's inertia is that of the first centroids.
-                if done > 1 {
+                if state.steps > 1 {
                     let without = trend.add(step.inertia / size as f64, alpha);
                     converged = (tol > 0.0 && step.shift <= tol)
                         || self.max_no_improvement.is_some_and(|most| without >= most);
                 }
-                let n_iter = passes(done);
                 progress(Progress::Iterating {
-                    n_iter,
+                    n_iter: passes(state.steps),
                     changed: size as u32,
                     shift: step.shift as f32,
                     inertia: None,
                     running: 1,
                 });
-                gpu.go_on(|| format!("after {done} batches"))?;
+                // What keeps checkpoints ends where it has written one.
+                if keeper.is_none() {
+                    gpu.go_on(|| format!("after {} batches", state.steps))?;
+                }
             }
         }
         let looped = looped.elapsed().as_secs_f64();
+        let own = state.steps - before;
+        if let Some(keeper) = &mut keeper {
+            let learning = Learning { state: state.clone(), trend, converged };
+            keeper.reach(learning, false, String::new)?;
+        }
 
         let cluster_centers = state.centers(d);
         let Predicted { inertia, reranked, labels, .. } =
             base.label(&[gpu], data, &statistics, weights, &cluster_centers)?;
         let (distinct_clusters, imbalance) = balance(k, labels.iter().map(|&label| label as usize));
+        let done = state.steps;
         let mut notices = vec![format!("{done} batches of {size} points")];
         if distinct_clusters < k {
             notices.push(format!("{} of the {k} clusters have no point", k - distinct_clusters));
@@ -335,16 +404,16 @@ impl MiniBatchKMeans {
             metric: base.metric,
             n_iter: passes(done),
             converged,
-            inertia: inertia * weighing.unit,
+            inertia: inertia / KMeans::measure(factor) * weighing.unit,
             history: Vec::new(),
             imbalance,
-            ms_per_iteration: looped * 1e3 / (done * size) as f64 * n as f64,
+            ms_per_iteration: looped * 1e3 / (own.max(1) * size) as f64 * n as f64,
             seconds: begun.elapsed().as_secs_f64(),
             distinct_clusters,
             reranked,
             iteration,
             notices,
-            cluster_centers,
+            cluster_centers: cluster_centers.scaled(1.0 / factor),
             labels,
         };
         Ok((fitted, state))

@@ -1,7 +1,7 @@
 //! The settings of a clustering, checked against its data, and what they make of points and given centroids.
 
-use super::checkpoint::{self, Checkpoints};
 use super::frame::{Transform, norm};
+use super::keeper::{Checkpoints, sha256_of};
 use super::metric::{Empty, Metric};
 use super::points::Room;
 use super::source::Source;
@@ -153,7 +153,7 @@ impl KMeans {
             Init::PlusPlus => "k-means++".into(),
             Init::Parallel => "k-means||".into(),
             Init::Random => "random".into(),
-            Init::Centroids(given) => checkpoint::sha256_of(&given.values),
+            Init::Centroids(given) => sha256_of(&given.values),
         };
         vec![
             ("n_samples", n.to_string()),
@@ -167,7 +167,7 @@ impl KMeans {
             ("tol", self.tol.to_string()),
             ("empty", format!("{:?}", self.empty)),
             ("with_history", self.history.to_string()),
-            ("weights_sha256", weights.map_or("none".into(), checkpoint::sha256_of)),
+            ("weights_sha256", weights.map_or("none".into(), sha256_of)),
         ]
     }
 

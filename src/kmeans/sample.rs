@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::checkpoint::Hashed;
 use super::fitted::{Fitted, balance};
+use super::keeper::Hashed;
 use super::options::KMeans;
 use super::progress::Progress;
 use super::source::Source;

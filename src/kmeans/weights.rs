@@ -45,7 +45,11 @@ impl Weights {
 }
 
 /// The largest of `n` weights, at least `k` of which have to be more than 0.
-pub(super) fn check_weights(weights: &[f32], n: usize, k: usize) -> Result<f64> {
+///
+/// # Errors
+/// [`Error::Shape`] for another number of them; [`Error::Input`] for negative ones, or too few that are more than 0;
+/// [`Error::NotFinite`].
+pub fn check_weights(weights: &[f32], n: usize, k: usize) -> Result<f64> {
     let found = weights.len();
     if found != n {
         return Err(Error::Shape(format!("there are {found} weights for {n} points")));

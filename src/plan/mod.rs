@@ -348,7 +348,9 @@ pub fn advise(rows: &[PlanRow], vram_gb: Option<f64>) -> Advice {
         let smallest = rows.iter().min_by_key(|row| row.memory_bytes);
         let advice = smallest.map_or_else(String::new, |row| {
             let (name, needs) = (row.format, needed(row) / 1e9);
-            format!("none fits: the smallest, {name}, needs {needs:.3} GB with head room")
+            // As many digits as tell it from a small limit.
+            let digits = if needs < 0.1 { 6 } else { 3 };
+            format!("none fits: the smallest, {name}, needs {needs:.digits$} GB with head room")
         });
         return Advice { recommended: None, fastest: None, advice };
     };

@@ -1,5 +1,7 @@
 //! Pictures of the roofs, as SVG text.
 
+use std::ops::Range;
+
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
@@ -28,7 +30,7 @@ fn bytes(value: f64) -> String {
 }
 
 impl Octaves {
-    fn ends(&self) -> std::ops::Range<f64> {
+    fn ends(&self) -> Range<f64> {
         2f64.powi(self.0)..2f64.powi(self.1)
     }
 }
@@ -47,7 +49,7 @@ impl Ranged for Octaves {
         (self.0..=self.1).step_by(every).map(|power| 2f64.powi(power)).collect()
     }
 
-    fn range(&self) -> std::ops::Range<f64> {
+    fn range(&self) -> Range<f64> {
         self.ends()
     }
 }
@@ -141,6 +143,32 @@ enum Mark {
     Point { at: (f64, f64), text: String },
 }
 
+/// A letter and a line of a point's label, in pixels.
+const LETTER: i32 = 7;
+const LINE: i32 = 14;
+const HALF_LINE: i32 = 7;
+
+/// Where a label of this width goes: beside its point, or else as near above or below it as there is room.
+fn free_place(
+    point: (i32, i32),
+    width: i32,
+    (across, down): &(Range<i32>, Range<i32>),
+    taken: &[((i32, i32), i32)],
+) -> Option<(i32, i32)> {
+    let rows = (0..(down.end - down.start) / LINE).flat_map(|row| [row * LINE, -row * LINE]);
+    let mut places = rows.flat_map(|by| {
+        let y = point.1 - HALF_LINE + by;
+        [(point.0 + 8, y), (point.0 - 8 - width, y)]
+    });
+    places.find(|&(x, y)| {
+        let apart = |&((other, at), wide): &((i32, i32), i32)| {
+            x >= other + wide + LETTER || other >= x + width + LETTER || (y - at).abs() >= LINE
+        };
+        let within = x >= across.start && x + width <= across.end && y >= down.start && y + LINE <= down.end;
+        within && taken.iter().all(apart)
+    })
+}
+
 /// A log-log chart with whatever `marks` adds.
 fn draw(
     title: &str,
@@ -170,8 +198,9 @@ fn draw(
             .y_desc(y_name)
             .draw()
             .map_err(|e| fault(&e))?;
-        // Labels of points that lie close together are set below one another.
-        let mut taken: Vec<(i32, i32)> = Vec::new();
+        // Labels of points, and how wide they are.
+        let mut taken: Vec<((i32, i32), i32)> = Vec::new();
+        let inside = chart.plotting_area().get_pixel_range();
         let mut add = |mark: Mark| -> Result<()> {
             match mark {
                 Mark::Line { points, colour } => {
@@ -190,12 +219,16 @@ fn draw(
                     if text.is_empty() {
                         return Ok(());
                     }
-                    let (px, py) = chart.backend_coord(&at);
-                    let mut place = ((px + 8).min(WIDTH as i32 - 90), py + 4);
-                    while taken.iter().any(|t| (t.0 - place.0).abs() < 100 && (t.1 - place.1).abs() < 14) {
-                        place.1 += 14;
+                    let point = chart.backend_coord(&at);
+                    let width = LETTER * text.chars().count() as i32;
+                    let Some(place) = free_place(point, width, &inside, &taken) else { return Ok(()) };
+                    taken.push((place, width));
+                    // What does not stand beside its point has a line to it.
+                    if (place.1 + HALF_LINE - point.1).abs() > 2 * LINE {
+                        let end = if place.0 > point.0 { place.0 } else { place.0 + width };
+                        let line = [point, (end, place.1 + HALF_LINE)];
+                        root.draw(&PathElement::new(line, GRID)).map_err(|e| fault(&e))?;
                     }
-                    taken.push(place);
                     let style = (FONT, 13).into_font().color(&TEXT);
                     root.draw(&Text::new(text, place, style)).map_err(|e| fault(&e))?;
                 }

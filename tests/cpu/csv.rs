@@ -52,6 +52,7 @@ fn tables_are_read_however_they_are_written() {
         "\u{feff}a,b,c\n1,-2.5,3e2\n0.1,5,.5\n",
         "a;b;c\n1;-2.5;3e2\n0.1;5;.5\n",
         "a\tb\tc\n1\t-2.5\t3e2\n0.1\t5\t.5\n",
+        "# from somewhere\na,b,c\n1,-2.5,3e2\n# between\n0.1,5,.5\n",
         "\n\n\"a\" , b ,c\n\n1, -2.5 ,+300\n   \n\"0.1\",\"5\",0.5\n\n",
         "\r\n\"a\";\"b\";\"c\"\r\n\"1\";\"-2.5\";\"3e2\"\r\n0.1;5;.5\r\n\r\n",
     ] {
@@ -336,4 +337,27 @@ fn examples_are_held_against_the_model() {
         let path = write(shape);
         refused(read_features(&path, None, &[]), &path, &[word]);
     }
+}
+
+#[test]
+fn numbers_with_blanks_between_are_a_table() {
+    let folder = Folder::new();
+    for text in [
+        // As numpy.savetxt writes them, and as people do.
+        "1.000000e+00 -2.500000e+00 3.000000e+02\n1.0e-01 5 .5\n",
+        "# a b c\n1 -2.5 3e2\n0.1 5 .5\n",
+        "  1   -2.5  3e2  \n\n 0.1 5     .5\n",
+    ] {
+        let path = folder.file("a.txt", text);
+        let (names, matrix) = csv::read(&path).unwrap();
+        assert_eq!((names, matrix.rows, matrix.cols), (None, 2, 3), "{text:?}");
+        assert_eq!(matrix.values, [1.0, -2.5, 300.0, 0.1, 5.0, 0.5], "{text:?}");
+    }
+    let ragged = folder.file("b.txt", "1 2 3\n4 5\n");
+    refused(csv::read(&ragged), &ragged, &["line 2 has 2 cells; the first line has 3"]);
+    // Words are no numbers: one column of texts.
+    let words = folder.file("c.csv", "big cat\nsmall dog\n");
+    assert_eq!(csv::Csv::open(&words).unwrap().columns(), 1);
+    let lonely = folder.file("d.csv", "hello\n");
+    refused(csv::read(&lonely), &lonely, &["there is no number in it: its only line is 'hello'"]);
 }

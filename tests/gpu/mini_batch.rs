@@ -1,10 +1,13 @@
 //! Mini-batch k-means: scikit-learn's answers for the same batches, quality, determinism, and what is refused.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lowbit::internals::Error;
 use lowbit::internals::io::npy::Matrix;
-use lowbit::internals::kmeans::{Init, KMeans, Metric, MiniBatchKMeans};
+use lowbit::internals::kmeans::{Checkpoints, Init, KMeans, Metric, MiniBatchKMeans, Progress};
 use lowbit::internals::random::Random;
 use serde::Deserialize;
 
@@ -228,5 +231,65 @@ fn weights_are_checked_and_heeded_by_a_fit() {
             let error = result.unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+}
+
+#[test]
+fn what_was_interrupted_goes_on_to_the_same_bits() {
+    let gpu = device();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let plain = blobs(700, 5, 4, 2.0, 3);
+    // Squared distances of these overflow, so that they are scaled.
+    let huge = Matrix { values: plain.values.iter().map(|value| 1e25 * value).collect(), ..plain.clone() };
+    let weights: Vec<f32> = Random::new(5).floats(700).iter().map(|weight| weight.abs()).collect();
+    let kmeans = MiniBatchKMeans::new(4).batch_size(100).max_iter(2).max_no_improvement(Some(6)).seed(9);
+    let problems = [
+        (&plain, None, kmeans.clone()),
+        (&huge, Some(&weights[..]), kmeans.clone().n_init(2)),
+        (&plain, Some(&weights[..]), kmeans.clone().metric(Metric::Cosine).reassignment_ratio(0.5)),
+    ];
+    for (x, weights, kmeans) in problems {
+        let whole = bits_of(&kmeans.fit_weighted(&gpu, x, weights, |_| ()).unwrap());
+        let every = |resume, at: u32| {
+            let stop = Arc::new(AtomicBool::new(false));
+            let kept =
+                Checkpoints { path: path.clone(), every: Duration::ZERO, stop: Arc::clone(&stop), resume };
+            let mut seen = 0;
+            kmeans.clone().checkpoints(kept).fit_weighted(&gpu, x, weights, |news| {
+                if let Progress::Iterating { .. } = news {
+                    seen += 1;
+                    stop.store(seen == at, Ordering::Relaxed);
+                }
+            })
+        };
+        let mut interrupted = 0;
+        for at in 1.. {
+            match every(false, at) {
+                Err(Error::Interrupted { path: Some(written), reached }) => {
+                    assert_eq!(written, path);
+                    assert!(!reached.is_empty());
+                }
+                whole_again => {
+                    assert_eq!(bits_of(&whole_again.unwrap()), whole);
+                    break;
+                }
+            }
+            interrupted += 1;
+            assert_eq!(bits_of(&every(true, 0).unwrap()), whole, "after {at} batches");
+        }
+        assert!(interrupted > 3, "{interrupted}");
+        let other =
+            Checkpoints { path: path.clone(), every: Duration::ZERO, stop: Arc::default(), resume: true };
+        let refused = |kmeans: MiniBatchKMeans, words: &[&str]| {
+            let found = kmeans.checkpoints(other.clone()).fit_weighted(&gpu, x, weights, |_| ());
+            let text = found.unwrap_err().to_string();
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        };
+        refused(kmeans.clone().batch_size(99), &["of another clustering", "batch_size"]);
+        refused(kmeans.clone().seed(10), &["of another clustering", "seed"]);
+        let full = KMeans::new(4).checkpoints(other.clone()).fit(&gpu, x, |_| ());
+        let text = full.unwrap_err().to_string();
+        assert!(text.contains("mini-batch k-means checkpoint"), "{text}");
     }
 }

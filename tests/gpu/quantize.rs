@@ -397,3 +397,35 @@ fn measurements_are_compared() {
     refused(&mut compare("missing.json"), BAD_INPUT, &["missing.json", "No such file"]);
     refused(&mut compare("."), BAD_INPUT, &[".: "]);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_leaves_nothing_half_written() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::time::{Duration, Instant};
+
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let values: Vec<u8> = vec![0x3c; 4 * 4096 * 4096];
+    write_npy(&folder.join("w.npy"), "<f4", false, "(4096, 4096)", &values);
+    fs::write(folder.join("old.gguf"), "what was there").unwrap();
+    let hidden = || {
+        let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(".lowbit-")).count()
+    };
+    for (name, number) in [("-INT", 2), ("-TERM", 15)] {
+        let arguments = ["quantize", "w.npy", "old.gguf", "--to", "Q3_K", "--quiet"];
+        let mut child = lowbit(folder, &arguments).spawn().unwrap();
+        let from = Instant::now();
+        while hidden() == 0 {
+            assert!(from.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // What only tries whether it could write has gone by then.
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().signal(), Some(number), "{name}");
+        assert_eq!(hidden(), 0, "{name}");
+        assert_eq!(fs::read(folder.join("old.gguf")).unwrap(), b"what was there");
+    }
+}

@@ -19,7 +19,7 @@ def told(progress: Any, verbose: bool | int, max_iter: int) -> Iterator[Callable
         try:
             from tqdm.auto import tqdm
         except ImportError as error:
-            raise ImportError("progress=True shows a bar of tqdm: pip install lowbit[progress]") from error
+            raise ImportError("progress=True shows a bar of tqdm: pip install tqdm") from error
         bar = tqdm(total=max_iter, unit="iteration")
 
     def tell(news: dict[str, Any]) -> None:

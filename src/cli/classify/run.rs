@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let rows = features.matrix.rows;
     session.with_device(&arguments.traced, |gpu| {
         let engine = Engine::new(gpu, network, BATCH.min(rows as u64), Keep::Output)?;
-        let bar = terminal.bar(rows as u64, "rows {bar:20} {pos}/{len} {per_sec:8} ETA {eta}");
+        let bar = terminal.bar(rows as u64, "rows {bar:20} {pos}/{len} {rate} ETA {eta}");
         let outputs = engine.output().elements();
         let mut values = Vec::with_capacity(rows * outputs);
         let ran = engine.run_batches(gpu, &features.matrix.values, |count, batch| {

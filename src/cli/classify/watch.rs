@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use super::{ModelArguments, Session, Terminal, Traced, about, check_outputs, files};
+use crate::cli::signals;
 use lowbit::internals::Error;
 use lowbit::internals::classify::latency::{DEADLINE_US, Times};
 use lowbit::internals::classify::watch::{Answer, BATCH, Level, Thresholds, Watcher};
@@ -132,12 +131,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
         Written::Csv => Format::Csv,
         Written::F32 => Format::F32,
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-        // In this order: the first signal finds the flag not yet set.
-        flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = signals::stop()?;
     session.with_device(&Traced::default(), |gpu| {
         let watcher =
             Watcher::new(gpu, &network, class, thresholds).map_err(about(&arguments.model.model))?;

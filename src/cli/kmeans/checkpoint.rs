@@ -1,15 +1,12 @@
 //! The checkpoint of `lowbit kmeans fit`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use super::Terminal;
+use crate::cli::signals;
 use lowbit::internals::kmeans::Checkpoints;
 
 /// How a fit that was ended can go on.
@@ -31,12 +28,7 @@ impl Checkpoint {
     /// Has signals stop the fit instead of the process; a second one ends the process at once.
     pub fn open(&self, terminal: &Terminal) -> anyhow::Result<Option<Checkpoints>> {
         let Some(path) = &self.checkpoint else { return Ok(None) };
-        let stop = Arc::new(AtomicBool::new(false));
-        for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-            // In this order: the first signal finds the flag not yet set.
-            flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
-            flag::register(signal, Arc::clone(&stop))?;
-        }
+        let stop = signals::stop()?;
         let (name, exists) = (path.display(), path.exists());
         match (self.resume, exists) {
             (true, true) => terminal.notice(&format!("resuming from {name}")),

@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use super::checkpoint::Checkpoint;
 use super::{
-    Points, Seeded, Session, Traced, about, borrowed, check_outputs, facts, follow, notices, read_batch,
-    read_finite, written,
+    Points, Seeded, Session, Traced, about, borrowed, check_outputs, facts, follow, notices, plainly,
+    read_batch, read_finite, written,
 };
 use lowbit::internals::gpu::{Context, Work, adapters};
 use lowbit::internals::io::npy::{self, Matrix};
 use lowbit::internals::io::output::check_ending;
 use lowbit::internals::io::vecs::Vectors;
 use lowbit::internals::io::{arrays, split_part};
+use lowbit::internals::kmeans::weights::check_weights;
 use lowbit::internals::kmeans::{Empty, Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
 use lowbit::internals::roofline::{Roofs, Share};
 use lowbit::internals::table;
@@ -48,7 +49,7 @@ pub struct Arguments {
     /// Learn from random batches of so many points (1024 if no number is given): faster, with a little more inertia
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1024",
         value_parser = clap::value_parser!(u64).range(1..),
-        conflicts_with_all = ["checkpoint", "empty", "subsample", "adapters"])]
+        conflicts_with_all = ["empty", "subsample", "adapters"])]
     mini_batch: Option<u64>,
     /// Share the points out over all adapters, or over these, as --adapter names them; twice the same is two devices of it;
     /// may be given several times
@@ -158,7 +159,7 @@ impl Arguments {
     fn run(&self, session: &Session) -> anyhow::Result<()> {
         let data = self.points.open(self.batch, &session.terminal)?;
         session.say_conversions(self.weights.as_deref().into_iter().chain([Path::new(&self.init)]));
-        let weights = self.weights.as_deref().map(read_weights).transpose()?;
+        let weights = self.weights.as_deref().map(|path| read_weights(path, &data, self.k)).transpose()?;
         let init = match self.init.as_str() {
             "k-means++" => Init::PlusPlus,
             "k-means||" => Init::Parallel,
@@ -251,7 +252,10 @@ impl Arguments {
         let (max_iter, tol) = (self.max_iter.unwrap_or(100), self.tol.unwrap_or(0.0));
         let kmeans = MiniBatchKMeans::new(self.k).batch_size(size).init(init).n_init(self.n_init);
         let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol);
-        let kmeans = kmeans.metric(self.points.metric).memory(self.points.memory());
+        let mut kmeans = kmeans.metric(self.points.metric).memory(self.points.memory());
+        if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
+            kmeans = kmeans.checkpoints(checkpoints);
+        }
         session.with_device(&self.traced, |gpu| {
             let (bar, progress) = follow(&session.terminal, max_iter);
             let fitted = kmeans.fit_weighted(gpu, data, weights, progress);
@@ -285,7 +289,7 @@ impl Arguments {
                 ("clusters", fitted.k.to_string()),
                 ("iterations", fitted.n_iter.to_string()),
                 ("converged", if fitted.converged { "yes" } else { "no" }.to_owned()),
-                ("inertia", format!("{}", fitted.inertia)),
+                ("inertia", plainly(fitted.inertia)),
                 ("imbalance", format!("{:.3}", fitted.imbalance)),
                 ("ms per iteration", format!("{:.3}", fitted.ms_per_iteration)),
                 ("rate", told.rate()),
@@ -339,11 +343,12 @@ impl<'a> Told<'a> {
     }
 }
 
-fn read_weights(path: &Path) -> anyhow::Result<Vec<f32>> {
+fn read_weights(path: &Path, points: &Vectors, k: usize) -> anyhow::Result<Vec<f32>> {
     let (matrix, _) = npy::read_columns(path)?;
     if matrix.cols != 1 {
         anyhow::bail!("{}: it has {} columns; weights are one for each point", path.display(), matrix.cols);
     }
+    check_weights(&matrix.values, points.rows() as usize, k).map_err(about(path))?;
     Ok(matrix.values)
 }
 

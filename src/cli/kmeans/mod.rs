@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::terminal::Terminal;
-use super::{Session, Traced, about, check_outputs};
+use super::{Session, Traced, about, check_finite, check_outputs};
 use lowbit::internals::io::npy::{self, Matrix};
 use lowbit::internals::io::vecs::{Element, How, Vectors, files_of};
 use lowbit::internals::kmeans::{KMeans, Metric, Progress};
@@ -142,13 +142,7 @@ struct Seeded {
 /// Reads a matrix. The library would refuse NaN and infinity as well, but knows no file to name.
 fn read_finite(path: &Path) -> anyhow::Result<Matrix> {
     let matrix = npy::read_matrix(path)?;
-    if let Some((row, column)) = matrix.first_non_finite() {
-        let value = matrix.values[row * matrix.cols + column];
-        anyhow::bail!(
-            "{}: row {row}, column {column} (counted from 0) is {value}: leave such rows out, or fill them",
-            path.display()
-        );
-    }
+    check_finite(path, &matrix)?;
     Ok(matrix)
 }
 
@@ -163,7 +157,7 @@ fn read_batch(path: &Path) -> anyhow::Result<(Matrix, usize)> {
 
 /// A bar that follows first the seeding, then Lloyd's loop.
 fn follow(terminal: &Terminal, max_iter: u32) -> (indicatif::ProgressBar, impl FnMut(Progress)) {
-    let bar = terminal.bar(u64::from(max_iter), "k-means {bar:20} {pos}/{len} {per_sec:8} ETA {eta} {msg}");
+    let bar = terminal.bar(u64::from(max_iter), "k-means {bar:20} {pos}/{len} {rate} ETA {eta} {msg}");
     let moved = bar.clone();
     let mut seeding = false;
     (bar, move |progress: Progress| match progress {
@@ -194,6 +188,12 @@ fn notices(terminal: &Terminal, notices: &[String]) {
 
 fn written<'a>(terminal: &Terminal, paths: impl IntoIterator<Item = &'a Path>) {
     paths.into_iter().for_each(|path| terminal.notice(&format!("written: {}", path.display())));
+}
+
+/// A number to all its digits, without rows of zeros.
+fn plainly(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 || (1e-5..1e16).contains(&size) { number.to_string() } else { format!("{number:e}") }
 }
 
 /// A result as a table of names and values.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Session, Traced, about};
+use super::{Session, Traced, about, tokens};
 use lowbit::internals::codec::Pair;
 use lowbit::internals::gpu::{Context, adapters};
 use lowbit::internals::quality::Inputs;
@@ -59,8 +59,8 @@ pub struct Arguments {
     /// Recommend the smallest type whose outputs have no more than this relative L2: 0.1 without this and --max-kl
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = limit)]
     max_l2: Option<f64>,
-    /// Count the cache of so many tokens, in as many layers and heads; those of the files if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Count the cache of so many tokens, such as 8192 or 8k, in as many layers and heads; those of the files if not given
+    #[arg(long, value_name = "N", value_parser = tokens)]
     context: Option<u64>,
     /// Time decode steps of this context in software too; without any device this is an error
     #[arg(long)]

@@ -4,7 +4,7 @@ mod eval;
 
 use clap::Subcommand;
 
-use super::{Session, Traced, about};
+use super::{Session, Traced, about, tokens};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

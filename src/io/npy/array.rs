@@ -175,7 +175,13 @@ impl Array {
             Some(name) => vec![csv.column(name)?],
             None => csv.columns_without(without.unwrap_or_default())?,
         };
-        let names = csv.names().map(|names| columns.iter().map(|&at| names[at].clone()).collect());
+        let names: Option<Vec<String>> =
+            csv.names().map(|names| columns.iter().map(|&at| names[at].clone()).collect());
+        // What pandas writes in front of each row, most often.
+        let nameless = |names: &Vec<String>| name.is_none() && names.first().is_some_and(String::is_empty);
+        let notice = names.as_ref().filter(|names| nameless(names)).map(|_| {
+            "its first column has no name, and is read as values: `without` '' leaves it out".to_owned()
+        });
         let io = |reason| Error::io(path, reason);
         let temporary = tempfile::tempfile().map_err(io)?;
         let mut out = BufWriter::new(&temporary);
@@ -187,7 +193,7 @@ impl Array {
         let shape = if name.is_some() { vec![rows] } else { vec![rows, cols] };
         let header = Header { dtype: format!("{NATIVE}f4"), fortran_order: false, shape };
         let array = Self::new(path, Positioned::new(path, temporary), header, 0, rows * cols * 4);
-        Ok(Self { columns: names, ..array })
+        Ok(Self { columns: names, notice, ..array })
     }
 
     /// Columns of a Parquet file, in a temporary file.
