@@ -169,7 +169,7 @@ impl KMeans {
     ///
     /// # Errors
     /// Those of [`KMeans::fit`] for each problem; [`Error::Shape`] for rows that are no multiple of the problems, [`Error::Input`] for
-    /// settings that are for one problem only: a sample of the points, checkpoints, the history, k-means||.
+    /// settings that are for one problem only: a sample of the points, checkpoints, the history, k-means||, divisions.
     pub fn fit_batch(
         &self,
         gpu: &Context,
@@ -371,8 +371,8 @@ impl KMeans {
             "checkpoints"
         } else if self.history {
             "the history"
-        } else if matches!(self.init, Init::Parallel) {
-            "k-means||"
+        } else if matches!(self.init, Init::Parallel | Init::Bisecting | Init::TwoLevel) {
+            self.init.name()
         } else {
             return Ok(());
         };
@@ -515,7 +515,7 @@ impl KMeans {
         let chosen: Vec<u64> = match &self.init {
             Init::Centroids(all) => return self.given_to(group, given.unwrap_or(all), self.k, range),
             Init::Random => std::iter::repeat_n(sample(n, k, random), count as usize).flatten().collect(),
-            Init::PlusPlus | Init::Parallel => {
+            Init::PlusPlus | Init::Parallel | Init::Bisecting | Init::TwoLevel => {
                 let Some(block) = points.whole() else {
                     return Err(Error::Input("the problems of a group do not lie in one buffer".into()));
                 };

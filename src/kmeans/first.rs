@@ -28,6 +28,10 @@ impl KMeans {
             Init::Random => choose(points.n() as usize, self.k, points.weights(), random),
             Init::PlusPlus => self.plus_plus(gpu, points, random, notices, progress)?,
             Init::Parallel => parallel::choose(gpu, points, self.k, random, progress)?,
+            Init::Bisecting | Init::TwoLevel => {
+                let name = self.init.name();
+                return Err(Error::Input(format!("`init` {name} divides all points, and a mini-batch has some: take another")));
+            }
         };
         rows_of(points, &chosen)
     }
@@ -36,6 +40,12 @@ impl KMeans {
     pub(super) fn room_to_choose(&self, d: usize) -> Room {
         // Four points fit in any case.
         Room { bytes: self.room.bytes.min(SEED_BYTES.max(128 * d as u64)), ..self.room }
+    }
+
+    /// Room for some of the points beside all of them: what those leave, and no less than seeds may take.
+    pub(super) fn room_beside(&self, points: &Points<'_>) -> Room {
+        let seeds = self.room_to_choose(points.d() as usize);
+        Room { bytes: self.room.bytes.saturating_sub(points.bytes()).max(seeds.bytes), ..self.room }
     }
 
     /// The points that k-means++ chooses. Of more than a 24-bit random number can tell apart, or of very many bytes, it

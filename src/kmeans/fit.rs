@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::adapters;
 use super::checkpoint::{Best, Hashed, Keeper, Keeping, Stand};
+use super::divide::Division;
 use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;
 use super::iterate::Lloyd;
@@ -150,7 +151,12 @@ impl KMeans {
                     _ => Some(Points::new(gpu, data, weights, &transform, self.room_to_choose(d))?),
                 };
                 let all = all.as_ref().unwrap_or(&points[0]);
-                let first = settings.first(gpu, all, &transform, &mut random, &mut notices, &mut watched)?;
+                let first = if matches!(self.init, Init::Bisecting | Init::TwoLevel) {
+                    let division = Division { gpu, points: all, settings: &settings, scales };
+                    division.first(statistics.variance, &mut random, &mut watched)?
+                } else {
+                    settings.first(gpu, all, &transform, &mut random, &mut notices, &mut watched)?
+                };
                 if stand.start == 0 {
                     stand.notices.append(&mut notices);
                 }

@@ -18,10 +18,30 @@ pub enum Init {
     /// k-means|| (Bahmani et al. 2012): five rounds that each draw some 2k points by their squared distances, then k-means++
     /// among those. It reads all points six times, however large `k` is.
     Parallel,
+    /// Bisecting k-means (Steinbach, Karypis and Kumar 2000): the part of the points with the largest inertia becomes two, by
+    /// 2-means, until there are `k` parts. Their centroids are the first ones.
+    Bisecting,
+    /// Two levels, for large `k`: about sqrt(`k`) parts by k-means, each of which becomes as many as its share of the points,
+    /// one at least, by k-means of its own points. The time is that of sqrt(`k`) centroids for every point, twice.
+    TwoLevel,
     /// `k` different points, uniformly drawn.
     Random,
     /// These: `[k, d]`.
     Centroids(Matrix),
+}
+
+impl Init {
+    /// What it is called where it is asked for.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::PlusPlus => "k-means++",
+            Self::Parallel => "k-means||",
+            Self::Bisecting => "bisecting",
+            Self::TwoLevel => "two-level",
+            Self::Random => "random",
+            Self::Centroids(_) => "centroids",
+        }
+    }
 }
 
 /// Settings of a clustering; the defaults are scikit-learn's.
@@ -150,10 +170,8 @@ impl KMeans {
         weights: Option<&[f32]>,
     ) -> Vec<(&'static str, String)> {
         let init = match &self.init {
-            Init::PlusPlus => "k-means++".into(),
-            Init::Parallel => "k-means||".into(),
-            Init::Random => "random".into(),
             Init::Centroids(given) => checkpoint::sha256_of(&given.values),
+            init => init.name().into(),
         };
         vec![
             ("n_samples", n.to_string()),
