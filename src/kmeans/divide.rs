@@ -54,7 +54,7 @@ impl Part {
 }
 
 impl Division<'_> {
-    /// The first centroids, padded, of points whose columns have this mean `variance`. No point has a label afterwards.
+    /// The first centroids beside frozen ones, padded, of points whose columns have this mean `variance`. No point has a label afterwards.
     pub fn first(
         &self,
         variance: f64,
@@ -77,10 +77,11 @@ impl Division<'_> {
         random: &mut Random,
         progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Vec<Part>> {
-        let k = self.settings.k;
+        let k = self.settings.others();
         let mut parts = self.cluster(self.points, None, k.min(2), variance, random)?;
         // Inertias are not negative, so their bits have their order.
-        let order = |at: usize, part: &Part| (part.rows.len() > 1).then(|| (part.inertia.to_bits(), Reverse(at)));
+        let order =
+            |at: usize, part: &Part| (part.rows.len() > 1).then(|| (part.inertia.to_bits(), Reverse(at)));
         let mut largest: BinaryHeap<_> =
             parts.iter().enumerate().filter_map(|(at, part)| order(at, part)).collect();
         while let (true, Some((_, Reverse(at)))) = (parts.len() < k, largest.pop()) {
@@ -101,7 +102,7 @@ impl Division<'_> {
         random: &mut Random,
         progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Vec<Part>> {
-        let k = self.settings.k;
+        let k = self.settings.others();
         let coarse = self.cluster(self.points, None, (k as f64).sqrt().ceil() as usize, variance, random)?;
         let sizes: Vec<u64> = coarse.iter().map(|part| part.rows.len() as u64).collect();
         let mut parts = Vec::with_capacity(k);
@@ -145,7 +146,7 @@ impl Division<'_> {
         let metric = if settings.metric == Metric::Cosine { Metric::Cosine } else { Metric::Euclidean };
         let own = KMeans::new(count).seed_bytes(settings.seed_bytes);
         let go_on = &mut |_| Ok(());
-        let first = own.first(gpu, points, points.transform(), random, &mut Vec::new(), go_on)?;
+        let first = own.first(gpu, points, &[], random, &mut Vec::new(), go_on)?;
         let tol = (settings.tol * variance) as f32;
         let lloyd = Lloyd::new(gpu, points, count as u64, metric, scales, &[tol])?;
         lloyd.start_from(&first)?;
@@ -205,7 +206,8 @@ mod tests {
         let mut random = Random::new(4);
         for _ in 0..500 {
             let sizes: Vec<u64> = (0..1 + random.below(20)).map(|_| random.below(50)).collect();
-            let (points, filled) = (sizes.iter().sum::<u64>(), sizes.iter().filter(|&&size| size > 0).count());
+            let (points, filled) =
+                (sizes.iter().sum::<u64>(), sizes.iter().filter(|&&size| size > 0).count());
             if points == 0 {
                 continue;
             }

@@ -26,7 +26,7 @@ pub enum Init {
     TwoLevel,
     /// `k` different points, uniformly drawn.
     Random,
-    /// These: `[k, d]`.
+    /// These: `[k, d]`, or one less for each frozen one ([`KMeans::frozen`]).
     Centroids(Matrix),
 }
 
@@ -49,6 +49,7 @@ impl Init {
 pub struct KMeans {
     pub(super) k: usize,
     pub(super) init: Init,
+    pub(super) frozen: Option<Matrix>,
     pub(super) metric: Metric,
     pub(super) empty: Empty,
     pub(super) n_init: u32,
@@ -76,6 +77,7 @@ impl KMeans {
         Self {
             k,
             init: Init::PlusPlus,
+            frozen: None,
             metric: Metric::Euclidean,
             empty: Empty::Farthest,
             n_init: 1,
@@ -93,6 +95,13 @@ impl KMeans {
     /// Sets where the first centroids come from.
     pub fn init(self, init: Init) -> Self {
         Self { init, ..self }
+    }
+
+    /// Sets centroids that stay where they are (FAISS's `frozen_centroids`): `[f, d]`, the first `f` of the `k`, of which
+    /// [`Init`] chooses the others. They are returned to the bit, but for [`Metric::Cosine`], where they become unit vectors.
+    /// Points are theirs as of any cluster, and count in the inertia; without a point they stay too.
+    pub fn frozen(self, centroids: Matrix) -> Self {
+        Self { frozen: Some(centroids), ..self }
     }
 
     /// Sets what "near" means.
@@ -169,9 +178,13 @@ impl KMeans {
         d: usize,
         weights: Option<&[f32]>,
     ) -> Vec<(&'static str, String)> {
-        let init = match &self.init {
+        let init: String = match &self.init {
             Init::Centroids(given) => checkpoint::sha256_of(&given.values),
             init => init.name().into(),
+        };
+        let init = match &self.frozen {
+            Some(frozen) => format!("{init} beside frozen {}", checkpoint::sha256_of(&frozen.values)),
+            None => init,
         };
         vec![
             ("n_samples", n.to_string()),
@@ -215,10 +228,25 @@ impl KMeans {
         if self.n_init == 0 {
             return Err(Error::Input("n_init=0 should be >= 1".into()));
         }
-        if let Init::Centroids(given) = &self.init {
-            if given.rows != k {
+        if let Some(frozen) = &self.frozen {
+            let (f, cols) = (frozen.rows, frozen.cols);
+            if f > k {
+                return Err(Error::Input(format!("{f} frozen centroids are more than n_clusters={k}")));
+            }
+            if cols != d {
                 return Err(Error::Shape(format!(
-                    "The shape of the initial centers ({}, {}) does not match the number of clusters {k}.",
+                    "The shape of the frozen centers ({f}, {cols}) does not match the number of features of the data {d}."
+                )));
+            }
+        }
+        if let Init::Centroids(given) = &self.init {
+            if given.rows != self.others() {
+                let frozen = match k - self.others() {
+                    0 => String::new(),
+                    f => format!(" of which {f} are frozen"),
+                };
+                return Err(Error::Shape(format!(
+                    "The shape of the initial centers ({}, {}) does not match the number of clusters {k}{frozen}.",
                     given.rows, given.cols
                 )));
             }
@@ -230,6 +258,33 @@ impl KMeans {
             }
         }
         Ok(())
+    }
+
+    /// Clusters whose centroids are not frozen.
+    pub(super) fn others(&self) -> usize {
+        self.k.saturating_sub(self.frozen.as_ref().map_or(0, |frozen| frozen.rows))
+    }
+
+    /// How many starts differ.
+    pub(super) fn starts(&self) -> u32 {
+        let one = self.others() == 0 || matches!(self.init, Init::Centroids(_));
+        if one { 1 } else { self.n_init }
+    }
+
+    /// What is known of the centroids that are given, frozen ones and first ones, if any are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for none or of no dimensions, [`Error::NotFinite`] for such values.
+    pub(super) fn statistics_of_given(&self) -> Result<Option<Statistics>> {
+        let frozen = self.frozen.as_ref().map(|frozen| Statistics::of(frozen, "frozen")).transpose()?;
+        let first = match &self.init {
+            Init::Centroids(given) if self.others() > 0 => Some(Statistics::of(given, "init")?),
+            _ => None,
+        };
+        Ok(match (frozen, first) {
+            (Some(frozen), Some(first)) => Some(frozen.reaching(&first)),
+            (frozen, first) => frozen.or(first),
+        })
     }
 
     /// What a reading of all rows says of them as they are clustered: of their directions for [`Metric::Cosine`].
@@ -264,7 +319,8 @@ impl KMeans {
             Init::Centroids(given) => Init::Centroids(given.scaled(factor)),
             init => init.clone(),
         };
-        Self { init, ..self.clone() }
+        let frozen = self.frozen.as_ref().map(|frozen| frozen.scaled(factor));
+        Self { init, frozen, ..self.clone() }
     }
 
     /// What distances that count (squared ones, or products) of points so multiplied have to be divided by.

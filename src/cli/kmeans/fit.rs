@@ -29,6 +29,9 @@ pub struct Arguments {
     /// .npy, .npz or .csv
     #[arg(long, default_value = "k-means++", value_name = "METHOD|CENTROIDS.npy")]
     init: String,
+    /// Centroids that stay where they are, the first of the k: .npy, .npz or .csv, [f, d]; --init chooses the others
+    #[arg(long, value_name = "CENTROIDS.npy", conflicts_with_all = ["batch", "mini_batch"])]
+    frozen: Option<PathBuf>,
     /// The points are those of B problems, [B, n, d] (.npy or .safetensors), each clustered by itself; centroids are [B, k, d],
     /// labels [B, n]
     #[arg(long, conflicts_with_all = ["checkpoint", "weights", "subsample", "adapters", "mini_batch", "history"])]
@@ -119,7 +122,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     arguments.check_init()?;
     arguments.check_adapters(session)?;
     let inputs = [arguments.points.files(), vec![PathBuf::from(&arguments.init)]].concat();
-    let inputs: Vec<PathBuf> = inputs.into_iter().chain(arguments.weights.clone()).collect();
+    let inputs: Vec<PathBuf> =
+        inputs.into_iter().chain(arguments.weights.clone()).chain(arguments.frozen.clone()).collect();
     let outputs = arguments.outputs().chain(arguments.checkpoint.checkpoint.as_deref());
     check_outputs(outputs.collect(), &borrowed(&inputs), &arguments.traced)?;
     let axes = usize::from(arguments.batch);
@@ -165,7 +169,9 @@ impl Arguments {
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
         let data = self.points.open(self.batch, &session.terminal)?;
-        session.say_conversions(self.weights.as_deref().into_iter().chain([Path::new(&self.init)]));
+        session.say_conversions(
+            self.weights.as_deref().into_iter().chain(self.frozen.as_deref()).chain([Path::new(&self.init)]),
+        );
         let weights = self.weights.as_deref().map(read_weights).transpose()?;
         let init = match (init(&self.init), self.init.as_str()) {
             (Some(init), _) => init,
@@ -181,6 +187,9 @@ impl Arguments {
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
         let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol).subsample(self.subsample);
         let mut kmeans = kmeans.empty(self.empty).history(self.history);
+        if let Some(path) = &self.frozen {
+            kmeans = kmeans.frozen(read_finite(path)?);
+        }
         if self.batch {
             return self.run_batch(&kmeans, max_iter, &data, session);
         }
