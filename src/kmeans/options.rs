@@ -243,7 +243,7 @@ impl KMeans {
             if given.rows != self.others() {
                 let frozen = match k - self.others() {
                     0 => String::new(),
-                    f => format!(" of which {f} are frozen"),
+                    f => format!(", {f} of them frozen"),
                 };
                 return Err(Error::Shape(format!(
                     "The shape of the initial centers ({}, {}) does not match the number of clusters {k}{frozen}.",

@@ -140,6 +140,7 @@ fn a_read_that_fails_ends_every_use_of_points_at_every_read() {
         fails_at_every_read("fit", &x, |x| unit(streamed(4).fit(&gpu, x, none))),
         fails_at_every_read("random", &x, |x| unit(streamed(4).init(Init::Random).fit(&gpu, x, none))),
         fails_at_every_read("parallel", &x, |x| unit(streamed(2).init(Init::Parallel).fit(&gpu, x, none))),
+        fails_at_every_read("bisecting", &x, |x| unit(streamed(3).init(Init::Bisecting).fit(&gpu, x, none))),
         fails_at_every_read("cosine", &x, |x| {
             let kmeans =
                 streamed(4).metric(Metric::Cosine).history(true).init(Init::Centroids(first.clone()));
@@ -199,6 +200,7 @@ fn asked_to_end_at_any_read_a_fit_ends_and_goes_on_to_the_same_bits() {
     for (name, kmeans) in [
         ("k-means++", KMeans::new(4).n_init(2).seed(5)),
         ("k-means||", KMeans::new(2).init(Init::Parallel)),
+        ("bisecting", KMeans::new(3).init(Init::Bisecting)),
         ("history", KMeans::new(3).init(Init::Random).metric(Metric::Cosine).history(true)),
     ] {
         let kmeans = kmeans.memory(ROOM.bytes).chunk_rows(ROOM.chunk).max_iter(2).tol(0.0);
