@@ -97,9 +97,10 @@ impl KMeans {
         Self { init, ..self }
     }
 
-    /// Sets centroids that stay where they are (FAISS's `frozen_centroids`): `[f, d]`, the first `f` of the `k`, of which
-    /// [`Init`] chooses the others. They are returned to the bit, but for [`Metric::Cosine`], where they become unit vectors.
-    /// Points are theirs as of any cluster, and count in the inertia; without a point they stay too.
+    /// Sets centroids that stay where they are (FAISS's `frozen_centroids`): `[f, d]`, the first `f` of the `k`, of which [`Init`]
+    /// chooses the others; k-means++ and k-means|| away from them, the other ways without regard to them. They are returned to
+    /// the bit, but for [`Metric::Cosine`], where they become unit vectors. Points are theirs as of any cluster, and count in the
+    /// inertia; without a point they stay too.
     pub fn frozen(self, centroids: Matrix) -> Self {
         Self { frozen: Some(centroids), ..self }
     }
