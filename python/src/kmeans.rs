@@ -23,6 +23,7 @@ use crate::run::{Watch, run};
 pub struct Settings<'py> {
     k: usize,
     init: First<'py>,
+    frozen: Option<PyReadonlyArray2<'py, f32>>,
     metric: String,
     empty: String,
     n_init: u32,
@@ -46,10 +47,13 @@ impl First<'_> {
             Self::Method(name) => Ok(match name.as_str() {
                 "k-means++" => Init::PlusPlus,
                 "k-means||" => Init::Parallel,
+                "bisecting" => Init::Bisecting,
+                "two-level" => Init::TwoLevel,
                 "random" => Init::Random,
                 other => {
                     return Err(PyValueError::new_err(format!(
-                        "init is {other:?}: expected \"k-means++\", \"k-means||\", \"random\" or centroids"
+                        "init is {other:?}: expected \"k-means++\", \"k-means||\", \"bisecting\", \"two-level\", \"random\" or \
+                         centroids"
                     )));
                 }
             }),
@@ -91,7 +95,12 @@ fn empty(name: &str) -> PyResult<Empty> {
 
 impl Settings<'_> {
     fn kmeans(&self) -> PyResult<KMeans> {
-        Ok(KMeans::new(self.k)
+        let kmeans = KMeans::new(self.k);
+        let kmeans = match &self.frozen {
+            Some(frozen) => kmeans.frozen(matrix(frozen)?),
+            None => kmeans,
+        };
+        Ok(kmeans
             .init(self.init.get()?)
             .metric(metric(&self.metric)?)
             .empty(empty(&self.empty)?)

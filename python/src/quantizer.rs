@@ -124,6 +124,7 @@ pub struct FaissSettings<'py> {
     seed: u64,
     subsample: Option<u64>,
     init: Option<PyReadonlyArray2<'py, f32>>,
+    frozen: Option<PyReadonlyArray2<'py, f32>>,
     adapter: Option<String>,
 }
 
@@ -143,7 +144,12 @@ pub fn faiss_fit<'py>(
         None => Init::Random,
     };
     let weights = weights.as_ref().map(|weights| weights.values()).transpose()?;
-    let kmeans = KMeans::new(settings.k)
+    let kmeans = KMeans::new(settings.k);
+    let kmeans = match &settings.frozen {
+        Some(frozen) => kmeans.frozen(matrix(frozen)?),
+        None => kmeans,
+    };
+    let kmeans = kmeans
         .init(init)
         .metric(if settings.spherical { Metric::Cosine } else { Metric::Euclidean })
         .empty(Empty::SplitLargest)

@@ -56,6 +56,22 @@ def test_given_centroids_and_weights_are_taken_as_by_numpy() -> None:
     assert_allclose(kmeans.centroids, expected, rtol=0, atol=1e-5)
 
 
+def test_frozen_centroids_stay() -> None:
+    frozen = POINTS[:3] / np.float32(3)
+    kmeans = Kmeans(16, 10, frozen_centroids=True, nredo=2)
+    kmeans.train(POINTS, init_centroids=frozen)
+    assert kmeans.centroids is not None and kmeans.obj is not None
+    assert kmeans.centroids.shape == (10, 16) and kmeans.centroids[:3].tobytes() == frozen.tobytes()
+    assert (np.diff(kmeans.obj) <= 1e-6 * kmeans.obj[0]).all() and len(kmeans.obj) > 2
+    _, nearest = kmeans.assign(POINTS)
+    assert_array_equal(nearest, squares(POINTS, kmeans.centroids).argmin(axis=1))
+    with pytest.raises(lowbit.InputError, match="frozen_centroids=True needs"):
+        kmeans.train(POINTS)
+    for bad in (POINTS[:11], POINTS[:2, :3]):
+        with pytest.raises(lowbit.InputError, match="at most 10 rows of 16 values"):
+            kmeans.train(POINTS, init_centroids=bad)
+
+
 def test_spherical_centroids_are_directions() -> None:
     kmeans = Kmeans(16, 10, spherical=True)
     kmeans.train(POINTS)

@@ -413,6 +413,11 @@ def test_parameters_of_one_refused() -> None:
     for kmeans, text in (
         (lowbit.KMeans(2, algorithm="full"), "algorithm"),
         (lowbit.KMeans(2, empty="drop"), "empty"),
+        (lowbit.KMeans(2, frozen=np.zeros((3, 3))), "from 1 to 2 rows of 3 values"),
+        (lowbit.KMeans(2, frozen=np.zeros((1, 9))), "frozen"),
+        (lowbit.KMeans(2, frozen=np.zeros(2)), "frozen"),
+        (lowbit.KMeans(2, frozen=[[0, 0, 0]], init=np.zeros((2, 3))), "1 of them frozen"),
+        (lowbit.MiniBatchKMeans(2, init="bisecting"), "init"),
         (lowbit.MiniBatchKMeans(2, batch_size=0), "batch_size"),
         (lowbit.MiniBatchKMeans(2, batch_size=1 << 64), "batch_size"),
         (lowbit.MiniBatchKMeans(2, init_size=1 << 64), "init_size"),
@@ -446,13 +451,36 @@ def same_as_command_line(kmeans: Any, found: tuple[Floats, Any, dict[str, Any]])
     assert (kmeans.inertia_, kmeans.n_iter_) == (report["inertia"], report["n_iter"])
 
 
-@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "bisecting", "two-level", "random"])
 def test_same_bits_as_command_line(tmp_path: Path, init: str) -> None:
     x = blobs(2000, 10, 7, spread=1.0)
     np.save(tmp_path / "points.npy", x)
     kmeans = lowbit.KMeans(7, init=init, random_state=5, n_init=2).fit(x)
     options = ("--seed", 5, "--k", 7, "--init", init, "--n-init", 2)
     same_as_command_line(kmeans, bits_of_command_line(tmp_path, tmp_path / "points.npy", *options))
+
+
+def test_frozen_centroids_stay_to_the_bit(tmp_path: Path) -> None:
+    x = blobs(1500, 6, 5, spread=1.0)
+    frozen = x[:2] / np.float32(3)
+    np.save(tmp_path / "points.npy", x)
+    np.save(tmp_path / "frozen.npy", frozen)
+    kmeans = lowbit.KMeans(7, random_state=5, tol=0, frozen=frozen).fit(x)
+    assert kmeans.cluster_centers_[:2].tobytes() == frozen.tobytes()
+    np.testing.assert_array_equal(kmeans.predict(x), kmeans.labels_)
+    options = ("--seed", 5, "--k", 7, "--tol", 0, "--frozen", tmp_path / "frozen.npy")
+    same_as_command_line(kmeans, bits_of_command_line(tmp_path, tmp_path / "points.npy", *options))
+
+    # The others are the means of their points, by numpy.
+    for cluster in range(2, 7):
+        mean = x[kmeans.labels_ == cluster].astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(kmeans.cluster_centers_[cluster], mean, atol=1e-5)
+    given = lowbit.KMeans(7, init=x[:5], frozen=frozen.astype(np.float64).tolist()).fit(x)
+    asked = lowbit.KMeans(7, init=lambda x, k, random_state: x[:k], n_init=1, frozen=frozen).fit(x)
+    assert given.cluster_centers_.tobytes() == asked.cluster_centers_.tobytes()
+    assert given.cluster_centers_[:2].tobytes() == frozen.tobytes()
+    all_frozen = lowbit.KMeans(2, frozen=frozen).fit(x)
+    assert all_frozen.n_iter_ == 1 and all_frozen.cluster_centers_.tobytes() == frozen.tobytes()
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "dot"])

@@ -3,7 +3,7 @@
 //!
 //! Contract: the quotient of exact sums (their first 48 bits), rounded once; what follows is f32, each operation rounded by itself in a
 //! fixed order: the same bits on every adapter. A cluster without mass keeps its centroid. Spherical means are made unit
-//! vectors, but for 0.
+//! vectors, but for 0. Frozen centroids stay as they are.
 //! Oracle: src/oracle/centroid.rs    Needs: no optional feature
 //!
 //! use lib/grid
@@ -19,6 +19,7 @@ struct Params {
     spherical: u32,     // 1: next is a unit vector
     exponent: i32,      // of the steps of the points, over those of the weights if there are any: powers of two
     weight_exponent: i32,
+    frozen: u32,        // clusters, the first ones, whose centroids stay
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -71,12 +72,13 @@ fn centroid_mean(
     if (params.columns > params.d4) {
         total = sum_at(first + params.d4, 0u);
     }
+    let moving = cluster >= params.frozen;
     let old_first = cluster * params.d4;
     let zero = zero_of(params.d4);
     var squares = vec4<f32>();
     for (var column = lane; column < params.d4; column += WG) {
         var mean = centroids[old_first + column];
-        if (total.high > 0u) {
+        if (moving && total.high > 0u) {
             for (var at = 4u * column; at < 4u * column + 4u; at++) {
                 let c = at % 4u;
                 mean[c] = quotient_of(sum_at(first + column, c), total, params.exponent);
@@ -86,7 +88,7 @@ fn centroid_mean(
         squares = strict_add(squares, strict_product(mean, mean, zero), zero);
     }
     var factor = 1.0;
-    if (params.spherical == 1u) {
+    if (moving && params.spherical == 1u) {
         let square = reduce_add_f32(strict_total(squares, zero), lane, zero);
         if (square > 0.0) {
             factor = quotient(1.0, root(square));

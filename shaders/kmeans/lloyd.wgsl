@@ -13,6 +13,7 @@ struct Params {
     clusters: u32,
     k: u32,             // clusters of one problem
     relocate: u32,      // 1: stop for empty clusters, so that the host can relocate them
+    frozen: u32,        // clusters of each problem, the first ones, that may be empty
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,7 +41,7 @@ fn lloyd(
     var moved = 0.0;
     for (var c = lane; c < params.k; c += WG) {
         let cluster = problem * params.k + c;
-        empty += select(0u, 1u, mass[cluster] == 0.0);
+        empty += select(0u, 1u, mass[cluster] == 0.0 && c >= params.frozen);
         moved = kept(moved + shift[cluster], zero);
     }
     let all_empty = reduce_add_u32(empty, lane);

@@ -45,7 +45,12 @@ fn tests() -> Vec<Box<dyn Case>> {
     cases.push(Box::new(Updating::new((1000, 9, 6), Random::new(98), 3).weighted()));
     // More clusters than a row of a grid has workgroups.
     cases.push(Box::new(Updating::new((1000, FOLDED, 1), Random::new(96), 1)));
-    cases.push(Box::new(Updating { spherical: true, ..Updating::new((1000, 9, 6), Random::new(97), 1) }));
+    for frozen in [0, 5, 9] {
+        // Half of the points are in number 4, and numbers 7 and 8 have none.
+        let new = |seed| Updating { frozen, ..Updating::new((1000, 9, 6), Random::new(seed), 1) };
+        cases.push(Box::new(Updating { spherical: true, ..new(97) }));
+        cases.push(Box::new(new(95).weighted()));
+    }
     for (d, (element, transform)) in
         [3, 4, 65].into_iter().flat_map(|d| layouts(d).into_iter().map(move |of| (d, of)))
     {
@@ -74,6 +79,7 @@ struct Updating {
     d: usize,
     blocks: usize,
     spherical: bool,
+    frozen: usize,
 }
 
 impl Updating {
@@ -84,7 +90,7 @@ impl Updating {
         };
         let labels = (0..n).map(|_| label(&mut random) as u32).collect();
         let (points, old) = (Points::plain(random.floats(n * d), d), random.floats(k * d));
-        Self { points, labels, weights: None, old, d, blocks, spherical: false }
+        Self { points, labels, weights: None, old, d, blocks, spherical: false, frozen: 0 }
     }
 
     /// The same with weights, some of them 0.
@@ -100,9 +106,10 @@ impl Case for Updating {
     fn name(&self) -> String {
         let (k, weighted) = (self.old.len() / self.d, if self.weights.is_some() { " weighted" } else { "" });
         let spherical = if self.spherical { " spherical" } else { "" };
+        let frozen = if self.frozen > 0 { format!(" frozen={}", self.frozen) } else { String::new() };
         let label = self.points.label();
         format!(
-            "n={} k={k} d={} blocks={}{weighted}{spherical}{label}",
+            "n={} k={k} d={} blocks={}{weighted}{spherical}{frozen}{label}",
             self.labels.len(),
             self.d,
             self.blocks
@@ -162,7 +169,7 @@ impl Case for Updating {
             passes.extend(sums);
             others.extend([labels, weights].into_iter().chain(points.into_buffers()));
         }
-        passes.push(summer.bind_mean(gpu, &means, d, scales, self.spherical)?);
+        passes.push(summer.bind_mean(gpu, &means, d, scales, self.spherical, self.frozen as u64)?);
         others.extend([centroids, sums]);
         Ok(Prepared {
             passes,
@@ -181,6 +188,7 @@ impl Case for Updating {
             &self.old,
             self.d,
             self.spherical,
+            self.frozen,
         );
         let padded = |values: &[f64]| {
             let width = self.d.next_multiple_of(4);

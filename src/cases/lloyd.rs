@@ -35,13 +35,17 @@ fn tests() -> Vec<Box<dyn Case>> {
         let states = [(0, false, 5, 1e9), (0, true, 5, 0.0), (1, false, 5, 0.0), (0, false, 0, 0.0)];
         let problem = |(state, empty, changed, tol)| Deciding::new(300, state, empty, relocate, changed, tol);
         let problems = states.into_iter().flat_map(|state| problem(state).problems).collect();
-        cases.push(Box::new(Deciding { problems, relocate }));
+        cases.push(Box::new(Deciding { problems, relocate, frozen: 0 }));
     }
     // More problems, and more centroids, than a row of a grid has workgroups.
     let states =
         (0..FOLDED).map(|i| Deciding::new(1, u32::from(i % 5 == 0), i % 3 == 0, true, i as u32 % 7, 100.0));
     let problems = states.flat_map(|state| state.problems).collect();
-    cases.push(Box::new(Deciding { problems, relocate: true }));
+    cases.push(Box::new(Deciding { problems, relocate: true, frozen: 0 }));
+    // The last cluster is empty, which counts unless it is frozen too.
+    for (k, frozen) in [(1, 1), (33, 32), (33, 33), (257, 1), (257, 257)] {
+        cases.push(Box::new(Deciding { frozen, ..Deciding::new(k, 0, true, true, 5, 0.0) }));
+    }
     cases.push(Box::new(Committing::new((1, FOLDED, 1), true, false)));
     for (problems, k, d) in [(1, 1, 1), (1, 15, 3), (1, 16, 64), (1, 17, 300), (3, 5, 2), (70, 1, 9)] {
         for (accept, always) in [(true, false), (false, false), (false, true)] {
@@ -69,6 +73,7 @@ struct Problem {
 struct Deciding {
     problems: Vec<Problem>,
     relocate: bool,
+    frozen: usize,
 }
 
 impl Deciding {
@@ -81,7 +86,7 @@ impl Deciding {
         // Whole numbers below 2^24 in sum: no rounding.
         let shift = (0..k).map(|_| random.below(1000) as f32).collect();
         let before = Control { state, n_iter: 7, accept: 1, empty: 3, changed: 11, shift: 0.5 };
-        Self { problems: vec![Problem { before, mass, shift, changed, tol }], relocate }
+        Self { problems: vec![Problem { before, mass, shift, changed, tol }], relocate, frozen: 0 }
     }
 
     /// Some values of each problem, one behind the other.
@@ -95,9 +100,10 @@ impl Case for Deciding {
         let first = &self.problems[0];
         let (empty, state, relocate) = (first.mass.contains(&0.0), first.before.state, self.relocate);
         format!(
-            "B={} k={} state={state} empty={empty} relocate={relocate} changed={} tol={}",
+            "B={} k={} state={state} empty={empty} relocate={relocate} frozen={} changed={} tol={}",
             self.problems.len(),
             first.mass.len(),
+            self.frozen,
             first.changed,
             first.tol
         )
@@ -116,7 +122,14 @@ impl Case for Deciding {
         let means =
             Means { centroids: other, sums: other, counts: other, next: other, shift: &shift, mass: &mass };
         let decision = Decision::load(gpu, (self.problems[0].mass.len() as u64, 1))?;
-        let bound = decision.bind_decide(gpu, &means, (&tol, &changed), &control, self.relocate)?;
+        let bound = decision.bind_decide(
+            gpu,
+            &means,
+            (&tol, &changed),
+            &control,
+            self.relocate,
+            self.frozen as u64,
+        )?;
         let before = self.all(|problem| std::slice::from_ref(&problem.before));
         Ok(Prepared {
             passes: vec![bound],
@@ -140,7 +153,8 @@ impl Case for Deciding {
                 changed: b.changed,
                 shift: b.shift,
             };
-            let after = oracle::lloyd::decide(before, mass, shift, *changed, *tol, self.relocate);
+            let after =
+                oracle::lloyd::decide(before, mass, shift, *changed, *tol, self.relocate, self.frozen);
             words.extend([after.state, after.n_iter, after.accept, after.empty, after.changed]);
             words.push(after.shift.to_bits());
             // An iteration that counts takes its changes with it; one to be finished later keeps them.

@@ -169,7 +169,7 @@ impl KMeans {
     ///
     /// # Errors
     /// Those of [`KMeans::fit`] for each problem; [`Error::Shape`] for rows that are no multiple of the problems, [`Error::Input`] for
-    /// settings that are for one problem only: a sample of the points, checkpoints, the history, k-means||.
+    /// settings that are for one problem only: frozen centroids, a sample of the points, checkpoints, the history, k-means||, divisions.
     pub fn fit_batch(
         &self,
         gpu: &Context,
@@ -365,14 +365,16 @@ impl KMeans {
     }
 
     fn refuse_single(&self) -> Result<()> {
-        let what = if self.subsample.is_some() {
+        let what = if self.frozen.is_some() {
+            "frozen centroids"
+        } else if self.subsample.is_some() {
             "a subsample"
         } else if self.checkpoints.is_some() {
             "checkpoints"
         } else if self.history {
             "the history"
-        } else if matches!(self.init, Init::Parallel) {
-            "k-means||"
+        } else if matches!(self.init, Init::Parallel | Init::Bisecting | Init::TwoLevel) {
+            self.init.name()
         } else {
             return Ok(());
         };
@@ -461,7 +463,7 @@ impl KMeans {
         let lloyd = lloyd.empty(self.empty);
         let mut random = Random::new(self.seed);
         let mut own: Vec<Option<Best>> = (0..count).map(|_| None).collect();
-        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
+        let starts = self.starts();
         let mut time = 0.0f64;
         for _ in 0..starts {
             lloyd.forget_labels()?;
@@ -515,7 +517,7 @@ impl KMeans {
         let chosen: Vec<u64> = match &self.init {
             Init::Centroids(all) => return self.given_to(group, given.unwrap_or(all), self.k, range),
             Init::Random => std::iter::repeat_n(sample(n, k, random), count as usize).flatten().collect(),
-            Init::PlusPlus | Init::Parallel => {
+            Init::PlusPlus | Init::Parallel | Init::Bisecting | Init::TwoLevel => {
                 let Some(block) = points.whole() else {
                     return Err(Error::Input("the problems of a group do not lie in one buffer".into()));
                 };
@@ -524,7 +526,8 @@ impl KMeans {
                     progress(news);
                     Ok(())
                 };
-                let chosen = seeds.choose(gpu, (block.laid(), count), None, d, k, random, &mut watch)?;
+                let chosen =
+                    seeds.choose(gpu, (block.laid(), count), (None, None), d, k, random, &mut watch)?;
                 chosen.into_iter().map(u64::from).collect()
             }
         };

@@ -97,6 +97,7 @@ params! {
         spherical: u32,
         exponent: i32,
         weight_exponent: i32,
+        frozen: u32,
     }
 }
 
@@ -253,7 +254,7 @@ impl Trial {
         let labels: Vec<u32> = (0..n).map(|_| random.below(k) as u32).collect();
         let (points, values) = layout.random(gpu, n, d, random)?;
         let old = vec![0.0; (k * d) as usize];
-        let means = oracle::centroid::centroid(&values, &labels, None, &old, d as usize, false);
+        let means = oracle::centroid::centroid(&values, &labels, None, &old, d as usize, false, 0);
         let size = values.iter().fold(0f32, |most, value| most.max(value.abs()));
         Ok(Self {
             points,
@@ -324,7 +325,7 @@ impl Centroid {
             let weighted =
                 Weighted { points: points.laid(), weights: &Buffer::new(gpu, "no weights", 1, 4)? };
             let own = kernels.bind(gpu, weighted, &sort, &means, &scratch, (k, d), *scales, true)?;
-            let mean = kernels.bind_mean(gpu, &means, d, *scales, false)?;
+            let mean = kernels.bind_mean(gpu, &means, d, *scales, false, 0)?;
             let passes: Vec<&Bound> = sort.passes.iter().chain(&own).chain([&mean]).collect();
             let answer = Answer { name: "means", buffer: means.next, sample: None, expected };
             tune::trial(gpu, spec, &passes, &[answer], &[&own[1]], Duration::ZERO)
@@ -422,7 +423,7 @@ impl Centroid {
         Ok([start, partial, merge])
     }
 
-    /// Binds the means of the sums; `spherical` ones are unit vectors.
+    /// Binds the means of the sums; `spherical` ones are unit vectors. The first `frozen` centroids stay.
     pub fn bind_mean(
         &self,
         gpu: &Context,
@@ -430,6 +431,7 @@ impl Centroid {
         d: u64,
         scales: Scales,
         spherical: bool,
+        frozen: u64,
     ) -> Result<Bound> {
         let k = means.counts.rows();
         let fine = 1.0 / MOST_STEPS;
@@ -451,6 +453,7 @@ impl Centroid {
                 spherical: u32::from(spherical),
                 exponent: exponent(fine / scales.points) - weight_exponent,
                 weight_exponent,
+                frozen: to_u32(frozen, "the number of frozen centroids")?,
             },
             Work { bytes: 4 * k * (6 * d + 3), ops: 4 * k * d },
         )

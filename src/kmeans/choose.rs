@@ -1,7 +1,10 @@
-//! Rows drawn by chance, and read.
+//! Rows drawn by chance, and read; and how far all of them are from what was chosen.
 
+use super::labeller::Labeller;
+use super::metric::Metric;
 use super::points::Points;
 use crate::Result;
+use crate::gpu::Context;
 use crate::random::Random;
 
 /// Points as they lie on the device, padded.
@@ -13,6 +16,40 @@ pub(super) fn rows_of(points: &Points<'_>, rows: &[u64]) -> Result<Vec<f32>> {
         values.resize(values.len().next_multiple_of(width), 0.0);
     }
     Ok(values)
+}
+
+/// Shows every point's nearest of these centroids (padded) and its squared distance to it, not yet times its weight, in the order
+/// of the points. By squared distances whatever the metric: they are never negative. The points get labels by it.
+pub(super) fn nearest(
+    gpu: &Context,
+    points: &Points<'_>,
+    centroids: &[f32],
+    each: &mut dyn FnMut(usize, u32, f32),
+) -> Result<()> {
+    let width = (points.d() as usize).next_multiple_of(4);
+    let labeller = Labeller::new(gpu, points, (centroids.len() / width) as u64, Metric::Euclidean)?;
+    labeller.start_from(centroids)?;
+    labeller.nearest(&mut |first, labels, distances| {
+        for (point, (&label, &distance)) in (first as usize..).zip(labels.iter().zip(distances)) {
+            each(point, label, distance);
+        }
+    })
+}
+
+/// Every point's squared distance to the nearest of these centroids (padded), if there are any. No point has a label
+/// afterwards.
+pub(super) fn distances_to(
+    gpu: &Context,
+    points: &Points<'_>,
+    centroids: &[f32],
+) -> Result<Option<Vec<f32>>> {
+    if centroids.is_empty() {
+        return Ok(None);
+    }
+    let mut distances = vec![0.0; points.n() as usize];
+    nearest(gpu, points, centroids, &mut |point, _, distance| distances[point] = distance)?;
+    points.forget_labels(gpu)?;
+    Ok(Some(distances))
 }
 
 /// `k` different points, drawn by their weights if they have any.

@@ -12,7 +12,7 @@ params! {
         n_iter: u32,
         /// Whether the last centroids were taken over.
         accept: u32,
-        /// Clusters without a point.
+        /// Clusters without a point, frozen ones aside.
         empty: u32,
         /// Labels changed by the last iteration.
         changed: u32,

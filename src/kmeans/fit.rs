@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::adapters;
 use super::checkpoint::{Best, Keeping, Stand, State};
+use super::divide::Division;
 use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;
 use super::iterate::Lloyd;
@@ -12,7 +13,6 @@ use super::options::{Init, KMeans};
 use super::points::Points;
 use super::progress::Progress;
 use super::source::Source;
-use super::statistics::Statistics;
 use super::views::Scaled;
 use super::weights::Weights;
 use crate::gpu::Context;
@@ -97,10 +97,7 @@ impl KMeans {
         self.check(n, d)?;
         let weighing = Weights::new(weights, n, k)?;
         let (weights, unit) = (weighing.values(), weighing.unit);
-        let given = match &self.init {
-            Init::Centroids(given) => Some(Statistics::of(given, "init")?),
-            _ => None,
-        };
+        let given = self.statistics_of_given()?;
         let factor = self.factor(&statistics, n as u64, given.as_ref());
         let (settings, statistics) = (self.scaled(factor), statistics.scaled(factor));
         let scaled = Scaled { of: data, factor };
@@ -109,7 +106,7 @@ impl KMeans {
         let given = given.map(|given| given.scaled(factor));
         let transform = self.map_of(&statistics, given.as_ref())?;
         let size = statistics.size_of(&transform);
-        let starts = if matches!(self.init, Init::Centroids(_)) { 1 } else { self.n_init };
+        let (starts, frozen) = (self.starts(), k - self.others());
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
             if let Transform::Centred(mean) = &transform {
@@ -123,12 +120,14 @@ impl KMeans {
         let points = adapters::place(&parts, &transform, square, k, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
         let scales = weighing.scales(size, &statistics);
+        let clusters = (k as u64, frozen as u64);
         let loops = parts
             .iter()
             .zip(&points)
-            .map(|(part, points)| Lloyd::new(part.gpu, points, k as u64, self.metric, scales, &[tol]));
+            .map(|(part, of)| Lloyd::with_frozen(part.gpu, of, clusters, self.metric, scales, &[tol]));
+        // By the means, which frozen centroids are not.
         let squares = match (&transform, weights) {
-            (Transform::Centred(centre), None) => Some(statistics.squares(n as f64, centre)),
+            (Transform::Centred(centre), None) if frozen == 0 => Some(statistics.squares(n as f64, centre)),
             _ => None,
         };
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
@@ -151,7 +150,15 @@ impl KMeans {
                     _ => Some(Points::new(gpu, data, weights, &transform, self.room_to_choose(d))?),
                 };
                 let all = all.as_ref().unwrap_or(&points[0]);
-                let first = settings.first(gpu, all, &transform, &mut random, &mut notices, &mut watched)?;
+                let mut first = settings.frozen_rows(&transform)?;
+                if frozen < k {
+                    first.extend(if matches!(self.init, Init::Bisecting | Init::TwoLevel) {
+                        let division = Division { gpu, points: all, settings: &settings, scales };
+                        division.first(statistics.variance, &mut random, &mut watched)?
+                    } else {
+                        settings.first(gpu, all, &first, &mut random, &mut notices, &mut watched)?
+                    });
+                }
                 if stand.start == 0 {
                     stand.notices.append(&mut notices);
                 }
@@ -177,7 +184,10 @@ impl KMeans {
         let measure = Self::measure(factor);
         inertia /= measure;
         let there = Matrix { rows: k, cols: d, values: transform.undone(&centroids, d) };
-        let cluster_centers = there.scaled(1.0 / factor);
+        let mut cluster_centers = there.scaled(1.0 / factor);
+        if let (Some(frozen), Transform::Centred(_) | Transform::Plain) = (&self.frozen, &transform) {
+            cluster_centers.values[..frozen.values.len()].copy_from_slice(&frozen.values);
+        }
         let kept = transform.keeps(&centroids, &cluster_centers.scaled(factor));
         let mut reranked = lloyd.reranked()?;
         let iteration = lloyd.iteration(n as u64);

@@ -40,6 +40,8 @@ pub struct Lloyd<'a> {
     pub(super) scales: Scales,
     pub(super) metric: Metric,
     pub(super) empty: Empty,
+    /// Clusters, the first ones, whose centroids stay.
+    pub(super) frozen: u64,
     /// Whether the inertia of every iteration is to be known.
     history: bool,
     /// Sum of the points' squares, if that is known.
@@ -60,6 +62,18 @@ impl<'a> Lloyd<'a> {
         gpu: &'a Context,
         points: &'a Points<'a>,
         k: u64,
+        metric: Metric,
+        scales: Scales,
+        tol: &[f32],
+    ) -> Result<Self> {
+        Self::with_frozen(gpu, points, (k, 0), metric, scales, tol)
+    }
+
+    /// As [`Lloyd::new`], where the first `frozen` centroids of one problem stay where they begin.
+    pub(super) fn with_frozen(
+        gpu: &'a Context,
+        points: &'a Points<'a>,
+        (k, frozen): (u64, u64),
         metric: Metric,
         scales: Scales,
         tol: &[f32],
@@ -98,11 +112,11 @@ impl<'a> Lloyd<'a> {
             passes.extend([start, partial]);
             update.push(Update { passes, merge, merge_first });
         }
-        let mean = summer.bind_mean(gpu, &means, d, scales, metric == Metric::Cosine)?;
+        let mean = summer.bind_mean(gpu, &means, d, scales, metric == Metric::Cosine, frozen)?;
         let decision = Decision::load(gpu, (k, d))?;
         let (changed, control) = (&labeller.changed, &labeller.control);
-        let decide = decision.bind_decide(gpu, &means, (&tol, changed), control, true)?;
-        let decide_with_empty = decision.bind_decide(gpu, &means, (&tol, changed), control, false)?;
+        let decide = decision.bind_decide(gpu, &means, (&tol, changed), control, true, frozen)?;
+        let decide_with_empty = decision.bind_decide(gpu, &means, (&tol, changed), control, false, frozen)?;
         let empty = Empty::default();
         Ok(Self {
             labeller,
@@ -110,6 +124,7 @@ impl<'a> Lloyd<'a> {
             scales,
             metric,
             empty,
+            frozen,
             history: false,
             squares: None,
             sums,

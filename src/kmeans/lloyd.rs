@@ -16,6 +16,7 @@ params! {
         clusters: u32,
         k: u32,
         relocate: u32,
+        frozen: u32,
     }
 }
 params! {
@@ -42,7 +43,7 @@ impl Decision {
         Ok(Self { decide: Kernel::load(gpu, &STAGES[decide])?, commit: Kernel::load(gpu, &STAGES[commit])? })
     }
 
-    /// Binds the decision whether each problem's loop goes on. `relocate`: it stops for empty clusters.
+    /// Binds the decision whether each problem's loop goes on. `relocate`: it stops for empty clusters, but not for the first `frozen`.
     pub fn bind_decide(
         &self,
         gpu: &Context,
@@ -50,6 +51,7 @@ impl Decision {
         (tol, changed): (&Buffer, &Buffer),
         control: &Buffer,
         relocate: bool,
+        frozen: u64,
     ) -> Result<Bound> {
         let (clusters, problems) = (means.mass.rows(), control.rows());
         let buffers = [
@@ -64,6 +66,7 @@ impl Decision {
             clusters: to_u32(clusters, "the number of clusters")?,
             k: to_u32(clusters / problems, "the number of clusters")?,
             relocate: u32::from(relocate),
+            frozen: to_u32(frozen, "the number of frozen centroids")?,
         };
         self.decide.bind(gpu, &buffers, params, Work { bytes: 8 * clusters, ops: 2 * clusters })
     }

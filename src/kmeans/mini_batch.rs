@@ -156,7 +156,7 @@ impl MiniBatchKMeans {
             rows.sort_unstable();
             rows
         };
-        let starts = if matches!(self.base.init, Init::Centroids(_)) { 1 } else { self.base.n_init };
+        let starts = self.base.starts();
         let test = if starts > 1 { rows_in_order(random) } else { vec![0] };
         let test_weights = of_rows(weights, &test);
         let test = Rows { of: data, rows: &test };
@@ -168,7 +168,7 @@ impl MiniBatchKMeans {
             let own = of_rows(weights, &rows);
             let rows = Rows { of: data, rows: &rows };
             let points = Points::new(gpu, &rows, own.as_deref(), transform, self.base.room)?;
-            let first = self.base.first(gpu, &points, transform, random, &mut Vec::new(), &mut watched)?;
+            let first = self.base.first(gpu, &points, &[], random, &mut Vec::new(), &mut watched)?;
             let mut inertia = 0.0;
             if starts > 1 {
                 labeller.start_from(&first)?;
@@ -303,10 +303,7 @@ impl MiniBatchKMeans {
         self.base.check(n as usize, d)?;
         self.check()?;
         let weighing = Weights::new(weights, n as usize, k)?;
-        let given = match &self.base.init {
-            Init::Centroids(given) => Some(Statistics::of(given, "init")?),
-            _ => None,
-        };
+        let given = self.base.statistics_of_given()?;
         let factor = self.base.factor(&statistics, n, given.as_ref());
         let settings = Self { base: self.base.scaled(factor), ..self.clone() };
         let base = &settings.base;

@@ -41,6 +41,7 @@ pub(crate) mod checkpoint;
 mod choose;
 pub(crate) mod control;
 pub(crate) mod distance;
+mod divide;
 mod drawn;
 pub(crate) mod element;
 mod first;

@@ -18,10 +18,30 @@ pub enum Init {
     /// k-means|| (Bahmani et al. 2012): five rounds that each draw some 2k points by their squared distances, then k-means++
     /// among those. It reads all points six times, however large `k` is.
     Parallel,
+    /// Bisecting k-means (Steinbach, Karypis and Kumar 2000): the part of the points with the largest inertia becomes two, by
+    /// 2-means, until there are `k` parts. Their centroids are the first ones.
+    Bisecting,
+    /// Two levels, for large `k`: about sqrt(`k`) parts by k-means, each of which becomes as many as its share of the points,
+    /// one at least, by k-means of its own points. The time is that of sqrt(`k`) centroids for every point, twice.
+    TwoLevel,
     /// `k` different points, uniformly drawn.
     Random,
-    /// These: `[k, d]`.
+    /// These: `[k, d]`, or one less for each frozen one ([`KMeans::frozen`]).
     Centroids(Matrix),
+}
+
+impl Init {
+    /// What it is called where it is asked for.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::PlusPlus => "k-means++",
+            Self::Parallel => "k-means||",
+            Self::Bisecting => "bisecting",
+            Self::TwoLevel => "two-level",
+            Self::Random => "random",
+            Self::Centroids(_) => "centroids",
+        }
+    }
 }
 
 /// Settings of a clustering; the defaults are scikit-learn's.
@@ -29,6 +49,7 @@ pub enum Init {
 pub struct KMeans {
     pub(super) k: usize,
     pub(super) init: Init,
+    pub(super) frozen: Option<Matrix>,
     pub(super) metric: Metric,
     pub(super) empty: Empty,
     pub(super) n_init: u32,
@@ -56,6 +77,7 @@ impl KMeans {
         Self {
             k,
             init: Init::PlusPlus,
+            frozen: None,
             metric: Metric::Euclidean,
             empty: Empty::Farthest,
             n_init: 1,
@@ -73,6 +95,14 @@ impl KMeans {
     /// Sets where the first centroids come from.
     pub fn init(self, init: Init) -> Self {
         Self { init, ..self }
+    }
+
+    /// Sets centroids that stay where they are (FAISS's `frozen_centroids`): `[f, d]`, the first `f` of the `k`, of which [`Init`]
+    /// chooses the others; k-means++ and k-means|| away from them, the other ways without regard to them. They are returned to
+    /// the bit, but for [`Metric::Cosine`], where they become unit vectors. Points are theirs as of any cluster, and count in the
+    /// inertia; without a point they stay too.
+    pub fn frozen(self, centroids: Matrix) -> Self {
+        Self { frozen: Some(centroids), ..self }
     }
 
     /// Sets what "near" means.
@@ -149,11 +179,13 @@ impl KMeans {
         d: usize,
         weights: Option<&[f32]>,
     ) -> Vec<(&'static str, String)> {
-        let init = match &self.init {
-            Init::PlusPlus => "k-means++".into(),
-            Init::Parallel => "k-means||".into(),
-            Init::Random => "random".into(),
+        let init: String = match &self.init {
             Init::Centroids(given) => sha256_of(&given.values),
+            init => init.name().into(),
+        };
+        let init = match &self.frozen {
+            Some(frozen) => format!("{init} beside frozen {}", sha256_of(&frozen.values)),
+            None => init,
         };
         vec![
             ("n_samples", n.to_string()),
@@ -197,10 +229,25 @@ impl KMeans {
         if self.n_init == 0 {
             return Err(Error::Input("n_init=0 should be >= 1".into()));
         }
-        if let Init::Centroids(given) = &self.init {
-            if given.rows != k {
+        if let Some(frozen) = &self.frozen {
+            let (f, cols) = (frozen.rows, frozen.cols);
+            if f > k {
+                return Err(Error::Input(format!("{f} frozen centroids are more than n_clusters={k}")));
+            }
+            if cols != d {
                 return Err(Error::Shape(format!(
-                    "The shape of the initial centers ({}, {}) does not match the number of clusters {k}.",
+                    "The shape of the frozen centers ({f}, {cols}) does not match the number of features of the data {d}."
+                )));
+            }
+        }
+        if let Init::Centroids(given) = &self.init {
+            if given.rows != self.others() {
+                let frozen = match k - self.others() {
+                    0 => String::new(),
+                    f => format!(", {f} of them frozen"),
+                };
+                return Err(Error::Shape(format!(
+                    "The shape of the initial centers ({}, {}) does not match the number of clusters {k}{frozen}.",
                     given.rows, given.cols
                 )));
             }
@@ -212,6 +259,33 @@ impl KMeans {
             }
         }
         Ok(())
+    }
+
+    /// Clusters whose centroids are not frozen.
+    pub(super) fn others(&self) -> usize {
+        self.k.saturating_sub(self.frozen.as_ref().map_or(0, |frozen| frozen.rows))
+    }
+
+    /// How many starts differ.
+    pub(super) fn starts(&self) -> u32 {
+        let one = self.others() == 0 || matches!(self.init, Init::Centroids(_));
+        if one { 1 } else { self.n_init }
+    }
+
+    /// What is known of the centroids that are given, frozen ones and first ones, if any are.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for none or of no dimensions, [`Error::NotFinite`] for such values.
+    pub(super) fn statistics_of_given(&self) -> Result<Option<Statistics>> {
+        let frozen = self.frozen.as_ref().map(|frozen| Statistics::of(frozen, "frozen")).transpose()?;
+        let first = match &self.init {
+            Init::Centroids(given) if self.others() > 0 => Some(Statistics::of(given, "init")?),
+            _ => None,
+        };
+        Ok(match (frozen, first) {
+            (Some(frozen), Some(first)) => Some(frozen.reaching(&first)),
+            (frozen, first) => frozen.or(first),
+        })
     }
 
     /// What a reading of all rows says of them as they are clustered: of their directions for [`Metric::Cosine`].
@@ -246,7 +320,8 @@ impl KMeans {
             Init::Centroids(given) => Init::Centroids(given.scaled(factor)),
             init => init.clone(),
         };
-        Self { init, ..self.clone() }
+        let frozen = self.frozen.as_ref().map(|frozen| frozen.scaled(factor));
+        Self { init, frozen, ..self.clone() }
     }
 
     /// What distances that count (squared ones, or products) of points so multiplied have to be divided by.

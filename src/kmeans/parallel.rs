@@ -1,10 +1,8 @@
 //! k-means|| (Bahmani, Moseley, Vattani, Kumar and Vassilvitskii 2012): seeding in a few passes over all points, wherever
 //! they lie.
 
-use super::choose::{choose as choose_any, rows_of};
+use super::choose::{choose as choose_any, distances_to, nearest, rows_of};
 use super::element::Layout;
-use super::labeller::Labeller;
-use super::metric::Metric;
 use super::points::Points;
 use super::progress::Progress;
 use super::seed::{self, Seed};
@@ -17,28 +15,24 @@ const ROUNDS: usize = 5;
 /// Points that a round draws for each centroid, on average.
 const OVERSAMPLING: f64 = 2.0;
 
+/// No candidate.
+const FROZEN: u32 = u32::MAX;
+
 /// What each point is to the candidates drawn so far.
 struct Nearest {
     /// `[n]` squared distance to the nearest candidate, not yet times the weight.
     distances: Vec<f32>,
-    /// `[n]` which one it is.
+    /// `[n]` which one it is; [`FROZEN`] if another centroid is nearer.
     candidates: Vec<u32>,
 }
 
 impl Nearest {
     /// Takes in the candidates from number `known` on, in one pass over the points.
     fn add(&mut self, gpu: &Context, points: &Points<'_>, candidates: &[u64], known: usize) -> Result<()> {
-        let new = &candidates[known..];
-        // As k-means++, by squared distances whatever the metric: they are never negative.
-        let labeller = Labeller::new(gpu, points, new.len() as u64, Metric::Euclidean)?;
-        labeller.start_from(&rows_of(points, new)?)?;
-        labeller.nearest(&mut |first, labels, distances| {
-            let first = first as usize;
-            let own = self.distances[first..].iter_mut().zip(&mut self.candidates[first..]);
-            for ((own, candidate), (&label, &distance)) in own.zip(labels.iter().zip(distances)) {
-                if distance < *own {
-                    (*own, *candidate) = (distance, known as u32 + label);
-                }
+        let new = rows_of(points, &candidates[known..])?;
+        nearest(gpu, points, &new, &mut |point, label, distance| {
+            if distance < self.distances[point] {
+                (self.distances[point], self.candidates[point]) = (distance, known as u32 + label);
             }
         })
     }
@@ -49,23 +43,27 @@ impl Nearest {
     }
 }
 
-/// `k` different points: weighted k-means++ among candidates. Every point takes one draw in each round, in the order of the
+/// `k` different points beside the `frozen` centroids (padded): weighted k-means++ among candidates. Every point takes one draw in each round, in the order of the
 /// points, so that the choice does not depend on chunks. No point has a label afterwards.
 pub fn choose(
     gpu: &Context,
     points: &Points<'_>,
-    k: usize,
+    (k, frozen): (usize, &[f32]),
     random: &mut Random,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Vec<u64>> {
     let (n, d) = (points.n(), points.d());
-    let first = match points.weights() {
-        Some(weights) => seed::heavy(weights, random),
-        None => random.below(n),
-    };
-    let mut candidates = vec![first];
-    let mut nearest = Nearest { distances: vec![f32::INFINITY; n as usize], candidates: vec![0; n as usize] };
-    nearest.add(gpu, points, &candidates, 0)?;
+    let beside = distances_to(gpu, points, frozen)?;
+    let distances = beside.clone().unwrap_or_else(|| vec![f32::INFINITY; n as usize]);
+    let mut nearest = Nearest { distances, candidates: vec![FROZEN; n as usize] };
+    let mut candidates = Vec::new();
+    if beside.is_none() {
+        candidates.push(match points.weights() {
+            Some(weights) => seed::heavy(weights, random),
+            None => random.below(n),
+        });
+        nearest.add(gpu, points, &candidates, 0)?;
+    }
     for _ in 0..ROUNDS {
         progress(Progress::Seeding { chosen: 0, of: k })?;
         let sum: f64 = (0..n).map(|point| nearest.potential(points, point)).sum();
@@ -79,7 +77,8 @@ pub fn choose(
     }
     points.forget_labels(gpu)?;
     let mut weights = vec![0.0f64; candidates.len()];
-    for (point, &candidate) in (0..n).zip(&nearest.candidates) {
+    let known = (0..n).zip(&nearest.candidates).filter(|(_, candidate)| **candidate != FROZEN);
+    for (point, &candidate) in known {
         weights[candidate as usize] += f64::from(points.weight(point));
     }
     // Of equal points drawn in one round, one has all the weight.
@@ -100,10 +99,11 @@ pub fn choose(
         )));
     }
     let from = Buffer::from_slice(gpu, "candidates", m, &rows_of(points, &chosen)?)?;
+    let beside = beside.map(|all| chosen.iter().map(|&point| all[point as usize]).collect::<Vec<f32>>());
     let indices = Seed::tuned(gpu, Layout::F32, from.rows(), d, k as u64)?.choose(
         gpu,
         ((&from).into(), 1),
-        Some(&weights),
+        (Some(&weights), beside.as_deref()),
         d,
         k as u64,
         random,

@@ -150,6 +150,11 @@ pub(super) fn bytes_besides(d4: u64, weighted: bool) -> u64 {
     28 + 4 * u64::from(weighted) + d4
 }
 
+/// Bytes of a point and what belongs to it.
+fn bytes_of_each(layout: Layout, d: u64, weighted: bool) -> u64 {
+    layout.row_bytes(d) + layout.frame_bytes() + bytes_besides(d.div_ceil(4), weighted)
+}
+
 impl<'a> Points<'a> {
     /// Makes room for the points of `source`, and uploads those that stay.
     ///
@@ -166,9 +171,8 @@ impl<'a> Points<'a> {
         if n == 0 || d == 0 {
             return Err(Error::Shape(format!("there are no points: {n} rows of {d} values")));
         }
-        let (d4, weighted) = (d.div_ceil(4), weights.is_some());
         let layout = Layout::new(source.element(), transform);
-        let each = layout.row_bytes(d) + layout.frame_bytes() + bytes_besides(d4, weighted);
+        let each = bytes_of_each(layout, d, weights.is_some());
         // A list of a chunk's points, behind its head, has to fit too.
         let most = ((gpu.adapter.max_binding_bytes - 4 * HEAD) / layout.row_bytes(d)).min(room.chunk).max(1);
         let all = n.saturating_mul(each) <= room.bytes;
@@ -208,7 +212,7 @@ impl<'a> Points<'a> {
             rows.push(tail);
         }
         for rows in rows {
-            points.blocks.push(Block::new(gpu, &points.reader, rows, weighted)?);
+            points.blocks.push(Block::new(gpu, &points.reader, rows, weights.is_some())?);
         }
         points.upload(gpu)?;
         Ok(points)
@@ -246,6 +250,21 @@ impl<'a> Points<'a> {
     /// Dimensions.
     pub fn d(&self) -> u64 {
         self.d
+    }
+
+    /// What they are read from.
+    pub(super) fn source(&self) -> &'a dyn Source {
+        self.reader.source
+    }
+
+    /// What is done to them before they lie on the device.
+    pub(super) fn transform(&self) -> &'a Transform {
+        self.reader.transform
+    }
+
+    /// Bytes that all of them would take there, with what belongs to them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.n.saturating_mul(bytes_of_each(self.layout(), self.d, self.weights.is_some()))
     }
 
     /// How they lie on the device.

@@ -44,7 +44,8 @@ impl Lloyd<'_> {
         let mut vacancies: Vec<Vacancy> = vacant
             .map(|(problem, _): (usize, _)| {
                 let clusters = problem * k..(problem + 1) * k;
-                let empty = clusters.clone().filter(|&cluster| mass[cluster] == 0.0).collect();
+                let moving = clusters.clone().skip(self.frozen as usize);
+                let empty = moving.filter(|&cluster| mass[cluster] == 0.0).collect();
                 let points = problem as u64 * each..(problem as u64 + 1) * each;
                 Vacancy { points, clusters, empty, far: Vec::new() }
             })
@@ -116,7 +117,7 @@ impl Lloyd<'_> {
         self.labeller.submit([&self.mean, &self.decide_with_empty, &self.labeller.commit])
     }
 
-    /// As FAISS does it: each empty cluster takes half of the one that is largest by then. Both go on from its centroid, a
+    /// As FAISS does it: each empty cluster takes half of the one that is largest by then, frozen ones aside. Both go on from its centroid, a
     /// little larger in the one and smaller in the other, by turns of the dimension.
     fn split(&self, vacancies: &[Vacancy]) -> Result<()> {
         const LITTLE: f32 = 1.0 / 1024.0;
@@ -136,7 +137,8 @@ impl Lloyd<'_> {
                 continue;
             }
             control.state = RUNNING;
-            let mut largest: BinaryHeap<_> = clusters.clone().map(|at| order(at, mass[at])).collect();
+            let mut largest: BinaryHeap<_> =
+                clusters.clone().skip(self.frozen as usize).map(|at| order(at, mass[at])).collect();
             for &empty in empty {
                 let Some((size, Reverse(donor))) = largest.pop() else { break };
                 let half = f32::from_bits(size) / 2.0;

@@ -85,6 +85,26 @@ pub struct State {
     trials: u64,
     groups: u64,
     k: u64,
+    /// Steps that were done before the first.
+    begun: u64,
+}
+
+/// Weighed distances below this are 0 (shaders/lib/seed.wgsl).
+const LEAST_POTENTIAL: f32 = f32::from_bits((127 - 120) << 23);
+
+impl State {
+    /// The state behind a first step that chose something else than points: `nearest` (`[n]`) are the weighed distances to it, and
+    /// these points are to be tried next.
+    fn beside(self, gpu: &Context, nearest: &[f32], candidates: &[u32]) -> Result<Self> {
+        let trials = self.trials as usize;
+        let mut all = vec![0.0; nearest.len() * trials];
+        all.iter_mut().step_by(trials).zip(nearest).for_each(|(to, &nearest)| *to = nearest);
+        self.nearest[0].write(gpu, &all)?;
+        self.candidates.write(gpu, candidates)?;
+        self.pick.write(gpu, &[Pick { step: 1, best: 0 }])?;
+        let k = self.k + 1;
+        Ok(Self { chosen: Buffer::new(gpu, "chosen", 1, 4 * k)?, k, begun: 1, ..self })
+    }
 }
 
 /// Trials per step, as scikit-learn has them: 2 + floor(ln k).
@@ -191,6 +211,7 @@ impl Seed {
             trials,
             groups,
             k,
+            begun: 0,
         })
     }
 
@@ -256,7 +277,8 @@ impl Seed {
     }
 
     /// The indices of `k` of the points of each of several problems, chosen by greedy k-means++, unless an error of `progress`
-    /// ends it. Each problem's are those that it would get alone.
+    /// ends it. Each problem's are those that it would get alone. `beside` are the squared distances (`[n]`) of the points of one
+    /// problem to centroids that it has already.
     #[allow(
         clippy::too_many_arguments,
         reason = "they are a clustering's own settings, each of another kind"
@@ -265,22 +287,38 @@ impl Seed {
         &self,
         gpu: &Context,
         (points, problems): (Laid<'_>, u64),
-        weights: Option<&[f32]>,
+        (weights, beside): (Option<&[f32]>, Option<&[f32]>),
         d: u64,
         k: u64,
         random: &mut Random,
         progress: &mut dyn FnMut(Progress) -> Result<()>,
     ) -> Result<Vec<u32>> {
-        let first = match weights {
-            Some(weights) => heavy(weights, random),
-            None => random.below(points.rows() / problems),
-        };
-        let first = to_u32(first, "the first seed")?;
-        let seed = random.word();
         // The sum over all points must not overflow; a factor of all weights changes nothing else.
         let part = 1.0 / (points.rows() / problems).next_power_of_two() as f32;
         let parts: Vec<f32> = weights.unwrap_or(&[1.0]).iter().map(|weight| weight * part).collect();
-        let state = self.state(gpu, (points.rows(), problems), k, first, Some(&parts))?;
+        let mut draw = |weights: Option<&[f32]>| {
+            let point = match weights {
+                Some(weights) => heavy(weights, random),
+                None => random.below(points.rows() / problems),
+            };
+            to_u32(point, "the first seed")
+        };
+        let state = match beside {
+            None => self.state(gpu, (points.rows(), problems), k, draw(weights)?, Some(&parts))?,
+            Some(distances) => {
+                let state = self.state(gpu, (points.rows(), problems), k, 0, Some(&parts))?;
+                let nearest = distances.iter().enumerate().map(|(at, distance)| {
+                    let weighed = distance * parts[at.min(parts.len() - 1)];
+                    if weighed < LEAST_POTENTIAL { 0.0 } else { weighed }
+                });
+                let nearest: Vec<f32> = nearest.collect();
+                let likely = nearest.iter().any(|&weighed| weighed > 0.0).then_some(&nearest[..]);
+                let drawn = (0..state.trials).map(|_| draw(likely)).collect::<Result<Vec<u32>>>()?;
+                state.beside(gpu, &nearest, &drawn)?
+            }
+        };
+        let begun = state.begun;
+        let seed = random.word();
         let steps =
             [self.bind(gpu, points, &state, d, seed, 0)?, self.bind(gpu, points, &state, d, seed, 1)?];
         let mut batch = Batch::new(LONGEST_BATCH);
@@ -288,7 +326,7 @@ impl Seed {
         while done < k {
             let (from, size) = (Instant::now(), u64::from(batch.size).min(k - done));
             let mut record = Recorder::new(gpu);
-            for step in done..done + size {
+            for step in (begun + done..).take(size as usize) {
                 for bound in &steps[(step % 2) as usize] {
                     record.dispatch(bound);
                 }
@@ -300,7 +338,7 @@ impl Seed {
             progress(Progress::Seeding { chosen: done as usize, of: k as usize })?;
             gpu.go_on(|| "while the first centroids were chosen".into())?;
         }
-        state.chosen.read(gpu)
+        Ok(state.chosen.read(gpu)?.split_off((problems * begun) as usize))
     }
 }
 

@@ -112,6 +112,12 @@ impl Statistics {
         columns.map(of).collect()
     }
 
+    /// The same, for values as far out and as fine as those of `others` too.
+    pub(super) fn reaching(self, others: &Self) -> Self {
+        let extents = self.extents.iter().zip(&others.extents).map(|(&own, &other)| own.join(other));
+        Self { extents: extents.collect(), size: self.size.max(others.size), ..self }
+    }
+
     /// Whether the largest values leave the usual ones too few of the steps of two levels ([`Scales`](super::centroid::Scales)).
     pub(super) fn wide(&self) -> bool {
         self.range > USUAL_RANGE

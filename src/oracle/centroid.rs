@@ -24,7 +24,7 @@ pub struct Means {
 }
 
 /// The means of `points` (`[n, d]`) by `labels` (`[n]`), against the `old` centroids (`[k, d]`); unit vectors if
-/// `spherical`. With `weights` (`[n]`) each point counts so often.
+/// `spherical`. The first `frozen` centroids stay. With `weights` (`[n]`) each point counts so often.
 pub fn centroid(
     points: &[f32],
     labels: &[u32],
@@ -32,6 +32,7 @@ pub fn centroid(
     old: &[f32],
     d: usize,
     spherical: bool,
+    frozen: usize,
 ) -> Means {
     let k = old.len() / d;
     let (mut counts, mut mass) = (vec![0u32; k], vec![0.0f64; k]);
@@ -56,7 +57,7 @@ pub fn centroid(
         counts,
         mass,
     };
-    for c in 0..k {
+    for c in frozen..k {
         let (count, mass) = (f64::from(means.counts[c]), means.mass[c]);
         let own = c * d..(c + 1) * d;
         if mass > 0.0 {

@@ -11,7 +11,7 @@ pub struct Control {
     pub n_iter: u32,
     /// Whether new centroids are taken over.
     pub accept: u32,
-    /// Clusters without a point.
+    /// Clusters without a point, frozen ones aside.
     pub empty: u32,
     /// Labels changed.
     pub changed: u32,
@@ -19,7 +19,7 @@ pub struct Control {
     pub shift: f32,
 }
 
-/// The decision after an iteration that found `mass`, `shift` and `changed`.
+/// The decision after an iteration that found `mass`, `shift` and `changed`; the first `frozen` clusters may be empty.
 pub fn decide(
     before: Control,
     mass: &[f32],
@@ -27,12 +27,13 @@ pub fn decide(
     changed: u32,
     tol: f32,
     relocate: bool,
+    frozen: usize,
 ) -> Control {
     let mut after = Control { accept: 0, ..before };
     if before.state != 0 {
         return after;
     }
-    after.empty = mass.iter().filter(|&&mass| mass == 0.0).count() as u32;
+    after.empty = mass.iter().skip(frozen).filter(|&&mass| mass == 0.0).count() as u32;
     if after.empty > 0 && relocate {
         return Control { state: 3, ..after };
     }
@@ -86,7 +87,7 @@ pub fn lloyd(points: &[f32], init: &[f32], d: usize, max_iter: u32, tol: f64) ->
                 members[point] = cluster;
             }
         }
-        let means = super::centroid::centroid(points, &members, None, &centroids, d, false);
+        let means = super::centroid::centroid(points, &members, None, &centroids, d, false, 0);
         centroids = means.next.iter().map(|&x| x as f32).collect();
         settled = new_labels == labels || means.shift.iter().sum::<f64>() <= tol;
         labels = new_labels;

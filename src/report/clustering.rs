@@ -208,7 +208,7 @@ fn verify(gpu: &Context, data: &Matrix, points: &Points<'_>, lloyd: &Lloyd<'_>, 
         }
     }
     let old = [sample.pick(start), vec![0.0; d]].concat();
-    let means = oracle::centroid::centroid(&own, &labels, None, &old, d, false);
+    let means = oracle::centroid::centroid(&own, &labels, None, &old, d, false, 0);
     let padded = |values: &[f64]| -> Vec<f64> {
         let rows = values.chunks(d).take(clusters.len());
         rows.flat_map(|row| row.iter().copied().chain(repeat_n(0.0, d.next_multiple_of(4) - d))).collect()

@@ -40,7 +40,7 @@ fn nearest_without_rounding() {
 
 #[test]
 fn means_counts_and_shifts() {
-    let means = centroid::centroid(&[0.0, 2.0, 10.0], &[0, 0, 2], None, &[0.0, 7.0, 10.0], 1, false);
+    let means = centroid::centroid(&[0.0, 2.0, 10.0], &[0, 0, 2], None, &[0.0, 7.0, 10.0], 1, false, 0);
     assert_eq!(means.counts, [2, 0, 1]);
     assert_eq!(means.next, [1.0, 7.0, 10.0]);
     assert_eq!(means.shift, [1.0, 0.0, 0.0]);

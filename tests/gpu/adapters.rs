@@ -49,6 +49,10 @@ fn several_adapters_give_the_bits_of_one() {
     check("dot", &gpus, &kmeans.clone().metric(Metric::Dot), &x, Some(&weights));
     check("random, twice", &gpus, &kmeans.clone().init(Init::Random).n_init(2), &x, Some(&weights));
     check("k-means++, twice", &gpus, &kmeans.clone().n_init(2), &x, None);
+    check("bisecting", &gpus, &kmeans.clone().init(Init::Bisecting), &x, Some(&weights));
+    let frozen = kmeans.clone().frozen(matrix(7, &x.values[70..84]));
+    check("frozen", &gpus, &frozen, &x, None);
+    check("two levels beside frozen", &gpus, &frozen.init(Init::TwoLevel), &x, None);
     check("a sample", &gpus, &kmeans.clone().subsample(Some(100)), &x, Some(&weights));
     check("a sample to seed", &gpus, &kmeans.seed_bytes(20_000), &x, None);
     let converging = blobs(3001, 5, 11, 1.5, 7);

@@ -191,6 +191,8 @@ fn a_batch_on_the_command_line_is_an_array_of_three_dimensions() {
     for (wrong, says) in [
         ("kmeans fit x.npy -k 3", "3-D with --batch"),
         ("kmeans fit x.npy --batch -k 3 --init k-means||", "k-means|| cannot be had for several problems"),
+        ("kmeans fit x.npy --batch -k 3 --init bisecting", "bisecting cannot be had for several problems"),
+        ("kmeans fit x.npy --batch -k 3 --init two-level", "two-level cannot be had for several problems"),
         ("kmeans fit x.npy --batch -k 61", "n_samples=60 should be >= n_clusters=61"),
         ("kmeans fit x.npy --batch -k 3 --subsample 9", "cannot be used with"),
         ("kmeans predict x.npy --batch --centroids x.npy -o p.npy --dim 4", "not 4 as --dim says"),

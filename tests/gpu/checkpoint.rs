@@ -111,6 +111,7 @@ fn interrupted_after_any_iteration_the_result_is_the_same_to_the_bit() {
         ("euclidean", kmeans.clone(), None),
         ("weighted", kmeans.clone(), Some(weights.as_slice())),
         ("cosine", kmeans.clone().metric(Metric::Cosine).init(Init::Random).history(true), None),
+        ("frozen", kmeans.clone().frozen(matrix(7, &x.values[7..21])), None),
     ];
     for (name, kmeans, weights) in problems {
         for (place, kmeans) in
@@ -156,7 +157,7 @@ fn several_starts_go_on_where_they_were() {
     let (gpu, folder) = (device(), tempfile::tempdir().unwrap());
     let path = folder.path().join("state.safetensors");
     let x = blobs(300, 2, 12, 2.0, 31);
-    for init in [Init::Random, Init::PlusPlus, Init::Parallel] {
+    for init in [Init::Random, Init::PlusPlus, Init::Parallel, Init::Bisecting, Init::TwoLevel] {
         // Of these seeds' three starts another one is the best each time.
         for seed in [1, 2, 3] {
             let kmeans = KMeans::new(12).init(init.clone()).n_init(3).seed(seed).max_iter(4);
@@ -212,6 +213,7 @@ fn what_is_damaged_or_of_another_clustering_is_refused() {
     other.values[599] += 1.0;
     let shorter = Matrix { rows: 199, values: x.values[..597].to_vec(), ..x };
     let moved = Init::Centroids(matrix(3, &x.values[3..15]));
+    let one = matrix(3, &[0.5; 3]);
     let problem = |kmeans: &KMeans, data, weights| {
         let kmeans = kmeans.clone();
         Problem { gpu: &gpu, kmeans, data, weights, path: &path, every: Duration::ZERO }
@@ -230,6 +232,10 @@ fn what_is_damaged_or_of_another_clustering_is_refused() {
         ("init is '", problem(&kmeans.clone().init(moved), &x, None)),
         ("and 'random' here", problem(&kmeans.clone().init(Init::Random), &x, None)),
         ("n_clusters is '4' in it, and '3' here", problem(&KMeans::new(3), &x, None)),
+        (
+            "and 'bisecting beside frozen ",
+            problem(&kmeans.clone().init(Init::Bisecting).frozen(one), &x, None),
+        ),
     ] {
         let error = problem.fit(true, 0, false).unwrap_err();
         assert_eq!(error.exit_code(), 2);

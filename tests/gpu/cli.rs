@@ -212,7 +212,14 @@ fn fit_and_predict_agree_for_both_float_types_and_all_inits() {
     assert!(["c2.npy", "c3.npy"].iter().all(|name| bytes(name) == bytes("c1.npy")));
 
     // Other beginnings. Centroids that are right already need one iteration.
-    for (init, seed) in [("random", "3"), ("k-means++", "9"), ("k-means||", "9"), ("c1.npy", "0")] {
+    for (init, seed) in [
+        ("random", "3"),
+        ("k-means++", "9"),
+        ("k-means||", "9"),
+        ("bisecting", "1"),
+        ("two-level", "1"),
+        ("c1.npy", "0"),
+    ] {
         let fit =
             ["kmeans", "fit", "x.npy", "-k", "3", "--json", "--labels", "l.npy", "--centroids", "c.npy"];
         let document = json(folder, &[&fit[..], &["--init", init, "--seed", seed]].concat());

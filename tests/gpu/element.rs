@@ -115,6 +115,9 @@ fn every_type_gives_the_bits_of_f32() {
     let x = Pair::random(folder.path(), (1500, 12), Element::U8);
     x.check(&gpu, "a sample", &kmeans.clone().subsample(Some(60)), None);
     x.check(&gpu, "a sample to seed", &kmeans.clone().seed_bytes(20_000), None);
+    x.check(&gpu, "bisecting", &kmeans.clone().init(Init::Bisecting), None);
+    let frozen = matrix(12, &x.floats.values[..24]);
+    x.check(&gpu, "two levels beside frozen", &kmeans.clone().init(Init::TwoLevel).frozen(frozen), None);
     x.check(&gpu, "halves of the largest", &far(&x, 12, Empty::SplitLargest), None);
     let dot = kmeans.clone().metric(Metric::Dot).init(Init::Random);
     x.check(&gpu, "dot, weighted, random", &dot, Some(&weights));

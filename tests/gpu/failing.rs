@@ -62,6 +62,11 @@ fn points() -> Matrix {
     Matrix { rows: ROWS, cols: 5, values: Random::new(77).floats(ROWS * 5) }
 }
 
+/// For what reads them one by one.
+fn few_points() -> Matrix {
+    Matrix { rows: 20, cols: 5, values: Random::new(78).floats(100) }
+}
+
 #[test]
 fn a_sweep_ends_whichever_side_fails_and_wherever() {
     let (gpu, x) = (device(), points());
@@ -140,6 +145,9 @@ fn a_read_that_fails_ends_every_use_of_points_at_every_read() {
         fails_at_every_read("fit", &x, |x| unit(streamed(4).fit(&gpu, x, none))),
         fails_at_every_read("random", &x, |x| unit(streamed(4).init(Init::Random).fit(&gpu, x, none))),
         fails_at_every_read("parallel", &x, |x| unit(streamed(2).init(Init::Parallel).fit(&gpu, x, none))),
+        fails_at_every_read("bisecting", &few_points(), |x| {
+            unit(streamed(3).init(Init::Bisecting).fit(&gpu, x, none))
+        }),
         fails_at_every_read("cosine", &x, |x| {
             let kmeans =
                 streamed(4).metric(Metric::Cosine).history(true).init(Init::Centroids(first.clone()));
@@ -194,15 +202,16 @@ fn a_file_that_is_cut_short_while_it_is_streamed_is_an_error_that_names_it() {
 
 #[test]
 fn asked_to_end_at_any_read_a_fit_ends_and_goes_on_to_the_same_bits() {
-    let (gpu, x, folder) = (device(), points(), tempfile::tempdir().unwrap());
+    let (gpu, x, few, folder) = (device(), &points(), &few_points(), tempfile::tempdir().unwrap());
     let path = folder.path().join("state.safetensors");
-    for (name, kmeans) in [
-        ("k-means++", KMeans::new(4).n_init(2).seed(5)),
-        ("k-means||", KMeans::new(2).init(Init::Parallel)),
-        ("history", KMeans::new(3).init(Init::Random).metric(Metric::Cosine).history(true)),
+    for (name, x, kmeans) in [
+        ("k-means++", x, KMeans::new(4).n_init(2).seed(5)),
+        ("k-means||", x, KMeans::new(2).init(Init::Parallel)),
+        ("bisecting", few, KMeans::new(3).init(Init::Bisecting)),
+        ("history", x, KMeans::new(3).init(Init::Random).metric(Metric::Cosine).history(true)),
     ] {
         let kmeans = kmeans.memory(ROOM.bytes).chunk_rows(ROOM.chunk).max_iter(2).tol(0.0);
-        let whole = bits_of(&kmeans.fit(&gpu, &x, |_| ()).unwrap());
+        let whole = bits_of(&kmeans.fit(&gpu, x, |_| ()).unwrap());
         let mut interrupted = 0;
         for at in 0.. {
             let _ = std::fs::remove_file(&path);
@@ -213,7 +222,7 @@ fn asked_to_end_at_any_read_a_fit_ends_and_goes_on_to_the_same_bits() {
                 }
                 Ok(())
             };
-            let source = Counted::new(&x, &ask);
+            let source = Counted::new(x, &ask);
             let every = Duration::from_secs(1 << 20);
             let keep = |stop: &Arc<AtomicBool>, resume| {
                 let checkpoints = Checkpoints { path: path.clone(), every, stop: Arc::clone(stop), resume };
@@ -230,7 +239,7 @@ fn asked_to_end_at_any_read_a_fit_ends_and_goes_on_to_the_same_bits() {
                         "{error}"
                     );
                     interrupted += 1;
-                    let resumed = keep(&Arc::default(), true).fit(&gpu, &x, |_| ()).unwrap();
+                    let resumed = keep(&Arc::default(), true).fit(&gpu, x, |_| ()).unwrap();
                     assert_eq!(bits_of(&resumed), whole, "{name}: ended at {at}: {error}");
                 }
             }
@@ -251,13 +260,13 @@ fn asked_to_end_at_any_read_a_fit_ends_and_goes_on_to_the_same_bits() {
                 kmeans
                     .clone()
                     .checkpoints(Checkpoints { resume: false, ..kept })
-                    .fit(&gpu, &x, |_| ())
+                    .fit(&gpu, x, |_| ())
                     .unwrap();
             } else {
                 std::fs::remove_file(&path).unwrap();
             }
             let before = std::fs::read(&path).ok();
-            let error = kmeans.clone().checkpoints(checkpoints).fit(&gpu, &x, |_| ()).unwrap_err();
+            let error = kmeans.clone().checkpoints(checkpoints).fit(&gpu, x, |_| ()).unwrap_err();
             assert!(matches!(&error, Error::Interrupted { path, .. } if path.is_some() == there), "{error}");
             assert_eq!(std::fs::read(&path).ok(), before);
         }

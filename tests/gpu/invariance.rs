@@ -65,6 +65,9 @@ fn all(gpu: &Context, metric: Metric, x: &Matrix, init: &Matrix, power: i32) -> 
         ("given", fit(kmeans.clone().init(given()).history(true))),
         ("k-means++", fit(kmeans.clone().n_init(2))),
         ("k-means||", fit(kmeans.clone().init(Init::Parallel))),
+        ("bisecting", fit(kmeans.clone().init(Init::Bisecting))),
+        ("two levels", fit(kmeans.clone().init(Init::TwoLevel))),
+        ("frozen", fit(kmeans.clone().frozen(matrix(D, &init.values[..2 * D])))),
         ("split", fit(kmeans.clone().init(Init::Random).empty(Empty::SplitLargest))),
         ("weights", result(&kmeans.fit_weighted(gpu, x, Some(&weights), |_| ()).unwrap(), power)),
     ];
@@ -238,7 +241,7 @@ fn weights_count_only_beside_each_other() {
     let x = cloud(6);
     let weights: Vec<f32> = (0..N).map(|i| 0.3 + (i % 11) as f32).collect();
     let kmeans = KMeans::new(K).seed(8);
-    for init in [Init::PlusPlus, Init::Parallel, Init::Random] {
+    for init in [Init::PlusPlus, Init::Parallel, Init::Random, Init::Bisecting] {
         let kmeans = kmeans.clone().init(init).history(true);
         let own = kmeans.fit_weighted(&gpu, &x, Some(&weights), |_| ()).unwrap();
         for power in [-140, -90, -7, 40, 120] {

@@ -130,6 +130,7 @@ def settings_of(k: int, metric: Any, memory: Any, adapter: Any, **others: Any) -
     return {
         "k": k,
         "init": "random",
+        "frozen": None,
         "metric": choice("metric", metric, ("euclidean", "cosine", "dot")),
         "empty": "farthest",
         "n_init": 1,

@@ -32,7 +32,6 @@ from .errors import InputError, NotFiniteError
 __all__ = ["KMeans", "MiniBatchKMeans"]
 
 _LOG = logging.getLogger("lowbit")
-_INITS = ("k-means++", "k-means||", "random")
 # Seconds between two states that are kept.
 _KEEP_EVERY = 60.0
 
@@ -40,6 +39,8 @@ _KEEP_EVERY = 60.0
 class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """What both estimators share."""
 
+    # What `init` is called.
+    _inits = ("k-means++", "k-means||", "random")
     # Starts of init="random" when n_init is "auto".
     _random_starts = 10
 
@@ -49,9 +50,9 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         kept = getattr(self, "checkpoint", None) is not None
         seed = 0 if kept and self.random_state is None else seed_of("random_state", self.random_state)
         named, asked = isinstance(self.init, str), callable(self.init)
-        init = self.init
+        init, frozen = self.init, self._frozen(x)
         if named:
-            init = choice("init", init, _INITS)
+            init = choice("init", init, self._inits)
         elif not asked:
             init = self._centers(init, x)
         # What is kept is of one start.
@@ -76,6 +77,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             self.memory,
             self.adapter,
             init=init,
+            frozen=frozen,
             empty=choice("empty", getattr(self, "empty", "farthest"), ("farthest", "split-largest", "keep")),
             n_init=starts,
             seed=seed,
@@ -85,25 +87,40 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _starts(self, settings: dict[str, Any], x: np.ndarray) -> Iterator[dict[str, Any]]:
         """The settings of each start where `init` is a callable, and of all otherwise."""
+        others = settings["k"] - (0 if settings["frozen"] is None else len(settings["frozen"]))
         if not callable(settings["init"]):
             yield settings
             return
         random = np.random.RandomState(settings["seed"] % (1 << 32))
         for _ in range(settings["n_init"]):
-            init = self._centers(settings["init"](x, self.n_clusters, random_state=random), x)
+            init = self._centers(settings["init"](x, others, random_state=random), x)
             yield {**settings, "init": init, "n_init": 1}
 
     def _asking(self) -> dict[str, Any]:
         """The settings of what is asked of centroids: parameters of a fit have no part in it."""
         return settings_of(len(self.cluster_centers_), self.metric, self.memory, self.adapter)
 
+    def _frozen(self, x: np.ndarray) -> np.ndarray | None:
+        """Centroids that stay where they are in a fit of `x`, if there are any."""
+        given = getattr(self, "frozen", None)
+        if given is None:
+            return None
+        frozen = as_float32(given, "frozen")
+        if frozen.ndim != 2 or not 1 <= frozen.shape[0] <= self.n_clusters or frozen.shape[1] != x.shape[1]:
+            raise InputError(
+                f"frozen: the shape is {frozen.shape}, and from 1 to {self.n_clusters} rows of {x.shape[1]} values are expected"
+            )
+        return frozen
+
     def _centers(self, given: Any, x: np.ndarray) -> np.ndarray:
         """First centroids that were given for `x`."""
-        centers = as_float32(given, "init")
-        expected = (self.n_clusters, x.shape[1])
+        centers, frozen = as_float32(given, "init"), self._frozen(x)
+        stay = 0 if frozen is None else len(frozen)
+        expected = (self.n_clusters - stay, x.shape[1])
         if centers.ndim != 2 or centers.shape[0] != expected[0]:
+            beside = f", {stay} of them frozen" if stay else ""
             raise InputError(
-                f"The shape of the initial centers {centers.shape} does not match the number of clusters {self.n_clusters}."
+                f"The shape of the initial centers {centers.shape} does not match the number of clusters {self.n_clusters}{beside}."
             )
         if centers.shape[1] != expected[1]:
             raise InputError(
@@ -241,8 +258,10 @@ class KMeans(_Estimator):
     ----------
     n_clusters : int, default=8
         How many clusters there are.
-    init : {"k-means++", "k-means||", "random"}, callable or array-like of shape (n_clusters, n_features)
-        Where the first centroids come from. "k-means||" reads the points six times, however many clusters there are.
+    init : {"k-means++", "k-means||", "bisecting", "two-level", "random"}, callable or array-like of shape (n_clusters, n_features)
+        Where the first centroids come from. "k-means||" reads the points six times, however many clusters there are. "bisecting"
+        makes two of the part of the points with the largest inertia, again and again; "two-level" makes sqrt(n_clusters) parts, and
+        clusters of each, for very many clusters.
     n_init : "auto" or int, default="auto"
         How many starts are tried, of which that of the least inertia counts. "auto" is 10 for "random" and for a callable, and 1
         otherwise. A callable is asked for each start; with a checkpoint there is one.
@@ -266,6 +285,9 @@ class KMeans(_Estimator):
         MiB of the device's memory that points may take. What does not fit is sent again in each iteration; the result is the same.
     empty : {"farthest", "split-largest", "keep"}, default="farthest"
         What becomes of a cluster without points.
+    frozen : array-like of shape (n_frozen, n_features) or None, default=None
+        Centroids that stay where they are, the first of the `n_clusters`: `init` chooses the others. For "cosine" they become unit
+        vectors.
     checkpoint : path-like or None, default=None
         A file in which a fit keeps its state every minute and when it is interrupted, and from which it goes on if it is there. It
         is removed when the fit ends.
@@ -285,6 +307,8 @@ class KMeans(_Estimator):
         Where points had names.
     """
 
+    _inits = ("k-means++", "k-means||", "bisecting", "two-level", "random")
+
     def __init__(
         self,
         n_clusters: int = 8,
@@ -301,6 +325,7 @@ class KMeans(_Estimator):
         adapter: str | None = None,
         memory: int | None = None,
         empty: str = "farthest",
+        frozen: Any = None,
         checkpoint: Any = None,
         progress: Any = None,
     ) -> None:
@@ -317,6 +342,7 @@ class KMeans(_Estimator):
         self.adapter = adapter
         self.memory = memory
         self.empty = empty
+        self.frozen = frozen
         self.checkpoint = checkpoint
         self.progress = progress
 

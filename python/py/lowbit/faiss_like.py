@@ -45,6 +45,8 @@ class Kmeans:
         A sample of so many points for each centroid is clustered; all points if None.
     min_points_per_centroid : int, default=39
         With fewer a warning is given.
+    frozen_centroids : bool, default=False
+        Whether the `init_centroids` of :meth:`train` stay where they are: some of the `k`, of which the others are fitted.
     adapter : str, optional
         A part of the name of the adapter to run on. There is no `gpu`: lowbit always runs on a device.
 
@@ -68,6 +70,7 @@ class Kmeans:
         verbose: bool = False,
         max_points_per_centroid: int | None = 256,
         min_points_per_centroid: int = 39,
+        frozen_centroids: bool = False,
         *,
         adapter: str | None = None,
     ) -> None:
@@ -81,6 +84,7 @@ class Kmeans:
         most = max_points_per_centroid
         self.max_points_per_centroid = None if most is None else whole("max_points_per_centroid", most, 1)
         self.min_points_per_centroid = whole("min_points_per_centroid", min_points_per_centroid)
+        self.frozen_centroids = bool(frozen_centroids)
         self.adapter = adapter_of(adapter)
         self.centroids: np.ndarray | None = None
         self.obj: np.ndarray | None = None
@@ -102,7 +106,8 @@ class Kmeans:
         weights : array_like, shape (n,), optional
             What each counts.
         init_centroids : array_like, shape (k, d), optional
-            The first centroids; `k` different points if not given.
+            The first centroids; `k` different points if not given. Of `frozen_centroids` there may be fewer, and the first centroids
+            of the others are points.
 
         Returns
         -------
@@ -110,8 +115,16 @@ class Kmeans:
             The objective of the last iteration.
         """
         points = self._points(x)
-        given = None
-        if init_centroids is not None:
+        given = frozen = None
+        if self.frozen_centroids:
+            if init_centroids is None:
+                raise InputError("init_centroids: frozen_centroids=True needs those that stay where they are")
+            frozen = floats("init_centroids", init_centroids, 2)
+            if frozen.shape[0] > self.k or frozen.shape[1] != self.d:
+                raise InputError(
+                    f"init_centroids: the shape is {frozen.shape}, and at most {self.k} rows of {self.d} values are expected"
+                )
+        elif init_centroids is not None:
             given = floats("init_centroids", init_centroids, 2)
             if given.shape != (self.k, self.d):
                 raise InputError(f"init_centroids: the shape is {given.shape}, and {(self.k, self.d)} is expected")
@@ -134,6 +147,7 @@ class Kmeans:
             "seed": self.seed,
             "subsample": self.max_points_per_centroid,
             "init": given,
+            "frozen": frozen,
             "adapter": self.adapter,
         }
         with told(None, self.verbose, self.niter) as callback:

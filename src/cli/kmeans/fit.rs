@@ -27,9 +27,14 @@ pub struct Arguments {
     /// Number of clusters
     #[arg(short, long, allow_negative_numbers = true)]
     k: usize,
-    /// First centroids: k-means++, k-means|| (few passes, for large k and many points), random, or a file [k, d]: .npy, .npz or .csv
+    /// First centroids: k-means++, k-means|| (few passes, for large k and many points), bisecting (the part of the largest inertia
+    /// becomes two, again and again), two-level (sqrt(k) parts, and clusters of each: for very large k), random, or a file [k, d]:
+    /// .npy, .npz or .csv
     #[arg(long, default_value = "k-means++", value_name = "METHOD|CENTROIDS.npy")]
     init: String,
+    /// Centroids that stay where they are, the first of the k: .npy, .npz or .csv, [f, d]; --init chooses the others
+    #[arg(long, value_name = "CENTROIDS.npy", conflicts_with_all = ["batch", "mini_batch"])]
+    frozen: Option<PathBuf>,
     /// The points are those of B problems, [B, n, d] (.npy or .safetensors), each clustered by itself; centroids are [B, k, d],
     /// labels [B, n]
     #[arg(long, conflicts_with_all = ["checkpoint", "weights", "subsample", "adapters", "mini_batch", "history"])]
@@ -83,6 +88,18 @@ pub struct Arguments {
     traced: Traced,
 }
 
+/// A way to choose the first centroids that needs no file.
+fn init(name: &str) -> Option<Init> {
+    match name {
+        "k-means++" => Some(Init::PlusPlus),
+        "k-means||" => Some(Init::Parallel),
+        "bisecting" => Some(Init::Bisecting),
+        "two-level" => Some(Init::TwoLevel),
+        "random" => Some(Init::Random),
+        _ => None,
+    }
+}
+
 fn empty(name: &str) -> Result<Empty, String> {
     match name {
         "farthest" => Ok(Empty::Farthest),
@@ -111,7 +128,8 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     arguments.check_init()?;
     arguments.check_adapters(session)?;
     let inputs = [arguments.points.files(), vec![PathBuf::from(&arguments.init)]].concat();
-    let inputs: Vec<PathBuf> = inputs.into_iter().chain(arguments.weights.clone()).collect();
+    let inputs: Vec<PathBuf> =
+        inputs.into_iter().chain(arguments.weights.clone()).chain(arguments.frozen.clone()).collect();
     let outputs = arguments.outputs().chain(arguments.checkpoint.checkpoint.as_deref());
     check_outputs(outputs.collect(), &borrowed(&inputs), &arguments.traced)?;
     let axes = usize::from(arguments.batch);
@@ -129,10 +147,9 @@ impl Arguments {
     }
 
     fn check_init(&self) -> anyhow::Result<()> {
-        let known = ["k-means++", "k-means||", "random"].contains(&self.init.as_str());
-        if !known && !split_part(Path::new(&self.init)).0.exists() {
+        if init(&self.init).is_none() && !split_part(Path::new(&self.init)).0.exists() {
             anyhow::bail!(
-                "--init {}: there is no such file; k-means++, k-means|| and random need none",
+                "--init {}: there is no such file; k-means++, k-means||, bisecting, two-level and random need none",
                 self.init
             );
         }
@@ -158,16 +175,16 @@ impl Arguments {
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
         let data = self.points.open(self.batch, &session.terminal)?;
-        session.say_conversions(self.weights.as_deref().into_iter().chain([Path::new(&self.init)]));
+        session.say_conversions(
+            self.weights.as_deref().into_iter().chain(self.frozen.as_deref()).chain([Path::new(&self.init)]),
+        );
         let weights = self.weights.as_deref().map(|path| read_weights(path, &data, self.k)).transpose()?;
-        let init = match self.init.as_str() {
-            "k-means++" => Init::PlusPlus,
-            "k-means||" => Init::Parallel,
-            "random" => Init::Random,
-            path if self.batch && npy::dimensions(Path::new(path))? == 3 => {
+        let init = match (init(&self.init), self.init.as_str()) {
+            (Some(init), _) => init,
+            (None, path) if self.batch && npy::dimensions(Path::new(path))? == 3 => {
                 Init::Centroids(read_batch(Path::new(path))?.0)
             }
-            path => Init::Centroids(read_finite(Path::new(path))?),
+            (None, path) => Init::Centroids(read_finite(Path::new(path))?),
         };
         if let Some(size) = self.mini_batch {
             return self.run_mini_batch(size, init, &data, weights.as_deref(), session);
@@ -176,6 +193,9 @@ impl Arguments {
         let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
         let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol).subsample(self.subsample);
         let mut kmeans = kmeans.empty(self.empty).history(self.history);
+        if let Some(path) = &self.frozen {
+            kmeans = kmeans.frozen(read_finite(path)?);
+        }
         if self.batch {
             return self.run_batch(&kmeans, max_iter, &data, session);
         }

@@ -141,7 +141,16 @@ fn solve(gpu: &Context, number: usize) -> Result<Answer> {
                 Err(error) => hash.update(error.to_string()),
             }
         }
-        _ => (),
+        _ => {
+            // A fit for each part, but for two levels.
+            let divided = if k < 60 { Init::Bisecting } else { Init::TwoLevel };
+            let frozen =
+                Matrix { rows: k / 2, cols: data.cols, values: data.values[..k / 2 * data.cols].to_vec() };
+            let beside = [Init::PlusPlus, Init::Parallel][number % 2].clone();
+            for fit in [fit.clone().init(divided), fit.init(beside).frozen(frozen)] {
+                add(&mut hash, fit.fit_weighted(gpu, &data, weights, |_| ()));
+            }
+        }
     }
     Ok(Answer { name, hash: hash.finish() })
 }
