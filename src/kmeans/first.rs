@@ -1,6 +1,6 @@
 //! The first centroids: given, drawn, or chosen among the points.
 
-use super::choose::{choose, rows_of, sample};
+use super::drawing::{draw, rows_of, sample};
 use super::element::{Laid, Layout};
 use super::frame::Transform;
 use super::options::{Init, KMeans, SEED_BYTES};
@@ -25,7 +25,7 @@ impl KMeans {
     ) -> Result<Vec<f32>> {
         let chosen = match &self.init {
             Init::Centroids(given) => return self.given(given, transform, "init"),
-            Init::Random => choose(points.n() as usize, self.k, points.weights(), random),
+            Init::Random => draw(points.n() as usize, self.k, points.weights(), random),
             Init::PlusPlus => self.plus_plus(gpu, points, random, notices, progress)?,
             Init::Parallel => parallel::choose(gpu, points, self.k, random, progress)?,
         };
