@@ -12,7 +12,11 @@ use lowbit::internals::io::output::{check_ending, write_whole};
 use lowbit::internals::kmeans::{Choosing, Progress};
 use lowbit::internals::report::choice;
 
+const METHODS: &str =
+    "First centroids: k-means++, k-means|| (few passes, for large k and many points) or random";
+
 #[derive(Args, Debug)]
+#[command(mut_arg("init", |arg| arg.help(METHODS).value_name("METHOD")))]
 pub struct Arguments {
     #[command(flatten)]
     points: Points,
