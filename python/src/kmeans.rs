@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lowbit::io::npy::Matrix;
-use lowbit::kmeans::{Checkpoints, Empty, Fitted, Init, KMeans, Metric, MiniBatchKMeans, Progress};
+use lowbit::kmeans::{Checkpoints, Choosing, Empty, Fitted, Init, KMeans, Metric, MiniBatchKMeans, Progress};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -14,7 +14,7 @@ use pyo3::types::PyDict;
 use crate::arrays::{Array, Heeded};
 use crate::devices::device;
 use crate::errors::raise;
-use crate::results::Values;
+use crate::results::{Values, document};
 use crate::run::{Watch, run};
 
 /// Settings as Python has them.
@@ -114,24 +114,58 @@ impl Settings<'_> {
 
 /// What a callback is given: (step, number, of, changed, shift, inertia), None where there is no such thing.
 pub fn say(watch: &Watch, progress: Progress) {
-    watch.say(|py| {
-        let news = PyDict::new(py);
-        match progress {
-            Progress::Seeding { chosen, of } => {
-                news.set_item("step", "seeding")?;
-                news.set_item("chosen", chosen)?;
-                news.set_item("of", of)?;
-            }
-            Progress::Iterating { n_iter, changed, shift, inertia, running } => {
-                news.set_item("step", "iterating")?;
-                news.set_item("n_iter", n_iter)?;
-                news.set_item("changed", changed)?;
-                news.set_item("shift", shift)?;
-                news.set_item("inertia", inertia)?;
-                news.set_item("running", running)?;
-            }
-            _ => news.set_item("step", "other")?,
+    watch.say(|py| Ok(news_of(py, progress)?.into_any().unbind()));
+}
+
+fn news_of(py: Python<'_>, progress: Progress) -> PyResult<Bound<'_, PyDict>> {
+    let news = PyDict::new(py);
+    match progress {
+        Progress::Seeding { chosen, of } => {
+            news.set_item("step", "seeding")?;
+            news.set_item("chosen", chosen)?;
+            news.set_item("of", of)?;
         }
+        Progress::Iterating { n_iter, changed, shift, inertia, running } => {
+            news.set_item("step", "iterating")?;
+            news.set_item("n_iter", n_iter)?;
+            news.set_item("changed", changed)?;
+            news.set_item("shift", shift)?;
+            news.set_item("inertia", inertia)?;
+            news.set_item("running", running)?;
+        }
+        _ => news.set_item("step", "other")?,
+    }
+    Ok(news)
+}
+
+/// As [`say`], with the number of clusters, and of the fits the one that is at work and how many there are.
+fn say_choosing(watch: &Watch, choosing: &Choosing<'_>) {
+    watch.say(|py| {
+        let news = match *choosing {
+            Choosing::Fitting { k, done, of, progress } => {
+                let news = news_of(py, progress)?;
+                news.set_item("k", k)?;
+                news.set_item("fit", done)?;
+                news.set_item("fits", of)?;
+                news
+            }
+            Choosing::Fitted(fitted) => {
+                let news = PyDict::new(py);
+                news.set_item("step", "fitted")?;
+                news.set_item("k", fitted.k)?;
+                news.set_item("n_iter", fitted.n_iter)?;
+                news.set_item("inertia", fitted.inertia)?;
+                news
+            }
+            Choosing::Measuring { done, of } => {
+                let news = PyDict::new(py);
+                news.set_item("step", "measuring")?;
+                news.set_item("done", done)?;
+                news.set_item("of", of)?;
+                news
+            }
+            _ => PyDict::new(py),
+        };
         Ok(news.into_any().unbind())
     });
 }
@@ -192,6 +226,30 @@ pub fn kmeans_fit<'py>(
         kmeans.fit_weighted(&gpu, &data, weights, |progress| say(watch, progress))
     })?;
     fitted(py, result)
+}
+
+/// Fits k-means with several numbers of clusters: see `lowbit.choose_k`.
+#[pyfunction]
+#[pyo3(signature = (x, ks, settings, sample, weights=None, callback=None))]
+pub fn kmeans_choose(
+    py: Python<'_>,
+    x: Array<'_>,
+    ks: Vec<usize>,
+    settings: Settings<'_>,
+    sample: Option<usize>,
+    weights: Option<PyReadonlyArray1<'_, f32>>,
+    callback: Option<Py<PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let (rows, kmeans) = (x.rows()?, settings.kmeans()?);
+    let weights = weights.as_ref().map(|weights| weights.values()).transpose()?;
+    let adapter = settings.adapter.as_deref();
+    let chosen = run(py, callback, move |watch| {
+        let gpu = device(adapter)?;
+        let _heeding = gpu.heed(&watch.stop);
+        let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
+        kmeans.choose(&gpu, &data, weights, &ks, sample, |choosing| say_choosing(watch, &choosing))
+    })?;
+    document(py, &chosen)
 }
 
 /// The labels of new points and their inertia.

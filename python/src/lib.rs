@@ -33,6 +33,7 @@ fn _lowbit(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(devices::end, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_open, module)?)?;
     module.add_function(wrap_pyfunction!(gguf::gguf_write, module)?)?;
+    module.add_function(wrap_pyfunction!(kmeans::kmeans_choose, module)?)?;
     module.add_function(wrap_pyfunction!(kmeans::kmeans_fit, module)?)?;
     module.add_function(wrap_pyfunction!(kmeans::kmeans_predict, module)?)?;
     module.add_function(wrap_pyfunction!(kmeans::kmeans_transform, module)?)?;

@@ -52,6 +52,11 @@ CALLS = {
         "assert not hasattr(kmeans, 'n_steps_') or kmeans._counts.sum() == kmeans.n_steps_ * 300_000",
     ),
     "batch_kmeans": ("x = floats(32, 8192, 64)", "lowbit.batch_kmeans(x, 128, max_iters=20)", ""),
+    "choose_k": (
+        "x = floats(100_000, 64)",
+        "lowbit.choose_k(x, range(64, 256, 64), init='random', n_init=1)",
+        "",
+    ),
     "product_quantizer": ("x = floats(100_000, 128)", "lowbit.product_quantizer(x, 8)", ""),
     "encode": (
         "x = floats(200_000, 128); pq = lowbit.product_quantizer(x[:4096], 8, max_iter=1)",

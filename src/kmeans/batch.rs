@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::assign;
 use super::centroid::{Centroid, Scales};
-use super::choose::{rows_of, sample};
+use super::drawing::{rows_of, sample};
 use super::element::Layout;
 use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;

@@ -1,6 +1,6 @@
 //! The first centroids: given, drawn, or chosen among the points.
 
-use super::choose::{choose, distances_to, rows_of, sample};
+use super::drawing::{distances_to, draw, rows_of, sample};
 use super::element::{Laid, Layout};
 use super::frame::Transform;
 use super::options::{Init, KMeans, SEED_BYTES};
@@ -30,7 +30,7 @@ impl KMeans {
     ) -> Result<Vec<f32>> {
         let chosen = match &self.init {
             Init::Centroids(given) => return self.given(given, points.transform(), "init"),
-            Init::Random => choose(points.n() as usize, self.others(), points.weights(), random),
+            Init::Random => draw(points.n() as usize, self.others(), points.weights(), random),
             Init::PlusPlus => self.plus_plus(gpu, points, frozen, random, notices, progress)?,
             Init::Parallel => parallel::choose(gpu, points, (self.others(), frozen), random, progress)?,
             Init::Bisecting | Init::TwoLevel => {

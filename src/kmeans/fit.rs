@@ -21,7 +21,13 @@ use crate::random::Random;
 use crate::{Error, Result};
 
 /// With fewer points for each cluster, centroids say more about the sample than about the data (FAISS).
-const ENOUGH_POINTS: usize = 39;
+pub(super) const ENOUGH_POINTS: usize = 39;
+
+/// What to say of that.
+pub(super) fn too_few(n: usize, k: usize) -> Option<String> {
+    let text = || format!("{n} points for {k} clusters: {ENOUGH_POINTS} or more for each are advised");
+    (n / k < ENOUGH_POINTS).then(text)
+}
 
 impl KMeans {
     /// Clusters the rows of `data` (`[n, d]`).
@@ -218,10 +224,7 @@ impl KMeans {
         if !outcome.converged {
             notices.push(format!("not converged after {} iterations (`max-iter`)", outcome.n_iter));
         }
-        if n / k < ENOUGH_POINTS {
-            notices
-                .push(format!("{n} points for {k} clusters: {ENOUGH_POINTS} or more for each are advised"));
-        }
+        notices.extend(too_few(n, k));
         Ok(Fitted {
             n,
             d,

@@ -1,7 +1,7 @@
 //! k-means|| (Bahmani, Moseley, Vattani, Kumar and Vassilvitskii 2012): seeding in a few passes over all points, wherever
 //! they lie.
 
-use super::choose::{choose as choose_any, distances_to, nearest, rows_of};
+use super::drawing::{distances_to, draw, nearest, rows_of};
 use super::element::Layout;
 use super::points::Points;
 use super::progress::Progress;
@@ -86,7 +86,7 @@ pub fn choose(
         candidates.iter().zip(weights).filter(|(_, w)| *w > 0.0).map(|(&c, w)| (c, w as f32)).unzip();
     if chosen.len() <= k {
         let taken: std::collections::HashSet<u64> = chosen.iter().copied().collect();
-        let others = choose_any(n as usize, k, points.weights(), random);
+        let others = draw(n as usize, k, points.weights(), random);
         let others = others.into_iter().filter(|point| !taken.contains(point));
         chosen.extend(others.take(k - taken.len()));
         return Ok(chosen);

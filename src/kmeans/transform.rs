@@ -97,8 +97,19 @@ impl KMeans {
         centroids: &Matrix,
         each: &mut dyn FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        let Prepared { factor, transform, first, .. } =
-            self.prepare(data, &Statistics::of(data, "X")?, centroids)?;
+        self.transform_known(gpu, data, &Statistics::of(data, "X")?, centroids, each)
+    }
+
+    /// The same, of rows that were read before.
+    pub(super) fn transform_known(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        statistics: &Statistics,
+        centroids: &Matrix,
+        each: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let Prepared { factor, transform, first, .. } = self.prepare(data, statistics, centroids)?;
         let scaled = Scaled { of: data, factor };
         let data = scaled.source();
         let by = match self.metric {

@@ -1,7 +1,7 @@
 //! Weights of points. Only how they relate to each other matters.
 
 use super::centroid::{Scales, power_below};
-use super::choose::sample;
+use super::drawing::sample;
 use super::statistics::Statistics;
 use crate::random::Random;
 use crate::{Error, Result};

@@ -35,6 +35,7 @@ pub mod rerank;
 pub mod rotate;
 pub mod row_scale;
 pub mod seed;
+pub mod silhouette;
 pub mod softmax;
 pub mod split_sum;
 pub mod transform;

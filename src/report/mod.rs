@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod audit;
 pub mod caches;
+pub mod choice;
 pub mod classifiers;
 pub mod classify;
 pub mod clustering;

@@ -1,9 +1,10 @@
 //! The oracles themselves, on cases small enough to work out by hand.
 
+use lowbit::internals::io::npy;
 use lowbit::internals::network::Window;
 use lowbit::internals::oracle::{
     assign, average_pool, centroid, distance, gather, lloyd, matvec, max_pool, radix_sort, rerank, seed,
-    softmax,
+    silhouette, softmax,
 };
 
 #[test]
@@ -51,6 +52,22 @@ fn distances_and_sorts() {
     assert_eq!(distance::distance(&[1.0, 2.0], &[4.0, 6.0]), 25.0);
     let (keys, values) = radix_sort::radix_sort(&[3, 1, 3, 0], &[10, 11, 12, 13]);
     assert_eq!((keys, values), (vec![0, 1, 3, 3], vec![13, 11, 10, 12]));
+}
+
+#[test]
+fn silhouettes_of_a_few_points_and_of_embeddings() {
+    // a = 1 and b = 5 or 4 for the first two; the third is alone.
+    let found = silhouette::silhouette(&[0.0, 1.0, 5.0], &[0, 0, 1], 1, false);
+    assert!((found - (0.8 + 0.75) / 3.0).abs() < 1e-15, "{found}");
+    assert_eq!(silhouette::silhouette(&[2.0; 4], &[0, 1, 1, 0], 1, false), 0.0);
+    // scikit-learn 1.9.1: silhouette_score(points[:300].astype("f8"), labels[:300]), and with metric="cosine".
+    let points = npy::read_matrix("assets/kmeans/points.npy".as_ref()).unwrap();
+    let labels = npy::read_labels("assets/kmeans/labels.npy".as_ref()).unwrap();
+    let (rows, d) = (&points.values[..300 * points.cols], points.cols);
+    for (cosine, expected) in [(false, 0.04160391916765368), (true, 0.0719537797403145)] {
+        let found = silhouette::silhouette(rows, &labels[..300], d, cosine);
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
 }
 
 #[test]

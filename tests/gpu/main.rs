@@ -5,6 +5,8 @@ mod adapters;
 mod arrays_cli;
 mod batch;
 mod checkpoint;
+mod choose;
+mod choose_cli;
 mod classify_cli;
 mod cli;
 mod core;

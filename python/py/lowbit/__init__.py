@@ -27,6 +27,7 @@ from .errors import (
 if TYPE_CHECKING:
     from . import classify as classify, faiss_like as faiss_like, kv as kv
     from ._batch import batch_kmeans as batch_kmeans
+    from ._choose import Choice as Choice, choose_k as choose_k
     from ._devices import devices as devices
     from ._estimators import KMeans as KMeans, MiniBatchKMeans as MiniBatchKMeans
     from ._gguf import GgufFile as GgufFile, write_gguf as write_gguf
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
 # Where what is asked for comes from. Estimators are made when they are first asked for: where there is scikit-learn they are made
 # of its classes, and importing those takes a second.
 _LAZY = {
+    "Choice": "_choose",
     "GgufFile": "_gguf",
     "KMeans": "_estimators",
     "MiniBatchKMeans": "_estimators",
     "ProductQuantizer": "_quantizer",
     "QuantizedWeights": "_weights",
     "batch_kmeans": "_batch",
+    "choose_k": "_choose",
     "dequantize": "_weights",
     "devices": "_devices",
     "formats": "_weights",

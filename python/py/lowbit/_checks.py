@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import as_array, to_float32
-from .errors import InputError
+from ._arrays import as_array, as_float32, to_float32
+from .errors import InputError, NotFiniteError
 
-__all__ = ["COUNT", "adapter_of", "choice", "floats", "number", "numbers_of", "path_of", "seed_of", "settings_of", "texts", "whole"]
+__all__ = ["COUNT", "adapter_of", "choice", "floats", "number", "numbers_of", "path_of", "seed_of", "settings_of", "texts", "weights_of", "whole"]
 
 # The most that the library counts of iterations and starts.
 COUNT = (1 << 32) - 1
@@ -116,6 +116,27 @@ def seed_of(name: str, value: Any) -> int:
         return whole(name, value, 0, (1 << 64) - 1)
     except InputError as error:
         raise InputError(f"{error}, None, a RandomState or a Generator") from None
+
+
+def weights_of(sample_weight: Any, count: int) -> np.ndarray | None:
+    """Weights of `count` points: None is none, a number that of each."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, numbers.Real):
+        weights = np.full(count, number("sample_weight", sample_weight), dtype=np.float32)
+    else:
+        weights = as_float32(sample_weight, "sample_weight")
+    if weights.ndim != 1:
+        raise InputError("Sample weights must be 1D array or scalar")
+    if weights.shape != (count,):
+        raise InputError(f"sample_weight.shape == {weights.shape}, expected {(count,)}!")
+    for fine, kind in ((np.isfinite(weights), NotFiniteError), (weights >= 0, InputError)):
+        if not fine.all():
+            bad = int(fine.argmin())
+            raise kind(f"sample_weight: weight {bad} is {weights[bad]}: expected a finite number of at least 0")
+    if not weights.any():
+        raise InputError("Sample weights are zero for all points: at least n_clusters of them must be above.")
+    return weights
 
 
 def adapter_of(value: Any) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import numbers
 import os
 import warnings
 from collections.abc import Iterator
@@ -25,9 +24,9 @@ from ._base import (
     points,
     seen_if_learnt,
 )
-from ._checks import COUNT, choice, number, path_of, seed_of, settings_of, whole
+from ._checks import COUNT, choice, number, path_of, seed_of, settings_of, weights_of, whole
 from ._progress import told
-from .errors import InputError, NotFiniteError
+from .errors import InputError
 
 __all__ = ["KMeans", "MiniBatchKMeans"]
 
@@ -207,7 +206,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """
         check_is_fitted(self)
         x = points(self, X, reset=False)
-        return -self._predict(x, _weights(sample_weight, len(x)))[1]
+        return -self._predict(x, weights_of(sample_weight, len(x)))[1]
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of what transform gives: ``kmeans0``, ``kmeans1`` and so on.
@@ -229,26 +228,6 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.sparse = False
         return tags
-
-
-def _weights(sample_weight: Any, count: int) -> np.ndarray | None:
-    if sample_weight is None:
-        return None
-    if isinstance(sample_weight, numbers.Real):
-        weights = np.full(count, number("sample_weight", sample_weight), dtype=np.float32)
-    else:
-        weights = as_float32(sample_weight, "sample_weight")
-    if weights.ndim != 1:
-        raise InputError("Sample weights must be 1D array or scalar")
-    if weights.shape != (count,):
-        raise InputError(f"sample_weight.shape == {weights.shape}, expected {(count,)}!")
-    for fine, kind in ((np.isfinite(weights), NotFiniteError), (weights >= 0, InputError)):
-        if not fine.all():
-            bad = int(fine.argmin())
-            raise kind(f"sample_weight: weight {bad} is {weights[bad]}: expected a finite number of at least 0")
-    if not weights.any():
-        raise InputError("Sample weights are zero for all points: at least n_clusters of them must be above.")
-    return weights
 
 
 class KMeans(_Estimator):
@@ -368,7 +347,7 @@ class KMeans(_Estimator):
             x = points(self, X, reset=True)
             self._check_enough(x)
             settings = self._settings(x)
-            weights = _weights(sample_weight, len(x))
+            weights = weights_of(sample_weight, len(x))
             kept = None
             if self.checkpoint is not None:
                 path = path_of("checkpoint", self.checkpoint)
@@ -504,7 +483,7 @@ class MiniBatchKMeans(_Estimator):
         with seen_if_learnt(self):
             x = points(self, X, reset=True)
             self._check_enough(x)
-            weights = _weights(sample_weight, len(x))
+            weights = weights_of(sample_weight, len(x))
             learner = self._learner(self._best_start(self._settings(x), x, weights))
             with told(self.progress, self.verbose, self.max_iter) as tell:
                 fitted = learner.fit(rows_of(x), weights, tell)
@@ -542,7 +521,7 @@ class MiniBatchKMeans(_Estimator):
             )
         with seen_if_learnt(self):
             x = points(self, X, reset=not learnt)
-            return self._learn(x, _weights(sample_weight, len(x)), learnt)
+            return self._learn(x, weights_of(sample_weight, len(x)), learnt)
 
     def _learn(self, x: np.ndarray, weights: np.ndarray | None, learnt: bool) -> MiniBatchKMeans:
         # What a learner of the library's has of the parameters.

@@ -27,6 +27,7 @@ __all__ = [
     "gguf_open",
     "gguf_write",
     "kmeans_batch",
+    "kmeans_choose",
     "kmeans_fit",
     "kmeans_predict",
     "kmeans_transform",
@@ -66,6 +67,14 @@ def kmeans_fit(
     checkpoint: _Settings | None = None,
     callback: _Callback = None,
 ) -> dict[str, Any]: ...
+def kmeans_choose(
+    x: _Rows,
+    ks: _Sequence[int],
+    settings: _Settings,
+    sample: int | None,
+    weights: _F32 | None = None,
+    callback: _Callback = None,
+) -> Any: ...
 def kmeans_predict(x: _Rows, settings: _Settings, centers: _F32, weights: _F32 | None = None) -> tuple[_I32, float]: ...
 def kmeans_transform(x: _Rows, settings: _Settings, centers: _F32) -> _F32: ...
 def kmeans_batch(x: _Rows, problems: int, settings: _Settings, callback: _Callback = None) -> dict[str, Any]: ...

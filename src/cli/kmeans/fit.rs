@@ -6,32 +6,35 @@ use clap::Args;
 use serde::Serialize;
 
 use super::checkpoint::Checkpoint;
+use super::fitting::Fitting;
 use super::{
-    Points, Seeded, Session, Traced, about, borrowed, check_outputs, facts, follow, notices, plainly,
-    read_batch, read_finite, written,
+    Points, Session, Traced, about, borrowed, check_outputs, facts, follow, notices, plainly, read_finite,
+    written,
 };
 use lowbit::internals::gpu::{Context, Work, adapters};
-use lowbit::internals::io::npy::{self, Matrix};
+use lowbit::internals::io::arrays;
+use lowbit::internals::io::npy::Matrix;
 use lowbit::internals::io::output::check_ending;
 use lowbit::internals::io::vecs::Vectors;
-use lowbit::internals::io::{arrays, split_part};
-use lowbit::internals::kmeans::weights::check_weights;
-use lowbit::internals::kmeans::{Empty, Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
+use lowbit::internals::kmeans::{Fitted, FittedBatch, Init, KMeans, MiniBatchKMeans};
 use lowbit::internals::roofline::{Roofs, Share};
 use lowbit::internals::table;
 
+const MOST_ITERATIONS: &str =
+    "Most iterations [default: 300; with --mini-batch 100, of as many batches as a pass over the points has]";
+const TOLERANCE: &str = "The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns \
+    (with --metric cosine, of the rows' directions), or less [default: 1e-4; with --mini-batch 0, which never ends it]";
+
 #[derive(Args, Debug)]
+#[command(mut_arg("max_iter", |arg| arg.help(MOST_ITERATIONS)), mut_arg("tol", |arg| arg.help(TOLERANCE)))]
 pub struct Arguments {
     #[command(flatten)]
     points: Points,
     /// Number of clusters
     #[arg(short, long, allow_negative_numbers = true)]
     k: usize,
-    /// First centroids: k-means++, k-means|| (few passes, for large k and many points), bisecting (the part of the largest inertia
-    /// becomes two, again and again), two-level (sqrt(k) parts, and clusters of each: for very large k), random, or a file [k, d]:
-    /// .npy, .npz or .csv
-    #[arg(long, default_value = "k-means++", value_name = "METHOD|CENTROIDS.npy")]
-    init: String,
+    #[command(flatten)]
+    fitting: Fitting,
     /// Centroids that stay where they are, the first of the k: .npy, .npz or .csv, [f, d]; --init chooses the others
     #[arg(long, value_name = "CENTROIDS.npy", conflicts_with_all = ["batch", "mini_batch"])]
     frozen: Option<PathBuf>,
@@ -39,18 +42,6 @@ pub struct Arguments {
     /// labels [B, n]
     #[arg(long, conflicts_with_all = ["checkpoint", "weights", "subsample", "adapters", "mini_batch", "history"])]
     batch: bool,
-    /// How many starts to try; the one of the least inertia counts
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    n_init: u32,
-    /// How often each point counts, [n]: .npy, .npz, or a .csv (table.csv:COLUMN)
-    #[arg(long, value_name = "W.npy")]
-    weights: Option<PathBuf>,
-    /// What becomes of a cluster without points: it takes the farthest point, or half of the largest cluster, or stays
-    #[arg(long, value_name = "farthest|split-largest|keep", default_value = "farthest", value_parser = empty)]
-    empty: Empty,
-    /// Fit the centroids to a uniform sample of so many points for each (256 are enough), then label all points
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    subsample: Option<u64>,
     /// Learn from random batches of so many points (1024 if no number is given): faster, with a little more inertia
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1024",
         value_parser = clap::value_parser!(u64).range(1..),
@@ -60,16 +51,6 @@ pub struct Arguments {
     /// may be given several times
     #[arg(long, value_name = "all|NAME,NAME")]
     adapters: Vec<String>,
-    #[command(flatten)]
-    random: Seeded,
-    /// Most iterations [default: 300; with --mini-batch 100, of as many batches as a pass over the points has]
-    #[arg(long, allow_negative_numbers = true)]
-    max_iter: Option<u32>,
-    /// The loop ends when the centroids' squared shifts sum to this times the mean variance of the columns (with --metric
-    /// cosine, of the rows' directions), or less
-    /// [default: 1e-4; with --mini-batch 0, which never ends it]
-    #[arg(long, allow_negative_numbers = true)]
-    tol: Option<f64>,
     /// Note the inertia that every iteration finds, in --json and as a table; it reads all points once more in each
     #[arg(long, conflicts_with = "mini_batch")]
     history: bool,
@@ -88,27 +69,6 @@ pub struct Arguments {
     traced: Traced,
 }
 
-/// A way to choose the first centroids that needs no file.
-fn init(name: &str) -> Option<Init> {
-    match name {
-        "k-means++" => Some(Init::PlusPlus),
-        "k-means||" => Some(Init::Parallel),
-        "bisecting" => Some(Init::Bisecting),
-        "two-level" => Some(Init::TwoLevel),
-        "random" => Some(Init::Random),
-        _ => None,
-    }
-}
-
-fn empty(name: &str) -> Result<Empty, String> {
-    match name {
-        "farthest" => Ok(Empty::Farthest),
-        "split-largest" => Ok(Empty::SplitLargest),
-        "keep" => Ok(Empty::Keep),
-        _ => Err("there are farthest, split-largest and keep".into()),
-    }
-}
-
 /// The names in a list with commas between. A name may have commas of its own: as many parts as are together in the name of
 /// an adapter are one.
 fn names(list: &str, known: &[String]) -> Vec<String> {
@@ -125,11 +85,10 @@ fn names(list: &str, known: &[String]) -> Vec<String> {
 }
 
 pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
-    arguments.check_init()?;
+    arguments.fitting.given()?;
     arguments.check_adapters(session)?;
-    let inputs = [arguments.points.files(), vec![PathBuf::from(&arguments.init)]].concat();
-    let inputs: Vec<PathBuf> =
-        inputs.into_iter().chain(arguments.weights.clone()).chain(arguments.frozen.clone()).collect();
+    let inputs = [arguments.points.files(), arguments.fitting.files()].concat();
+    let inputs: Vec<PathBuf> = inputs.into_iter().chain(arguments.frozen.clone()).collect();
     let outputs = arguments.outputs().chain(arguments.checkpoint.checkpoint.as_deref());
     check_outputs(outputs.collect(), &borrowed(&inputs), &arguments.traced)?;
     let axes = usize::from(arguments.batch);
@@ -144,16 +103,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
 impl Arguments {
     fn outputs(&self) -> impl Iterator<Item = &Path> {
         self.centroids.iter().chain(&self.labels).map(PathBuf::as_path)
-    }
-
-    fn check_init(&self) -> anyhow::Result<()> {
-        if init(&self.init).is_none() && !split_part(Path::new(&self.init)).0.exists() {
-            anyhow::bail!(
-                "--init {}: there is no such file; k-means++, k-means||, bisecting, two-level and random need none",
-                self.init
-            );
-        }
-        Ok(())
     }
 
     fn check_adapters(&self, session: &Session) -> anyhow::Result<()> {
@@ -175,25 +124,16 @@ impl Arguments {
 
     fn run(&self, session: &Session) -> anyhow::Result<()> {
         let data = self.points.open(self.batch, &session.terminal)?;
-        session.say_conversions(
-            self.weights.as_deref().into_iter().chain(self.frozen.as_deref()).chain([Path::new(&self.init)]),
-        );
-        let weights = self.weights.as_deref().map(|path| read_weights(path, &data, self.k)).transpose()?;
-        let init = match (init(&self.init), self.init.as_str()) {
-            (Some(init), _) => init,
-            (None, path) if self.batch && npy::dimensions(Path::new(path))? == 3 => {
-                Init::Centroids(read_batch(Path::new(path))?.0)
-            }
-            (None, path) => Init::Centroids(read_finite(Path::new(path))?),
-        };
+        let weights = self.fitting.weights(&data, self.k, session)?;
+        let init = self.fitting.init(self.batch, session)?;
         if let Some(size) = self.mini_batch {
             return self.run_mini_batch(size, init, &data, weights.as_deref(), session);
         }
-        let (max_iter, tol) = (self.max_iter.unwrap_or(300), self.tol.unwrap_or(1e-4));
-        let kmeans = self.points.settings(self.k).init(init).n_init(self.n_init);
-        let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol).subsample(self.subsample);
-        let mut kmeans = kmeans.empty(self.empty).history(self.history);
+        let max_iter = self.fitting.most_iterations();
+        let kmeans = self.fitting.settings(self.points.settings(self.k)).init(init);
+        let mut kmeans = kmeans.history(self.history);
         if let Some(path) = &self.frozen {
+            session.say_conversions([path.as_path()]);
             kmeans = kmeans.frozen(read_finite(path)?);
         }
         if self.batch {
@@ -269,9 +209,10 @@ impl Arguments {
         weights: Option<&[f32]>,
         session: &Session,
     ) -> anyhow::Result<()> {
-        let (max_iter, tol) = (self.max_iter.unwrap_or(100), self.tol.unwrap_or(0.0));
-        let kmeans = MiniBatchKMeans::new(self.k).batch_size(size).init(init).n_init(self.n_init);
-        let kmeans = kmeans.seed(self.random.seed).max_iter(max_iter).tol(tol);
+        let fitting = &self.fitting;
+        let (max_iter, tol) = (fitting.max_iter.unwrap_or(100), fitting.tol.unwrap_or(0.0));
+        let kmeans = MiniBatchKMeans::new(self.k).batch_size(size).init(init).n_init(fitting.n_init);
+        let kmeans = kmeans.seed(fitting.random.seed).max_iter(max_iter).tol(tol);
         let mut kmeans = kmeans.metric(self.points.metric).memory(self.points.memory());
         if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
             kmeans = kmeans.checkpoints(checkpoints);
@@ -361,15 +302,6 @@ impl<'a> Told<'a> {
         let Fitted { iteration, reranked, .. } = self.fitted;
         format!("{}; {:.2e} of the labels decided exactly", iteration.precision, reranked.share())
     }
-}
-
-fn read_weights(path: &Path, points: &Vectors, k: usize) -> anyhow::Result<Vec<f32>> {
-    let (matrix, _) = npy::read_columns(path)?;
-    if matrix.cols != 1 {
-        anyhow::bail!("{}: it has {} columns; weights are one for each point", path.display(), matrix.cols);
-    }
-    check_weights(&matrix.values, points.rows() as usize, k).map_err(about(path))?;
-    Ok(matrix.values)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! `lowbit kmeans fit|predict|transform|pq|palette`
+//! `lowbit kmeans fit|choose|predict|transform|pq|palette`
 
 mod checkpoint;
+mod choose;
 mod fit;
+mod fitting;
 mod palette;
 mod pq;
 mod predict;
@@ -22,6 +24,8 @@ use lowbit::internals::table;
 pub enum Command {
     /// Cluster vectors
     Fit(fit::Arguments),
+    /// Cluster vectors with several numbers of clusters, and see which of them elbow and silhouette speak for
+    Choose(choose::Arguments),
     /// Label vectors by given centroids
     Predict(predict::Arguments),
     /// Measure the distance of every vector to every centroid
@@ -35,6 +39,7 @@ pub enum Command {
 pub fn run(command: &Command, session: &Session) -> anyhow::Result<()> {
     match command {
         Command::Fit(arguments) => fit::run(arguments, session),
+        Command::Choose(arguments) => choose::run(arguments, session),
         Command::Predict(arguments) => predict::run(arguments, session),
         Command::Transform(arguments) => transform::run(arguments, session),
         Command::Pq(arguments) => pq::run(arguments, session),
