@@ -19,7 +19,7 @@ const BUDGET: Duration = Duration::from_millis(300);
 pub struct Arguments {
     /// Tokens that are attended to, such as 1k,8k,1000; if none are given 1k,8k,32k,128k, and 1k,8k in software. Those that
     /// the device has no room for are skipped
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = tokens)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = held)]
     context: Vec<u64>,
     /// Query heads of a kv head; if none are given 1,4,8, and 4 in software
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = heads)]
@@ -35,13 +35,19 @@ pub struct Arguments {
     #[arg(long, value_name = "D", default_value = "128", value_parser = head_dim)]
     head_dim: usize,
     /// So many of the newest tokens ask: 1 for a step of generation, more for a part of a prompt
-    #[arg(long, value_name = "N", default_value = "1", value_parser = tokens)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = held)]
     queries: u64,
     /// Also say what it is worth that query heads share loads: each is timed by itself too
     #[arg(long)]
     ungrouped: bool,
     #[command(flatten)]
     traced: Traced,
+}
+
+/// As many tokens as a device can number.
+fn held(text: &str) -> Result<u64, &'static str> {
+    let tokens = tokens(text).ok().filter(|&tokens| tokens <= u64::from(u32::MAX));
+    tokens.ok_or("give a number of tokens from 1 to 4294967295, such as 8192 or 8k")
 }
 
 fn heads(text: &str) -> Result<usize, &'static str> {

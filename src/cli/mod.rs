@@ -212,10 +212,8 @@ fn dispatch(cli: &Cli, session: &Session) -> anyhow::Result<()> {
 /// A number of tokens, k for 1024 of them.
 fn tokens(text: &str) -> Result<u64, &'static str> {
     let (number, unit) = text.strip_suffix(['k', 'K']).map_or((text, 1), |number| (number, 1024));
-    match number.parse::<u32>().ok().and_then(|number| u64::from(number).checked_mul(unit)) {
-        Some(tokens) if tokens > 0 && tokens <= u64::from(u32::MAX) => Ok(tokens),
-        _ => Err("give a number of tokens from 1 to 4294967295, such as 8192 or 8k"),
-    }
+    let tokens = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    tokens.filter(|&tokens| tokens > 0).ok_or("give a number of tokens, such as 8192 or 8k")
 }
 
 /// Refuses NaN and infinity.

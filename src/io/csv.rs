@@ -208,11 +208,11 @@ impl Csv {
             rows += 1;
         }
         if rows == 0 {
-            let names = listed(self.names().unwrap_or_default());
-            return Err(Error::file(
-                &self.path,
-                format!("there is no number in it: its only line is {names}"),
-            ));
+            let problem = match self.names() {
+                Some([word]) => format!("there is no number in it: its only line is {}", quoted(word)),
+                _ => "there is no line behind the names of the columns".into(),
+            };
+            return Err(Error::file(&self.path, problem));
         }
         Ok(rows)
     }

@@ -75,7 +75,7 @@ fn what_cannot_be_points_is_said() {
         assert!(error.contains(expected), "{case}: {error}");
     }
     assert_eq!(files("parquet", true).len(), 12);
-    assert!(of(bad("text"), &["nam"]).contains("no column is called 'nam'; there are 'name'"));
+    assert!(of(bad("text"), &["nam"]).contains("no column is called 'nam'; near it are 'name'"));
     assert!(of(bad("text"), &["x", "name"]).contains("no column is left"));
     assert!(
         of(part(&bad("text"), "other"), &[]).contains("no column is called 'other'; there are 'x', 'name'")

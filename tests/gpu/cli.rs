@@ -501,7 +501,7 @@ fn outputs_that_cannot_be_written_are_refused() {
     }
     // The report makes its folder, but not out of a file.
     let report = ["report", "--quick", "--out", "x.npy"];
-    refused(&mut lowbit(folder, &report), BAD_INPUT, &["x.npy", "exists"]);
+    refused(&mut lowbit(folder, &report), BAD_INPUT, &["x.npy", "this is a file"]);
 
     // A bad input leaves the old output alone; `refused` looks at every file.
     fs::write(folder.join("old.npy"), "precious").unwrap();

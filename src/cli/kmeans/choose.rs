@@ -12,8 +12,7 @@ use lowbit::internals::io::output::{check_ending, write_whole};
 use lowbit::internals::kmeans::{Choosing, Progress};
 use lowbit::internals::report::choice;
 
-const METHODS: &str =
-    "First centroids: k-means++, k-means|| (few passes, for large k and many points) or random";
+const METHODS: &str = "First centroids: k-means++, k-means|| (few passes, for large k and many points), bisecting, two-level or random";
 
 #[derive(Args, Debug)]
 #[command(mut_arg("init", |arg| arg.help(METHODS).value_name("METHOD")))]
@@ -94,7 +93,7 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let Arguments { points, k: Numbers(ks), fitting, svg, traced, .. } = arguments;
     if let Some(path) = fitting.given()? {
         anyhow::bail!(
-            "--init {}: centroids of a file are of one number of clusters; k-means++, k-means|| and random are of any",
+            "--init {}: centroids of a file are of one number of clusters; the methods (k-means++, random and others) are of any",
             path.display()
         );
     }
