@@ -6,7 +6,7 @@ use lowbit::internals::gpu::dispatch::Class;
 use lowbit::internals::gpu::{Reflection, Spec};
 use lowbit::internals::kmeans::assign;
 use lowbit::internals::matmul::split_sum::paying;
-use lowbit::internals::matmul::{Path, choice, matmul, matmul_integer, matvec, matvec_integer};
+use lowbit::internals::matmul::{Path, choice, matmul, matmul_integer, matvec, matvec_fixed, matvec_integer};
 
 /// A piece of work, as the variants of one kernel do it.
 pub struct Work {
@@ -39,11 +39,14 @@ pub fn works() -> Result<Vec<Work>> {
             |list: &[Spec]| list.iter().map(|spec| spec.slot("format", format.decoder)).collect::<Vec<_>>();
         for [rows, cols, n] in SHAPES {
             let weights = (rows * cols) as f64 * format.bytes as f64 / format.elements as f64;
-            let (float, integer) = match n {
-                1 => (matvec::VARIANTS, matvec_integer::VARIANTS),
-                _ => (matmul::VARIANTS, matmul_integer::VARIANTS),
+            let (mut float, integer) = match n {
+                1 => (matvec::VARIANTS.to_vec(), matvec_integer::VARIANTS),
+                _ => (matmul::VARIANTS.to_vec(), matmul_integer::VARIANTS),
             };
-            let paths = [(Path::Float, float), (Path::Integer, integer)];
+            if n == 1 && format.integer {
+                float.extend(matvec_fixed::VARIANTS);
+            }
+            let paths = [(Path::Float, &float[..]), (Path::Integer, integer)];
             for (path, list) in paths.iter().filter(|(path, _)| *path == Path::Float || format.integer) {
                 let x_bytes = if *path == Path::Float { 4.0 } else { 1.25 };
                 let shape = [rows, cols, n];
