@@ -22,18 +22,30 @@ fn codes_of(pair: Pair, g: u32) -> vec4<u32> {
     return table(nibbles(select(pair.a, pair.b, g >= 2u), g % 2u));
 }
 
-/// The value of each byte's code: four words hold the 16 values, by their place in which a byte is taken.
+/// The value of each byte's code: of the 16 values, the halves that each of its bits leaves, the lowest first.
 fn table(codes: vec4<u32>) -> vec4<u32> {
-    return vec4<u32>(table_word(codes.x), table_word(codes.y), table_word(codes.z), table_word(codes.w));
+    let first = whole(codes);
+    let second = whole(codes >> vec4<u32>(1u));
+    let third = whole(codes >> vec4<u32>(2u));
+    let a = either(second, two(first, 0x81818181u, 0x98989898u), two(first, 0xadadadadu, 0xbfbfbfbfu));
+    let b = either(second, two(first, 0xcfcfcfcfu, 0xddddddddu), two(first, 0xeaeaeaeau, 0xf6f6f6f6u));
+    let c = either(second, two(first, 0x01010101u, 0x0d0d0d0du), two(first, 0x19191919u, 0x26262626u));
+    let d = either(second, two(first, 0x35353535u, 0x45454545u), two(first, 0x59595959u, 0x71717171u));
+    return either(whole(codes >> vec4<u32>(3u)), either(third, a, b), either(third, c, d));
 }
 
-fn table_word(word: u32) -> u32 {
-    let code = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
-    let low = select(vec4<u32>(0xbfad9881u), vec4<u32>(0xf6eaddcfu), (code & vec4<u32>(4u)) != vec4<u32>(0u));
-    let high = select(vec4<u32>(0x26190d01u), vec4<u32>(0x71594535u), (code & vec4<u32>(4u)) != vec4<u32>(0u));
-    let four = select(low, high, code >= vec4<u32>(8u));
-    let value = (four >> ((code & vec4<u32>(3u)) * 8u)) & vec4<u32>(255u);
-    return value.x | (value.y << 8u) | (value.z << 16u) | (value.w << 24u);
+/// The lowest bit of each byte, in all of its bits.
+fn whole(bits: vec4<u32>) -> vec4<u32> {
+    return (bits & vec4<u32>(0x01010101u)) * 255u;
+}
+
+/// Of two values, that which each bit of the mask says.
+fn either(mask: vec4<u32>, zero: vec4<u32>, one: vec4<u32>) -> vec4<u32> {
+    return (mask & one) | (~mask & zero);
+}
+
+fn two(mask: vec4<u32>, zero: u32, one: u32) -> vec4<u32> {
+    return vec4<u32>(zero) ^ (mask & vec4<u32>(zero ^ one));
 }
 
 fn scale_of(pair: Pair, g: u32) -> f32 {

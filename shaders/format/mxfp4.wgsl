@@ -24,16 +24,12 @@ fn exponents(word: u32) -> vec2<f32> {
     return bitcast<vec2<f32>>(select((e - vec2<u32>(1u)) << vec2<u32>(23u), vec2<u32>(0x00200000u) << e, e < vec2<u32>(2u)));
 }
 
-/// 0, 1, 2, 3, 4, 6, 8 or 12 by the low three bits of each byte.
+/// 0, 1, 2, 3, 4, 6, 8 or 12 by the low three bits of each byte: as many as they say, and from 4 on the low two, and 2 more, again.
 fn value_of(code: vec4<u32>) -> vec4<u32> {
-    let one = vec4<u32>(0x01010101u);
-    let m = code & one;
-    let b = (code >> vec4<u32>(1u)) & one;
-    let a = (code >> vec4<u32>(2u)) & one;
-    let ones = m & (one ^ a);
-    let twos = (b & (one ^ a)) | (a & m & (one ^ b));
-    let fours = a & (m | (one ^ b));
-    return ones | (twos << vec4<u32>(1u)) | (fours << vec4<u32>(2u)) | ((a & b) << vec4<u32>(3u));
+    let half = code >> vec4<u32>(1u);
+    let again = code & ((half & vec4<u32>(0x02020202u)) | ((code >> vec4<u32>(2u)) & vec4<u32>(0x01010101u)));
+    let last = code & half & (code << vec4<u32>(1u)) & vec4<u32>(0x02020202u);
+    return (code & vec4<u32>(0x07070707u)) + again + last;
 }
 
 fn codes_of(pair: Pair, g: u32) -> vec4<u32> {

@@ -1,6 +1,6 @@
 //! Cases of `matvec`; those of `matmul` are made of the same products.
 
-use super::activation::Column;
+use super::activation::{Column, Kind};
 use super::quantized::{Quantized, SHOWN, filling, format};
 use super::{Case, Entry, Expected, FOLDED, Prepared, Random, Sample};
 use crate::Result;
@@ -71,7 +71,7 @@ pub(super) struct Product {
 impl Product {
     pub(super) fn new(name: &str, rows: usize, cols: usize, n: usize, size: f32) -> Self {
         let mut random = Random::new((rows * cols + n) as u64);
-        let mut x = Column::new(n, cols, 1.0, false);
+        let mut x = Column::new(n, cols, 1.0, Kind::Float);
         // Outliers: a few channels are much larger than all others.
         x.values.iter_mut().skip(3).step_by(97).for_each(|x| *x *= size);
         Self {

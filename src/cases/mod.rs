@@ -28,6 +28,7 @@ pub mod matmul;
 pub mod matmul_integer;
 pub mod matmul_matrix;
 pub mod matvec;
+pub mod matvec_fixed;
 pub mod matvec_integer;
 pub mod max_pool;
 pub mod pointwise;
@@ -131,6 +132,7 @@ pub const REGISTRY: &[Entry] = &[
     dequantize::ENTRY,
     activation::ENTRY,
     matvec::ENTRY,
+    matvec_fixed::ENTRY,
     matvec_integer::ENTRY,
     matmul::ENTRY,
     matmul_integer::ENTRY,

@@ -9,6 +9,8 @@ use crate::{Error, Result};
 
 /// To int8 with a scale for 32.
 pub const INTEGER: Spec = Spec::new("matmul/activation").slot("wide", "lib/wide32");
+/// To three digits of int8 with a scale for 32.
+pub const FIXED: Spec = Spec::new("matmul/activation_fixed").slot("wide", "lib/wide32");
 /// To f32 in the order of a plane.
 pub const FLOAT: Spec = Spec::new("matmul/activation_float").slot("wide", "lib/wide32");
 
@@ -34,6 +36,7 @@ pub struct Activations {
     float: OnceLock<Buffer>,
     scales: OnceLock<Buffer>,
     integer: OnceLock<(Buffer, Buffer)>,
+    fixed: OnceLock<(Buffer, Buffer)>,
 }
 
 impl Activations {
@@ -54,10 +57,11 @@ impl Activations {
             float: OnceLock::new(),
             scales: OnceLock::new(),
             integer: OnceLock::new(),
+            fixed: OnceLock::new(),
         })
     }
 
-    /// Whether none of them is infinite or no number: what int8 codes and scaled f16 can stand for.
+    /// Whether none of them is infinite or no number: what int8 codes, fixed point and scaled f16 can stand for.
     pub fn are_finite(&self) -> bool {
         self.finite
     }
@@ -108,6 +112,19 @@ impl Activations {
         both.ok_or_else(|| Error::Input("the activations were not quantized".into()))
     }
 
+    /// `[padded, pairs * 12]` wide words of digits, and `[padded, pairs * 2]` of scales and sums.
+    #[doc(hidden)]
+    pub fn fixed(&self, gpu: &Context) -> Result<(&Buffer, &Buffer)> {
+        if self.fixed.get().is_none() {
+            let digits = Buffer::new(gpu, "activation digits", self.padded(), self.pairs() * 192)?;
+            let scales = Buffer::new(gpu, "activation scales", self.padded(), self.pairs() * 32)?;
+            Recorder::run(gpu, [&self.bind_fixed(gpu, &digits, &scales)?])?;
+            let _ = self.fixed.set((digits, scales));
+        }
+        let both = self.fixed.get().map(|(digits, scales)| (digits, scales));
+        both.ok_or_else(|| Error::Input("the activations were not brought to fixed point".into()))
+    }
+
     /// Binds the kernel behind [`Self::float`].
     #[doc(hidden)]
     pub fn bind_float(&self, gpu: &Context, wide: &Buffer) -> Result<Bound> {
@@ -128,6 +145,19 @@ impl Activations {
         Kernel::load(gpu, &INTEGER)?.bind(
             gpu,
             &[("values", &self.values), ("codes", codes), ("scales", scales)],
+            self.params()?,
+            work,
+        )
+    }
+
+    /// Binds the kernel behind [`Self::fixed`].
+    #[doc(hidden)]
+    pub fn bind_fixed(&self, gpu: &Context, digits: &Buffer, scales: &Buffer) -> Result<Bound> {
+        let values = self.n * self.cols;
+        let work = Work { bytes: 4 * values + digits.bytes() + scales.bytes(), ops: 4 * values };
+        Kernel::load(gpu, &FIXED)?.bind(
+            gpu,
+            &[("values", &self.values), ("digits", digits), ("scales", scales)],
             self.params()?,
             work,
         )

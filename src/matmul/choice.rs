@@ -6,7 +6,7 @@ use super::activation::Activations;
 use super::known::Known;
 use super::split_sum::{Passes, paying};
 use super::weights::Weights;
-use super::{Path, matmul, matmul_integer, matmul_matrix, matvec, matvec_integer};
+use super::{Path, matmul, matmul_integer, matmul_matrix, matvec, matvec_fixed, matvec_integer};
 
 use crate::format::Format;
 use crate::gpu::dispatch::Class;
@@ -43,6 +43,9 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Passes> {
         "matmul/matvec_integer" => matvec_integer::MatvecInteger::load(gpu, spec)?
             .bind(gpu, on, on.x.integer(gpu)?)
             .map(Passes::from),
+        "matmul/matvec_fixed" => {
+            matvec_fixed::MatvecFixed::load(gpu, spec)?.bind(gpu, on, on.x.fixed(gpu)?).map(Passes::from)
+        }
         "matmul/matmul_integer" => {
             matmul_integer::MatmulInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)
         }
@@ -61,10 +64,27 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Passes> {
 /// # Errors
 /// [`Error::Shader`] for one that does not assemble.
 pub fn variants(gpu: &Context, format: &Format, shape: [u64; 3], path: Path) -> Result<Vec<Spec>> {
+    variants_for(gpu, format, shape, path, true)
+}
+
+/// The same for x that may hold what is not `finite`, which fixed point does not stand for.
+///
+/// # Errors
+/// Those of [`variants`].
+pub fn variants_for(
+    gpu: &Context,
+    format: &Format,
+    shape: [u64; 3],
+    path: Path,
+    finite: bool,
+) -> Result<Vec<Spec>> {
     let many = shape[2] > MATVEC_COLUMNS;
     let mut list: Vec<&Spec> = Vec::new();
     if matches!(path, Path::Auto | Path::Float) {
         list.extend(if many { matmul::VARIANTS } else { matvec::VARIANTS });
+    }
+    if path == Path::Float && finite && !many && format.integer && gpu.integer_dot {
+        list.extend(matvec_fixed::VARIANTS);
     }
     if matches!(path, Path::Auto | Path::Integer) && format.integer && gpu.integer_dot {
         if many {
@@ -105,14 +125,25 @@ pub fn class(path: Path, format: &Format, [m, k, n]: [u64; 3]) -> Class {
     if few { class.of("few tiles") } else { class }
 }
 
-/// The variant on this path for `[m, k]` weights of this format and `n` columns of x on this adapter; they are measured, if at
-/// all, with the activations already laid out.
+/// The variant on this path for `[m, k]` weights of this format and `n` columns of finite x on this adapter; they are measured, if
+/// at all, with the activations already laid out.
 ///
 /// # Errors
 /// [`Error::Input`] for the integer path of a format that has none, or on an adapter whose integer dot product is wrong;
 /// for the half path on an adapter without cooperative matrices.
-pub fn tuned(gpu: &Context, format: &'static Format, [m, k, n]: [u64; 3], path: Path) -> Result<Spec> {
-    let list = variants(gpu, format, [m, k, n], path)?;
+pub fn tuned(gpu: &Context, format: &'static Format, shape: [u64; 3], path: Path) -> Result<Spec> {
+    tuned_for(gpu, format, shape, path, true)
+}
+
+/// The same for x that may hold what is not `finite`.
+pub fn tuned_for(
+    gpu: &Context,
+    format: &'static Format,
+    [m, k, n]: [u64; 3],
+    path: Path,
+    finite: bool,
+) -> Result<Spec> {
+    let list = variants_for(gpu, format, [m, k, n], path, finite)?;
     if list.is_empty() {
         let (name, adapter) = (format.name, &gpu.adapter.name);
         return Err(Error::Unsupported(if path == Path::Half {

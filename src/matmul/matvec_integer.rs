@@ -21,6 +21,8 @@ pub const VARIANTS: &[Spec] = &[
     SUBGROUP.consts(&[("WG", 128), ("ROWS", 2)]),
     SUBGROUP.consts(&[("LANES", 16), ("ROWS", 2), ("COLUMNS", 4)]),
     SUBGROUP.consts(&[("LANES", 8), ("ROWS", 4), ("COLUMNS", 2)]),
+    // NVIDIA: NVK checks a load of 16 bytes by component.
+    SUBGROUP_64.consts(&[("WG", 128), ("ROWS", 2)]),
     SUBGROUP_64.consts(&[("LANES", 8), ("ROWS", 8)]),
     SUBGROUP_64.consts(&[("LANES", 8), ("ROWS", 4), ("COLUMNS", 4)]),
 ];

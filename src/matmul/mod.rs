@@ -12,6 +12,7 @@ pub(crate) mod matmul;
 pub(crate) mod matmul_integer;
 pub(crate) mod matmul_matrix;
 pub(crate) mod matvec;
+pub(crate) mod matvec_fixed;
 pub(crate) mod matvec_integer;
 pub(crate) mod row_scale;
 pub(crate) mod split_sum;
@@ -32,7 +33,7 @@ pub enum Path {
     /// The fastest of all on such adapters; f16 only for many columns.
     #[default]
     Auto,
-    /// f32 products: as exact as f32 is.
+    /// f32 products, or products of codes with x in fixed point of 24 bits, 32 values to a scale: as exact as f32 is.
     Float,
     /// Activations are rounded to int8, 32 to a scale; a relative squared error of about 3e-5 for normal ones.
     Integer,
@@ -76,7 +77,8 @@ pub fn products(
             Path::Auto if !x.are_finite() => Path::Float,
             path => path,
         };
-        let spec = tuned(gpu, weights.format, [weights.rows, weights.cols, x.n], path)?;
+        let shape = [weights.rows, weights.cols, x.n];
+        let spec = choice::tuned_for(gpu, weights.format, shape, path, x.are_finite())?;
         let bias = Buffer::from_slice(gpu, "bias", bias.len() as u64, bias)?;
         let y = Buffer::new(gpu, "y", weights.rows, 4 * x.n)?;
         let passes = bind(gpu, &spec, &Operands { weights, x, bias: &bias, y: &y })?.all;

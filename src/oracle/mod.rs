@@ -24,6 +24,7 @@ pub mod matmul;
 pub mod matmul_integer;
 pub mod matmul_matrix;
 pub mod matvec;
+pub mod matvec_fixed;
 pub mod matvec_integer;
 pub mod max_pool;
 pub mod network;

@@ -3,8 +3,8 @@
 use lowbit::internals::io::npy;
 use lowbit::internals::network::Window;
 use lowbit::internals::oracle::{
-    assign, average_pool, centroid, distance, gather, lloyd, matvec, max_pool, radix_sort, rerank, seed,
-    silhouette, softmax,
+    assign, average_pool, centroid, distance, gather, lloyd, matvec, matvec_fixed, max_pool, radix_sort,
+    rerank, seed, silhouette, softmax,
 };
 
 #[test]
@@ -108,6 +108,33 @@ fn the_bound_of_a_product_covers_f32_and_is_not_lax() {
         let size: f64 = weights.iter().zip(&x).map(|(w, x)| f64::from((w * x).abs())).sum();
         assert!(bound < 2000.0 / 16_777_216.0 * (size + 0.5), "{cols}: {bound} of {size}");
     }
+}
+
+#[test]
+fn fixed_point_has_three_digits_and_loses_less_than_the_bound_of_f32() {
+    for number in
+        [0, 1, -1, 127, 128, -128, -129, 32_767, 32_768, -8_323_072, 8_323_072, 8_355_711, -8_355_711]
+    {
+        let digits = matvec_fixed::digits(number);
+        assert_eq!(digits.iter().rev().fold(0, |sum, &digit| 256 * sum + i32::from(digit)), number);
+    }
+    let mut random = lowbit::internals::random::Random::new(3);
+    for size in [1.0, 1e-29, 3.4e38] {
+        let x: Vec<f32> = random.floats(4096).iter().map(|x| x * size).collect();
+        let weights = random.floats(4096);
+        for (unit, values) in x.chunks(32).map(|values| (matvec_fixed::fixed(values), values)) {
+            let most = values.iter().fold(0f32, |most, x| most.max(x.abs()));
+            assert!(
+                unit.scale >= f32::MIN_POSITIVE
+                    && f64::from(unit.scale) <= f64::from(most) * 1.01 / 4_194_304.0
+            );
+            assert!(unit.numbers.iter().all(|number| number.abs() <= 8_323_072));
+        }
+        let lost = matvec_fixed::error(&weights, &x);
+        assert!(lost > 0.0 && lost < matvec::bound(&weights, &x, 0.0, 32) / 4.0, "{size}: {lost}");
+    }
+    let zeros = matvec_fixed::fixed(&[0.0, 1e-39, -0.0]);
+    assert_eq!((zeros.scale, zeros.numbers), (f32::MIN_POSITIVE, [0; 32]));
 }
 
 #[test]

@@ -51,6 +51,7 @@ mod matmul_cli;
 mod matmul_integer;
 mod matmul_matrix;
 mod matvec;
+mod matvec_fixed;
 mod matvec_integer;
 mod max_pool;
 mod mini_batch;

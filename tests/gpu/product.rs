@@ -3,7 +3,7 @@
 use lowbit::internals::cases::Random;
 use lowbit::internals::format::{ALL, Format};
 use lowbit::internals::gpu::{Buffer, Context, Options, Recorder};
-use lowbit::internals::matmul::choice::{Operands, bind, variants};
+use lowbit::internals::matmul::choice::{Operands, bind, variants, variants_for};
 use lowbit::internals::matmul::{Activations, Order, Path, Weights, products};
 use lowbit::internals::oracle::matvec::product;
 
@@ -182,4 +182,43 @@ fn what_does_not_fit_is_refused() {
     assert!(Activations::upload(&gpu, &[], 32).is_err());
     let nan = Weights::from_values(&gpu, format, &[f32::NAN; 32], 32, Order::RowMajor).unwrap_err();
     assert!(nan.to_string().contains("weight 0 is NaN"), "{nan}");
+}
+
+#[test]
+fn only_finite_columns_are_brought_to_fixed_point() {
+    let gpu = device();
+    let fixed = |name, n, path, finite| {
+        let list = variants_for(&gpu, Format::by_name(name).unwrap(), [64, 256, n], path, finite).unwrap();
+        list.iter().any(|spec| spec.file == "matmul/matvec_fixed")
+    };
+    assert_eq!(fixed("Q4_K", 1, Path::Float, true), gpu.integer_dot);
+    assert!(!fixed("Q4_K", 1, Path::Float, false), "an infinity has no fixed point");
+    assert!(!fixed("Q4_K", 1, Path::Auto, true) && !fixed("Q4_K", 9, Path::Float, true));
+    assert!(!fixed("F16", 1, Path::Float, true), "its codes are no int8");
+}
+
+#[test]
+fn a_product_in_fixed_point_is_as_exact_as_one_of_floats() {
+    let gpu = device();
+    let (rows, cols) = (24, 4096);
+    for name in ["Q4_0", "Q6_K", "Q8_0", "MXFP4"] {
+        let format = Format::by_name(name).unwrap();
+        let mut random = Random::new(11);
+        let blocks = blocks(format, rows, cols, &mut random);
+        // Of very different sizes from column to column of weights, as activations are.
+        let values: Vec<f32> =
+            random.floats(cols).iter().zip(0..).map(|(x, k)| x * [1.0, 0.1, 8.0][k / 7 % 3]).collect();
+        let weights = Weights::from_blocks(&gpu, format, cols as u64, &blocks).unwrap();
+        let x = Activations::upload(&gpu, &values, cols).unwrap();
+        let list = variants(&gpu, format, [rows as u64, cols as u64, 1], Path::Float).unwrap();
+        let list = lowbit::internals::gpu::tune::supported(&gpu, &list).unwrap();
+        for spec in list.into_iter().filter(|spec| spec.file == "matmul/matvec_fixed") {
+            let y = Buffer::new(&gpu, "y", rows as u64, 4).unwrap();
+            let bias = Buffer::new(&gpu, "bias", 0, 4).unwrap();
+            let bound = bind(&gpu, spec, &Operands { weights: &weights, x: &x, bias: &bias, y: &y }).unwrap();
+            Recorder::run(&gpu, &bound.all).unwrap();
+            let found = nmse(format, &blocks, cols, &values, &y.read::<f32>(&gpu).unwrap());
+            assert!(found < 1e-13, "{name} {}: {found:e}", spec.label());
+        }
+    }
 }

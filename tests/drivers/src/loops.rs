@@ -1,7 +1,7 @@
 //! The instruction mix of a shader's loops, read from the assembly that AMD's compiler (ACO), NVIDIA's (NAK) and Adreno's (ir3)
 //! give.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +37,13 @@ enum Dialect {
     Ir3,
 }
 
-/// An instruction, how often it is repeated, and the label that it jumps to.
+/// An instruction, how often it is repeated, the label that it jumps to, and whether what is written below it may come next.
 struct Line<'a> {
     operation: &'a str,
     scalar: bool,
     times: usize,
     target: Option<&'a str>,
+    falls: bool,
 }
 
 impl Mix {
@@ -95,7 +96,7 @@ impl Mix {
         self.vector += line.times * usize::from(!line.scalar && !begins(elsewhere));
     }
 
-    fn of(dialect: Dialect, code: &[Line<'_>]) -> Self {
+    fn of(dialect: Dialect, code: &[&Line<'_>]) -> Self {
         let mut mix = Self::default();
         code.iter().for_each(|line| mix.add(dialect, line));
         let products: &[&str] = match dialect {
@@ -132,16 +133,56 @@ pub fn hottest(assembly: &str) -> Option<Mix> {
         places.extend(label.map(|label| (label, code.len())));
         code.extend(line);
     }
-    let backwards = code.iter().enumerate().filter_map(|(at, line)| {
-        let target = *places.get(line.target?)?;
-        (target <= at).then_some((target, at))
+    let mixes = innermost(&code, &places).into_iter().map(|own| {
+        let own: Vec<&Line<'_>> = own.iter().map(|&at| &code[at]).collect();
+        Mix::of(dialect, &own)
     });
-    let loops: Vec<(usize, usize)> = backwards.collect();
-    let inner = loops
-        .iter()
-        .filter(|own| !loops.iter().any(|other| other != *own && other.0 >= own.0 && other.1 <= own.1));
-    let mixes = inner.map(|&(first, last)| Mix::of(dialect, &code[first..=last]));
     mixes.max_by_key(|mix| (mix.fma + mix.dot, mix.all))
+}
+
+/// The loops that have no other within them, as the places of their instructions. A loop begins where a path from the beginning comes
+/// back to a place of itself, and is all from which that is reached without passing it: compilers put what follows a loop between
+/// its parts, and its test in front of where they jump back to.
+fn innermost(code: &[Line<'_>], places: &HashMap<&str, usize>) -> Vec<BTreeSet<usize>> {
+    let after = |at: usize| {
+        let falls = Some(at + 1).filter(|_| code[at].falls);
+        let target = code[at].target.and_then(|label| places.get(label)).copied();
+        [falls, target].into_iter().flatten().filter(|&next| next < code.len()).collect::<Vec<usize>>()
+    };
+    let mut before: Vec<Vec<usize>> = vec![Vec::new(); code.len()];
+    (0..code.len()).for_each(|at| after(at).into_iter().for_each(|next| before[next].push(at)));
+    // Whether a place was met, and whether it is on the path.
+    let mut met = vec![(false, false); code.len()];
+    let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut loops: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    let mut next = (!code.is_empty()).then_some(0);
+    loop {
+        if let Some(at) = next.take() {
+            met[at] = (true, true);
+            path.push((at, after(at)));
+        }
+        let Some((at, open)) = path.last_mut() else { break };
+        let at = *at;
+        match open.pop() {
+            None => {
+                met[at].1 = false;
+                path.pop();
+            }
+            Some(to) if met[to].1 => {
+                let own = loops.entry(to).or_insert_with(|| [to].into());
+                let mut open = vec![at];
+                while let Some(at) = open.pop() {
+                    if own.insert(at) {
+                        open.extend(&before[at]);
+                    }
+                }
+            }
+            Some(to) => next = (!met[to].0).then_some(to),
+        }
+    }
+    let all: Vec<BTreeSet<usize>> = loops.into_values().collect();
+    let inner = all.iter().filter(|own| !all.iter().any(|other| other != *own && other.is_subset(own)));
+    inner.cloned().collect()
 }
 
 /// What a line says: where it is, and an instruction.
@@ -159,7 +200,8 @@ fn read_aco(line: &str) -> Read<'_> {
         }
         let jumps = operation.starts_with("s_branch") || operation.starts_with("s_cbranch");
         let target = words.find(|word| word.starts_with("BB")).filter(|_| jumps);
-        Some(Line { operation, scalar: operation.starts_with("s_"), times: 1, target })
+        let falls = !operation.starts_with("s_branch") && operation != "s_endpgm";
+        Some(Line { operation, scalar: operation.starts_with("s_"), times: 1, target, falls })
     };
     (label, read())
 }
@@ -172,14 +214,18 @@ fn read_nak(line: &str) -> Read<'_> {
     }
     let read = || {
         let (results, text) = text.split_once(" = ").unwrap_or(("", text));
-        let mut words = text.split_whitespace().skip_while(|word| word.starts_with('@'));
+        let mut words = text.split_whitespace().skip_while(|word| word.starts_with('@')).peekable();
         let operation = words.next().filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))?;
         if ["nop", "bssy", "bsync", "bclear"].contains(&operation) {
             return None;
         }
+        // A condition is before it, or its first operand; `pT` is none.
+        let always = !text.trim().starts_with('@')
+            && (operation == "exit" || (operation == "bra" && words.peek() == Some(&"pT")));
         let target = words.find(|word| word.starts_with('L')).filter(|_| operation == "bra");
         let uniform = results.trim_start_matches(['@', '!']).trim().starts_with('u');
-        Some(Line { operation, scalar: uniform || operation.starts_with("ldc"), times: 1, target })
+        let scalar = uniform || operation.starts_with("ldc");
+        Some(Line { operation, scalar, times: 1, target, falls: !always })
     };
     (None, read())
 }
@@ -204,7 +250,8 @@ fn read_ir3(line: &str) -> Read<'_> {
         let target = text.split_once('#').map(|(_, label)| label).filter(|_| jumps);
         let mut register = || words.next()?.strip_prefix('r')?.split('.').next()?.parse::<u32>().ok();
         let scalar = operation.starts_with("ldc") || register().is_some_and(|at| (48..56).contains(&at));
-        Some(Line { operation, scalar, times, target })
+        let falls = !operation.starts_with("jump") && operation != "end";
+        Some(Line { operation, scalar, times, target, falls })
     };
     (None, read())
 }
@@ -227,6 +274,20 @@ mod tests {
         let mix = hottest(text).unwrap();
         assert_eq!((mix.all, mix.vector, mix.fma, mix.memory, mix.scalar), (4, 1, 1, 1, 1));
     }
+    #[test]
+    fn what_follows_a_loop_is_none_of_it_where_it_is_written_between_its_parts() {
+        let text = "block 0 L0 [] -> {\n r0 = mov rZ // delay=1\n} -> [1]\nblock 1 L1 [0, 4] -> {\n p0 = isetp.lt r0 r1 // delay=1\n@!p0 bra pT L3 // delay=1\n} -> [2, 3]\nblock 2 L2 [1] -> {\n r2 = ffma r0 r1 r2 // delay=1\n bra pT L4 // delay=1\n} -> [4]\nblock 3 L3 [1] -> {\n st.global.b32 [r4] r2 // delay=1\n r9 = iadd3 r9 r9 rZ // delay=1\n exit // delay=1\n} -> []\nblock 4 L4 [2] -> {\n r0 = iadd3 r0 0x1 rZ // delay=1\n bra pT L1 // delay=1\n} -> [1]\n";
+        let mix = hottest(text).unwrap();
+        assert_eq!((mix.all, mix.vector, mix.fma, mix.memory), (6, 3, 1, 0));
+    }
+
+    #[test]
+    fn a_loop_that_is_entered_at_its_test_is_whole() {
+        let text = "BB0:\n\ts_mov_b32 s0, 0\n\ts_branch BB4\nBB9:\n\tv_fma_f32 v0, v1, v2, v0\nBB4:\n\ts_cmp_lt_u32 s0, s1\n\ts_cbranch_scc1 BB9\n\tv_mov_b32 v1, v0\n\ts_endpgm\n";
+        let mix = hottest(text).unwrap();
+        assert_eq!((mix.all, mix.vector, mix.fma, mix.scalar), (3, 1, 1, 2));
+    }
+
     #[test]
     fn adrenos_assembly_is_read_too() {
         let text = "Native code for unnamed CL shader (null)\n; num_ubos: 0\n@in(r48.x)\tin0 (wrmask=0x7)\nl2:\n(sy)(rpt1)mul.s24 r1.x, r2.x, r3.x\n(nop3) mad.s24 r1.x, r2.x, r3.x, (last)r1.x\nmad.s24 r1.x, r2.x, r3.x, r1.x\nadd.u r48.x, r48.x, 1\n(rpt2)nop\nisam.v.base0 (u32)(xyzw)r3.x, r3.w, s#0, t#1\n(rpt1)mad.f32 r4.x, r5.x, r6.x, r4.x\n(ss)br !p0.x, #l2\n(jp)end\n; CL prog: 9 instr\n";

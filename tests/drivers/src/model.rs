@@ -3,13 +3,14 @@
 //! For a dispatch, from its geometry, what the compiler made of its hottest loop (the committed tables), and the machine's data
 //! (benches/model/machines.json):
 //! - **memory**: least bytes over the bandwidth;
-//! - **issue**: instructions of the hottest loop, as often as its products need it, over the issue rate of those units that have
-//!   workgroups; the last round of workgroups leaves units idle, and a unit with fewer subgroups than issuers leaves those idle;
+//! - **issue**: instructions of the hottest loop, or its conversions where these take longer, as often as its products need it, over
+//!   the issue rate of those units that have workgroups; the last round of workgroups leaves units idle, and a unit with fewer
+//!   subgroups than issuers leaves those idle;
 //! - **latency**: each pass of the loop waits once, for memory or, where it reads none, for workgroup memory, in as many passes one
 //!   behind the other as a subgroup makes.
 //!
 //! The largest is predicted, and what it takes to add up the sums of several workgroups of a tile: a pass behind the other, and its
-//! bytes. Left out: caches (weights are read once, x comes from them), prefetching across passes of a loop,
+//! bytes. Left out: other units that are slower than instructions begin (NVIDIA's for whole numbers has half the lanes), caches (weights are read once, x comes from them), prefetching across passes of a loop,
 //! what runs before and after it, clocks that fall. `attend` is left out as a whole: a table has one loop of each shader, and half
 //! of its products are in another, behind barriers and a softmax that are in neither.
 //!
@@ -52,6 +53,9 @@ pub struct Machine {
     /// Instructions that a dot product of four int8 counts as.
     #[serde(default = "one_instruction")]
     dot: f64,
+    /// Instructions that begin while the unit for conversions is busy with one.
+    #[serde(default = "one_instruction")]
+    convert: f64,
     /// Subgroups that a unit holds at most.
     waves: u64,
     counted: Counted,
@@ -185,7 +189,8 @@ impl Pass {
         // Where there are dot products, the floats only scale them.
         let each = if mix.dot > 0 { 4.0 } else { 1.0 };
         let products = each * if mix.dot > 0 { mix.dot } else { mix.fma } as f64;
-        let instructions = mix.all as f64 + (machine.dot - 1.0) * mix.dot as f64;
+        let begun = mix.all as f64 + (machine.dot - 1.0) * mix.dot as f64;
+        let instructions = begun.max(machine.convert * mix.convert as f64);
         let (memory, clean) = (mix.memory > 0, numbers.is_clean());
         (products > 0.0).then_some(Self { instructions, products, each, memory, waves: numbers.waves, clean })
     }

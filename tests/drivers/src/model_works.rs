@@ -6,7 +6,7 @@ use lowbit::internals::gpu::dispatch::Class;
 use lowbit::internals::gpu::{Reflection, Spec};
 use lowbit::internals::kmeans::assign;
 use lowbit::internals::matmul::split_sum::paying;
-use lowbit::internals::matmul::{Path, choice, matmul, matmul_integer, matvec, matvec_integer};
+use lowbit::internals::matmul::{Path, choice, matmul, matmul_integer, matvec, matvec_fixed, matvec_integer};
 
 /// A piece of work, as the variants of one kernel do it.
 pub struct Work {
@@ -39,11 +39,14 @@ pub fn works() -> Result<Vec<Work>> {
             |list: &[Spec]| list.iter().map(|spec| spec.slot("format", format.decoder)).collect::<Vec<_>>();
         for [rows, cols, n] in SHAPES {
             let weights = (rows * cols) as f64 * format.bytes as f64 / format.elements as f64;
-            let (float, integer) = match n {
-                1 => (matvec::VARIANTS, matvec_integer::VARIANTS),
-                _ => (matmul::VARIANTS, matmul_integer::VARIANTS),
+            let (mut float, integer) = match n {
+                1 => (matvec::VARIANTS.to_vec(), matvec_integer::VARIANTS),
+                _ => (matmul::VARIANTS.to_vec(), matmul_integer::VARIANTS),
             };
-            let paths = [(Path::Float, float), (Path::Integer, integer)];
+            if n == 1 && format.integer {
+                float.extend(matvec_fixed::VARIANTS);
+            }
+            let paths = [(Path::Float, &float[..]), (Path::Integer, integer)];
             for (path, list) in paths.iter().filter(|(path, _)| *path == Path::Float || format.integer) {
                 let x_bytes = if *path == Path::Float { 4.0 } else { 1.25 };
                 let shape = [rows, cols, n];
@@ -84,7 +87,7 @@ pub struct Dispatch {
     pub bytes: f64,
     /// Multiply-adds that are asked for.
     pub products: f64,
-    /// Multiply-adds that are done for one that is asked for: tiles and columns are whole.
+    /// Multiply-adds that are done for one that is asked for: tiles and columns are whole, and x may have several digits.
     pub padding: f64,
     /// Bytes of sums that several workgroups of a tile leave, which a pass of its own adds up; 0 for one workgroup.
     pub sums: f64,
@@ -97,6 +100,7 @@ impl Dispatch {
         let across = shader.columns_per_group.map(u64::from);
         let held = shader.constant("COLUMNS").ok().map(u64::from);
         let splits = u64::from(shader.groups_per_tile.unwrap_or(1));
+        let digits = shader.constant("DIGITS").map_or(1.0, f64::from);
         let padded = |n: u64, each: u64| n.next_multiple_of(each.max(1)) as f64 / n.max(1) as f64;
         Some(Self {
             groups: rows.div_ceil(rows_each) * across.map_or(1, |across| columns.div_ceil(across)) * splits,
@@ -104,7 +108,7 @@ impl Dispatch {
             shared: u64::from(shader.workgroup_bytes),
             bytes,
             products,
-            padding: padded(rows, rows_each) * padded(columns, across.or(held).unwrap_or(1)),
+            padding: padded(rows, rows_each) * padded(columns, across.or(held).unwrap_or(1)) * digits,
             sums: if splits > 1 { (4 * splits * rows * columns) as f64 } else { 0.0 },
         })
     }

@@ -1,0 +1,76 @@
+//! Cases of `matvec_fixed`: the products of `matvec`, of formats whose codes are int8.
+
+use super::matvec::{Product, filled, shapes, tall};
+use super::{Case, Entry, Expected, Prepared, Sample};
+use crate::Result;
+use crate::format::{ALL, INTEGER_DECODERS};
+use crate::gpu::dispatch::Class;
+use crate::gpu::{Buffer, Context, OpKind, Spec};
+use crate::matmul::matvec_fixed::{MatvecFixed, VARIANTS};
+use crate::matmul::{Operands, Path};
+
+/// The kernel's place in the registry.
+pub const ENTRY: Entry = Entry {
+    stem: "matvec_fixed",
+    variants: VARIANTS,
+    stages: &[],
+    decoders: INTEGER_DECODERS,
+    op: OpKind::F32,
+    tests,
+    benches,
+};
+
+fn tests() -> Vec<Box<dyn Case>> {
+    let formats = ALL.iter().filter(|format| format.integer);
+    shapes(formats).chain([tall()]).map(|product| Box::new(Fixed(product)) as Box<dyn Case>).collect()
+}
+
+fn benches(bytes: u64) -> Vec<Box<dyn Case>> {
+    filled(bytes).map(|product| Box::new(Fixed(product)) as Box<dyn Case>).collect()
+}
+
+/// The product with its columns in fixed point.
+struct Fixed(Product);
+
+impl Case for Fixed {
+    fn name(&self) -> String {
+        self.0.label()
+    }
+
+    fn class(&self) -> Class {
+        self.0.class(Path::Float)
+    }
+
+    fn decoder(&self) -> Option<&'static str> {
+        Some(self.0.weights.format.decoder)
+    }
+
+    fn taken(&self, gpu: &Context, variants: &[Spec]) -> Result<Spec> {
+        self.0.taken(gpu, variants, Path::Float)
+    }
+
+    fn turn(&self) -> Option<usize> {
+        self.0.turn()
+    }
+
+    fn prepare(&self, gpu: &Context, spec: &Spec) -> Result<Prepared> {
+        let (weights, x, bias, y) = self.0.on_device(gpu)?;
+        let (digits, scales) = self.0.x.fixed_planes();
+        let digits = Buffer::from_slice(gpu, "x", x.padded(), &digits)?;
+        let scales = Buffer::from_slice(gpu, "x_scales", x.padded(), &scales)?;
+        let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
+        let pass = MatvecFixed::load(gpu, spec)?.bind(gpu, &on, (&digits, &scales))?;
+        let mut others = weights.into_buffers();
+        others.extend([bias, digits, scales]);
+        Ok(Prepared { passes: vec![pass], outputs: vec![("y", y)], others, before: Vec::new() })
+    }
+
+    fn rows(&self) -> usize {
+        self.0.weights.rows
+    }
+
+    fn expected(&self, sample: &Sample) -> Vec<Expected> {
+        // The bound of f32, which what x loses in fixed point is within.
+        self.0.expected(sample, &self.0.x.values)
+    }
+}
