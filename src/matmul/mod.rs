@@ -33,7 +33,8 @@ pub enum Path {
     /// The fastest of all on such adapters; f16 only for many columns.
     #[default]
     Auto,
-    /// f32 products, or products of codes with x in fixed point of 24 bits, 32 values to a scale: as exact as f32 is.
+    /// f32 products; or, on GPUs with dot products of int8, exact products of codes with x in fixed point: 32 values to a scale, each
+    /// within 2^-24 of the largest of them, which is as near as sums of f32 are unless the weights of large values are 0.
     Float,
     /// Activations are rounded to int8, 32 to a scale; a relative squared error of about 3e-5 for normal ones.
     Integer,
