@@ -32,6 +32,8 @@ const WG: u32 = 64u;
 const LANES: u32 = 32u;
 const ROWS: u32 = 4u;
 const ROWS_PER_GROUP: u32 = WG / LANES * ROWS;
+// Dot products for one of a code with a value.
+const DIGITS: u32 = 3u;
 
 fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
     return (dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y)) + (dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w));
@@ -39,9 +41,9 @@ fn dot16(a: vec4<u32>, b: vec4<u32>) -> i32 {
 
 /// Adds the products of granule `g` of pair `at`. A constant `g` costs no selections: loops that compilers leave as they are do.
 fn add_granule(sums: ptr<function, array<f32, ROWS>>, first: u32, column: u32, at: u32, g: u32) {
-    let low = words(x[place(column, at, 12u, 3u * g)]);
-    let middle = words(x[place(column, at, 12u, 3u * g + 1u)]);
-    let high = words(x[place(column, at, 12u, 3u * g + 2u)]);
+    let low = words(x[place(column, at, 4u * DIGITS, DIGITS * g)]);
+    let middle = words(x[place(column, at, 4u * DIGITS, DIGITS * g + 1u)]);
+    let high = words(x[place(column, at, 4u * DIGITS, DIGITS * g + 2u)]);
     let own = (column * params.pairs + at) * 2u;
     let scales = words(x_scales[own]);
     let wholes = bitcast<vec4<f32>>(words(x_scales[own + 1u]));

@@ -140,31 +140,44 @@ pub fn hottest(assembly: &str) -> Option<Mix> {
     mixes.max_by_key(|mix| (mix.fma + mix.dot, mix.all))
 }
 
-/// The loops that have no other within them, as the places of their instructions: for each jump backwards all from which it is
-/// reached without passing the place that it goes to. Compilers put what follows a loop between its parts.
+/// The loops that have no other within them, as the places of their instructions. A loop begins where a path from the beginning comes
+/// back to a place of itself, and is all from which that is reached without passing it: compilers put what follows a loop between
+/// its parts, and its test in front of where they jump back to.
 fn innermost(code: &[Line<'_>], places: &HashMap<&str, usize>) -> Vec<BTreeSet<usize>> {
+    let after = |at: usize| {
+        let falls = Some(at + 1).filter(|_| code[at].falls);
+        let target = code[at].target.and_then(|label| places.get(label)).copied();
+        [falls, target].into_iter().flatten().filter(|&next| next < code.len()).collect::<Vec<usize>>()
+    };
     let mut before: Vec<Vec<usize>> = vec![Vec::new(); code.len()];
+    (0..code.len()).for_each(|at| after(at).into_iter().for_each(|next| before[next].push(at)));
+    // Whether a place was met, and whether it is on the path.
+    let mut met = vec![(false, false); code.len()];
+    let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
     let mut loops: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    let mut backwards = Vec::new();
-    for (at, line) in code.iter().enumerate() {
-        if line.falls && at + 1 < code.len() {
-            before[at + 1].push(at);
+    let mut next = (!code.is_empty()).then_some(0);
+    loop {
+        if let Some(at) = next.take() {
+            met[at] = (true, true);
+            path.push((at, after(at)));
         }
-        let Some(&target) = line.target.and_then(|label| places.get(label)) else { continue };
-        if target < code.len() {
-            before[target].push(at);
-        }
-        if target <= at {
-            backwards.push((target, at));
-        }
-    }
-    for (first, last) in backwards {
-        let own = loops.entry(first).or_insert_with(|| [first].into());
-        let mut open = vec![last];
-        while let Some(at) = open.pop() {
-            if own.insert(at) {
-                open.extend(&before[at]);
+        let Some((at, open)) = path.last_mut() else { break };
+        let at = *at;
+        match open.pop() {
+            None => {
+                met[at].1 = false;
+                path.pop();
             }
+            Some(to) if met[to].1 => {
+                let own = loops.entry(to).or_insert_with(|| [to].into());
+                let mut open = vec![at];
+                while let Some(at) = open.pop() {
+                    if own.insert(at) {
+                        open.extend(&before[at]);
+                    }
+                }
+            }
+            Some(to) => next = (!met[to].0).then_some(to),
         }
     }
     let all: Vec<BTreeSet<usize>> = loops.into_values().collect();
@@ -266,6 +279,13 @@ mod tests {
         let text = "block 0 L0 [] -> {\n r0 = mov rZ // delay=1\n} -> [1]\nblock 1 L1 [0, 4] -> {\n p0 = isetp.lt r0 r1 // delay=1\n@!p0 bra pT L3 // delay=1\n} -> [2, 3]\nblock 2 L2 [1] -> {\n r2 = ffma r0 r1 r2 // delay=1\n bra pT L4 // delay=1\n} -> [4]\nblock 3 L3 [1] -> {\n st.global.b32 [r4] r2 // delay=1\n r9 = iadd3 r9 r9 rZ // delay=1\n exit // delay=1\n} -> []\nblock 4 L4 [2] -> {\n r0 = iadd3 r0 0x1 rZ // delay=1\n bra pT L1 // delay=1\n} -> [1]\n";
         let mix = hottest(text).unwrap();
         assert_eq!((mix.all, mix.vector, mix.fma, mix.memory), (6, 3, 1, 0));
+    }
+
+    #[test]
+    fn a_loop_that_is_entered_at_its_test_is_whole() {
+        let text = "BB0:\n\ts_mov_b32 s0, 0\n\ts_branch BB4\nBB9:\n\tv_fma_f32 v0, v1, v2, v0\nBB4:\n\ts_cmp_lt_u32 s0, s1\n\ts_cbranch_scc1 BB9\n\tv_mov_b32 v1, v0\n\ts_endpgm\n";
+        let mix = hottest(text).unwrap();
+        assert_eq!((mix.all, mix.vector, mix.fma, mix.scalar), (3, 1, 1, 2));
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Dispatch {
     pub bytes: f64,
     /// Multiply-adds that are asked for.
     pub products: f64,
-    /// Multiply-adds that are done for one that is asked for: tiles and columns are whole.
+    /// Multiply-adds that are done for one that is asked for: tiles and columns are whole, and x may have several digits.
     pub padding: f64,
     /// Bytes of sums that several workgroups of a tile leave, which a pass of its own adds up; 0 for one workgroup.
     pub sums: f64,
@@ -100,6 +100,7 @@ impl Dispatch {
         let across = shader.columns_per_group.map(u64::from);
         let held = shader.constant("COLUMNS").ok().map(u64::from);
         let splits = u64::from(shader.groups_per_tile.unwrap_or(1));
+        let digits = shader.constant("DIGITS").map_or(1.0, f64::from);
         let padded = |n: u64, each: u64| n.next_multiple_of(each.max(1)) as f64 / n.max(1) as f64;
         Some(Self {
             groups: rows.div_ceil(rows_each) * across.map_or(1, |across| columns.div_ceil(across)) * splits,
@@ -107,7 +108,7 @@ impl Dispatch {
             shared: u64::from(shader.workgroup_bytes),
             bytes,
             products,
-            padding: padded(rows, rows_each) * padded(columns, across.or(held).unwrap_or(1)),
+            padding: padded(rows, rows_each) * padded(columns, across.or(held).unwrap_or(1)) * digits,
             sums: if splits > 1 { (4 * splits * rows * columns) as f64 } else { 0.0 },
         })
     }
