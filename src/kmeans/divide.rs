@@ -12,6 +12,7 @@ use super::metric::Metric;
 use super::options::{Init, KMeans};
 use super::points::Points;
 use super::progress::Progress;
+use super::seed;
 use super::views::Rows;
 use super::weights::of_rows;
 use crate::Result;
@@ -20,6 +21,9 @@ use crate::random::Random;
 
 /// Most iterations of a division (FAISS): the loop over all points goes on from what it gives.
 const ITERATIONS: u32 = 25;
+
+/// The seeds of a division are chosen among a uniform sample of so many points for each part (FAISS), and not of fewer than these.
+const SEEDED_AMONG: (u64, u64) = (256, 1 << 14);
 
 /// How points are divided.
 pub(super) struct Division<'a> {
@@ -144,7 +148,9 @@ impl Division<'_> {
         let Self { gpu, settings, scales, .. } = *self;
         // As k-means++, by squared distances where others could be negative.
         let metric = if settings.metric == Metric::Cosine { Metric::Cosine } else { Metric::Euclidean };
-        let own = KMeans::new(count).seed_bytes(settings.seed_bytes);
+        let among = (SEEDED_AMONG.0 * count as u64).max(SEEDED_AMONG.1);
+        let bytes = seed::bytes_for(among, points.d(), count as u64).min(settings.seed_bytes);
+        let own = KMeans::new(count).seed_bytes(bytes);
         let go_on = &mut |_| Ok(());
         let first = own.first(gpu, points, &[], random, &mut Vec::new(), go_on)?;
         let tol = (settings.tol * variance) as f32;

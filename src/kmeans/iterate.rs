@@ -7,7 +7,7 @@ use super::centroid::{Centroid, Means, Scales, Weighted};
 use super::checkpoint::{Keeping, Position};
 use super::control::{Control, EMPTY_CLUSTERS, LABELS_UNCHANGED, PAUSED, RUNNING, SHIFT_WITHIN_TOL};
 use super::frame::pad;
-use super::labeller::Labeller;
+use super::labeller::{Labeller, check_bound};
 use super::lloyd::Decision;
 use super::metric::{Empty, Metric};
 use super::points::Points;
@@ -76,11 +76,14 @@ impl<'a> Lloyd<'a> {
         scales: Scales,
         tol: &[f32],
     ) -> Result<Self> {
-        let labeller = Labeller::new(gpu, points, k, metric)?;
         let (d, problems) = (points.d(), points.problems());
         let clusters = problems * k;
         let columns = Centroid::columns(d, scales);
-        let sums = Buffer::new(gpu, "sums", clusters, 4 * scales.words() * columns)?;
+        let of_sums = 4 * scales.words() * columns;
+        // The largest of what there is for each centroid.
+        check_bound(gpu, (clusters, d), of_sums)?;
+        let labeller = Labeller::new(gpu, points, k, metric)?;
+        let sums = Buffer::new(gpu, "sums", clusters, of_sums)?;
         let counts = Buffer::new(gpu, "counts", clusters, 4)?;
         let mass = Buffer::new(gpu, "mass", clusters, 4)?;
         let shift = Buffer::new(gpu, "shifts", clusters, 4)?;

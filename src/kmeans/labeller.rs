@@ -51,6 +51,17 @@ impl std::iter::Sum for Reranked {
     }
 }
 
+/// Refuses more centroids than have room in a binding of the adapter, with so many bytes for each.
+pub(super) fn check_bound(gpu: &Context, (clusters, d): (u64, u64), each: u64) -> Result<()> {
+    let most = gpu.adapter.max_binding_bytes / each;
+    if clusters <= most {
+        return Ok(());
+    }
+    Err(Error::Unsupported(format!(
+        "{clusters} centroids of {d} dimensions are more than this adapter can bind at once: at most {most}"
+    )))
+}
+
 /// Labelling by given centroids: what prediction needs, and the first half of the loop.
 pub struct Labeller<'a> {
     pub(super) gpu: &'a Context,
@@ -85,13 +96,8 @@ impl<'a> Labeller<'a> {
     /// [`Error::Input`] for more centroids than a binding of the adapter holds.
     pub fn new(gpu: &'a Context, points: &'a Points<'a>, k: u64, metric: Metric) -> Result<Self> {
         let (d, problems) = (points.d(), points.problems());
-        let row_bytes = 16 * d.div_ceil(4);
-        let (clusters, most) = (problems * k, gpu.adapter.max_binding_bytes / row_bytes);
-        if clusters > most {
-            return Err(Error::Unsupported(format!(
-                "{clusters} centroids of {d} dimensions are more than this adapter can bind at once: at most {most}"
-            )));
-        }
+        let (row_bytes, clusters) = (16 * d.div_ceil(4), problems * k);
+        check_bound(gpu, (clusters, d), row_bytes)?;
         let centroids = Buffer::new(gpu, "centroids", clusters, row_bytes)?;
         let norms = Buffer::new(gpu, "centroid norms", clusters, 4)?;
         let next = Buffer::new(gpu, "next centroids", clusters, row_bytes)?;

@@ -115,7 +115,16 @@ pub fn trials(k: u64) -> u64 {
 /// How many points of `d` dimensions `k` seeds can be chosen among, with so many bytes for each list of them: no more than
 /// a 24-bit random number can tell apart.
 pub fn most_points(bytes: u64, d: u64, k: u64) -> u64 {
-    (bytes / (16 * d.div_ceil(4)).max(4 * trials(k))).min(1 << 24)
+    (bytes / bytes_of_each(d, k)).min(1 << 24)
+}
+
+/// How many bytes for each list let `k` seeds be chosen among so many points.
+pub(super) fn bytes_for(points: u64, d: u64, k: u64) -> u64 {
+    points.saturating_mul(bytes_of_each(d, k))
+}
+
+fn bytes_of_each(d: u64, k: u64) -> u64 {
+    (16 * d.div_ceil(4)).max(4 * trials(k))
 }
 
 /// What the choice of a variant depends on.
