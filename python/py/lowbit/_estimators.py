@@ -39,7 +39,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     """What both estimators share."""
 
     # What `init` is called.
-    _inits = ("k-means++", "k-means||", "random")
+    _inits: tuple[str, ...] = ("k-means++", "k-means||", "random")
     # Starts of init="random" when n_init is "auto".
     _random_starts = 10
 
