@@ -38,6 +38,16 @@ _KEEP_EVERY = 60.0
 class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """What both estimators share."""
 
+    # Parameters of both.
+    n_clusters: int
+    init: Any
+    n_init: Any
+    metric: Any
+    memory: Any
+    adapter: Any
+    max_iter: int
+    tol: float
+    random_state: Any
     # What `init` is called.
     _inits: tuple[str, ...] = ("k-means++", "k-means||", "random")
     # Starts of init="random" when n_init is "auto".
@@ -358,7 +368,7 @@ class KMeans(_Estimator):
         if kept is not None:
             # The next fit is another one.
             with contextlib.suppress(FileNotFoundError):
-                os.remove(path)
+                os.remove(path_of("checkpoint", self.checkpoint))
         return self
 
 
