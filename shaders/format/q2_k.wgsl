@@ -20,7 +20,7 @@ fn load(row: u32, pair: u32) -> Pair {
 }
 
 fn codes_of(pair: Pair, g: u32) -> vec4<u32> {
-    return crumbs(pair.codes, g, 0u);
+    return crumbs(pair.codes, g);
 }
 
 fn scale_of(pair: Pair, g: u32) -> f32 {

@@ -29,7 +29,7 @@ fn load(row: u32, pair: u32) -> Pair {
 }
 
 fn codes_of(pair: Pair, g: u32) -> vec4<u32> {
-    return crumbs(pair.codes, g, 0u) | bits(pair.high, g, 2u);
+    return crumbs(pair.codes, g) | (bits(pair.high, g) << vec4<u32>(2u));
 }
 
 fn scale_of(pair: Pair, g: u32) -> f32 {

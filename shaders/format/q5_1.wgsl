@@ -21,7 +21,7 @@ fn load(row: u32, pair: u32) -> Pair {
 }
 
 fn codes_of(pair: Pair, g: u32) -> vec4<u32> {
-    return nibbles(select(pair.a, pair.b, g >= 2u), g % 2u) | bits(pair.high, g, 4u);
+    return nibbles(select(pair.a, pair.b, g >= 2u), g % 2u) | (bits(pair.high, g) << vec4<u32>(4u));
 }
 
 fn scale_of(pair: Pair, g: u32) -> f32 {

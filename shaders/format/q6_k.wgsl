@@ -24,7 +24,7 @@ fn load(row: u32, pair: u32) -> Pair {
 
 fn codes_of(pair: Pair, g: u32) -> vec4<u32> {
     let low = nibbles(select(pair.a, pair.b, g >= 2u), g % 2u);
-    return less(low | crumbs(pair.high, g, 4u), 0x20202020u);
+    return less(low | (crumbs(pair.high, g) << vec4<u32>(4u)), 0x20202020u);
 }
 
 fn scale_of(pair: Pair, g: u32) -> f32 {

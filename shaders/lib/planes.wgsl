@@ -21,17 +21,15 @@ fn nibbles(wide: vec4<u32>, second: u32) -> vec4<u32> {
     return (wide >> vec4<u32>(4u * second)) & vec4<u32>(0x0f0f0f0fu);
 }
 
-/// 16 codes of 2 bits: granule `g` of the 64 in a wide word, each at bit `to` of its byte.
-fn crumbs(wide: vec4<u32>, g: u32, to: u32) -> vec4<u32> {
-    return ((wide >> vec4<u32>(2u * g)) << vec4<u32>(to)) & vec4<u32>(0x03030303u << to);
+/// 16 codes of 2 bits: granule `g` of the 64 in a wide word.
+fn crumbs(wide: vec4<u32>, g: u32) -> vec4<u32> {
+    return (wide >> vec4<u32>(2u * g)) & vec4<u32>(0x03030303u);
 }
 
-/// 16 codes of 1 bit: granule `g` of the 64 in a narrow word, each at bit `to` of its byte.
-fn bits(narrow: vec2<u32>, g: u32, to: u32) -> vec4<u32> {
-    let half = vec4<u32>(select(narrow.x, narrow.y, g >= 2u) >> (4u * (g % 2u)));
-    let at = vec4<u32>(0u, 1u, 2u, 3u);
-    let most = max(at, vec4<u32>(to));
-    return ((half << (most - at)) >> (most - vec4<u32>(to))) & vec4<u32>(0x01010101u << to);
+/// 16 codes of 1 bit: granule `g` of the 64 in a narrow word.
+fn bits(narrow: vec2<u32>, g: u32) -> vec4<u32> {
+    let word = select(narrow.x, narrow.y, g >= 2u);
+    return (vec4<u32>(word) >> (vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(4u * (g % 2u)))) & vec4<u32>(0x01010101u);
 }
 
 /// The low (0) or high (1) half of a word, as f16.
