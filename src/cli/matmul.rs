@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::bench_matmul::PathName;
-use super::{Session, Traced, check_finite, check_outputs};
+use super::{Session, Traced, check_outputs};
 use lowbit::internals::Error;
 use lowbit::internals::io::gguf::Gguf;
 use lowbit::internals::io::{arrays, npy};
@@ -50,7 +50,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let tensor = file.tensor(&arguments.tensor)?;
     let (rows, cols) = (tensor.rows(), tensor.cols());
     let (x, one) = npy::read_columns(x_path)?;
-    check_finite(x_path, &x)?;
     if x.rows as u64 != cols {
         let shape = if one { format!("[{}]", x.rows) } else { format!("[{}, {}]", x.rows, x.cols) };
         let problem = format!("X is {shape}; W is [{rows}, {cols}], so X must be [{cols}] or [{cols}, n]");
@@ -59,7 +58,6 @@ pub fn run(arguments: &Arguments, session: &Session) -> anyhow::Result<()> {
     let bias = match &arguments.bias {
         Some(path) => {
             let (bias, _) = npy::read_columns(path)?;
-            check_finite(path, &bias)?;
             if bias.cols != 1 || bias.rows as u64 != rows {
                 return Err(
                     Error::file(path, format!("the bias must be [{rows}], one for each row of W")).into()
