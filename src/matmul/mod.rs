@@ -34,7 +34,7 @@ pub enum Path {
     #[default]
     Auto,
     /// f32 products; or, on GPUs with dot products of int8, exact products of codes with x in fixed point: 32 values to a scale, each
-    /// within 2^-24 of the largest of them, which is as near as sums of f32 are unless the weights of large values are 0.
+    /// within 2^-23 of the largest of them, which is as near as sums of f32 are unless the weights of large values are 0.
     Float,
     /// Activations are rounded to int8, 32 to a scale; a relative squared error of about 3e-5 for normal ones.
     Integer,
