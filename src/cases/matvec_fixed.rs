@@ -6,7 +6,8 @@ use crate::Result;
 use crate::format::{ALL, INTEGER_DECODERS};
 use crate::gpu::dispatch::Class;
 use crate::gpu::{Buffer, Context, OpKind, Spec};
-use crate::matmul::matvec_fixed::{MatvecFixed, VARIANTS};
+use crate::matmul::matvec_fixed::VARIANTS;
+use crate::matmul::matvec_integer::MatvecInteger;
 use crate::matmul::{Operands, Path};
 
 /// The kernel's place in the registry.
@@ -68,7 +69,7 @@ impl Case for Fixed {
         let digits = Buffer::from_slice(gpu, "x", x.padded(), &digits)?;
         let scales = Buffer::from_slice(gpu, "x_scales", x.padded(), &scales)?;
         let on = Operands { weights: &weights, x: &x, bias: &bias, y: &y };
-        let pass = MatvecFixed::load(gpu, spec)?.bind(gpu, &on, (&digits, &scales))?;
+        let pass = MatvecInteger::load(gpu, spec)?.bind(gpu, &on, (&digits, &scales))?;
         let mut others = weights.into_buffers();
         others.extend([bias, digits, scales]);
         Ok(Prepared { passes: vec![pass], outputs: vec![("y", y)], others, before: Vec::new() })

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::OpKind;
 use crate::{Error, Result};
 
 /// Every shader of the crate: name (`kmeans/assign`) and text.
@@ -94,6 +95,11 @@ impl Spec {
             None => self = self.slot(name, file),
         }
         self
+    }
+
+    /// What the operations of this variant are, of a kernel that does those of `kind` without matrices.
+    pub fn arithmetic(&self, kind: OpKind) -> OpKind {
+        if self.slots.iter().flatten().any(|(slot, _)| *slot == "matrix") { OpKind::Matrix } else { kind }
     }
 
     /// The same with the override `name` set. There is room for sixteen; with more, it does not assemble.

@@ -49,11 +49,6 @@ const MATRIX_16: Spec =
 const MATRIX_8: Spec =
     Spec::new("kmeans/assign_matrix").slot("wide", "lib/wide32").slot("matrix", "lib/matrix8");
 
-/// Of what the scores of one of [`VARIANTS`] are made.
-pub fn precision(spec: &Spec) -> &'static str {
-    if spec.file == MATRIX_16.file { "f16 pairs" } else { "f32" }
-}
-
 /// The largest sum of squares of these points (`[n, d]`), or a little more.
 pub fn largest_square(values: &[f32], d: usize) -> f32 {
     bound_of(values.chunks_exact(d).map(|row| norm(row).powi(2)).fold(0.0, f64::max))

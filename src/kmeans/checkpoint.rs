@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use super::control::{LABELS_UNCHANGED, PAUSED, RUNNING, SHIFT_WITHIN_TOL};
+use super::frame::Transform;
 use super::keeper::{Keeper, Kept, Tensor, Written, floats, numbers, text_of};
 use super::progress::Outcome;
 use crate::Result;
-use crate::io::saved::{Kind, Saved};
+use crate::io::saved::Saved;
 use crate::random::Random;
 
 /// Where the loop of a start stands. Centroids are `[k, d]`, without padding.
@@ -77,11 +78,7 @@ impl Stand {
 pub type State = (Stand, Option<Position>);
 
 impl Kept for State {
-    const KIND: &'static Kind = &Kind {
-        format: "lowbit k-means checkpoint 2",
-        refusal: "this cannot be resumed from",
-        advice: "remove it, or give another checkpoint",
-    };
+    const FORMAT: &'static str = "lowbit k-means checkpoint 2";
 
     fn written(&self, (k, d): (usize, usize)) -> Written {
         let (stand, position) = self;
@@ -147,8 +144,14 @@ impl Keeper<State> {
     ///
     /// # Errors
     /// Those of [`Keeper::begin`].
-    pub fn begin_at(&mut self, adapter: &str, starts: u32, beginning: Stand) -> Result<State> {
-        let found = self.begin(adapter, |file, (stand, _)| match stand.start < starts {
+    pub fn begin_at(
+        &mut self,
+        adapter: &str,
+        transform: &Transform,
+        starts: u32,
+        beginning: Stand,
+    ) -> Result<State> {
+        let found = self.begin(adapter, transform, |file, (stand, _)| match stand.start < starts {
             true => Ok(()),
             false => Err(file.problem(&format!("it is in start {} of {starts}", stand.start))),
         })?;

@@ -212,7 +212,7 @@ impl KMeans {
         let Some(&most) = rising.last() else { return refuse("there is no number of clusters to try") };
         if matches!(self.init, Init::Centroids(_)) {
             return refuse(
-                "given centroids are of one number of clusters: choose takes `init` k-means++, k-means|| or random",
+                "given centroids are of one number of clusters: choose takes a method as `init`, such as k-means++",
             );
         }
         if self.checkpoints.is_some() {

@@ -8,7 +8,7 @@ use super::divide::Division;
 use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;
 use super::iterate::Lloyd;
-use super::keeper::{Hashed, Keeper};
+use super::keeper::Keeper;
 use super::options::{Init, KMeans};
 use super::points::Points;
 use super::progress::Progress;
@@ -91,14 +91,10 @@ impl KMeans {
     ) -> Result<Fitted> {
         let begun = Instant::now();
         let (n, d, k) = (data.rows() as usize, data.cols(), self.k);
-        let statistics = match (&mut keeper, &self.checkpoints) {
-            (Some(keeper), Some(checkpoints)) => {
-                let hashed = Hashed::new(data, checkpoints);
-                let statistics = self.statistics(&hashed, "X")?;
-                keeper.identify(hashed.finish()?)?;
-                statistics
-            }
-            _ => self.statistics(data, "X")?,
+        let read = |data: &dyn Source| self.statistics(data, "X");
+        let statistics = match &mut keeper {
+            Some(keeper) => keeper.identify(data, read)?,
+            None => read(data)?,
         };
         self.check(n, d)?;
         let weighing = Weights::new(weights, n, k)?;
@@ -115,10 +111,7 @@ impl KMeans {
         let (starts, frozen) = (self.starts(), k - self.others());
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
-            if let Transform::Centred(mean) = &transform {
-                keeper.mean = mean.iter().copied().map(f64::from).collect();
-            }
-            (stand, position) = keeper.begin_at(&adapters::names(gpus), starts, stand)?;
+            (stand, position) = keeper.begin_at(&adapters::names(gpus), &transform, starts, stand)?;
         }
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;

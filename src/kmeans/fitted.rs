@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::labeller::Reranked;
 use super::metric::Metric;
-use crate::gpu::OpKind;
+use crate::gpu::{OpKind, Spec, Work};
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
 
@@ -53,7 +53,7 @@ pub struct Fitted {
 }
 
 /// An iteration over all points: what ranks the centroids, and how much it is. Labels are the same by any kernel.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Iteration {
     /// The kernel that ranks the centroids of a point, with its variant.
@@ -64,13 +64,22 @@ pub struct Iteration {
     pub bytes: u64,
     /// Operations; a multiplication with an addition is two.
     pub ops: u64,
+    #[serde(skip)]
+    arithmetic: OpKind,
 }
 
 impl Iteration {
+    /// Of so much work, by this variant of assign.
+    pub(super) fn new(variant: &Spec, Work { bytes, ops }: Work) -> Self {
+        let arithmetic = variant.arithmetic(OpKind::F32);
+        let precision = if arithmetic == OpKind::Matrix { "f16 pairs" } else { "f32" };
+        Self { kernel: variant.label(), precision, bytes, ops, arithmetic }
+    }
+
     /// What its operations are.
     #[doc(hidden)]
     pub fn arithmetic(&self) -> OpKind {
-        if self.precision == "f32" { OpKind::F32 } else { OpKind::Matrix }
+        self.arithmetic
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use super::assign;
 use super::centroid::{Centroid, Means, Scales, Weighted};
 use super::checkpoint::{Keeping, Position};
 use super::control::{Control, EMPTY_CLUSTERS, LABELS_UNCHANGED, PAUSED, RUNNING, SHIFT_WITHIN_TOL};
@@ -188,13 +187,7 @@ impl<'a> Lloyd<'a> {
         let held: u64 = loops().flat_map(|own| own.labeller.points.blocks()).map(|block| block.rows()).sum();
         let work: Work = loops().flat_map(Self::stages).flatten().map(Bound::work).sum();
         let of_all = |amount: u64| (amount as f64 / held.max(1) as f64 * n as f64) as u64;
-        let variant = &self.labeller.variant;
-        Iteration {
-            kernel: variant.label(),
-            precision: assign::precision(variant),
-            bytes: of_all(work.bytes),
-            ops: of_all(work.ops),
-        }
+        Iteration::new(&self.labeller.variant, Work { bytes: of_all(work.bytes), ops: of_all(work.ops) })
     }
 
     /// Where the second of [`Self::stages`] leaves the means, `[problems k, d4]` vec4s.

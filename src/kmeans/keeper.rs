@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::frame::Transform;
 use super::source::Source;
 use crate::io::hash::Hasher;
 use crate::io::output::check_writable;
@@ -31,8 +32,14 @@ pub struct Checkpoints {
 
 /// What a kind of fit needs to go on, and how a file has it.
 pub trait Kept: Clone {
+    /// The name and version of its files.
+    const FORMAT: &'static str;
     /// Which kind of file it is in.
-    const KIND: &'static Kind;
+    const KIND: &'static Kind = &Kind {
+        format: Self::FORMAT,
+        refusal: "this cannot be resumed from",
+        advice: "remove it, or give another checkpoint",
+    };
 
     /// What the file has of it, for `k` centroids in `d` dimensions.
     fn written(&self, shape: (usize, usize)) -> Written;
@@ -183,7 +190,7 @@ pub struct Keeper<S> {
     /// The newest state that is whole, once there is one.
     whole: Option<S>,
     /// What has been taken off the points, if anything.
-    pub mean: Vec<f64>,
+    mean: Vec<f64>,
     last: Instant,
 }
 
@@ -216,25 +223,37 @@ impl<S: Kept> Keeper<S> {
         })
     }
 
-    /// The data has this SHA-256.
+    /// What `read` finds in all rows of `data`, which have to be those of the checkpoint.
     ///
     /// # Errors
-    /// [`Error::File`] if the checkpoint is of other data.
-    pub fn identify(&mut self, data: String) -> Result<()> {
-        self.identity.push(("data_sha256", data));
-        self.file.as_ref().map_or(Ok(()), |file| compare(file, &self.identity))
+    /// [`Error::File`] if the checkpoint is of other data; those of reading.
+    pub fn identify<T>(
+        &mut self,
+        data: &dyn Source,
+        read: impl FnOnce(&dyn Source) -> Result<T>,
+    ) -> Result<T> {
+        let hashed = Hashed::new(data, &self.checkpoints);
+        let found = read(&hashed)?;
+        let hash = hashed.finish()?;
+        self.identity.push(("data_sha256", hash));
+        self.file.as_ref().map_or(Ok(()), |file| compare(file, &self.identity))?;
+        Ok(found)
     }
 
-    /// Where to go on from, if there was a checkpoint, `checked`.
+    /// Where to go on from, if there was a checkpoint, `checked`; of points that are so transformed.
     ///
     /// # Errors
     /// [`Error::File`] if something is missing in it or cannot be; those of `checked`.
     pub fn begin(
         &mut self,
         adapter: &str,
+        transform: &Transform,
         checked: impl FnOnce(&Saved, &S) -> Result<()>,
     ) -> Result<Option<S>> {
         adapter.clone_into(&mut self.adapter);
+        if let Transform::Centred(mean) = transform {
+            self.mean = mean.iter().copied().map(f64::from).collect();
+        }
         self.last = Instant::now();
         let Some(file) = self.file.take() else { return Ok(None) };
         let state = S::read(&file, self.shape)?;

@@ -67,7 +67,7 @@ pub struct Labeller<'a> {
     pub(super) gpu: &'a Context,
     pub(super) points: &'a Points<'a>,
     /// The variant of assign.
-    pub(super) variant: Spec,
+    pub variant: Spec,
     /// Centroids of one problem.
     pub(super) k: u64,
     /// `[problems k, d4]`, as is `next`.

@@ -8,7 +8,7 @@ use super::points::Points;
 use super::weights::sample_of_heavy;
 use crate::Result;
 use crate::io::npy::Matrix;
-use crate::io::saved::{Kind, Saved};
+use crate::io::saved::Saved;
 use crate::random::Random;
 
 /// What one batch hands to the next.
@@ -38,11 +38,7 @@ pub(super) struct Learning {
 }
 
 impl Kept for Learning {
-    const KIND: &'static Kind = &Kind {
-        format: "lowbit mini-batch k-means checkpoint 1",
-        refusal: "this cannot be resumed from",
-        advice: "remove it, or give another checkpoint",
-    };
+    const FORMAT: &'static str = "lowbit mini-batch k-means checkpoint 1";
 
     fn written(&self, (k, d): (usize, usize)) -> Written {
         let State { random, centroids, sums, counts, since_reassignment, steps, .. } = &self.state;

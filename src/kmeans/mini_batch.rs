@@ -9,7 +9,7 @@ use super::drawn::Drawn;
 use super::fitted::{Fitted, balance};
 use super::frame::Transform;
 use super::iterate::Lloyd;
-use super::keeper::{Checkpoints, Hashed, Keeper};
+use super::keeper::{Checkpoints, Keeper};
 use super::labeller::Labeller;
 use super::learnt::{Learning, State, Trend};
 use super::metric::Metric;
@@ -291,14 +291,10 @@ impl MiniBatchKMeans {
     ) -> Result<(Fitted, State)> {
         let begun = Instant::now();
         let (n, d, k) = (data.rows(), data.cols(), self.base.k);
-        let statistics = match (&mut keeper, &self.base.checkpoints) {
-            (Some(keeper), Some(checkpoints)) => {
-                let hashed = Hashed::new(data, checkpoints);
-                let statistics = self.base.statistics(&hashed, "X")?;
-                keeper.identify(hashed.finish()?)?;
-                statistics
-            }
-            _ => self.base.statistics(data, "X")?,
+        let read = |data: &dyn Source| self.base.statistics(data, "X");
+        let statistics = match &mut keeper {
+            Some(keeper) => keeper.identify(data, read)?,
+            None => read(data)?,
         };
         self.base.check(n as usize, d)?;
         self.check()?;
@@ -315,12 +311,7 @@ impl MiniBatchKMeans {
         let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
         let weights = weighing.values();
         let kept = match &mut keeper {
-            Some(keeper) => {
-                if let Transform::Centred(mean) = &transform {
-                    keeper.mean = mean.iter().copied().map(f64::from).collect();
-                }
-                keeper.begin(&gpu.adapter.name, |_, _| Ok(()))?
-            }
+            Some(keeper) => keeper.begin(&gpu.adapter.name, &transform, |_, _| Ok(()))?,
             None => None,
         };
         let (mut state, mut trend, mut converged) = match kept {

@@ -6,6 +6,7 @@ use super::element::Layout;
 use super::points::Points;
 use super::progress::Progress;
 use super::seed::{self, Seed};
+use super::weights::of_rows;
 use crate::gpu::{Buffer, Context};
 use crate::random::Random;
 use crate::{Error, Result};
@@ -43,8 +44,8 @@ impl Nearest {
     }
 }
 
-/// `k` different points beside the `frozen` centroids (padded): weighted k-means++ among candidates. Every point takes one draw in each round, in the order of the
-/// points, so that the choice does not depend on chunks. No point has a label afterwards.
+/// `k` different points beside the `frozen` centroids (padded): weighted k-means++ among candidates. Every point takes one draw in
+/// each round, in the order of the points, so that the choice does not depend on chunks. No point has a label afterwards.
 pub fn choose(
     gpu: &Context,
     points: &Points<'_>,
@@ -99,7 +100,7 @@ pub fn choose(
         )));
     }
     let from = Buffer::from_slice(gpu, "candidates", m, &rows_of(points, &chosen)?)?;
-    let beside = beside.map(|all| chosen.iter().map(|&point| all[point as usize]).collect::<Vec<f32>>());
+    let beside = of_rows(beside.as_deref(), &chosen);
     let indices = Seed::tuned(gpu, Layout::F32, from.rows(), d, k as u64)?.choose(
         gpu,
         ((&from).into(), 1),

@@ -117,8 +117,8 @@ impl Lloyd<'_> {
         self.labeller.submit([&self.mean, &self.decide_with_empty, &self.labeller.commit])
     }
 
-    /// As FAISS does it: each empty cluster takes half of the one that is largest by then, frozen ones aside. Both go on from its centroid, a
-    /// little larger in the one and smaller in the other, by turns of the dimension.
+    /// As FAISS does it: each empty cluster takes half of the one that is largest by then, frozen ones aside. Both go on from its
+    /// centroid, a little larger in the one and smaller in the other, by turns of the dimension.
     fn split(&self, vacancies: &[Vacancy]) -> Result<()> {
         const LITTLE: f32 = 1.0 / 1024.0;
         // Of a centroid at 0 no part is any way: it takes a part of what values may be.

@@ -44,7 +44,7 @@ pub fn bind(gpu: &Context, spec: &Spec, on: &Operands<'_>) -> Result<Passes> {
             .bind(gpu, on, on.x.integer(gpu)?)
             .map(Passes::from),
         "matmul/matvec_fixed" => {
-            matvec_fixed::MatvecFixed::load(gpu, spec)?.bind(gpu, on, on.x.fixed(gpu)?).map(Passes::from)
+            matvec_integer::MatvecInteger::load(gpu, spec)?.bind(gpu, on, on.x.fixed(gpu)?).map(Passes::from)
         }
         "matmul/matmul_integer" => {
             matmul_integer::MatmulInteger::load(gpu, spec)?.bind(gpu, on, on.x.integer(gpu)?)

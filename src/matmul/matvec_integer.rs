@@ -27,7 +27,7 @@ pub const VARIANTS: &[Spec] = &[
     SUBGROUP_64.consts(&[("LANES", 8), ("ROWS", 4), ("COLUMNS", 4)]),
 ];
 
-/// The compiled kernel, as one of [`VARIANTS`] with a decoder.
+/// The compiled kernel, as one of [`VARIANTS`], or of those of [`super::matvec_fixed`], with a decoder.
 #[derive(Debug)]
 pub struct MatvecInteger(Kernel<MatvecParams>);
 
@@ -37,7 +37,7 @@ impl MatvecInteger {
         Kernel::load(gpu, spec).map(Self)
     }
 
-    /// Binds the product; `x` is what [`super::Activations::integer`] gives.
+    /// Binds the product; `x` is what [`super::Activations::integer`] gives, or [`super::Activations::fixed`].
     pub fn bind(&self, gpu: &Context, on: &Operands<'_>, x: (&Buffer, &Buffer)) -> Result<Bound> {
         let mut buffers = on.weights.buffers();
         buffers.extend([("x", x.0), ("x_scales", x.1), ("bias", on.bias), ("y", on.y)]);

@@ -11,7 +11,6 @@ use crate::gpu::verify::{Answer, Expected, Sample, check};
 use crate::gpu::{Bound, Context, OpKind, Timing, Work, time};
 use crate::io::npy::Matrix;
 use crate::kmeans::Metric;
-use crate::kmeans::assign;
 use crate::kmeans::centroid::Scales;
 use crate::kmeans::frame::Transform;
 use crate::kmeans::iterate::Lloyd;
@@ -158,11 +157,11 @@ pub fn measure(gpu: &Context, roofs: &Roofs, shape: Shape, budget: Duration) -> 
         kernel: "kmeans",
         case: shape.to_string(),
         shape,
-        variant: assign::tuned(gpu, points.layout(), n, k, d)?.label(),
+        variant: lloyd.labeller.variant.label(),
         timing,
         assign_us: assigned.us,
         gflop_s: assigned.gop_s(of_assign),
-        share: roofs.share(of_assign, OpKind::F32, assigned.us),
+        share: roofs.share(of_assign, lloyd.labeller.variant.arithmetic(OpKind::F32), assigned.us),
         update_us: updated.us,
         update_of_iteration: updated.us / timing.us,
         update_of_copy_roof: (4 * n * d) as f64 / 1e3 / updated.us / roofs.copy.value,

@@ -163,8 +163,8 @@ fn row(
         ops: work.ops,
         gb_s: timing.gb_s(work),
         gop_s: timing.gop_s(work),
-        floor_us: roofs.floor_us(work, entry.op),
-        share: roofs.share(work, entry.op, timing.us),
+        floor_us: roofs.floor_us(work, spec.arithmetic(entry.op)),
+        share: roofs.share(work, spec.arithmetic(entry.op), timing.us),
     })
 }
 
@@ -174,6 +174,8 @@ fn run_of(prepared: &Prepared) -> Vec<&Bound> {
 
 /// The kind of arithmetic that the kernel with this shader does.
 pub fn op_of(shader: &str) -> OpKind {
-    let has = |entry: &&Entry| entry.specs().iter().any(|spec| spec.file == shader);
-    REGISTRY.iter().find(has).map_or(OpKind::F32, |entry| entry.op)
+    let of = |entry: &Entry| {
+        entry.specs().iter().find(|spec| spec.file == shader).map(|spec| spec.arithmetic(entry.op))
+    };
+    REGISTRY.iter().find_map(of).unwrap_or(OpKind::F32)
 }

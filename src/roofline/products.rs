@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::kernels::op_of;
 use super::{Roofs, Share};
 use crate::Result;
-use crate::cases::REGISTRY;
 use crate::format::Format;
 use crate::gpu::verify::{Answer, check};
-use crate::gpu::{Bound, Buffer, Context, OpKind, Spec, Timing, time};
+use crate::gpu::{Bound, Buffer, Context, Spec, Timing, time};
 use crate::matmul::known::Known;
 use crate::matmul::{Activations, Operands, Path, Weights, bind, tuned};
 use crate::oracle::matvec::product;
@@ -149,8 +149,7 @@ pub fn measure(
     let (spec, timing) = (&trial.spec, trial.time(gpu, Duration::from_millis(500))?);
     // The first pass states the least work of the whole product.
     let work = trial.bounds[0][0].work();
-    let entry = REGISTRY.iter().find(|entry| entry.variants.iter().any(|variant| variant.file == spec.file));
-    let op = entry.map_or(OpKind::F32, |entry| entry.op);
+    let op = op_of(spec.file);
     Ok(ProductRow {
         kernel: "matmul",
         case: format!("{} m={m} k={k} n={n}", format.name),
