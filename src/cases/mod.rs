@@ -32,6 +32,7 @@ pub mod matvec_fixed;
 pub mod matvec_integer;
 pub mod max_pool;
 pub mod pointwise;
+pub mod problems;
 mod quantized;
 pub mod radix_sort;
 pub mod rank;

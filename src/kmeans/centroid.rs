@@ -128,6 +128,11 @@ impl Scales {
         Self { levels, ..self }
     }
 
+    /// Whole numbers that a value becomes.
+    pub(super) fn levels(self) -> usize {
+        self.levels as usize
+    }
+
     /// Words of a sum of four neighbouring values: low and high of the steps of each level.
     pub fn words(self) -> u64 {
         8 * self.levels

@@ -9,7 +9,7 @@ use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;
 use super::iterate::Lloyd;
 use super::keeper::Keeper;
-use super::options::{Init, KMeans};
+use super::options::{Init, KMeans, Prepared};
 use super::points::Points;
 use super::progress::Progress;
 use super::source::Source;
@@ -100,14 +100,13 @@ impl KMeans {
         let weighing = Weights::new(weights, n, k)?;
         let (weights, unit) = (weighing.values(), weighing.unit);
         let given = self.statistics_of_given()?;
-        let factor = self.factor(&statistics, n as u64, given.as_ref());
-        let (settings, statistics) = (self.scaled(factor), statistics.scaled(factor));
+        let prepared = self.prepared(&statistics, n as u64, given.as_ref())?;
+        let (square, scales) = (prepared.square(), prepared.scales(&weighing));
+        let Prepared { factor, transform, statistics } = prepared;
+        let settings = self.scaled(factor);
         let scaled = Scaled { of: data, factor };
         let (whole, data) = (data, scaled.source());
         let mut progress = |news: Progress| progress(news.scaled(1.0 / factor));
-        let given = given.map(|given| given.scaled(factor));
-        let transform = self.map_of(&statistics, given.as_ref())?;
-        let size = statistics.size_of(&transform);
         let (starts, frozen) = (self.starts(), k - self.others());
         let (mut stand, mut position) = (Stand::new(Random::new(self.seed)), None);
         if let Some(keeper) = &mut keeper {
@@ -115,10 +114,8 @@ impl KMeans {
         }
         let parts = adapters::share(gpus, data, weights)?;
         let gpu = parts[0].gpu;
-        let square = statistics.square_of(&transform);
         let points = adapters::place(&parts, &transform, square, k, self.room)?;
         let tol = (self.tol * statistics.variance) as f32;
-        let scales = weighing.scales(size, &statistics);
         let clusters = (k as u64, frozen as u64);
         let loops = parts
             .iter()

@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use super::centroid::Scales;
 use super::drawn::Drawn;
 use super::fitted::{Fitted, balance};
 use super::frame::Transform;
@@ -13,7 +12,7 @@ use super::keeper::{Checkpoints, Keeper};
 use super::labeller::Labeller;
 use super::learnt::{Learning, State, Trend};
 use super::metric::Metric;
-use super::options::{Init, KMeans};
+use super::options::{Init, KMeans, Prepared};
 use super::points::Points;
 use super::predict::Predicted;
 use super::progress::Progress;
@@ -300,15 +299,15 @@ impl MiniBatchKMeans {
         self.check()?;
         let weighing = Weights::new(weights, n as usize, k)?;
         let given = self.base.statistics_of_given()?;
-        let factor = self.base.factor(&statistics, n, given.as_ref());
+        let prepared = self.base.prepared(&statistics, n, given.as_ref())?;
+        // What is drawn by its weight counts as one.
+        let scales = prepared.scales(&Weights::new(None, n as usize, k)?);
+        let Prepared { factor, transform, statistics } = prepared;
         let settings = Self { base: self.base.scaled(factor), ..self.clone() };
         let base = &settings.base;
-        let (statistics, given) = (statistics.scaled(factor), given.map(|given| given.scaled(factor)));
         let scaled = Scaled { of: data, factor };
         let data = scaled.source();
         let progress = &mut |news: Progress| progress(news.scaled(1.0 / factor));
-        let transform = base.map_of(&statistics, given.as_ref())?;
-        let scales = Scales::new(statistics.size_of(&transform), None).reaching(&statistics, f64::INFINITY);
         let weights = weighing.values();
         let kept = match &mut keeper {
             Some(keeper) => keeper.begin(&gpu.adapter.name, &transform, |_, _| Ok(()))?,

@@ -40,6 +40,7 @@ pub(crate) mod centroid;
 pub(crate) mod checkpoint;
 mod choose;
 pub(crate) mod control;
+pub(crate) mod definition;
 pub(crate) mod distance;
 mod divide;
 mod drawing;

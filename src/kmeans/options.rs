@@ -1,11 +1,13 @@
 //! The settings of a clustering, checked against its data, and what they make of points and given centroids.
 
+use super::centroid::Scales;
 use super::frame::{Transform, norm};
 use super::keeper::{Checkpoints, sha256_of};
 use super::metric::{Empty, Metric};
 use super::points::Room;
 use super::source::Source;
 use super::statistics::Statistics;
+use super::weights::Weights;
 use crate::io::npy::Matrix;
 use crate::{Error, Result};
 
@@ -41,6 +43,28 @@ impl Init {
             Self::Random => "random",
             Self::Centroids(_) => "centroids",
         }
+    }
+}
+
+/// How points, and centroids given for them, go to a device.
+pub(super) struct Prepared {
+    /// What both are multiplied with first.
+    pub factor: f32,
+    /// What is done to both then.
+    pub transform: Transform,
+    /// Of the points, so multiplied.
+    pub statistics: Statistics,
+}
+
+impl Prepared {
+    /// As [`Points::within`](super::points::Points::within) takes it.
+    pub fn square(&self) -> Option<f64> {
+        self.statistics.square_of(&self.transform)
+    }
+
+    /// How the points are summed up, times their weights.
+    pub fn scales(&self, weights: &Weights) -> Scales {
+        weights.scales(self.statistics.size_of(&self.transform), &self.statistics)
     }
 }
 
@@ -306,6 +330,19 @@ impl KMeans {
             (Metric::Cosine, None) => Ok(Transform::Unit),
             (Metric::Dot, _) => Ok(Transform::Plain),
         }
+    }
+
+    /// How `n` points of such statistics, and centroids `given` for them, go to a device.
+    pub(super) fn prepared(
+        &self,
+        statistics: &Statistics,
+        n: u64,
+        given: Option<&Statistics>,
+    ) -> Result<Prepared> {
+        let factor = self.factor(statistics, n, given);
+        let statistics = statistics.scaled(factor);
+        let transform = self.map_of(&statistics, given.map(|given| given.scaled(factor)).as_ref())?;
+        Ok(Prepared { factor, transform, statistics })
     }
 
     /// What points, and centroids `given` for them, are multiplied with ([`Statistics::factor`]).

@@ -12,9 +12,9 @@ use crate::random::Random;
 use crate::{Error, Result};
 
 /// Rounds of drawing; more of them hardly lower the inertia (section 5.3 of the paper).
-const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 /// Points that a round draws for each centroid, on average.
-const OVERSAMPLING: f64 = 2.0;
+pub(super) const OVERSAMPLING: f64 = 2.0;
 
 /// No candidate.
 const FROZEN: u32 = u32::MAX;
@@ -59,10 +59,7 @@ pub fn choose(
     let mut nearest = Nearest { distances, candidates: vec![FROZEN; n as usize] };
     let mut candidates = Vec::new();
     if beside.is_none() {
-        candidates.push(match points.weights() {
-            Some(weights) => seed::heavy(weights, random),
-            None => random.below(n),
-        });
+        candidates.push(seed::one_of(n, points.weights(), random));
         nearest.add(gpu, points, &candidates, 0)?;
     }
     for _ in 0..ROUNDS {

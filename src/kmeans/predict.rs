@@ -4,10 +4,9 @@ use serde::Serialize;
 
 use super::adapters;
 use super::fitted::{Fitted, to_labels};
-use super::frame::Transform;
 use super::labeller::Labeller;
 use super::labeller::Reranked;
-use super::options::KMeans;
+use super::options::{KMeans, Prepared};
 use super::source::Source;
 use super::statistics::Statistics;
 use super::views::Scaled;
@@ -72,11 +71,12 @@ impl KMeans {
         centroids: &Matrix,
     ) -> Result<Predicted> {
         let (n, d, k) = (data.rows() as usize, data.cols(), centroids.rows);
-        let Prepared { factor, transform, square, first } = self.prepare(data, statistics, centroids)?;
+        let (prepared, first) = self.prepare(data, statistics, centroids)?;
+        let (factor, transform, square) = (prepared.factor, &prepared.transform, prepared.square());
         let scaled = Scaled { of: data, factor };
         let data = scaled.source();
         let parts = adapters::share(gpus, data, weights)?;
-        let points = adapters::place(&parts, &transform, square, k, self.room)?;
+        let points = adapters::place(&parts, transform, square, k, self.room)?;
         let labellers = parts.iter().zip(&points);
         let labellers = labellers
             .map(|(part, points)| Labeller::new(part.gpu, points, k as u64, self.metric))
@@ -91,37 +91,22 @@ impl KMeans {
         Ok(Predicted { n, d, k, inertia, score: -inertia, reranked, labels })
     }
 
-    /// Checks points and given centroids, and finds how both are transformed.
+    /// Checks points and given centroids, and finds how both are transformed; the centroids so transformed, padded.
     pub(super) fn prepare(
         &self,
         data: &dyn Source,
         statistics: &Statistics,
         centroids: &Matrix,
-    ) -> Result<Prepared> {
+    ) -> Result<(Prepared, Vec<f32>)> {
         let (d, cols) = (data.cols(), centroids.cols);
         if d != cols {
             return Err(Error::Shape(format!("X has {d} features, but the centroids have {cols}")));
         }
         let given = Statistics::of(centroids, "centroids")?;
-        let factor = self.factor(statistics, data.rows(), Some(&given));
-        let statistics = statistics.scaled(factor);
-        let transform = self.map_of(&statistics, Some(&given.scaled(factor)))?;
-        let square = statistics.square_of(&transform);
-        let first = self.given(&centroids.scaled(factor), &transform, "centroids")?;
-        Ok(Prepared { factor, transform, square, first })
+        let prepared = self.prepared(statistics, data.rows(), Some(&given))?;
+        let first = self.given(&centroids.scaled(prepared.factor), &prepared.transform, "centroids")?;
+        Ok((prepared, first))
     }
-}
-
-/// How points and given centroids go to a device.
-pub(super) struct Prepared {
-    /// What both are multiplied with first.
-    pub factor: f32,
-    /// What is done to both then.
-    pub transform: Transform,
-    /// As [`Points::within`](super::points::Points::within) takes it.
-    pub square: Option<f64>,
-    /// The centroids, so transformed and padded.
-    pub first: Vec<f32>,
 }
 
 impl Fitted {

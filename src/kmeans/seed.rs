@@ -306,11 +306,7 @@ impl Seed {
         let part = 1.0 / (points.rows() / problems).next_power_of_two() as f32;
         let parts: Vec<f32> = weights.unwrap_or(&[1.0]).iter().map(|weight| weight * part).collect();
         let mut draw = |weights: Option<&[f32]>| {
-            let point = match weights {
-                Some(weights) => heavy(weights, random),
-                None => random.below(points.rows() / problems),
-            };
-            to_u32(point, "the first seed")
+            to_u32(one_of(points.rows() / problems, weights, random), "the first seed")
         };
         let state = match beside {
             None => self.state(gpu, (points.rows(), problems), k, draw(weights)?, Some(&parts))?,
@@ -351,8 +347,9 @@ impl Seed {
     }
 }
 
-/// A point, drawn by weight.
-pub(super) fn heavy(weights: &[f32], random: &mut Random) -> u64 {
+/// One of `n` points, by their weights if they have any.
+pub(super) fn one_of(n: u64, weights: Option<&[f32]>, random: &mut Random) -> u64 {
+    let Some(weights) = weights else { return random.below(n) };
     let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
     let mut left = random.unit() * total;
     let mut last = 0;

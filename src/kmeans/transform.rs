@@ -3,8 +3,8 @@
 use super::element::{Laid, Layout};
 use super::metric::Metric;
 use super::options::KMeans;
+use super::options::Prepared;
 use super::points::{Points, Room, bytes_besides};
-use super::predict::Prepared;
 use super::source::Source;
 use super::statistics::Statistics;
 use super::views::Scaled;
@@ -109,7 +109,7 @@ impl KMeans {
         centroids: &Matrix,
         each: &mut dyn FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
-        let Prepared { factor, transform, first, .. } = self.prepare(data, statistics, centroids)?;
+        let (Prepared { factor, transform, .. }, first) = self.prepare(data, statistics, centroids)?;
         let scaled = Scaled { of: data, factor };
         let data = scaled.source();
         let by = match self.metric {

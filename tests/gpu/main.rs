@@ -10,6 +10,7 @@ mod choose_cli;
 mod classify_cli;
 mod cli;
 mod core;
+mod definition;
 mod divide;
 mod element;
 mod frozen;

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use lowbit::internals::cases::problems::{Problem, problem};
 use lowbit::internals::gpu::{Context, Options};
 use lowbit::internals::io::hash::Hasher;
 use lowbit::internals::io::npy::Matrix;
-use lowbit::internals::random::Random;
-use lowbit::kmeans::{Fitted, Init, KMeans, Metric, MiniBatchKMeans, ProductQuantizer};
+use lowbit::kmeans::{Fitted, Init, MiniBatchKMeans, ProductQuantizer};
 use serde::{Deserialize, Serialize};
 
 use crate::child::{self, Outcome};
@@ -53,83 +53,24 @@ impl Wanted {
 pub struct Answer {
     /// The problem.
     pub name: String,
-    /// SHA-256 of labels, centroids, inertia and the number of iterations, of a fit and of what else is tried of it.
-    pub hash: String,
-}
-
-/// What data are like.
-const KINDS: [&str; 9] =
-    ["normal", "whole numbers", "duplicates", "few values", "far from 0", "huge", "tiny", "outlier", "lines"];
-
-/// Data, weights for every other problem, and how they are clustered.
-struct Problem {
-    name: String,
-    data: Matrix,
-    weights: Option<Vec<f32>>,
-    k: usize,
-    metric: Metric,
-    init: Init,
-    seed: u64,
-}
-
-/// A problem by its number.
-fn problem(number: usize) -> Problem {
-    let mut random = Random::new(number as u64 + 1);
-    let (rows, cols) = (20 + random.below(600) as usize, 1 + random.below(70) as usize);
-    let kind = number % KINDS.len();
-    let sites = random.floats(8 * cols);
-    let mut values = Vec::with_capacity(rows * cols);
-    for row in 0..rows {
-        let site = random.below(8) as usize;
-        let noise = random.floats(cols);
-        for (column, noise) in noise.into_iter().enumerate() {
-            let value = 4.0 * sites[site * cols + column] + noise;
-            values.push(match kind {
-                1 => value.round(),
-                3 => value.signum(),
-                4 => value + 1e4,
-                5 => value * 1e30,
-                6 => value * 1e-30,
-                7 if row == 0 => value * 1e6,
-                8 => (row as f32) * 0.25 + if column % 2 == 0 { 0.0 } else { noise },
-                _ => value,
-            });
-        }
-    }
-    if kind == 2 {
-        let half = rows / 2 * cols;
-        values.copy_within(..half, half);
-    }
-    let data = Matrix { rows, cols, values };
-    let metric = [Metric::Euclidean, Metric::Euclidean, Metric::Cosine, Metric::Dot][number / 9 % 4];
-    let k = match number % 5 {
-        0 => rows - 1,
-        1 => 2,
-        _ => 2 + random.below(rows as u64 / 3) as usize,
-    };
-    let (init, how) = match number % 4 {
-        0 => (Init::Random, "random"),
-        1 => (Init::Centroids(Matrix { rows: k, cols, values: data.values[..k * cols].to_vec() }), "given"),
-        2 => (Init::PlusPlus, "k-means++"),
-        _ => (Init::Parallel, "k-means||"),
-    };
-    let weights = number.is_multiple_of(2).then(|| random.floats(rows).iter().map(|x| x.abs()).collect());
-    let weighted = if weights.is_some() { " weighted" } else { "" };
-    let name = format!("{number}: {} [{rows}, {cols}] k={k} {metric:?} {how}{weighted}", KINDS[kind]);
-    Problem { name, data, weights, k, metric, init, seed: number as u64 }
+    /// SHA-256 of labels, centroids, inertia and the number of iterations of a fit.
+    pub fit: String,
+    /// Of what else is tried: mini-batches, product quantization, or divided and frozen starts.
+    pub others: String,
 }
 
 fn solve(gpu: &Context, number: usize) -> Result<Answer> {
-    let Problem { name, data, weights, k, metric, init, seed } = problem(number);
+    let problem = problem(number);
+    let fit = problem.fit();
+    let Problem { name, data, weights, k, metric, init, seed } = problem;
     let weights = weights.as_deref();
-    let mut hash = Hasher::default();
-    let fit = KMeans::new(k).metric(metric).init(init.clone()).seed(seed).max_iter(40);
-    add(&mut hash, fit.fit_weighted(gpu, &data, weights, |_| ()));
+    let (mut own, mut hash) = (Hasher::default(), Hasher::default());
+    add(&mut own, fit.fit_weighted(gpu, &data, weights, |_| ()).map(found));
     match number % 3 {
         0 => {
             let batches = MiniBatchKMeans::new(k).metric(metric).init(init).seed(seed);
             let batches = batches.batch_size(64).max_iter(4).n_init(1 + number as u32 % 2);
-            add(&mut hash, batches.fit_weighted(gpu, &data, weights, |_| ()));
+            add(&mut hash, batches.fit_weighted(gpu, &data, weights, |_| ()).map(found));
         }
         1 => {
             let parts = (1..=4).rev().find(|parts| data.cols.is_multiple_of(*parts)).unwrap_or(1);
@@ -148,21 +89,40 @@ fn solve(gpu: &Context, number: usize) -> Result<Answer> {
                 Matrix { rows: k / 2, cols: data.cols, values: data.values[..k / 2 * data.cols].to_vec() };
             let beside = [Init::PlusPlus, Init::Parallel][number % 2].clone();
             for fit in [fit.clone().init(divided), fit.init(beside).frozen(frozen)] {
-                add(&mut hash, fit.fit_weighted(gpu, &data, weights, |_| ()));
+                add(&mut hash, fit.fit_weighted(gpu, &data, weights, |_| ()).map(found));
             }
         }
     }
-    Ok(Answer { name, hash: hash.finish() })
+    Ok(Answer { name, fit: own.finish(), others: hash.finish() })
+}
+
+/// The hashes of the fits by the definition, which no device computes.
+pub fn of_host(problems: usize) -> Vec<String> {
+    let hash = |number| {
+        let problem = problem(number);
+        let mut hash = Hasher::default();
+        let defined = problem.fit().by_definition(&problem.data, problem.weights.as_deref());
+        add(&mut hash, defined.map(|of| (of.labels, of.cluster_centers, of.inertia, of.n_iter)));
+        hash.finish()
+    };
+    (0..problems).map(hash).collect()
+}
+
+/// Labels, centroids, inertia, iterations.
+type Found = (Vec<i32>, Matrix, f64, u32);
+
+fn found(fitted: Fitted) -> Found {
+    (fitted.labels, fitted.cluster_centers, fitted.inertia, fitted.n_iter)
 }
 
 /// What is refused is refused everywhere, in the same words.
-fn add(hash: &mut Hasher, fitted: lowbit::Result<Fitted>) {
-    match fitted {
-        Ok(fitted) => {
-            fitted.labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
-            fitted.cluster_centers.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
-            hash.update(fitted.inertia.to_le_bytes());
-            hash.update(fitted.n_iter.to_le_bytes());
+fn add(hash: &mut Hasher, found: lowbit::Result<Found>) {
+    match found {
+        Ok((labels, centroids, inertia, n_iter)) => {
+            labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
+            centroids.values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+            hash.update(inertia.to_le_bytes());
+            hash.update(n_iter.to_le_bytes());
         }
         Err(error) => hash.update(error.to_string()),
     }

@@ -292,6 +292,22 @@ fn answers(folder: &Path, families: &[&Family], wanted: &answers::Wanted) -> Res
     }
     let Some((first, expected)) = all.first() else { bail!("no driver is given") };
     let mut holds = true;
+    let defined = answers::of_host(expected.len());
+    let alike =
+        expected.iter().zip(&defined).map(|(own, fit)| own.as_ref().is_some_and(|own| own.fit == *fit));
+    let other: Vec<usize> = alike.enumerate().filter(|(_, alike)| !alike).map(|(at, _)| at).collect();
+    println!(
+        "by the definition, on no device: {} of {} fits as on {first}",
+        defined.len() - other.len(),
+        defined.len()
+    );
+    for at in other {
+        println!(
+            "  other bytes: {}",
+            expected[at].as_ref().map_or_else(|| at.to_string(), |own| own.name.clone())
+        );
+        holds = false;
+    }
     for (name, own) in &all {
         let same = own.iter().zip(expected).filter(|(own, other)| own.is_some() && own == other).count();
         println!("{name}: {same} of {} fits as on {first}", expected.len());
