@@ -33,7 +33,7 @@ rooms! {
     edge:;
     format: planes;
     io: csv hash kind labels onnx output #[cfg(feature = "cli")] picture saved stream table;
-    kmeans: adapters assign assignment batch centroid checkpoint control definition distance element frame iterate labeller lloyd mini_batch #[cfg(feature = "cli")] palette points product radix_sort rerank seed statistics transform weights;
+    kmeans: adapters assign assignment batch bid centroid checkpoint control definition distance element frame iterate labeller lloyd mini_batch #[cfg(feature = "cli")] palette points product radix_sort rerank seed statistics transform weights;
     kv: append attend blocks cache extent keep layout rotate timing;
     matmul: activation choice dequantize known matmul matmul_integer matmul_matrix matvec matvec_fixed matvec_integer row_scale split_sum;
     network:;

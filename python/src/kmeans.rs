@@ -294,21 +294,23 @@ pub fn kmeans_transform<'py>(
 
 /// Fits `problems` problems of equally many rows each: centers `[problems * k, d]`, labels, inertia, n_iter, converged.
 #[pyfunction]
-#[pyo3(signature = (x, problems, settings, callback=None))]
+#[pyo3(signature = (x, problems, settings, weights=None, callback=None))]
 pub fn kmeans_batch<'py>(
     py: Python<'py>,
     x: Array<'_>,
     problems: usize,
     settings: Settings<'_>,
+    weights: Option<PyReadonlyArray1<'_, f32>>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let (rows, kmeans) = (x.rows()?, settings.kmeans()?);
+    let weights = weights.as_ref().map(|weights| weights.values()).transpose()?;
     let adapter = settings.adapter.as_deref();
     let fitted = run(py, callback, move |watch| {
         let gpu = device(adapter)?;
         let _heeding = gpu.heed(&watch.stop);
         let data = Heeded { rows, stop: Arc::clone(&watch.stop) };
-        kmeans.fit_batch(&gpu, &data, problems, |progress| say(watch, progress))
+        kmeans.fit_batch_weighted(&gpu, &data, problems, weights, |progress| say(watch, progress))
     })?;
     let result = PyDict::new(py);
     result.set_item("cluster_centers", array(py, fitted.cluster_centers)?)?;

@@ -8,6 +8,7 @@ pub mod append;
 pub mod assign;
 pub mod attend;
 pub mod average_pool;
+pub mod bid;
 pub mod centroid;
 pub mod copy;
 pub mod dense;
@@ -127,6 +128,7 @@ pub const REGISTRY: &[Entry] = &[
     centroid::ENTRY,
     lloyd::ENTRY,
     rerank::ENTRY,
+    bid::ENTRY,
     distance::ENTRY,
     transform::ENTRY,
     seed::ENTRY,

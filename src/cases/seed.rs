@@ -145,7 +145,13 @@ impl Case for Step {
         let problems = self.problems as u64;
         let kernels = Seed::load(gpu, &self.points.fill(spec), n / problems)?;
         let points = self.points.upload(gpu)?;
-        let state = kernels.state(gpu, (n, problems), self.k as u64, 0, self.weights.as_deref())?;
+        let state = kernels.state(
+            gpu,
+            (n, problems),
+            self.k as u64,
+            &vec![0; problems as usize],
+            self.weights.as_deref(),
+        )?;
         let nearest = self.nearest();
         let pick = vec![Pick { step: self.step, best: 1 }; self.problems];
         state.candidates.write(gpu, &self.candidates)?;

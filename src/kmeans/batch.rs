@@ -2,7 +2,7 @@
 //!
 //! A group of problems lies in one buffer, one behind the other. Cluster c of problem p is number p k + c, so the sort, the
 //! sums and the means see one large problem; only ranking, seeding and the end of the loop know of several. Each problem
-//! is scaled by a power of two to a common size, which changes no digit: a problem gets the result that it would get alone.
+//! is scaled by a power of two to a common size (`group`), which changes no digit: a problem gets the result that it would get alone.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -10,11 +10,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::assign;
-use super::centroid::{Centroid, Scales};
-use super::drawing::{rows_of, sample};
+use super::centroid::Centroid;
+use super::drawing::{draw, rows_of};
 use super::element::Layout;
 use super::fitted::{Fitted, balance, to_labels};
 use super::frame::Transform;
+use super::group::{Group, Problem, in_problem, part, rows_in, within};
 use super::iterate::Lloyd;
 use super::labeller::Labeller;
 use super::labeller::Reranked;
@@ -25,8 +26,8 @@ use super::progress::Outcome;
 use super::progress::Progress;
 use super::seed;
 use super::source::Source;
-use super::statistics::Statistics;
 use super::views::Window;
+use super::weights::check_weights;
 use crate::gpu::Context;
 use crate::io::npy::Matrix;
 use crate::random::Random;
@@ -81,76 +82,6 @@ pub struct PredictedBatch {
     pub labels: Vec<i32>,
 }
 
-/// Neighbouring problems that lie on the device at the same time, as a source of their points: transformed, each problem
-/// as it would be alone, and scaled to a common size.
-struct Group<'a> {
-    window: Window<'a>,
-    each: u64,
-    problems: Vec<Problem>,
-}
-
-/// What is done to the points of one problem.
-struct Problem {
-    transform: Transform,
-    /// A power of two.
-    factor: f32,
-    /// As [`Points::within`] takes it, of points so scaled.
-    square: Option<f64>,
-    variance: f64,
-    /// Whether it can be scaled to the size that the others have.
-    fits: bool,
-}
-
-impl Problem {
-    fn apply_to(&self, row: &mut [f32]) {
-        self.transform.apply_to(row);
-        row.iter_mut().for_each(|value| *value *= self.factor);
-    }
-
-    fn undo(&self, row: &mut [f32]) {
-        row.iter_mut().for_each(|value| *value /= self.factor);
-        self.transform.undo(row);
-    }
-
-    /// What squares are multiplied with.
-    fn squared(&self) -> f64 {
-        f64::from(self.factor).powi(2)
-    }
-}
-
-impl Group<'_> {
-    fn fits(&self) -> bool {
-        self.problems.iter().all(|problem| problem.fits)
-    }
-
-    /// As [`Points::within`] takes it.
-    fn square(&self) -> Option<f64> {
-        self.problems.iter().try_fold(0.0, |most: f64, problem| Some(most.max(problem.square?)))
-    }
-}
-
-impl Source for Group<'_> {
-    fn rows(&self) -> u64 {
-        self.window.rows()
-    }
-
-    fn cols(&self) -> usize {
-        self.window.cols()
-    }
-
-    fn read(&self, rows: Range<u64>, out: &mut [f32]) -> Result<()> {
-        let d = self.cols();
-        self.window.read(rows.clone(), out)?;
-        for (row, values) in rows.zip(out.chunks_exact_mut(d)) {
-            self.problems[(row / self.each) as usize].apply_to(values);
-        }
-        Ok(())
-    }
-}
-
-/// Given centroids that lie farther away than so many times the size of a problem are not scaled to it.
-const FAR: f64 = 1e9;
-
 /// The best start of a problem.
 struct Best {
     inertia: f64,
@@ -169,12 +100,27 @@ impl KMeans {
     ///
     /// # Errors
     /// Those of [`KMeans::fit`] for each problem; [`Error::Shape`] for rows that are no multiple of the problems, [`Error::Input`] for
-    /// settings that are for one problem only: frozen centroids, a sample of the points, checkpoints, the history, k-means||, divisions.
+    /// settings that are for one problem only: frozen centroids, a sample of the points, checkpoints, the history.
     pub fn fit_batch(
         &self,
         gpu: &Context,
         data: &dyn Source,
         problems: usize,
+        progress: impl FnMut(Progress),
+    ) -> Result<FittedBatch> {
+        self.fit_batch_weighted(gpu, data, problems, None, progress)
+    }
+
+    /// As [`KMeans::fit_batch`], with a weight for each row (`[problems n]`), as [`KMeans::fit_weighted`] takes them for each problem.
+    ///
+    /// # Errors
+    /// Those of [`KMeans::fit_batch`]; of the weights, those of [`KMeans::fit_weighted`] for each problem.
+    pub fn fit_batch_weighted(
+        &self,
+        gpu: &Context,
+        data: &dyn Source,
+        problems: usize,
+        weights: Option<&[f32]>,
         mut progress: impl FnMut(Progress),
     ) -> Result<FittedBatch> {
         let begun = Instant::now();
@@ -185,6 +131,9 @@ impl KMeans {
         };
         self.of_problem(given, 0).check(n, d)?;
         self.refuse_single()?;
+        if let Some(weights) = weights {
+            check_weights(weights, problems * n, 0)?;
+        }
         let (mut bests, mut notices, mut time) = (Vec::with_capacity(problems), Vec::new(), 0.0f64);
         let mut reranked = Vec::new();
         let init = |problem: usize| match (&self.init, given) {
@@ -192,16 +141,23 @@ impl KMeans {
             (Init::Centroids(all), None) => Some(all.clone()),
             _ => None,
         };
-        let most = self.group_size(gpu, n, d)?;
+        // k-means|| draws as many candidates as chance has it, divisions are clusterings of their own, and so are auctions.
+        let together =
+            !self.balanced && !matches!(self.init, Init::Parallel | Init::Bisecting | Init::TwoLevel);
+        let most = if together { self.group_size(gpu, n, d, weights.is_some())? } else { 0 };
         for first in (0..problems).step_by(most.max(1)) {
             let range = first..(first + most.max(1)).min(problems);
-            let group = if most == 0 { None } else { Some(self.group(data, n, range.clone(), &init)?) };
+            let group = |range| self.group(data, n, range, (weights, k), &init);
+            let group = if most == 0 { None } else { Some(group(range.clone())?) };
             let Some(group) = group.filter(Group::fits) else {
                 // What is too large for a buffer goes its own way, a chunk at a time; and so does what needs sums of its own
                 // kind.
                 for problem in range {
-                    let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
-                    let fitted = self.of_problem(given, problem).fit(gpu, &window, &mut progress);
+                    let rows = rows_in(n, problem..problem + 1);
+                    let own = weights.map(|weights| &weights[rows.start as usize..rows.end as usize]);
+                    let window = Window { of: data, rows };
+                    let fitted =
+                        self.of_problem(given, problem).fit_weighted(gpu, &window, own, &mut progress);
                     let fitted = fitted.map_err(|error| in_problem(problem, error))?;
                     time += fitted.ms_per_iteration;
                     reranked.push(fitted.reranked);
@@ -213,7 +169,7 @@ impl KMeans {
                 self.fit_group(gpu, &group, given, range.clone(), &mut bests, &mut progress)?;
             time += own_time;
             reranked.push(own);
-            reranked.extend(self.settle(gpu, &group, range, &mut bests)?);
+            reranked.extend(self.settle(gpu, &group, weights, range, &mut bests)?);
         }
         let mut fitted = FittedBatch {
             problems,
@@ -271,13 +227,14 @@ impl KMeans {
                 centroids.rows, centroids.cols
             )));
         }
-        let most = Self { k, ..self.clone() }.group_size(gpu, n, d)?;
+        let most = Self { k, ..self.clone() }.group_size(gpu, n, d, false)?;
         let (mut labels, mut inertia) = (Vec::with_capacity(problems * n), Vec::with_capacity(problems));
         let mut reranked = Vec::new();
         let of = |problem: usize| Some(part(centroids, k, problem..problem + 1));
         for first in (0..problems).step_by(most.max(1)) {
             let range = first..(first + most.max(1)).min(problems);
-            let group = if most == 0 { None } else { Some(self.group(data, n, range.clone(), &of)?) };
+            let group = |range| self.group(data, n, range, (None, k), &of);
+            let group = if most == 0 { None } else { Some(group(range.clone())?) };
             let Some(group) = group.filter(Group::fits) else {
                 for problem in range {
                     let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
@@ -301,13 +258,13 @@ impl KMeans {
     fn label_group(&self, gpu: &Context, group: &Group<'_>, centroids: &Matrix) -> Result<PredictedBatch> {
         let (n, count) = (group.each as usize, group.problems.len());
         let k = centroids.rows / count.max(1);
-        let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
+        let points = Points::new(gpu, group, group.weights(), &Transform::Plain, Room::default())?;
         let points = points.within(group.square()).split(count as u64)?;
         let labeller = Labeller::new(gpu, &points, k as u64, self.metric)?;
         labeller.start_from(&self.given_to(group, centroids, k, 0..count)?)?;
         labeller.label()?;
         let sums = group.problems.iter().zip(labeller.inertias()?);
-        let inertia = sums.map(|(problem, sum)| sum / problem.squared()).collect();
+        let inertia = sums.map(|(problem, sum)| problem.inertia(sum)).collect();
         let own = points.labels(gpu)?.into_iter().zip(0..).map(|(label, i)| within(label, i, n, k));
         Ok(PredictedBatch { inertia, reranked: labeller.reranked()?, labels: to_labels(own.collect())? })
     }
@@ -318,6 +275,7 @@ impl KMeans {
         &self,
         gpu: &Context,
         group: &Group<'_>,
+        weights: Option<&[f32]>,
         range: Range<usize>,
         bests: &mut [Best],
     ) -> Result<Option<Reranked>> {
@@ -331,7 +289,7 @@ impl KMeans {
         let centroids = Matrix { rows: count * k, cols: d, values };
         let first = range.start;
         let of = |problem: usize| Some(part(&centroids, k, problem - first..problem - first + 1));
-        let group = self.group(group.window.of, n, range, &of)?;
+        let group = self.group(group.window.of, n, range, (weights, k), &of)?;
         let labelled = self.label_group(gpu, &group, &centroids)?;
         for ((best, labels), inertia) in
             bests.iter_mut().zip(labelled.labels.chunks(n.max(1))).zip(labelled.inertia)
@@ -373,8 +331,6 @@ impl KMeans {
             "checkpoints"
         } else if self.history {
             "the history"
-        } else if matches!(self.init, Init::Parallel | Init::Bisecting | Init::TwoLevel) {
-            self.init.name()
         } else {
             return Ok(());
         };
@@ -382,12 +338,13 @@ impl KMeans {
     }
 
     /// How many problems of `n` points can lie on the device at the same time; 0 if one is too large.
-    fn group_size(&self, gpu: &Context, n: usize, d: usize) -> Result<usize> {
+    fn group_size(&self, gpu: &Context, n: usize, d: usize, weighted: bool) -> Result<usize> {
         let (n, k, d4) = (n as u64, self.k as u64, d.div_ceil(4) as u64);
         let trials = seed::trials(k);
-        let sums = Centroid::scratch_bytes(n, k, d4);
-        let largest = [16 * d4 * n, 4 * trials * n, 64 * d4 * k, sums].into_iter().max().unwrap_or(0);
-        let all = n * (16 * d4 + bytes_besides(d4, false) + 8 * trials) + 100 * d4 * k + sums;
+        let columns = d4 + u64::from(weighted);
+        let sums = Centroid::scratch_bytes(n, k, columns);
+        let largest = [16 * d4 * n, 4 * trials * n, 64 * columns * k, sums].into_iter().max().unwrap_or(0);
+        let all = n * (16 * d4 + bytes_besides(d4, weighted) + 8 * trials) + 100 * columns * k + sums;
         let fit = (gpu.adapter.max_binding_bytes / largest.max(1)).min(self.room.bytes / all.max(1));
         // Labels of all problems of a group are i32, and so are the numbers of their points.
         let fit = fit.min((1 << 31) / n.max(k).max(1));
@@ -402,46 +359,6 @@ impl KMeans {
         Ok(if small { usize::try_from(fit).unwrap_or(usize::MAX) } else { 0 })
     }
 
-    /// Reads neighbouring problems once, to see how their points are to be transformed, and centroids `given` for them in turn.
-    fn group<'a>(
-        &self,
-        data: &'a dyn Source,
-        n: usize,
-        range: Range<usize>,
-        given: &dyn Fn(usize) -> Option<Matrix>,
-    ) -> Result<Group<'a>> {
-        let problem = |problem: usize| {
-            let given = given(problem).map(|given| Statistics::of(&given, "centroids")).transpose()?;
-            let window = Window { of: data, rows: rows_in(n, problem..problem + 1) };
-            let statistics = self.statistics(&window, "X")?;
-            let transform = self.map_of(&statistics, given.as_ref())?;
-            // Values of very different sizes need sums of their own kind, or a size of their own.
-            let size = statistics.size_of(&transform);
-            let near = given.as_ref().is_none_or(|given| given.size <= FAR * size);
-            let plain = self.factor(&statistics, n as u64, given.as_ref()) == 1.0;
-            let fits = !statistics.wide() && (near || self.metric == Metric::Cosine) && plain;
-            let factor = Scales::new(size, None).points / Scales::new(1.0, None).points;
-            let square = statistics.square_of(&transform).map(|square| square * f64::from(factor).powi(2));
-            Ok(Problem { transform, factor, square, variance: statistics.variance, fits })
-        };
-        let problems = range
-            .clone()
-            .map(|at| problem(at).map_err(|error| in_problem(at, error)))
-            .collect::<Result<_>>()?;
-        Ok(Group { window: Window { of: data, rows: rows_in(n, range) }, each: n as u64, problems })
-    }
-
-    /// Given centroids of each problem, or of all, as they lie on the device.
-    fn given_to(&self, group: &Group<'_>, given: &Matrix, k: usize, range: Range<usize>) -> Result<Vec<f32>> {
-        let mut padded = Vec::new();
-        for (at, problem) in range.zip(&group.problems) {
-            let own = if given.rows == k { given.clone() } else { part(given, k, at..at + 1) };
-            let own = self.given(&own, &problem.transform, "init").map_err(|error| in_problem(at, error))?;
-            padded.extend(own.into_iter().map(|value| value * problem.factor));
-        }
-        Ok(padded)
-    }
-
     /// Clusters the problems of a group, and appends the best start of each; the time of an iteration, in milliseconds, and how
     /// often points were ranked again.
     fn fit_group(
@@ -454,14 +371,15 @@ impl KMeans {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(f64, Reranked)> {
         let (n, d, k, count) = (group.each as usize, group.cols(), self.k, range.len());
-        let points = Points::new(gpu, group, None, &Transform::Plain, Room::default())?;
+        let points = Points::new(gpu, group, group.weights(), &Transform::Plain, Room::default())?;
         let points = points.within(group.square()).split(count as u64)?;
         let tol =
             |problem: &Problem| (f64::from((self.tol * problem.variance) as f32) * problem.squared()) as f32;
         let tol: Vec<f32> = group.problems.iter().map(tol).collect();
-        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, Scales::new(1.0, None), &tol)?;
+        let lloyd = Lloyd::new(gpu, &points, k as u64, self.metric, group.scales(), &tol)?;
         let lloyd = lloyd.empty(self.empty);
-        let mut random = Random::new(self.seed);
+        // What a problem draws by weight follows from its own.
+        let mut random = vec![Random::new(self.seed); count];
         let mut own: Vec<Option<Best>> = (0..count).map(|_| None).collect();
         let starts = self.starts();
         let mut time = 0.0f64;
@@ -479,7 +397,7 @@ impl KMeans {
             let outcomes = lloyd.run(self.max_iter, Vec::new(), None, progress)?;
             let (centroids, labels) = (lloyd.labeller.centroids()?, lloyd.labels()?);
             for (at, sum) in lloyd.labeller.inertias()?.into_iter().enumerate() {
-                let inertia = sum / group.problems[at].squared();
+                let inertia = group.problems[at].inertia(sum);
                 if own[at].as_ref().is_some_and(|best| best.inertia <= inertia) {
                     continue;
                 }
@@ -510,13 +428,16 @@ impl KMeans {
         points: &Points<'_>,
         given: Option<&Matrix>,
         range: Range<usize>,
-        random: &mut Random,
+        random: &mut [Random],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<f32>> {
         let (n, d, k, count) = (group.each, group.cols() as u64, self.k as u64, range.len() as u64);
         let chosen: Vec<u64> = match &self.init {
             Init::Centroids(all) => return self.given_to(group, given.unwrap_or(all), self.k, range),
-            Init::Random => std::iter::repeat_n(sample(n, k, random), count as usize).flatten().collect(),
+            Init::Random => {
+                let each = random.iter_mut().enumerate();
+                each.flat_map(|(at, random)| draw(n as usize, self.k, group.weights_of(at), random)).collect()
+            }
             Init::PlusPlus | Init::Parallel | Init::Bisecting | Init::TwoLevel => {
                 let Some(block) = points.whole() else {
                     return Err(Error::Input("the problems of a group do not lie in one buffer".into()));
@@ -526,8 +447,11 @@ impl KMeans {
                     progress(news);
                     Ok(())
                 };
-                let chosen =
-                    seeds.choose(gpu, (block.laid(), count), (None, None), d, k, random, &mut watch)?;
+                let from = (block.laid(), count);
+                // All draw as often.
+                let mut one = random[0].clone();
+                let chosen = seeds.choose(gpu, from, (group.weights(), None), d, k, &mut one, &mut watch)?;
+                random.fill(one);
                 chosen.into_iter().map(u64::from).collect()
             }
         };
@@ -535,28 +459,6 @@ impl KMeans {
         let rows: Vec<u64> = chosen.into_iter().enumerate().map(place).collect();
         rows_of(points, &rows)
     }
-}
-
-/// The rows of some problems.
-fn rows_in(n: usize, problems: Range<usize>) -> Range<u64> {
-    problems.start as u64 * n as u64..problems.end as u64 * n as u64
-}
-
-/// The centroids of some problems.
-fn part(centroids: &Matrix, k: usize, problems: Range<usize>) -> Matrix {
-    let width = k * centroids.cols;
-    let values =
-        centroids.values.get(problems.start * width..problems.end * width).unwrap_or_default().to_vec();
-    Matrix { rows: problems.len() * k, cols: centroids.cols, values }
-}
-
-/// A label of point number `point` of a group, within its problem.
-fn within(label: u32, point: usize, n: usize, k: usize) -> u32 {
-    label - (point / n * k) as u32
-}
-
-fn in_problem(problem: usize, error: Error) -> Error {
-    error.reworded(|text| format!("problem {problem}: {text}"))
 }
 
 fn best_of(fitted: Fitted) -> Best {

@@ -116,8 +116,14 @@ impl Scales {
     /// For points whose values are at most `size` in size, and weights of at most `weight`, if any.
     pub fn new(size: f64, weight: Option<f64>) -> Self {
         let scale = |size: f64| (f64::from(MOST_STEPS) / power_above(size.max(LEAST_SIZE))) as f32;
-        // A product of f32 may round up.
-        let most = weight.map_or(size, |weight| size * weight * (1.0 + 1e-6));
+        // A product of f32 may round up, but not beyond a factor where the other is 1 or less.
+        let most = weight.map_or(size, |weight| {
+            if weight <= 1.0 {
+                (size * weight * (1.0 + 1e-6)).min(size)
+            } else {
+                size * weight * (1.0 + 1e-6)
+            }
+        });
         Self { points: scale(most), weights: weight.map(scale), levels: LEVELS }
     }
 
@@ -170,7 +176,7 @@ impl Scales {
 
 /// The largest power of two that is at most `size`, which is above 0. By its bits: a logarithm is rounded, and another
 /// one for what is larger by a power of two.
-pub(super) fn power_below(size: f64) -> f64 {
+fn power_below(size: f64) -> f64 {
     f64::from_bits(size.to_bits() & !((1 << 52) - 1))
 }
 
@@ -180,7 +186,7 @@ fn exponent(power: f32) -> i32 {
 }
 
 /// The least power of two that is at least `size`, which is above 0.
-fn power_above(size: f64) -> f64 {
+pub(super) fn power_above(size: f64) -> f64 {
     let below = power_below(size);
     if below < size { 2.0 * below } else { below }
 }

@@ -45,64 +45,67 @@ struct Points<'a> {
     metric: Metric,
 }
 
-impl KMeans {
-    /// The fit to `data` by the definition; with [`Empty::Farthest`] and no start that divides the points.
-    ///
-    /// # Errors
-    /// Those of [`KMeans::fit_weighted`]; [`Error::Unsupported`] for other settings.
-    pub fn by_definition(&self, data: &Matrix, weights: Option<&[f32]>) -> Result<Defined> {
-        if self.empty != Empty::Farthest || matches!(self.init, Init::Bisecting | Init::TwoLevel) {
-            return Err(Error::Unsupported(format!("{:?}, init {}", self.empty, self.init.name())));
-        }
-        let (n, d) = (data.rows, data.cols);
-        let statistics = self.statistics(data, "X")?;
-        self.check(n, d)?;
-        let weighing = Weights::new(weights, n, self.k)?;
-        let prepared = self.prepared(&statistics, n as u64, self.statistics_of_given()?.as_ref())?;
-        let scales = prepared.scales(&weighing);
-        let Prepared { factor, transform, statistics: of_scaled } = prepared;
-        let settings = self.scaled(factor);
-        let scaled = data.scaled(factor);
-        let points = Points::new(&scaled, &transform, weighing.values(), self.metric);
-        let tol = (self.tol * of_scaled.variance) as f32;
-        let mut random = Random::new(self.seed);
-        let mut best: Option<(f64, u32, Vec<f32>)> = None;
-        for _ in 0..self.starts() {
-            let frozen = settings.frozen_rows(&transform)?;
-            let mut centroids = frozen.clone();
-            if frozen.len() < self.k * points.width {
-                centroids.extend(settings.first_by_definition(&points, &frozen, &transform, &mut random)?);
-            }
-            let ends = (self.max_iter, tol);
-            let n_iter = points.iterate(&mut centroids, frozen.len() / points.width, scales, ends);
-            let (_, inertia) = points.labelled(&centroids);
-            if best.as_ref().is_none_or(|(least, ..)| inertia < *least) {
-                best = Some((inertia, n_iter, centroids));
-            }
-        }
-        let (mut inertia, n_iter, centroids) =
-            best.ok_or_else(|| Error::Input("n_init=0 should be >= 1".into()))?;
-        inertia /= Self::measure(factor);
-        let rows: Vec<f32> = centroids.chunks(points.width).flat_map(|row| &row[..d]).copied().collect();
-        let there = Matrix { rows: self.k, cols: d, values: transform.undone(&rows, d) };
-        let mut cluster_centers = there.scaled(1.0 / factor);
-        if let (Some(frozen), Transform::Centred(_) | Transform::Plain) = (&self.frozen, &transform) {
-            cluster_centers.values[..frozen.values.len()].copy_from_slice(&frozen.values);
-        }
-        let (mut labels, _) = points.labelled(&centroids);
-        if !transform.keeps(&rows, &cluster_centers.scaled(factor)) {
-            let given = Statistics::of(&cluster_centers, "centroids")?;
-            let Prepared { factor, transform, .. } = self.prepared(&statistics, n as u64, Some(&given))?;
-            let scaled = data.scaled(factor);
-            let points = Points::new(&scaled, &transform, weighing.values(), self.metric);
-            let first = self.given(&cluster_centers.scaled(factor), &transform, "centroids")?;
-            (labels, inertia) = points.labelled(&first);
-            inertia /= Self::measure(factor);
-        }
-        let labels = labels.into_iter().map(|label| label as i32).collect();
-        Ok(Defined { labels, cluster_centers, inertia: inertia * weighing.unit, n_iter })
+/// The fit to `data` by the definition; with [`Empty::Farthest`] and no start that divides the points.
+///
+/// # Errors
+/// Those of [`KMeans::fit_weighted`]; [`Error::Unsupported`] for other settings.
+pub fn fit(kmeans: &KMeans, data: &Matrix, weights: Option<&[f32]>) -> Result<Defined> {
+    if kmeans.balanced
+        || kmeans.empty != Empty::Farthest
+        || matches!(kmeans.init, Init::Bisecting | Init::TwoLevel)
+    {
+        return Err(Error::Unsupported(format!("{:?}, init {}", kmeans.empty, kmeans.init.name())));
     }
+    let (n, d) = (data.rows, data.cols);
+    let statistics = kmeans.statistics(data, "X")?;
+    kmeans.check(n, d)?;
+    let weighing = Weights::new(weights, n, kmeans.k)?;
+    let prepared = kmeans.prepared(&statistics, n as u64, kmeans.statistics_of_given()?.as_ref())?;
+    let scales = prepared.scales(&weighing);
+    let Prepared { factor, transform, statistics: of_scaled } = prepared;
+    let settings = kmeans.scaled(factor);
+    let scaled = data.scaled(factor);
+    let points = Points::new(&scaled, &transform, weighing.values(), kmeans.metric);
+    let tol = (kmeans.tol * of_scaled.variance) as f32;
+    let mut random = Random::new(kmeans.seed);
+    let mut best: Option<(f64, u32, Vec<f32>)> = None;
+    for _ in 0..kmeans.starts() {
+        let frozen = settings.frozen_rows(&transform)?;
+        let mut centroids = frozen.clone();
+        if frozen.len() < kmeans.k * points.width {
+            centroids.extend(settings.first_by_definition(&points, &frozen, &transform, &mut random)?);
+        }
+        let ends = (kmeans.max_iter, tol);
+        let n_iter = points.iterate(&mut centroids, frozen.len() / points.width, scales, ends);
+        let (_, inertia) = points.labelled(&centroids);
+        if best.as_ref().is_none_or(|(least, ..)| inertia < *least) {
+            best = Some((inertia, n_iter, centroids));
+        }
+    }
+    let (mut inertia, n_iter, centroids) =
+        best.ok_or_else(|| Error::Input("n_init=0 should be >= 1".into()))?;
+    inertia /= KMeans::measure(factor);
+    let rows: Vec<f32> = centroids.chunks(points.width).flat_map(|row| &row[..d]).copied().collect();
+    let there = Matrix { rows: kmeans.k, cols: d, values: transform.undone(&rows, d) };
+    let mut cluster_centers = there.scaled(1.0 / factor);
+    if let (Some(frozen), Transform::Centred(_) | Transform::Plain) = (&kmeans.frozen, &transform) {
+        cluster_centers.values[..frozen.values.len()].copy_from_slice(&frozen.values);
+    }
+    let (mut labels, _) = points.labelled(&centroids);
+    if !transform.keeps(&rows, &cluster_centers.scaled(factor)) {
+        let given = Statistics::of(&cluster_centers, "centroids")?;
+        let Prepared { factor, transform, .. } = kmeans.prepared(&statistics, n as u64, Some(&given))?;
+        let scaled = data.scaled(factor);
+        let points = Points::new(&scaled, &transform, weighing.values(), kmeans.metric);
+        let first = kmeans.given(&cluster_centers.scaled(factor), &transform, "centroids")?;
+        (labels, inertia) = points.labelled(&first);
+        inertia /= KMeans::measure(factor);
+    }
+    let labels = labels.into_iter().map(|label| label as i32).collect();
+    Ok(Defined { labels, cluster_centers, inertia: inertia * weighing.unit, n_iter })
+}
 
+impl KMeans {
     fn first_by_definition(
         &self,
         points: &Points<'_>,

@@ -66,6 +66,7 @@ impl KMeans {
         weights: Option<&[f32]>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Fitted> {
+        self.check_balanced(weights.is_some(), gpus.len())?;
         if self.subsample.is_some() {
             return self.fit_sample(gpus, data, weights, progress);
         }
@@ -127,6 +128,7 @@ impl KMeans {
             _ => None,
         };
         let lloyd = Lloyd::joined(loops)?.empty(self.empty).history(self.history).squares(squares);
+        let mut iteration = None;
         while stand.start < starts {
             lloyd.forget_labels()?;
             let mut history = Vec::new();
@@ -161,15 +163,20 @@ impl KMeans {
                 stand.random = random;
                 lloyd.start_from(&first)?;
             }
-            let keeping = keeper.as_deref_mut().map(|keeper| Keeping { keeper, stand: &stand });
-            let outcomes = lloyd.run(self.max_iter, history, keeping, &mut progress)?;
-            let [outcome] = &outcomes[..] else {
-                return Err(Error::DeviceLost("the control block is empty".into()));
+            let outcome = if self.balanced {
+                let (outcome, own) = self.run_balanced(&lloyd, tol, &mut progress)?;
+                iteration = Some(own);
+                outcome
+            } else {
+                let keeping = keeper.as_deref_mut().map(|keeper| Keeping { keeper, stand: &stand });
+                let outcomes = lloyd.run(self.max_iter, history, keeping, &mut progress)?;
+                let of_one = outcomes.into_iter().next();
+                of_one.ok_or_else(|| Error::DeviceLost("the control block is empty".into()))?
             };
             let inertia = lloyd.inertia()?;
             if stand.best.as_ref().is_none_or(|best| inertia < best.inertia) {
                 let (centroids, labels) = (lloyd.labeller.centroids()?, Some(lloyd.labels()?));
-                stand.best = Some(Best { inertia, outcome: outcome.clone(), centroids, labels });
+                stand.best = Some(Best { inertia, outcome, centroids, labels });
             }
             stand.start += 1;
         }
@@ -186,9 +193,9 @@ impl KMeans {
         }
         let kept = transform.keeps(&centroids, &cluster_centers.scaled(factor));
         let mut reranked = lloyd.reranked()?;
-        let iteration = lloyd.iteration(n as u64);
+        let iteration = iteration.unwrap_or_else(|| lloyd.iteration(n as u64));
         let labels = match labels {
-            Some(labels) if kept => to_labels(labels)?,
+            Some(labels) if kept || self.balanced => to_labels(labels)?,
             // Labels are those of the centroids that are returned; and a checkpoint, from which the best start may have been
             // resumed, has none.
             _ => {

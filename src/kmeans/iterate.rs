@@ -229,6 +229,16 @@ impl<'a> Lloyd<'a> {
         Ok((sums, masses, inertia))
     }
 
+    /// Gives all points of one problem these labels, and the centroids the means of theirs; the sum of the squared shifts.
+    pub(super) fn take(&self, labels: &[u32]) -> Result<f32> {
+        let Labeller { gpu, points, control, .. } = &self.labeller;
+        points.set_labels(gpu, labels)?;
+        control.write(gpu, &[Control::default()])?;
+        points.sweep(gpu, &|chunk, block| self.updates(chunk, block).collect(), None)?;
+        self.labeller.submit([&self.mean, &self.decide_with_empty, &self.labeller.commit])?;
+        Ok(self.labeller.controls()?.iter().map(|control| control.shift).sum())
+    }
+
     fn finish(&self) -> [&Bound; 3] {
         [&self.mean, &self.decide, &self.labeller.commit]
     }

@@ -35,7 +35,9 @@
 pub(crate) mod adapters;
 pub(crate) mod assign;
 pub(crate) mod assignment;
+mod balance;
 pub(crate) mod batch;
+pub(crate) mod bid;
 pub(crate) mod centroid;
 pub(crate) mod checkpoint;
 mod choose;
@@ -51,6 +53,7 @@ mod first;
 mod fit;
 mod fitted;
 pub(crate) mod frame;
+mod group;
 pub(crate) mod iterate;
 mod keeper;
 pub(crate) mod labeller;

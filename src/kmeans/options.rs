@@ -76,6 +76,7 @@ pub struct KMeans {
     pub(super) frozen: Option<Matrix>,
     pub(super) metric: Metric,
     pub(super) empty: Empty,
+    pub(super) balanced: bool,
     pub(super) n_init: u32,
     pub(super) seed: u64,
     pub(super) max_iter: u32,
@@ -104,6 +105,7 @@ impl KMeans {
             frozen: None,
             metric: Metric::Euclidean,
             empty: Empty::Farthest,
+            balanced: false,
             n_init: 1,
             seed: 0,
             max_iter: 300,
@@ -137,6 +139,13 @@ impl KMeans {
     /// Sets what becomes of clusters without points.
     pub fn empty(self, empty: Empty) -> Self {
         Self { empty, ..self }
+    }
+
+    /// Sets whether all clusters get equally many points, up to one ([`Fitted::labels`](super::Fitted::labels) are then not always the
+    /// nearest centroids'): near to the least inertia that this allows, as an auction finds it in each iteration. The
+    /// loop ends too where the inertia falls no more. Not with weights, several adapters, a subsample or checkpoints.
+    pub fn balanced(self, balanced: bool) -> Self {
+        Self { balanced, ..self }
     }
 
     /// Sets how many starts are tried, of which that of the least inertia counts. Given centroids are one start.

@@ -380,6 +380,18 @@ impl<'a> Points<'a> {
         Ok(all)
     }
 
+    /// Gives every point a label (`[n]`).
+    pub fn set_labels(&self, gpu: &Context, labels: &[u32]) -> Result<()> {
+        let mut rest = labels;
+        for block in &self.blocks[..self.resident] {
+            let (own, behind) = rest.split_at(block.rows() as usize);
+            block.labels.write(gpu, own)?;
+            rest = behind;
+        }
+        self.streamed_labels().copy_from_slice(rest);
+        Ok(())
+    }
+
     /// Runs what `passes` says of every chunk (its number, and the block it lies in), in order. `each` then sees every
     /// chunk's block and first point; without it, chunks that stay are one submission.
     pub fn sweep<'b>(

@@ -157,7 +157,7 @@ impl Seed {
                     none.insert((points, kernels.first_distances(&values, d, k)))
                 }
             };
-            let state = kernels.state(gpu, (n, 1), k, 0, None)?;
+            let state = kernels.state(gpu, (n, 1), k, &[0], None)?;
             let [distance, _] = kernels.bind(gpu, points.laid(), &state, d, 0, 0)?;
             let outputs = [("nearest", &state.nearest[0]), ("potential", &state.potential)];
             let answers = outputs.into_iter().zip(expected.iter());
@@ -194,19 +194,19 @@ impl Seed {
     }
 
     /// Buffers for choosing `k` points of each of several problems, `n` points in all, by these weights if they have any (one
-    /// for all, or one for each); point `first` of each problem is its first.
+    /// for all, or one for each); point `first` (`[problems]`) of each problem is its first.
     pub fn state(
         &self,
         gpu: &Context,
         (n, problems): (u64, u64),
         k: u64,
-        first: u32,
+        first: &[u32],
         weights: Option<&[f32]>,
     ) -> Result<State> {
         let weights = weights.unwrap_or(&[1.0]);
         let trials = trials(k);
         let groups = problems * (n / problems).div_ceil(u64::from(self.group_rows()));
-        let candidates = vec![first; (problems * trials) as usize];
+        let candidates: Vec<u32> = first.iter().flat_map(|&first| vec![first; trials as usize]).collect();
         Ok(State {
             nearest: [
                 Buffer::new(gpu, "nearest 0", n, 4 * trials)?,
@@ -305,20 +305,30 @@ impl Seed {
         // The sum over all points must not overflow; a factor of all weights changes nothing else.
         let part = 1.0 / (points.rows() / problems).next_power_of_two() as f32;
         let parts: Vec<f32> = weights.unwrap_or(&[1.0]).iter().map(|weight| weight * part).collect();
-        let mut draw = |weights: Option<&[f32]>| {
-            to_u32(one_of(points.rows() / problems, weights, random), "the first seed")
+        let each = points.rows() / problems;
+        let draw = |weights: Option<&[f32]>, random: &mut Random| {
+            to_u32(one_of(each, weights, random), "the first seed")
         };
         let state = match beside {
-            None => self.state(gpu, (points.rows(), problems), k, draw(weights)?, Some(&parts))?,
+            None => {
+                let before = random.clone();
+                let mut first = |problem: u64| {
+                    *random = before.clone();
+                    let own = weights.map(|weights| &weights[(problem * each) as usize..][..each as usize]);
+                    draw(own, random)
+                };
+                let first = (0..problems).map(&mut first).collect::<Result<Vec<u32>>>()?;
+                self.state(gpu, (points.rows(), problems), k, &first, Some(&parts))?
+            }
             Some(distances) => {
-                let state = self.state(gpu, (points.rows(), problems), k, 0, Some(&parts))?;
+                let state = self.state(gpu, (points.rows(), problems), k, &[0], Some(&parts))?;
                 let nearest = distances.iter().enumerate().map(|(at, distance)| {
                     let weighed = distance * parts[at.min(parts.len() - 1)];
                     if weighed < LEAST_POTENTIAL { 0.0 } else { weighed }
                 });
                 let nearest: Vec<f32> = nearest.collect();
                 let likely = nearest.iter().any(|&weighed| weighed > 0.0).then_some(&nearest[..]);
-                let drawn = (0..state.trials).map(|_| draw(likely)).collect::<Result<Vec<u32>>>()?;
+                let drawn = (0..state.trials).map(|_| draw(likely, random)).collect::<Result<Vec<u32>>>()?;
                 state.beside(gpu, &nearest, &drawn)?
             }
         };

@@ -1,6 +1,6 @@
 //! Weights of points. Only how they relate to each other matters.
 
-use super::centroid::{Scales, power_below};
+use super::centroid::{Scales, power_above};
 use super::drawing::sample;
 use super::statistics::Statistics;
 use crate::random::Random;
@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The weights of some points as they are clustered with them.
 pub(super) struct Weights {
-    /// `[n]`, the heaviest of them from 1 to below 2, so that none is beyond f32; none if all are equal.
+    /// `[n]`, the heaviest of them above 1/2, up to 1, so that all weights have the same scale; none if all are equal.
     values: Option<Vec<f32>>,
     /// What each of them counts, or each point where there are none.
     pub unit: f64,
@@ -25,7 +25,7 @@ impl Weights {
         if given.iter().all(|&weight| f64::from(weight) == heaviest) {
             return Ok(Self { values: None, unit: heaviest });
         }
-        let unit = power_below(heaviest);
+        let unit = power_above(heaviest);
         let values: Vec<f32> = given.iter().map(|&weight| (f64::from(weight) / unit) as f32).collect();
         // Beside the heaviest, others may weigh nothing.
         check_weights(&values, n, k)?;
@@ -129,7 +129,8 @@ mod tests {
         for given in [[0.0f32, 1.0, 3.0], [1e-40, 2e-38, 1e-39], [f32::MAX, 1.0, 0.0]] {
             let weights = Weights::new(Some(&given), 3, 1).unwrap();
             let values = weights.values().unwrap();
-            assert!((1.0..2.0).contains(&values.iter().copied().fold(0.0, f32::max)));
+            let heaviest = values.iter().copied().fold(0.0, f32::max);
+            assert!(heaviest > 0.5 && heaviest <= 1.0);
             assert!(
                 values
                     .iter()

@@ -5,6 +5,7 @@ pub mod append;
 pub mod assign;
 pub mod attend;
 pub mod average_pool;
+pub mod bid;
 pub mod centroid;
 pub mod copy;
 pub mod dense;

@@ -36,9 +36,20 @@ fn as_alone(
     alone: impl Fn(usize) -> KMeans,
     batch: &FittedBatch,
 ) {
+    as_alone_weighted(gpu, data, (problems, None), alone, batch);
+}
+
+fn as_alone_weighted(
+    gpu: &Context,
+    data: &Matrix,
+    (problems, weights): (usize, Option<&[f32]>),
+    alone: impl Fn(usize) -> KMeans,
+    batch: &FittedBatch,
+) {
     let (n, k) = (batch.n, batch.k);
     for problem in 0..problems {
-        let fitted = alone(problem).fit(gpu, &part(data, n, problem), |_| ()).unwrap();
+        let own = weights.map(|weights| &weights[problem * n..][..n]);
+        let fitted = alone(problem).fit_weighted(gpu, &part(data, n, problem), own, |_| ()).unwrap();
         let name = format!("problem {problem} of {problems}, n={n} k={k} d={}", batch.d);
         assert_eq!(batch.labels[problem * n..][..n], fitted.labels, "{name}");
         assert_eq!(part(&batch.cluster_centers, k, problem).values, fitted.cluster_centers.values, "{name}");
@@ -66,6 +77,53 @@ fn each_problem_is_clustered_as_it_would_be_alone() {
             assert_eq!(predicted.labels, batch.labels, "n={n} k={k} d={d} {metric:?}");
         }
     }
+}
+
+/// Weights of each problem: whole ones with zeros, of very different sizes, all equal, in units of their own, one that is
+/// light.
+fn weights(problems: usize, n: usize, kind: usize) -> Vec<f32> {
+    let mut random = Random::new(kind as u64);
+    let mut all = Vec::new();
+    for problem in 0..problems {
+        let unit = 10f32.powi(problem as i32 % 9 - 4);
+        let own = random.floats(n);
+        all.extend(own.iter().enumerate().map(|(at, x)| match (kind, problem) {
+            (0, _) => (3.0 * x).abs().round(),
+            (1, _) => unit * (x.abs() + 0.01),
+            (2, 1) => unit,
+            (2, _) => unit * (1.0 + (at % 3) as f32),
+            (_, 2) if at == 0 => 1e-12,
+            _ => 1.0 + x.abs(),
+        }));
+    }
+    all
+}
+
+#[test]
+fn weighted_problems_and_other_starts_are_as_they_would_be_alone() {
+    let gpu = device();
+    let (problems, n, d, k) = (5, 120, 5, 6);
+    let data = blobs(problems, n, d, 4);
+    let ways = [
+        (Init::PlusPlus, Metric::Euclidean, Empty::Farthest),
+        (Init::Random, Metric::Cosine, Empty::SplitLargest),
+        (Init::Parallel, Metric::Dot, Empty::Farthest),
+        (Init::Bisecting, Metric::Euclidean, Empty::Keep),
+    ];
+    for (init, metric, empty) in ways {
+        let kmeans = KMeans::new(k).metric(metric).init(init).empty(empty).n_init(2).seed(4).max_iter(12);
+        let batch = kmeans.fit_batch(&gpu, &data, problems, |_| ()).unwrap();
+        as_alone(&gpu, &data, problems, |_| kmeans.clone(), &batch);
+        for kind in 0..4 {
+            let weights = weights(problems, n, kind);
+            let batch = kmeans.fit_batch_weighted(&gpu, &data, problems, Some(&weights), |_| ()).unwrap();
+            as_alone_weighted(&gpu, &data, (problems, Some(&weights)), |_| kmeans.clone(), &batch);
+        }
+    }
+    // Groups have their own weights.
+    let (weights, small) = (weights(problems, n, 1), KMeans::new(k).memory(40_000));
+    let batch = small.fit_batch_weighted(&gpu, &data, problems, Some(&weights), |_| ()).unwrap();
+    as_alone_weighted(&gpu, &data, (problems, Some(&weights)), |_| KMeans::new(k), &batch);
 }
 
 #[test]
@@ -151,8 +209,20 @@ fn what_is_wrong_with_a_batch_is_said() {
     assert_eq!(problem(&kmeans, &data, 4), "30 rows cannot be shared equally by 4 problems");
     assert!(problem(&kmeans, &data, 0).contains("0 problems"));
     assert!(problem(&KMeans::new(11), &data, 3).contains("n_samples=10 should be >= n_clusters=11"));
-    let text = problem(&kmeans.clone().init(Init::Parallel), &data, 3);
-    assert_eq!(text, "k-means|| cannot be had for several problems in one call: leave it out");
+    let text = problem(&kmeans.clone().history(true), &data, 3);
+    assert_eq!(text, "the history cannot be had for several problems in one call: leave it out");
+    let weighted = |weights: &[f32]| {
+        kmeans.fit_batch_weighted(&gpu, &data, 3, Some(weights), |_| ()).unwrap_err().to_string()
+    };
+    assert_eq!(weighted(&[1.0; 10]), "there are 10 weights for 30 points");
+    let mut weights = [1.0; 30];
+    weights[11..20].fill(0.0);
+    assert_eq!(
+        weighted(&weights),
+        "problem 1: 1 points have a weight above 0: there should be at least n_clusters=2"
+    );
+    weights[25] = -1.0;
+    assert_eq!(weighted(&weights), "the weight of row 25 is -1: weights are numbers >= 0");
     let wrong = Init::Centroids(Matrix { rows: 4, cols: 2, values: vec![0.0; 8] });
     assert!(problem(&kmeans.clone().init(wrong), &data, 3).contains("initial centers (4, 2)"));
     data.values[45] = f32::NAN;
@@ -182,6 +252,19 @@ fn a_batch_on_the_command_line_is_an_array_of_three_dimensions() {
     for (name, shape) in [("l.npy", vec![4, 60]), ("c.npy", vec![4, 3, 5])] {
         assert_eq!(npy::read_info(&here(name)).unwrap().shape, shape);
     }
+    let weights: Vec<f32> = (0..240).map(|i| (i % 7) as f32).collect();
+    let alone = KMeans::new(3).seed(2).fit_batch_weighted(&gpu, &data, 4, Some(&weights), |_| ()).unwrap();
+    let labels: Vec<f32> = alone.labels.iter().map(|&label| label as f32).collect();
+    for shape in [vec![4, 60], vec![240]] {
+        npy::write_tensor(&here("w.npy"), &shape, &weights).unwrap();
+        let fitted = ran("kmeans fit x.npy --batch -k 3 --seed 2 --weights w.npy --labels w-l.npy");
+        assert_eq!(fitted.code, Some(DONE), "{fitted:?}");
+        assert_eq!(npy::read_columns(&here("w-l.npy")).unwrap().0.values, labels);
+    }
+    npy::write_tensor(&here("w.npy"), &[60, 4], &weights).unwrap();
+    let wrong = ran("kmeans fit x.npy --batch -k 3 --weights w.npy");
+    assert_eq!(wrong.code, Some(BAD_INPUT), "{wrong:?}");
+    assert!(wrong.err.contains("w.npy: it has 4 columns; weights are one for each point"), "{wrong:?}");
     let predicted = ran("kmeans predict x.npy --batch --centroids c.npy -o p.npy");
     assert_eq!(predicted.code, Some(DONE), "{predicted:?}");
     assert_eq!(std::fs::read(here("p.npy")).unwrap(), std::fs::read(here("l.npy")).unwrap());

@@ -3,7 +3,7 @@
 use lowbit::internals::cases::problems::problem;
 use lowbit::internals::gpu::Context;
 use lowbit::internals::io::npy::Matrix;
-use lowbit::internals::kmeans::definition::Defined;
+use lowbit::internals::kmeans::definition::{self, Defined};
 use lowbit::internals::kmeans::{Init, KMeans};
 
 use crate::harness::device;
@@ -18,7 +18,7 @@ fn compare(gpu: &Context, kmeans: &KMeans, data: &Matrix, weights: Option<&[f32]
         inertia: of.inertia,
         n_iter: of.n_iter,
     });
-    let defined = kmeans.by_definition(data, weights);
+    let defined = definition::fit(kmeans, data, weights);
     assert_eq!(fitted.map_err(|e| e.to_string()), defined.map_err(|e| e.to_string()), "{name}");
 }
 

@@ -32,6 +32,7 @@ mod append;
 mod assign;
 mod attend;
 mod average_pool;
+mod bid;
 mod centroid;
 mod copy;
 mod dense;

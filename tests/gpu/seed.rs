@@ -17,7 +17,7 @@ fn every_variant_gives_the_same_bits() {
     let mut first: Option<Vec<Vec<u32>>> = None;
     for spec in tune::supported(&gpu, &Layout::F32.fill_all(VARIANTS)).unwrap() {
         let kernels = Seed::load(&gpu, spec, 3000).unwrap();
-        let state = kernels.state(&gpu, (3000, 1), 100, 7, None).unwrap();
+        let state = kernels.state(&gpu, (3000, 1), 100, &[7], None).unwrap();
         for step in 0..4 {
             let bound = kernels.bind(&gpu, (&points).into(), &state, 12, 5, step % 2).unwrap();
             let mut record = Recorder::new(&gpu);

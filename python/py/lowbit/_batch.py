@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from . import _lowbit
 from ._arrays import rows_of
-from ._checks import COUNT, floats, number, numbers_of, seed_of, settings_of, whole
+from ._checks import COUNT, INITS, choice, floats, number, numbers_of, seed_of, settings_of, whole
 from ._progress import told
 from .errors import InputError
 
@@ -45,6 +45,8 @@ def batch_kmeans(
     tol: float = 0.0,
     init_centroids: Any = None,
     *,
+    sample_weight: Any = None,
+    init: str = "k-means++",
     metric: str = "euclidean",
     n_init: int = 1,
     random_state: Any = 0,
@@ -67,7 +69,12 @@ def batch_kmeans(
         A set is done when the squared shifts of its centroids sum to `tol` times the mean variance of its columns, or less. At 0
         it is done when no label changes.
     init_centroids : array_like, shape (B, k, d) or (k, d), optional
-        The first centroids; chosen by k-means++ if not given.
+        The first centroids; chosen by `init` if not given.
+    sample_weight : array_like, shape (B, n), optional
+        How often each point counts in its set.
+    init : {"k-means++", "k-means||", "random", "bisecting", "two-level"}, default="k-means++"
+        How the first centroids of each set are chosen, as :class:`KMeans` does it. With the second and the last two, the sets are
+        clustered one after the other.
     metric : {"euclidean", "cosine", "dot"}, default="euclidean"
     n_init : int, default=1
         Starts, of which the one of least inertia counts.
@@ -99,25 +106,31 @@ def batch_kmeans(
     points = numbers_of("x", x, (3,))
     sets, n, d = points.shape
     k = whole("k", k, 1)
-    init: Any = "k-means++"
+    first: Any = choice("init", init, INITS)
     if init_centroids is not None:
-        init = floats("init_centroids", init_centroids, 2, 3)
-        if init.shape not in ((k, d), (sets, k, d)):
-            raise InputError(f"init_centroids: the shape is {init.shape}, and {(sets, k, d)} or {(k, d)} is expected")
-        init = init.reshape(-1, d)
+        first = floats("init_centroids", init_centroids, 2, 3)
+        if first.shape not in ((k, d), (sets, k, d)):
+            raise InputError(f"init_centroids: the shape is {first.shape}, and {(sets, k, d)} or {(k, d)} is expected")
+        first = first.reshape(-1, d)
+    weights = None
+    if sample_weight is not None:
+        weights = floats("sample_weight", sample_weight, 2)
+        if weights.shape != (sets, n):
+            raise InputError(f"sample_weight: the shape is {weights.shape}, and {(sets, n)} is expected")
+        weights = weights.reshape(-1)
     settings = settings_of(
         k,
         metric,
         memory,
         adapter,
-        init=init,
+        init=first,
         n_init=whole("n_init", n_init, 1, COUNT),
         seed=seed_of("random_state", random_state),
         max_iter=whole("max_iters", max_iters, 1, COUNT),
         tol=number("tol", tol, 0),
     )
     with told(progress, verbose, settings["max_iter"]) as callback:
-        fitted = _lowbit.kmeans_batch(rows_of(points.reshape(sets * n, d)), sets, settings, callback)
+        fitted = _lowbit.kmeans_batch(rows_of(points.reshape(sets * n, d)), sets, settings, weights, callback)
     for notice in fitted["notices"]:
         _LOG.info("%s", notice)
     labels = fitted["labels"].reshape(sets, n)

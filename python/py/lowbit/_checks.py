@@ -80,6 +80,10 @@ def choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
+# How first centroids can be chosen.
+INITS = ("k-means++", "k-means||", "bisecting", "two-level", "random")
+
+
 def path_of(name: str, value: Any) -> str:
     """`value` as a path: a text, bytes or a path_like."""
     try:

@@ -24,7 +24,7 @@ from ._base import (
     points,
     seen_if_learnt,
 )
-from ._checks import COUNT, choice, number, path_of, seed_of, settings_of, weights_of, whole
+from ._checks import COUNT, INITS, choice, number, path_of, seed_of, settings_of, weights_of, whole
 from ._progress import told
 from .errors import InputError
 
@@ -296,7 +296,7 @@ class KMeans(_Estimator):
         Where points had names.
     """
 
-    _inits = ("k-means++", "k-means||", "bisecting", "two-level", "random")
+    _inits = INITS
 
     def __init__(
         self,

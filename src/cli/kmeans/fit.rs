@@ -38,9 +38,12 @@ pub struct Arguments {
     /// Centroids that stay where they are, the first of the k: .npy, .npz or .csv, [f, d]; --init chooses the others
     #[arg(long, value_name = "CENTROIDS.npy", conflicts_with_all = ["batch", "mini_batch"])]
     frozen: Option<PathBuf>,
+    /// Clusters of equal size, by one point at most: labels are then not always those of the nearest centroids
+    #[arg(long, conflicts_with_all = ["mini_batch", "weights", "subsample", "adapters", "checkpoint"])]
+    balanced: bool,
     /// The points are those of B problems, [B, n, d] (.npy or .safetensors), each clustered by itself; centroids are [B, k, d],
     /// labels [B, n]
-    #[arg(long, conflicts_with_all = ["checkpoint", "weights", "subsample", "adapters", "mini_batch", "history"])]
+    #[arg(long, conflicts_with_all = ["checkpoint", "subsample", "adapters", "mini_batch", "history"])]
     batch: bool,
     /// Learn from random batches of so many points (1024 if no number is given): faster, with a little more inertia
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1024",
@@ -131,13 +134,13 @@ impl Arguments {
         }
         let max_iter = self.fitting.most_iterations();
         let kmeans = self.fitting.settings(self.points.settings(self.k)).init(init);
-        let mut kmeans = kmeans.history(self.history);
+        let mut kmeans = kmeans.history(self.history).balanced(self.balanced);
         if let Some(path) = &self.frozen {
             session.say_conversions([path.as_path()]);
             kmeans = kmeans.frozen(read_finite(path)?);
         }
         if self.batch {
-            return self.run_batch(&kmeans, max_iter, &data, session);
+            return self.run_batch(&kmeans, max_iter, &data, weights.as_deref(), session);
         }
         if let Some(checkpoints) = self.checkpoint.open(&session.terminal)? {
             kmeans = kmeans.checkpoints(checkpoints);
@@ -162,12 +165,13 @@ impl Arguments {
         kmeans: &KMeans,
         max_iter: u32,
         data: &Vectors,
+        weights: Option<&[f32]>,
         session: &Session,
     ) -> anyhow::Result<()> {
         let terminal = &session.terminal;
         session.with_device(&self.traced, |gpu| {
             let (bar, progress) = follow(terminal, max_iter);
-            let fitted = kmeans.fit_batch(gpu, data, data.problems() as usize, progress);
+            let fitted = kmeans.fit_batch_weighted(gpu, data, data.problems() as usize, weights, progress);
             bar.finish_and_clear();
             let fitted = fitted.map_err(about(data.path()))?;
             notices(terminal, &fitted.notices);

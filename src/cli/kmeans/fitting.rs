@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Seeded, Session, about, read_batch, read_finite};
+use lowbit::internals::io::npy::Matrix;
 use lowbit::internals::io::vecs::Vectors;
 use lowbit::internals::io::{npy, split_part};
 use lowbit::internals::kmeans::weights::check_weights;
@@ -91,20 +92,25 @@ impl Fitting {
         }
     }
 
-    /// How often each of the points counts, where they do not all count once; `k` of them have to.
+    /// How often each of the points counts, where they do not all count once; `k` of them have to, or of several problems (whose
+    /// weights may be `[B, n]`) as many in each.
     pub fn weights(&self, points: &Vectors, k: usize, session: &Session) -> anyhow::Result<Option<Vec<f32>>> {
         let Some(path) = &self.weights else { return Ok(None) };
         session.say_conversions([path.as_path()]);
-        let (matrix, _) = npy::read_columns(path)?;
-        if matrix.cols != 1 {
-            anyhow::bail!(
-                "{}: it has {} columns; weights are one for each point",
-                path.display(),
-                matrix.cols
-            );
+        let (Matrix { rows, cols, values }, _) = npy::read_columns(path)?;
+        let problems = points.problems() as usize;
+        let each = points.rows() as usize / problems.max(1);
+        if cols != 1 && (problems, each) != (rows, cols) {
+            anyhow::bail!("{}: it has {cols} columns; weights are one for each point", path.display());
         }
-        check_weights(&matrix.values, points.rows() as usize, k).map_err(about(path))?;
-        Ok(Some(matrix.values))
+        if values.len() == problems * each {
+            for own in values.chunks(each.max(1)) {
+                check_weights(own, each, k).map_err(about(path))?;
+            }
+        } else {
+            check_weights(&values, problems * each, k).map_err(about(path))?;
+        }
+        Ok(Some(values))
     }
 
     /// The most iterations of a fit to all points.

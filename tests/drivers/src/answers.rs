@@ -8,6 +8,7 @@ use lowbit::internals::cases::problems::{Problem, problem};
 use lowbit::internals::gpu::{Context, Options};
 use lowbit::internals::io::hash::Hasher;
 use lowbit::internals::io::npy::Matrix;
+use lowbit::internals::kmeans::definition;
 use lowbit::kmeans::{Fitted, Init, MiniBatchKMeans, ProductQuantizer};
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,7 @@ pub fn of_host(problems: usize) -> Vec<String> {
     let hash = |number| {
         let problem = problem(number);
         let mut hash = Hasher::default();
-        let defined = problem.fit().by_definition(&problem.data, problem.weights.as_deref());
+        let defined = definition::fit(&problem.fit(), &problem.data, problem.weights.as_deref());
         add(&mut hash, defined.map(|of| (of.labels, of.cluster_centers, of.inertia, of.n_iter)));
         hash.finish()
     };
