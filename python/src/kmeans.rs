@@ -26,6 +26,7 @@ pub struct Settings<'py> {
     frozen: Option<PyReadonlyArray2<'py, f32>>,
     metric: String,
     empty: String,
+    balanced: bool,
     n_init: u32,
     seed: u64,
     max_iter: u32,
@@ -104,6 +105,7 @@ impl Settings<'_> {
             .init(self.init.get()?)
             .metric(metric(&self.metric)?)
             .empty(empty(&self.empty)?)
+            .balanced(self.balanced)
             .n_init(self.n_init)
             .seed(self.seed)
             .max_iter(self.max_iter)

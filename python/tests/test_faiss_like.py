@@ -117,6 +117,27 @@ def test_batches_are_as_each_alone() -> None:
         assert n_iter[at] == alone.n_iter_
 
 
+def test_batches_have_weights_and_every_way_to_begin() -> None:
+    x = np.stack([blobs(300, 8, 5, seed=seed, spread=0.4) for seed in range(3)])
+    weights = np.random.default_rng(0).uniform(size=(3, 300)).astype(np.float32)
+    for init in ("k-means||", "bisecting", "random"):
+        batch = lowbit.batch_kmeans(x, 5, sample_weight=weights, init=init, random_state=2)
+        for at in range(3):
+            alone = lowbit.KMeans(5, init=init, random_state=2, n_init=1, max_iter=100, tol=0)
+            assert_array_equal(batch.labels[at], alone.fit(x[at], sample_weight=weights[at]).labels_)
+    equal = lowbit.batch_kmeans(x, 5, balanced=True)
+    assert all((np.bincount(labels) == 60).all() for labels in equal.labels)
+    for bad, text in (
+        ({"sample_weight": weights[0]}, "sample_weight"),
+        ({"sample_weight": weights[:, :3]}, r"\(3, 300\) is expected"),
+        ({"sample_weight": -weights}, "weights are numbers"),
+        ({"sample_weight": weights, "balanced": True}, "weights cannot be had with balanced clusters"),
+        ({"init": "best"}, "init is 'best'"),
+    ):
+        with pytest.raises(lowbit.InputError, match=text):
+            lowbit.batch_kmeans(x, 5, **bad)
+
+
 def test_batches_have_more_by_name(caplog: pytest.LogCaptureFixture) -> None:
     x = np.stack([blobs(300, 8, 5, seed=seed, spread=0.4) for seed in range(3)])
     with caplog.at_level(logging.INFO, logger="lowbit"):

@@ -408,6 +408,16 @@ def test_parameters_refused(estimator: Any, bad: dict[str, Any], text: str) -> N
     assert isinstance(raised.value, ValueError) and isinstance(raised.value, lowbit.Error)
 
 
+def test_balanced_clusters_are_of_one_size() -> None:
+    x = blobs(203, 3, 2, spread=0.3)
+    kmeans = lowbit.KMeans(10, balanced=True, random_state=0).fit(x)
+    assert set(np.bincount(kmeans.labels_)) == {20, 21}
+    free = lowbit.KMeans(10, random_state=0).fit(x)
+    assert free.inertia_ < kmeans.inertia_
+    with pytest.raises(lowbit.InputError, match="weights cannot be had with balanced clusters"):
+        kmeans.fit(x, sample_weight=np.arange(203) + 1)
+
+
 def test_parameters_of_one_refused() -> None:
     x = blobs(30, 3, 2)
     for kmeans, text in (

@@ -1,5 +1,4 @@
-//! bid: labels[i] = the cluster of the least distance(x_i, centroid_c) + price_c, the lowest index of equals; regrets[i] = how much
-//! more the next one costs
+//! bid: labels[i] = argmin_c distance(x_i, centroid_c) + price_c, the lowest of equals; regrets[i] = how much more the next one costs
 //! One workgroup = WG points, one per invocation; four centroids share each load of a point.
 //!
 //! Contract: f32, the same bits on every adapter: each operation is rounded by itself, in a fixed order. With one cluster the regret

@@ -273,9 +273,7 @@ fn a_batch_on_the_command_line_is_an_array_of_three_dimensions() {
     assert_eq!(again["n_iter"], serde_json::json!([1, 1, 1, 1]));
     for (wrong, says) in [
         ("kmeans fit x.npy -k 3", "3-D with --batch"),
-        ("kmeans fit x.npy --batch -k 3 --init k-means||", "k-means|| cannot be had for several problems"),
-        ("kmeans fit x.npy --batch -k 3 --init bisecting", "bisecting cannot be had for several problems"),
-        ("kmeans fit x.npy --batch -k 3 --init two-level", "two-level cannot be had for several problems"),
+        ("kmeans fit x.npy --batch -k 3 --balanced --weights w.npy", "cannot be used with"),
         ("kmeans fit x.npy --batch -k 61", "n_samples=60 should be >= n_clusters=61"),
         ("kmeans fit x.npy --batch -k 3 --subsample 9", "cannot be used with"),
         ("kmeans predict x.npy --batch --centroids x.npy -o p.npy --dim 4", "not 4 as --dim says"),

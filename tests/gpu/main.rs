@@ -3,6 +3,7 @@
 
 mod adapters;
 mod arrays_cli;
+mod balance;
 mod batch;
 mod checkpoint;
 mod choose;

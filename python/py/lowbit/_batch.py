@@ -47,6 +47,7 @@ def batch_kmeans(
     *,
     sample_weight: Any = None,
     init: str = "k-means++",
+    balanced: bool = False,
     metric: str = "euclidean",
     n_init: int = 1,
     random_state: Any = 0,
@@ -75,6 +76,8 @@ def batch_kmeans(
     init : {"k-means++", "k-means||", "random", "bisecting", "two-level"}, default="k-means++"
         How the first centroids of each set are chosen, as :class:`KMeans` does it. With the second and the last two, the sets are
         clustered one after the other.
+    balanced : bool, default=False
+        Whether all clusters of a set get equally many points (:class:`KMeans`); the sets are then clustered one after the other.
     metric : {"euclidean", "cosine", "dot"}, default="euclidean"
     n_init : int, default=1
         Starts, of which the one of least inertia counts.
@@ -124,6 +127,7 @@ def batch_kmeans(
         memory,
         adapter,
         init=first,
+        balanced=bool(balanced),
         n_init=whole("n_init", n_init, 1, COUNT),
         seed=seed_of("random_state", random_state),
         max_iter=whole("max_iters", max_iters, 1, COUNT),

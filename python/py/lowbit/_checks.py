@@ -158,6 +158,7 @@ def settings_of(k: int, metric: Any, memory: Any, adapter: Any, **others: Any) -
         "frozen": None,
         "metric": choice("metric", metric, ("euclidean", "cosine", "dot")),
         "empty": "farthest",
+        "balanced": False,
         "n_init": 1,
         "seed": 0,
         "max_iter": 1,

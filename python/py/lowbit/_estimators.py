@@ -88,6 +88,7 @@ class _Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             init=init,
             frozen=frozen,
             empty=choice("empty", getattr(self, "empty", "farthest"), ("farthest", "split-largest", "keep")),
+            balanced=bool(getattr(self, "balanced", False)),
             n_init=starts,
             seed=seed,
             max_iter=whole("max_iter", self.max_iter, 1, COUNT),
@@ -274,6 +275,9 @@ class KMeans(_Estimator):
         MiB of the device's memory that points may take. What does not fit is sent again in each iteration; the result is the same.
     empty : {"farthest", "split-largest", "keep"}, default="farthest"
         What becomes of a cluster without points.
+    balanced : bool, default=False
+        Whether all clusters get equally many points, by one at most, near to the least inertia that this allows. ``labels_`` are then
+        not always the nearest centroids', which ``predict`` gives. Not with weights or a checkpoint.
     frozen : array-like of shape (n_frozen, n_features) or None, default=None
         Centroids that stay where they are, the first of the `n_clusters`: `init` chooses the others. For "cosine" they become unit
         vectors.
@@ -314,6 +318,7 @@ class KMeans(_Estimator):
         adapter: str | None = None,
         memory: int | None = None,
         empty: str = "farthest",
+        balanced: bool = False,
         frozen: Any = None,
         checkpoint: Any = None,
         progress: Any = None,
@@ -331,6 +336,7 @@ class KMeans(_Estimator):
         self.adapter = adapter
         self.memory = memory
         self.empty = empty
+        self.balanced = balanced
         self.frozen = frozen
         self.checkpoint = checkpoint
         self.progress = progress

@@ -89,9 +89,11 @@ fn solve(gpu: &Context, number: usize) -> Result<Answer> {
             let frozen =
                 Matrix { rows: k / 2, cols: data.cols, values: data.values[..k / 2 * data.cols].to_vec() };
             let beside = [Init::PlusPlus, Init::Parallel][number % 2].clone();
+            let balanced = fit.clone().balanced(true).max_iter(5);
             for fit in [fit.clone().init(divided), fit.init(beside).frozen(frozen)] {
                 add(&mut hash, fit.fit_weighted(gpu, &data, weights, |_| ()).map(found));
             }
+            add(&mut hash, balanced.fit(gpu, &data, |_| ()).map(found));
         }
     }
     Ok(Answer { name, fit: own.finish(), others: hash.finish() })
