@@ -412,8 +412,8 @@ def test_balanced_clusters_are_of_one_size() -> None:
     x = blobs(203, 3, 2, spread=0.3)
     kmeans = lowbit.KMeans(10, balanced=True, random_state=0).fit(x)
     assert set(np.bincount(kmeans.labels_)) == {20, 21}
-    free = lowbit.KMeans(10, random_state=0).fit(x)
-    assert free.inertia_ < kmeans.inertia_
+    # The nearest centroids are nearer.
+    assert -kmeans.score(x) < kmeans.inertia_
     with pytest.raises(lowbit.InputError, match="weights cannot be had with balanced clusters"):
         kmeans.fit(x, sample_weight=np.arange(203) + 1)
 
